@@ -1,0 +1,236 @@
+"""Trajectories of a field observed at discrete times, of any lengths, with xarray in and out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.trajectory_checks import (
+    as_controls,
+    as_names,
+    as_parameters,
+    as_times,
+    as_values,
+    check_finite,
+    check_increasing,
+)
+from pyro_msde.trajectory_xarray import read_xarray, write_xarray
+
+__all__ = ["Trajectories"]
+
+Array = NDArray[Any]
+
+
+class Trajectories:
+    """Observed trajectories y_k(t_ki), k = 0, 1, …, each with its own times.
+
+    Args:
+        times: A list of (n_k,) arrays, one (trajectory, time) array, or one (time,) array shared
+            by all. Strictly increasing; stored in float64.
+        values: A list of (n_k, *field) arrays or one (trajectory, time, *field) array, numpy or
+            torch, where field is (*space) or (channel, *space): the model's grid later decides
+            which. float32 and float64 are kept, other types become float64; no copy is made where
+            none is needed.
+        parameters: (trajectory, p) or (trajectory,), what is fixed along each trajectory.
+        controls: A list of (n_k, c) or (n_k,) arrays or one rectangular array, what is imposed at
+            the times.
+        name: The field's name.
+        dims: Names of the field's axes.
+        coords: Positions along the axes that `dims` names.
+        units: Units by name of field, axis or "time"; a string is the field's units.
+
+    Attributes:
+        times: Tuple of (n_k,) float64 arrays.
+        values: Tuple of C-contiguous (n_k, *field) arrays, float32 or float64.
+        parameters: (trajectory, p) float64, or None.
+        controls: Tuple of (n_k, c) arrays, or None.
+        name: The field's name.
+        dims: Names of the field's axes, or None.
+        coords: Arrays by name of axis.
+        units: Units by name.
+
+    Raises:
+        ValueError: If there are no trajectories, ranks or lengths do not match, times do not
+            increase strictly, or a number is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        times: Any,
+        values: Any,
+        *,
+        parameters: Any = None,
+        controls: Any = None,
+        name: str = "u",
+        dims: Sequence[str] | None = None,
+        coords: Mapping[str, Any] | None = None,
+        units: str | Mapping[str, str] | None = None,
+    ) -> None:
+        """Check and store; see the class."""
+        self.values: tuple[Array, ...] = as_values(values)
+        self.times: tuple[Array, ...] = as_times(times, [len(v) for v in self.values])
+        check_increasing(self.times)
+        check_finite(self.values, self.times, "values")
+        self.parameters: Array | None = as_parameters(parameters, len(self.values))
+        self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
+        self.name = name
+        self.dims, self.coords = as_names(dims, coords, self.field_shape)
+        self.units: dict[str, str] = {name: units} if isinstance(units, str) else dict(units or {})
+
+    @classmethod
+    def from_xarray(
+        cls,
+        ds: xr.Dataset | xr.DataArray,
+        name: str,
+        *,
+        trajectory: str = "trajectory",
+        time: str = "time",
+        channel: str = "channel",
+        parameters: Sequence[str] | None = None,
+        controls: Sequence[str] | None = None,
+    ) -> Trajectories:
+        """Trajectories of the variable `name`; snapshots at the end that are all NaN are dropped.
+
+        Args:
+            ds: A Dataset, or a DataArray (then `name` is what to call it).
+            name: The variable, with any order of dimensions.
+            trajectory: Its dimension of trajectories; without it there is one trajectory.
+            time: Variable or coordinate of times, along one dimension or (trajectory, another).
+                Calendar times become seconds since the first, recorded in `units["time"]`.
+            channel: Its dimension of channels, if any; put before the axes of space.
+            parameters: Variables along `trajectory` only.
+            controls: Variables along `trajectory` and time.
+
+        Raises:
+            ValueError: If a variable or dimension is missing, or as the class says.
+        """
+        arguments = read_xarray(
+            ds,
+            name,
+            trajectory=trajectory,
+            time=time,
+            channel=channel,
+            parameters=parameters,
+            controls=controls,
+        )
+        return cls(**arguments)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.
+
+        `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
+        of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot).
+        Parameters and controls are the variables `parameter_0`, …, `control_0`, ….
+        """
+        return write_xarray(
+            self.times,
+            self.values,
+            parameters=self.parameters,
+            controls=self.controls,
+            name=self.name,
+            dims=self.dims or tuple(f"dim_{i}" for i in range(len(self.field_shape))),
+            coords=self.coords,
+            units=self.units,
+        )
+
+    def __len__(self) -> int:
+        """Number of trajectories."""
+        return len(self.values)
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> Trajectories:
+        """Some of the trajectories, without a copy.
+
+        Raises:
+            IndexError: If an index is out of range.
+            ValueError: If the selection is empty.
+        """
+        every = range(len(self))
+        if isinstance(index, slice):
+            chosen = list(every[index])
+        elif isinstance(index, (int, np.integer)):
+            chosen = [every[int(index)]]
+        else:
+            chosen = [every[int(k)] for k in index]
+        if not chosen:
+            raise ValueError(f"index: {index} selects no trajectory of {len(self)}.")
+        out = copy.copy(self)
+        out.times = tuple(self.times[k] for k in chosen)
+        out.values = tuple(self.values[k] for k in chosen)
+        out.parameters = None if self.parameters is None else self.parameters[chosen]
+        out.controls = None if self.controls is None else tuple(self.controls[k] for k in chosen)
+        return out
+
+    def __iter__(self) -> Iterator[Trajectories]:
+        """The trajectories one by one, each a `Trajectories` of length 1."""
+        return (self[k] for k in range(len(self)))
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one snapshot, with the channel axis if the data have one."""
+        return self.values[0].shape[1:]
+
+    @property
+    def num_observations(self) -> int:
+        """Number of snapshots in all trajectories."""
+        return sum(len(t) for t in self.times)
+
+    @property
+    def horizon(self) -> float:
+        """The longest trajectory's time from start to end."""
+        return max(float(t[-1] - t[0]) for t in self.times)
+
+    def common_times(self) -> Array | None:
+        """The (time,) that all trajectories share to 1e-9 of the horizon, or None."""
+        first = self.times[0]
+        # times far from zero are themselves rounded
+        tolerance = 1e-9 * self.horizon + 4 * np.finfo(np.float64).eps * float(np.abs(first).max())
+        same = all(
+            len(t) == len(first) and np.abs(t - first).max() <= tolerance for t in self.times
+        )
+        return first if same else None
+
+    def has_channel_axis(self, channels: int, shape: tuple[int, ...]) -> bool:
+        """Whether the field is (channels, *shape) and not (*shape).
+
+        Raises:
+            ValueError: If it is neither. Only a single channel may go without an axis.
+        """
+        shape = tuple(shape)
+        if self.field_shape == (channels, *shape):
+            return True
+        if self.field_shape == shape and channels == 1:
+            return False
+        allowed = f"{shape} or {(1, *shape)}" if channels == 1 else f"{(channels, *shape)}"
+        raise ValueError(
+            f"values: field of shape {self.field_shape}, but the grid with {channels} channel(s) "
+            f"takes {allowed}. Change the grid or transpose the data."
+        )
+
+    def fields(self, channels: int, shape: tuple[int, ...]) -> list[Array]:
+        """Views (n_k, channel, *space) of the values.
+
+        Raises:
+            ValueError: If the field fits neither (channels, *shape) nor, for one channel, (*shape).
+        """
+        if self.has_channel_axis(channels, shape):
+            return list(self.values)
+        return [v[:, None] for v in self.values]
+
+    def __repr__(self) -> str:
+        """Number, lengths, times and shape."""
+        lengths = [len(t) for t in self.times]
+        low, high = min(lengths), max(lengths)
+        start, end = min(t[0] for t in self.times), max(t[-1] for t in self.times)
+        axes = "" if self.dims is None else f" {'×'.join(self.dims)}"
+        extras = "" if self.parameters is None else f", {self.parameters.shape[1]} parameters"
+        extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
+        return (
+            f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "
+            f"snapshots, t {start:.6g} to {end:.6g}, field {self.field_shape}{axes}, "
+            f"{self.values[0].dtype}{extras})"
+        )
