@@ -1,0 +1,54 @@
+"""Generated data kept on disk: written whole or not at all, reused while its attributes agree."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["is_current", "write_atomically", "write_once"]
+
+
+def is_current(path: Path, attrs: Mapping[str, Any]) -> bool:
+    """Whether `path` is a readable netCDF file with exactly these attributes."""
+    if not path.is_file():
+        return False
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as ds:
+            stored = dict(ds.attrs)
+    except (OSError, ValueError, KeyError):
+        return False  # not netCDF, or cut off by another program: write it again
+    return stored.keys() == attrs.keys() and all(
+        np.array_equal(stored[key], attrs[key]) for key in attrs
+    )
+
+
+def write_atomically(ds: xr.Dataset, path: Path) -> None:
+    """Write `ds` beside `path` and rename, so that nobody ever reads half a file.
+
+    Raises:
+        OSError: If the folder cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        ds.to_netcdf(temporary, engine="h5netcdf")
+        mask = os.umask(0)  # mkstemp's file is for its owner only: give it the usual permissions
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_once(path: Path, attrs: Mapping[str, Any], make: Callable[[], xr.Dataset]) -> Path:
+    """Write `make()` to `path` unless a file with these attributes is there. Returns `path`."""
+    if not is_current(path, attrs):
+        write_atomically(make(), path)
+    return path
