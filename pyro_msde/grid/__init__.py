@@ -1,0 +1,18 @@
+"""Coarse and fine grids, neighbours on the coarse one, operators between the two."""
+
+from __future__ import annotations
+
+from pyro_msde.grid.boundaries import BOUNDARIES
+from pyro_msde.grid.grids import Grid
+from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
+from pyro_msde.grid.operators import ScaleOperators, gaussian_kernel
+
+__all__ = [
+    "BOUNDARIES",
+    "Grid",
+    "ScaleOperators",
+    "Stencil",
+    "adjacency_table",
+    "gaussian_kernel",
+    "neighbour_table",
+]

@@ -1,0 +1,161 @@
+"""Neighbours on the coarse grid: a static graph (Ilersich & Nair 2025, eq. 10).
+
+The macroscale drift applies one small network to every coarse point's neighbourhood. All have the
+same number of points and none changes, so gathering them is one look-up in a table built once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from pyro_msde.grid.boundaries import per_axis, source_index
+
+__all__ = ["Stencil", "adjacency_table", "neighbour_table"]
+
+
+def neighbour_table(
+    shape: int | Sequence[int], half_width: int, boundary: str | Sequence[str]
+) -> Tensor:
+    """Indices of the (2q+1)^d neighbours of each point, itself included.
+
+    Points and offsets are both numbered row-major (last axis fastest); offsets run from −q to q.
+    Beyond the ends: periodic wraps; neumann takes the half-sample mirror image (position −1 is
+    point 0), as the operators do; replicate takes the end point; dirichlet gives the index
+    num_coarse, a ghost whose value is zero.
+
+    Args:
+        shape: Coarse points per axis.
+        half_width: q ≥ 0.
+        boundary: One of `BOUNDARIES`, or one per axis.
+
+    Returns:
+        int64, (num_coarse, (2q+1)^d).
+
+    Raises:
+        ValueError: A size below 1, a negative half-width or an unknown boundary.
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"shape: {sizes} has an axis without points")
+    if half_width < 0:
+        raise ValueError(f"half_width: {half_width} is negative; 0 means the point alone")
+    ndim = len(sizes)
+    offsets = np.arange(-half_width, half_width + 1)
+    index = np.zeros((1,) * (2 * ndim), dtype=np.int64)
+    ghost = np.zeros((1,) * (2 * ndim), dtype=bool)
+    for axis, (n, name) in enumerate(zip(sizes, per_axis(boundary, ndim), strict=True)):
+        source = source_index(np.arange(n)[:, None] + offsets, n, name)
+        layout = [1] * (2 * ndim)  # points of every axis, then offsets of every axis
+        layout[axis], layout[ndim + axis] = source.shape
+        source = source.reshape(layout)
+        index = index * n + source
+        ghost = ghost | (source < 0)
+    table = np.where(ghost, math.prod(sizes), index).reshape(math.prod(sizes), -1)
+    return torch.from_numpy(table)
+
+
+def adjacency_table(adjacency: ArrayLike | Tensor) -> Tensor:
+    """Neighbour table of a graph in which every node has the same number of neighbours.
+
+    Args:
+        adjacency: Either an index table (n, k) of integers, the k neighbours of each node in the
+            drift network's order, returned as it is; or a boolean or 0/1 matrix (n, n), row j
+            marking the neighbours of node j (set the diagonal to include the node itself). A
+            square table that holds only zeros and ones is read as a matrix.
+
+    Returns:
+        int64, (n, k). From a matrix, neighbours are in ascending order.
+
+    Raises:
+        ValueError: Not two-dimensional, indices outside 0 … n−1, or counts that differ.
+    """
+    array = np.asarray(adjacency.detach().cpu() if isinstance(adjacency, Tensor) else adjacency)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(
+            f"adjacency: shape {array.shape}; expected (n, k) indices or an (n, n) matrix"
+        )
+    n = array.shape[0]
+    if array.shape == (n, n) and np.isin(array, (0, 1)).all():
+        return torch.from_numpy(_indices_of_ones(array != 0))
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"adjacency: {array.dtype} entries are neither indices nor a 0/1 matrix")
+    bad = np.argwhere((array < 0) | (array >= n))
+    if bad.size:
+        node, place = bad[0]
+        raise ValueError(
+            f"adjacency: neighbour {place} of node {node} is {array[node, place]}; "
+            f"indices run from 0 to {n - 1}"
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _indices_of_ones(matrix: NDArray[np.bool_]) -> NDArray[np.int64]:
+    counts = matrix.sum(axis=1)
+    differs = np.flatnonzero(counts != counts[0])
+    if differs.size:
+        node = differs[0]
+        raise ValueError(
+            f"adjacency: node {node} has {counts[node]} neighbours, node 0 has {counts[0]}; "
+            "every node needs the same number: repeat some in an index table (n, k)"
+        )
+    if counts[0] == 0:
+        raise ValueError("adjacency: no node has neighbours; set the diagonal at least")
+    return np.nonzero(matrix)[1].reshape(len(matrix), -1).astype(np.int64)
+
+
+class Stencil(nn.Module):
+    """Gathers each coarse point's neighbourhood: the input of the macroscale drift network.
+
+    Attributes:
+        num_coarse: Number of points.
+        num_neighbours: Neighbours per point, K.
+    """
+
+    table: Tensor
+
+    def __init__(self, table: Tensor) -> None:
+        """Hold a table from `neighbour_table` or `adjacency_table`.
+
+        Args:
+            table: int64, (num_coarse, K); the index num_coarse means a zero ghost.
+
+        Raises:
+            ValueError: Not a two-dimensional int64 table, or indices outside 0 … num_coarse.
+        """
+        super().__init__()
+        if table.ndim != 2 or table.dtype != torch.int64 or table.numel() == 0:
+            raise ValueError(f"table: {table.dtype} {tuple(table.shape)}; expected int64 (n, K)")
+        self.num_coarse, self.num_neighbours = table.shape
+        if int(table.min()) < 0 or int(table.max()) > self.num_coarse:
+            raise ValueError(f"table: indices outside 0 … {self.num_coarse}")
+        self._has_ghost = int(table.max()) == self.num_coarse
+        # Rebuilt from the grid, hence not part of a saved state.
+        self.register_buffer("table", table.clone(), persistent=False)
+
+    def forward(self, zeta: Tensor) -> Tensor:
+        """(..., num_coarse, channel·K) from zeta (..., channel, num_coarse), channel-major.
+
+        Raises:
+            ValueError: The last axis is not num_coarse long.
+        """
+        if zeta.shape[-1] != self.num_coarse:
+            raise ValueError(
+                f"zeta: last axis has {zeta.shape[-1]} points, the table {self.num_coarse}"
+            )
+        # Points first: gathering and its backward then move whole rows.
+        nodes = zeta.movedim(-1, 0)
+        if self._has_ghost:
+            nodes = torch.cat([nodes, nodes.new_zeros((1, *nodes.shape[1:]))])
+        rows = nodes.index_select(0, self.table.flatten())
+        rows = rows.reshape(*self.table.shape, *nodes.shape[1:])  # (num_coarse, K, ..., channel)
+        return rows.movedim((0, 1), (-3, -1)).flatten(-2)
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        return f"num_coarse={self.num_coarse}, num_neighbours={self.num_neighbours}"
