@@ -1,0 +1,267 @@
+"""Network blocks: drifts on a coarse grid, convolutional microscale encoder and decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from pyro_msde.grid import Grid, Stencil, gaussian_kernel, neighbour_table
+
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "MultiscaleDrift",
+    "PolynomialMLP",
+    "SmoothingKernel",
+]
+
+_CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, type[nn.Module]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+
+
+class SmoothingKernel(nn.Module):
+    """κ, one free kernel a channel, from a Gaussian at the start (App. G.4).
+
+    Args:
+        grid: Fine and coarse grid.
+        radius: The Gaussian is cut at this many standard deviations, each one coarse spacing.
+        gain: "unit": Σκ = 1, so that ζ is in the units of y; "published": the paper's start.
+    """
+
+    def __init__(self, grid: Grid, radius: int = 3, gain: str = "unit") -> None:
+        super().__init__()
+        self.weight = nn.Parameter(gaussian_kernel(grid, radius, gain))
+
+    def forward(self) -> Tensor:
+        """(channel, *kernel)."""
+        return self.weight
+
+
+class MLP(nn.Sequential):
+    """Fully connected network with activations between the layers.
+
+    Args:
+        sizes: Width of the input, of each hidden layer, and of the output.
+        activation: Class of the activations.
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> None:
+        layers: list[nn.Module] = []
+        for wide, narrow in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(wide, narrow), activation()]
+        super().__init__(*layers[:-1])
+
+
+class PolynomialMLP(nn.Module):
+    """f(x) = A x + O (U x ∘ V x) + MLP(x): linear and low-rank quadratic paths beside a network.
+
+    PDEs are mostly linear and quadratic in the stencil; these paths carry that part beyond the
+    amplitudes seen in training, where the network alone saturates. A and O start at zero.
+
+    Args:
+        sizes: As for `MLP`.
+        rank: Rank of the quadratic path; 0 leaves it out.
+        activation: Class of the network's activations.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], rank: int = 8, activation: type[nn.Module] = nn.SiLU
+    ) -> None:
+        super().__init__()
+        self.network = MLP(sizes, activation)
+        self.linear = nn.Linear(sizes[0], sizes[-1], bias=False)
+        nn.init.zeros_(self.linear.weight)
+        self.rank = rank
+        if rank:
+            self.factors = nn.Linear(sizes[0], 2 * rank, bias=False)
+            self.output = nn.Linear(rank, sizes[-1], bias=False)
+            nn.init.zeros_(self.output.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., sizes[0]) to (..., sizes[-1])."""
+        value: Tensor = self.network(x) + self.linear(x)
+        if self.rank:
+            u, v = self.factors(x).chunk(2, -1)
+            value = value + self.output(u * v)
+        return value
+
+
+class MultiscaleDrift(nn.Module):
+    """γ(z, t): one network shared by all coarse points, one for the microscale state (eq. 10).
+
+        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ζ [, sin t, cos t])
+
+    Args:
+        grid: Fine and coarse grid.
+        n_eta: Microscale states.
+        macro: f, from channels × stencil points + n_eta + num_parameters to channels numbers.
+        micro: g, from n_eta + n_ζ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
+        half_width: q.
+        time_features: Give g the sine and cosine of time.
+        horizon: One unit of scaled time in the units that sine and cosine take.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        n_eta: int,
+        macro: nn.Module,
+        micro: nn.Module | None,
+        *,
+        half_width: int,
+        time_features: bool = False,
+        horizon: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.grid, self.n_eta = grid, n_eta
+        self.stencil = Stencil(neighbour_table(grid.coarse, half_width, grid.boundary))
+        self.macro, self.micro = macro, micro
+        self.time_features = time_features
+        self.horizon = horizon
+
+    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+        """Drift.
+
+        Args:
+            z: (..., segment, time, latent).
+            t: (segment, time) float64, or one row for all segments.
+            parameters: (segment, p) the trajectories' parameters.
+
+        Returns:
+            Shaped as z.
+        """
+        grid = self.grid
+        zeta, eta = z[..., : grid.num_zeta], z[..., grid.num_zeta :]
+        by_channel = zeta.unflatten(-1, (grid.channels, grid.num_coarse))
+        inputs = [self.stencil(by_channel)]
+        extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
+        points = (*z.shape[:-1], grid.num_coarse)
+        inputs += [x[..., None, :].expand(*points, -1) for x in (eta, *extra) if x.shape[-1]]
+        drift = self.macro(torch.cat(inputs, -1)).mT.flatten(-2)
+        if self.micro is None:
+            return drift
+        if self.time_features:
+            angle = (t * self.horizon)[..., None]
+            clock = torch.cat([angle.sin(), angle.cos()], -1).to(z.dtype)
+            extra.append(clock.expand(*z.shape[:-1], 2))
+        return torch.cat([drift, self.micro(torch.cat([eta, zeta, *extra], -1))], -1)
+
+
+def _padding(boundary: Sequence[str], half: int) -> tuple[list[int], list[int]]:
+    """`F.pad` arguments that wrap the periodic axes, and those that zero-pad the others."""
+    wrap, zero = [], []
+    for b in reversed(boundary):
+        wrap += [half, half] if b == "periodic" else [0, 0]
+        zero += [0, 0] if b == "periodic" else [half, half]
+    return wrap, zero
+
+
+class ConvEncoder(nn.Module):
+    """Strided convolutions and a linear layer, from a fine-scale field to microscale states.
+
+    Args:
+        grid: Fine grid.
+        n_eta: Microscale states.
+        widths: Channels after each convolution.
+        kernel: Length of the kernels, odd.
+        stride: Stride of each convolution.
+        activation: Class of the activations.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        n_eta: int,
+        *,
+        widths: Sequence[int] = (4, 16, 64),
+        kernel: int = 25,
+        stride: int = 2,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.ndim, self.boundary, self.half = grid.ndim, grid.boundary, kernel // 2
+        channels = (grid.channels, *widths)
+        self.layers = nn.ModuleList(
+            _CONV[grid.ndim](a, b, kernel, stride=stride)
+            for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.activation = activation()
+        size = _sizes(grid.shape, stride, len(widths))[-1]
+        self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()), n_eta)
+
+    def forward(self, field: Tensor) -> Tensor:
+        """(..., channel, *space) to (..., n_eta)."""
+        x = field.reshape(-1, *field.shape[-self.ndim - 1 :])
+        wrap, zero = _padding(self.boundary, self.half)
+        for layer in self.layers:
+            x = self.activation(layer(F.pad(F.pad(x, wrap, mode="circular"), zero)))
+        eta: Tensor = self.head(x.flatten(1))
+        return eta.reshape(*field.shape[: -self.ndim - 1], -1)
+
+
+class ConvDecoder(nn.Module):
+    """D(η): the encoder's mirror image, with transposed convolutions.
+
+    Arguments as for `ConvEncoder`, `widths` in the encoder's order.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        n_eta: int,
+        *,
+        widths: Sequence[int] = (4, 16, 64),
+        kernel: int = 25,
+        stride: int = 2,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.ndim, self.boundary = grid.ndim, grid.boundary
+        self.half = kernel // 2
+        self.sizes = _sizes(grid.shape, stride, len(widths))[::-1]
+        channels = (*reversed(widths), grid.channels)
+        self.first = nn.Linear(n_eta, widths[-1] * int(torch.Size(self.sizes[0]).numel()))
+        self.layers = nn.ModuleList(
+            _TRANSPOSED[grid.ndim](a, b, kernel, stride=stride, bias=False)
+            for a, b in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.biases = nn.ParameterList(
+            torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:]
+        )
+        self.activation = activation()
+
+    def forward(self, eta: Tensor) -> Tensor:
+        """(..., n_eta) to (..., channel, *space)."""
+        x = self.first(eta.reshape(-1, eta.shape[-1]))
+        x = x.reshape(len(x), -1, *self.sizes[0])
+        for layer, bias, size in zip(self.layers, self.biases, self.sizes[1:], strict=True):
+            x = self._trim(layer(self.activation(x)), size) + bias
+        return x.reshape(*eta.shape[:-1], *x.shape[1:])
+
+    def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
+        """What a transposed convolution leaves beyond both ends is wrapped around, or cut off."""
+        for axis, (n, boundary) in enumerate(zip(size, self.boundary, strict=True), start=2):
+            last = x.ndim - 1 - axis
+            if boundary == "periodic":
+                pad = [0, 0] * last + [n - self.half, 2 * n + self.half - x.shape[axis]]
+                x = F.pad(x, pad).unflatten(axis, (3, n)).sum(axis)
+            else:
+                short = max(0, self.half + n - x.shape[axis])
+                x = F.pad(x, [0, 0] * last + [0, short]).narrow(axis, self.half, n)
+        return x
+
+
+def _sizes(shape: Sequence[int], stride: int, depth: int) -> list[tuple[int, ...]]:
+    """Sizes of the grid after 0, 1, …, depth strided convolutions with odd, centred kernels."""
+    sizes = [tuple(shape)]
+    for _ in range(depth):
+        sizes.append(tuple((n - 1) // stride + 1 for n in sizes[-1]))
+    return sizes

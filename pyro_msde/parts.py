@@ -1,0 +1,120 @@
+"""Parts of a model: networks whose parameters are points, or random with a prior.
+
+A model reads each part once, first thing in its forward pass, and then calls what it got. Read
+values are therefore the same in the likelihood and in the drift residual, which Pyro evaluates
+after the model's trace is closed, when reading a random parameter again would draw it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+__all__ = ["LogVariance", "Part", "flatten_parameters", "unflatten_parameters"]
+
+
+def flatten_parameters(net: nn.Module) -> Tensor:
+    """All tensors of `net.state_dict()` as one vector, detached."""
+    return torch.cat([p.detach().reshape(-1) for p in net.state_dict().values()])
+
+
+def unflatten_parameters(net: nn.Module, flat: Tensor) -> dict[str, Tensor]:
+    """Inverse of `flatten_parameters`: tensors by name, views of `flat`."""
+    shapes = {name: p.shape for name, p in net.state_dict().items()}
+    pieces = flat.split([shape.numel() for shape in shapes.values()], -1)
+    return {
+        name: piece.reshape(shape)
+        for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
+    }
+
+
+class LogVariance(nn.Module):
+    """Positive values stored as logarithms: variances of experts, diffusion.
+
+    Their learning rate is their own (`variance_parameters`): at the rate of the weights they would
+    not converge within a usual run.
+
+    Args:
+        shape: Shape of the values.
+        initial: Value of all of them at the start.
+        floor: Smallest value.
+        repeats: How often each value appears in a row, for a one-dimensional shape: values shared
+            by all points of a channel.
+    """
+
+    positive = True
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        initial: float,
+        *,
+        floor: float = 1e-10,
+        repeats: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.floor = floor
+        self.log_value = nn.Parameter(torch.full(shape, initial).log())
+        index = None if repeats is None else _repeated_index(repeats)
+        self.register_buffer("index", index, persistent=False)
+
+    def forward(self) -> Tensor:
+        """The values, shaped as given, or (sum of repeats,)."""
+        value = self.log_value.exp() + self.floor
+        return value if self.index is None else value[self.index]
+
+
+def _repeated_index(repeats: Sequence[int]) -> Tensor:
+    return torch.repeat_interleave(torch.arange(len(repeats)), torch.tensor(repeats))
+
+
+class Part(PyroModule):  # type: ignore[misc]
+    """A network of the model, and the prior over its parameters if there is one.
+
+    The network is a plain `nn.Module`; with a prior (`pyro_msde.priors.bayesian`) its parameters
+    become buffers, which keep the values from before, and one site `<part>.theta` holds them all.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the parameters have a prior."""
+        return "theta" in self._pyro_samples
+
+    def read(self, theta: Mapping[str, Tensor] | None = None) -> Callable[..., Any]:
+        """The network at its parameters' values now.
+
+        Args:
+            theta: Values of sites by name, as a guide over θ draws them. None: read this part's
+                site, if it has one, as the model does.
+        """
+        if not self.is_random:
+            return self._modules["net"] if theta is not None else self.net
+        flat = self.theta if theta is None else theta[self.site]
+        return _At(self._modules["net"], flat)
+
+    @property
+    def site(self) -> str:
+        """Name of the site that holds the parameters."""
+        return str(self._pyro_get_fullname("theta"))
+
+
+class _At:
+    """A network evaluated at parameters held in one vector."""
+
+    def __init__(self, net: Any, flat: Tensor) -> None:
+        self.net = net
+        values = unflatten_parameters(net, flat)
+        if getattr(net, "positive", False):
+            values = {name: value.log() for name, value in values.items()}
+        self.values = values
+
+    def __call__(self, *args: Any) -> Any:
+        return torch.func.functional_call(self.net, self.values, args)

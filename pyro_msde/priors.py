@@ -1,0 +1,93 @@
+"""Priors over θ: any part of a model becomes random with one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.distributions import Normal, TorchDistribution
+from pyro.nn import PyroSample
+from torch import Tensor, nn
+
+from pyro_msde.parts import Part, flatten_parameters
+
+__all__ = ["bayesian", "fan_in_normal", "initial_value"]
+
+
+def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistribution]:
+    """Normal(0, scale/√fan_in) for the weights of each layer and Normal(0, scale) for its biases."""
+
+    def prior(net: nn.Module) -> TorchDistribution:
+        sds = [
+            torch.full((p.numel(),), scale / (p[0].numel() ** 0.5 if p.ndim > 1 else 1.0))
+            for p in net.state_dict().values()
+        ]
+        sd = torch.cat(sds).to(flatten_parameters(net))
+        return Normal(torch.zeros_like(sd), sd).to_event(1)
+
+    return prior
+
+
+def bayesian(
+    part: Part, prior: TorchDistribution | Callable[[nn.Module], TorchDistribution]
+) -> Part:
+    """Put a prior on all parameters of a model's part, in place.
+
+    They become one site, named `<part>.theta`, a vector. Variances and diffusions are the values
+    themselves there, not their logarithms, so they ask for a positive prior.
+
+    Args:
+        part: Part of a model, such as `model.drift`.
+        prior: A scalar distribution, the same for all; one with the vector's shape; or a function
+            from the network to such a distribution, as `fan_in_normal` gives.
+
+    Returns:
+        The part itself.
+
+    Raises:
+        ValueError: Not a part, one that is random already, or a prior whose shape or support does
+            not fit.
+    """
+    if not isinstance(part, Part):
+        raise ValueError(
+            f"part: got {type(part).__name__}. Pass a part of a model, such as model.drift."
+        )
+    if part.is_random:
+        raise ValueError("part: has a prior already. Build a new model for another one.")
+    net: Any = part._modules["net"]
+    law = prior(net) if not isinstance(prior, TorchDistribution) else prior
+    count = len(flatten_parameters(net))
+    if law.batch_shape == () and law.event_shape == ():
+        law = law.expand([count]).to_event(1)
+    if law.event_shape != (count,) or law.batch_shape != ():
+        raise ValueError(
+            f"prior: event shape {tuple(law.event_shape)}, batch shape {tuple(law.batch_shape)} "
+            f"for {count} parameters. Give a scalar prior or one of event shape ({count},)."
+        )
+    positive = getattr(net, "positive", False)
+    draws = law.sample((100,))
+    if positive and bool((draws <= 0).any()):
+        raise ValueError(
+            f"prior: {type(prior).__name__} has support below zero, the parameters are variances. "
+            "Choose LogNormal, InverseGamma or another positive prior."
+        )
+    _freeze(net)
+    part.theta = PyroSample(law)
+    return part
+
+
+def initial_value(part: Part) -> Tensor:
+    """The parameters from before the prior was put on them, as the site's vector."""
+    net: Any = part._modules["net"]
+    flat = flatten_parameters(net)
+    return flat.exp() if getattr(net, "positive", False) else flat
+
+
+def _freeze(net: nn.Module) -> None:
+    """Turn every parameter of the network into a buffer of the same name and value."""
+    for module in net.modules():
+        for name in list(module._parameters):
+            value = module._parameters.pop(name)
+            if value is not None:
+                module.register_buffer(name, value.detach().clone())
