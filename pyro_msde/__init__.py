@@ -1,0 +1,29 @@
+"""Learn stochastic multiscale models from data, with Pyro.
+
+    fit = pyro_msde.fit(model, guide, data, validation=validation)
+    forecast = fit.predict(y0, times)
+"""
+
+from pyro_msde.elbo import MultiscaleELBO
+from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
+from pyro_msde.forecasting import Forecast
+from pyro_msde.grid import Grid
+from pyro_msde.interface import Fit, fit, load
+from pyro_msde.training import History, Recipe
+from pyro_msde.trajectories import Trajectories
+
+__version__ = "0.1.0"
+__all__ = [
+    "Fit",
+    "Forecast",
+    "Grid",
+    "History",
+    "MultiscaleELBO",
+    "NonFiniteLossError",
+    "NotPositiveDefiniteError",
+    "Recipe",
+    "SavedRunError",
+    "Trajectories",
+    "fit",
+    "load",
+]

@@ -1,0 +1,218 @@
+"""Posterior predictive (Ilersich & Nair 2025, App. F): a mixture of Gaussians over sampled paths.
+
+    μ_{y,i} = T_p ζ_i + Σ_y S_η D(η_i),     p(y) = (1/N) Σ_i N(μ_{y,i}, Σ_y)
+
+    mean (33) = average of μ_{y,i};   variance (34) = Σ_y (reconstruction) + SampleVar{μ_{y,i}}
+
+The sample variance is split by the law of total variance into what differs between draws of θ
+(parameter) and the rest (propagated). Fields are decoded from the latent paths in chunks of time,
+so that a forecast's memory does not grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.scaling import Scaling
+
+__all__ = ["Forecast"]
+
+_CHUNK = 2**24  # numbers decoded at once
+
+
+@dataclass(frozen=True, repr=False)
+class Forecast:
+    """Predictive distribution of fields at given times. All results are detached, on the CPU.
+
+    Shapes are (time, *field) for a single initial field and (batch, time, *field) for a batch of
+    them, written (…, time, *field) below; field has a channel axis if the initial field had one.
+
+    Attributes:
+        times: (time,) float64.
+        paths: (draw of θ, sample, batch, time, latent) latent paths in scaled units.
+        batched: Whether a batch of initial fields was given.
+        has_channel: Whether fields carry a channel axis.
+    """
+
+    times: np.ndarray
+    paths: Tensor
+    batched: bool
+    has_channel: bool
+    model: Any
+    theta: Sequence[Any]
+    scaling: Scaling
+    _cache: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def num_samples(self) -> int:
+        """Draws of θ times paths for each."""
+        return self.paths.shape[0] * self.paths.shape[1]
+
+    @property
+    def latent(self) -> Tensor:
+        """(sample, …, time, latent): macroscale in the fields' units, then the microscale."""
+        z = self.paths.flatten(0, 1).clone()
+        grid = self.model.grid
+        per_state = torch.tensor(self.scaling.channels, dtype=z.dtype)
+        z[..., : grid.num_zeta] *= per_state.repeat_interleave(grid.num_coarse)
+        return z if self.batched else z[:, 0]
+
+    @property
+    def mean(self) -> Tensor:
+        """(…, time, *field), eq. (33)."""
+        return self._moment("mean")
+
+    @property
+    def var(self) -> Tensor:
+        """(…, time, *field), eq. (34): the sum of its three parts."""
+        return self.reconstruction_var + self.propagated_var + self.parameter_var
+
+    @property
+    def sd(self) -> Tensor:
+        """(…, time, *field), root of `var`."""
+        return self.var.sqrt()
+
+    @property
+    def reconstruction_var(self) -> Tensor:
+        """(…, time, *field), Σ_y averaged over θ."""
+        return self._moment("reconstruction")
+
+    @property
+    def propagated_var(self) -> Tensor:
+        """(…, time, *field), of the initial state and of the latent noise."""
+        return self._moment("propagated")
+
+    @property
+    def parameter_var(self) -> Tensor:
+        """(…, time, *field), of θ; zero for a point estimate."""
+        return self._moment("parameter")
+
+    def cdf(self, values: Any) -> Tensor:
+        """Predictive distribution function at `values`, both (…, time, *field): the PIT."""
+        target = self._as_fields(torch.as_tensor(np.asarray(values)))
+        out = torch.empty_like(target)
+        for window, mean, var in self._decoded():
+            z = (target[:, window] - mean) / var.sqrt()
+            out[:, window] = torch.special.ndtr(z).mean((0, 1))
+        return self._as_output(out)
+
+    def quantile(self, level: float) -> Tensor:
+        """Quantile of the mixture at each point, (…, time, *field), by bisection.
+
+        Raises:
+            ValueError: `level` is not inside (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.95.")
+        return self._as_output(torch.cat([
+            _mixture_quantile(level, mean.flatten(0, 1), var.flatten(0, 1))
+            for _, mean, var in self._decoded()
+        ], 1))  # fmt: skip
+
+    def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
+        """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
+        generator = torch.Generator().manual_seed(seed)
+        for window, mean, var in self._decoded():
+            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+            draws = (mean + var.sqrt() * noise).flatten(0, 1)
+            if not self.has_channel:
+                draws = draws.squeeze(3)
+            yield window, draws if self.batched else draws[:, 0]
+
+    def _moment(self, name: str) -> Tensor:
+        if not self._cache:
+            self._cache.update(self._moments())
+        return self._cache[name]
+
+    def _moments(self) -> dict[str, Tensor]:
+        parts: dict[str, list[Tensor]] = {}
+        for _, mean, var in self._decoded():
+            for name, value in _split_variance(mean, var).items():
+                parts.setdefault(name, []).append(value)
+        return {k: self._as_output(torch.cat(v, 1)) for k, v in parts.items()}
+
+    @torch.no_grad()
+    def _decoded(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """μ_y and Σ_y in the user's units, (θ, sample, batch, chunk, channel, *space), in chunks."""
+        grid, model = self.model.grid, self.model
+        scale = self.scaling.field_scale(self.paths, grid.ndim)
+        per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
+        size = max(1, _CHUNK // per_time)
+        for start in range(0, len(self.times), size):
+            window = slice(start, start + size)
+            means, variances = [], []
+            for theta, paths in zip(self.theta, self.paths[:, :, :, window], strict=True):
+                macro, detail = model.expert_means(theta, paths.to(theta.diffusion.device))
+                mean = product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu()
+                means.append(mean * scale)
+                var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
+                variances.append(var.expand(1, 1, 1, *var.shape))
+            yield window, torch.stack(means), torch.stack(variances)
+
+    def _as_fields(self, values: Tensor) -> Tensor:
+        """(batch, time, channel, *space) from the user's layout."""
+        expected = tuple(self.mean.shape)
+        if tuple(values.shape) != expected:
+            raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
+        values = values.to(self.paths.dtype)
+        if not self.batched:
+            values = values[None]
+        return values if self.has_channel else values[:, :, None]
+
+    def _as_output(self, fields: Tensor) -> Tensor:
+        """The user's layout from (batch, time, channel, *space)."""
+        if not self.has_channel:
+            fields = fields.squeeze(2)
+        return fields if self.batched else fields[0]
+
+    def __repr__(self) -> str:
+        """Shapes."""
+        batch = f"{self.paths.shape[2]} initial fields, " if self.batched else ""
+        return (
+            f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
+            f"{self.num_samples} samples)"
+        )
+
+
+def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
+    """Mean and the three variances, (batch, time, channel, *space), from (θ, sample, batch, …).
+
+    The variance between θ's conditional means holds 1/M of the variance within; it is taken off, so
+    that a point estimate has no parameter variance and an ensemble's is unbiased before clipping.
+    """
+    draws, paths = mean.shape[:2]
+    average = mean.mean((0, 1))
+    total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
+    parameter = torch.zeros_like(total)
+    if draws > 1:
+        between = mean.mean(1).var(0)
+        within = mean.var(1).mean(0) if paths > 1 else torch.zeros_like(total)
+        parameter = torch.minimum((between - within / paths).clamp(min=0), total)
+    return {
+        "mean": average,
+        "reconstruction": var.mean((0, 1)).expand_as(average).clone(),
+        "propagated": total - parameter,
+        "parameter": parameter,
+    }
+
+
+def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
+    """Quantile over axis 0 of an equal mixture of normals."""
+    sd = var.sqrt()
+    if sd.shape[0] not in (1, mean.shape[0]):
+        sd = sd.repeat_interleave(mean.shape[0] // sd.shape[0], 0)
+    z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
+    each = mean + z * sd
+    low, high = each.amin(0), each.amax(0)
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        below = torch.special.ndtr((middle - mean) / sd).mean(0) < level
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return 0.5 * (low + high)

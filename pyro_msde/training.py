@@ -1,0 +1,320 @@
+"""Stochastic variational inference: the loop that maximises the ELBO (27)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pyro_msde.elbo import MultiscaleELBO
+from pyro_msde.errors import NonFiniteLossError
+from pyro_msde.parts import LogVariance
+from pyro_msde.segments import SegmentBatch, Segments
+
+__all__ = ["RECIPES", "History", "Recipe", "Trainer"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: segments, quadrature, learning rates, annealing.
+
+    Attributes:
+        length: Observations a segment.
+        stride: Every how many snapshots a segment takes one.
+        windows: "random" or "fixed" segments.
+        segments_per_step: Segments a minibatch.
+        num_nodes: Quadrature nodes a segment.
+        learning_rate: Adam's rate for the networks.
+        variance_rate: Multiple of it for variances and diffusion.
+        schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
+        anneal: Steps over which β goes from 0 to 1.
+        average: Decay of the running average of the parameters that validation and forecasts use;
+            0: none.
+    """
+
+    length: int = 64
+    stride: int = 4
+    windows: str = "random"
+    segments_per_step: int = 1
+    num_nodes: int = 64
+    learning_rate: float = 1e-3
+    variance_rate: float = 10.0
+    schedule: str = "cosine"
+    anneal: int = 2000
+    average: float = 0.0
+
+
+RECIPES = {
+    "default": Recipe(),
+    "published": Recipe(
+        length=128, stride=1, windows="fixed", num_nodes=128, variance_rate=1.0, schedule="steps",
+        anneal=5000,
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class History:
+    """What training recorded: the ELBO's terms per logging step, the score per validation.
+
+    Attributes:
+        steps: Steps at which the terms below were logged.
+        terms: By name ("elbo", "log_likelihood", "drift_residual", "kl_parameters"), averaged since
+            the last logging step, in nats for data in the user's units.
+        validation_steps: Steps after which the model was validated.
+        validation: NRMSE on the validation trajectories then.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    validation_steps: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+    def record(self, step: int, terms: Mapping[str, float]) -> None:
+        """Append one logging step."""
+        self.steps.append(step)
+        for name, value in terms.items():
+            self.terms.setdefault(name, []).append(value)
+
+
+class Trainer:
+    """State of one training run: parameters, optimiser, position, history.
+
+    Args:
+        model: Pyro model of a `SegmentBatch`.
+        guide: Its guide.
+        segments: Training segments, in scaled units.
+        recipe: How to train.
+        steps: Length of the run.
+        rng: Draws the minibatches.
+        device: Where minibatches go.
+        log_volume: Nats to subtract from the log likelihood to express it in the user's units.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        guide: nn.Module,
+        segments: Segments,
+        recipe: Recipe,
+        *,
+        steps: int,
+        rng: np.random.Generator,
+        device: torch.device,
+        log_volume: float = 0.0,
+    ) -> None:
+        self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
+        self.steps, self.rng, self.device, self.log_volume = steps, rng, device, log_volume
+        self.elbo = MultiscaleELBO(num_nodes=recipe.num_nodes)
+        self.loss: Any = self.elbo(model, guide)
+        self.step = 0
+        self.history = History()
+        self.best: tuple[float, dict[str, Any]] | None = None
+        self.dry_run()
+        self.optimiser = torch.optim.Adam(self._groups())
+        self.good = self.weights()
+        self.averaged = deepcopy(self.good) if recipe.average else None
+
+    def dry_run(self) -> None:
+        """One validated evaluation: checks model against guide, creates autoguide parameters."""
+        with pyro_settings(validate=True):
+            self.loss(self._batch(np.random.default_rng(0)))
+
+    def weights(self) -> dict[str, Any]:
+        """Copies of all parameters and buffers."""
+        modules = {"model": self.model, "guide": self.guide}
+        return {k: deepcopy(m.state_dict()) for k, m in modules.items()}
+
+    def load_weights(self, weights: Mapping[str, Any]) -> None:
+        """Put copies that `weights` made back in place."""
+        self.model.load_state_dict(weights["model"])
+        self.guide.load_state_dict(weights["guide"])
+
+    def state(self) -> dict[str, Any]:
+        """All that resuming needs."""
+        return {
+            "step": self.step,
+            "weights": self.weights(),
+            "averaged": self.averaged,
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "torch_rng": torch.get_rng_state(),
+            "history": self.history,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state()` was taken.
+
+        Raises:
+            RuntimeError: The state is of another model.
+        """
+        self.load_weights(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.history = state["step"], state["history"]
+        self.averaged, self.best = state["averaged"], state["best"]
+        self.rng.bit_generator.state = state["rng"]
+        torch.set_rng_state(state["torch_rng"])
+        self.good = self.weights()
+
+    def keep_best(self) -> None:
+        """Put the parameters that validated best in place; without validation, the last ones."""
+        if self.best is not None:
+            self.load_weights(self.best[1])
+        elif self.averaged is not None:
+            self.load_weights(self.averaged)
+
+    @contextmanager
+    def best_in_place(self) -> Iterator[None]:
+        """The best parameters in place within, the current ones after."""
+        current = self.weights()
+        self.keep_best()
+        try:
+            yield
+        finally:
+            self.load_weights(current)
+
+    def run(
+        self,
+        *,
+        validate: Callable[[], float] | None,
+        every: int,
+        log_every: int = 50,
+        on_checkpoint: Callable[[], None] | None = None,
+        progress: bool = True,
+    ) -> bool:
+        """Train to the end; False if interrupted from the keyboard, with the state kept.
+
+        Args:
+            validate: Scores the current parameters, lower is better; the best are kept.
+            every: Steps between validations, and between checkpoints.
+            log_every: Steps between entries of the history.
+            on_checkpoint: Called after each validation.
+            progress: Show a progress bar.
+
+        Raises:
+            NonFiniteLossError: A term of the ELBO stopped being finite; the parameters of the last
+                logging step are back in place.
+        """
+        bar = tqdm(total=self.steps, initial=self.step, disable=not progress, unit="step")
+        try:
+            with pyro_settings(validate=False), bar:
+                window: list[dict[str, Tensor]] = []
+                while self.step < self.steps:
+                    window.append(self.one_step())
+                    bar.update()
+                    if self.step % log_every == 0 or self.step == self.steps:
+                        self._log(window, bar)
+                        window = []
+                    if self.step % every == 0 or self.step == self.steps:
+                        self._validate(validate, bar)
+                        if on_checkpoint is not None:
+                            on_checkpoint()
+        except KeyboardInterrupt:
+            self._validate(validate, bar)
+            return False
+        return True
+
+    def one_step(self) -> dict[str, Tensor]:
+        """One minibatch and one Adam step; the ELBO's terms, detached."""
+        recipe = self.recipe
+        self.elbo.beta = min(1.0, (self.step + 1) / recipe.anneal) if recipe.anneal else 1.0
+        self._set_rates()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.loss(self._batch(self.rng))
+        if self.device.type == "cpu" and not math.isfinite(float(loss)):
+            self._fail()
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        if self.averaged is not None:
+            self._average(self.averaged)
+        return self.elbo.terms
+
+    def _average(self, averaged: dict[str, Any]) -> None:
+        decay = min(self.recipe.average, self.step / (self.step + 10))
+        for name, module in (("model", self.model), ("guide", self.guide)):
+            new = module.state_dict()
+            for key, old in averaged[name].items():
+                old.lerp_(new[key], 1 - decay)
+
+    def _batch(self, rng: np.random.Generator) -> SegmentBatch:
+        batch = self.segments.draw(self.recipe.segments_per_step, rng)
+        return batch if self.device.type == "cpu" else batch.to(self.device)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        variances, weights = [], []
+        own = {
+            id(p)
+            for root in (self.model, self.guide)
+            for module in root.modules()
+            if isinstance(module, LogVariance)
+            for p in module.parameters()
+        }
+        for root in (self.model, self.guide):
+            for p in root.parameters():
+                (variances if id(p) in own else weights).append(p)
+        groups = [(weights, 1.0), (variances, self.recipe.variance_rate)]
+        return [{"params": p, "factor": f} for p, f in groups if p]
+
+    def _set_rates(self) -> None:
+        if self.recipe.schedule == "cosine":
+            shape = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        else:
+            shape = 0.9 ** (self.step // 2000)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.learning_rate * shape * group["factor"]
+
+    def _log(self, window: list[dict[str, Tensor]], bar: Any) -> None:
+        mean = {k: float(torch.stack([w[k] for w in window]).mean()) for k in window[0]}
+        if not all(math.isfinite(v) for v in mean.values()):
+            self._fail(mean)
+        mean["log_likelihood"] -= self.log_volume
+        mean["elbo"] = mean["log_likelihood"] - mean["drift_residual"] - mean["kl_parameters"]
+        self.history.record(self.step, mean)
+        self.good = self.weights()
+        bar.set_postfix_str(f"elbo {mean['elbo']:.4g}", refresh=False)
+
+    def _validate(self, validate: Callable[[], float] | None, bar: Any) -> None:
+        if validate is None:
+            return
+        current = self.weights()
+        if self.averaged is not None:
+            self.load_weights(self.averaged)
+        score = validate()
+        self.history.validation_steps.append(self.step)
+        self.history.validation.append(score)
+        if self.best is None or score <= self.best[0]:
+            self.best = (score, self.weights())
+        self.load_weights(current)
+        bar.write(f"step {self.step}: validation NRMSE {score:.2%}") if not bar.disable else None
+
+    def _fail(self, terms: Mapping[str, Any] | None = None) -> None:
+        values = {k: float(v) for k, v in (terms or self.elbo.terms).items()}
+        bad = next((k for k, v in values.items() if not math.isfinite(v)), "loss")
+        self.load_weights(self.good)
+        raise NonFiniteLossError(
+            self.step,
+            bad,
+            f"step {self.step}: {bad} is {values.get(bad, math.nan)}. The parameters of the last "
+            "logged step are back in place. Lower learning_rate or raise anneal.",
+        )
+
+
+@contextmanager
+def pyro_settings(*, validate: bool) -> Iterator[None]:
+    """Pyro's checks on or off, and a parameter store of its own, within.
+
+    In the global store a parameter of the same name from another model would take our place.
+    """
+    with pyro.get_param_store().scope(), pyro.validation_enabled(validate):
+        yield
