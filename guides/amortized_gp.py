@@ -92,24 +92,26 @@ class AmortizedGP(PyroModule):  # type: ignore[misc]
             mean = torch.cat([mean, self.encoder(values - smoothed)], -1)
         return mean, self.node_variance()
 
+    def path_marginals(
+        self, batch: SegmentBatch, theta: Mapping[str, Tensor], operators: Any = None
+    ) -> GaussianMarginals:
+        """q(z|t) over the batch's segments at a draw of θ."""
+        mean, var = self.encode(batch.values, theta, operators)
+        # Equal offsets mean equal weights: one row serves all segments.
+        rows = slice(1) if batch.shared_offsets else slice(None)
+        interpolant = Interpolant(self.time_kernel, batch.times[rows])
+
+        def moments(at: Tensor) -> Moments:
+            W, W_dot = (w.to(mean.dtype) for w in interpolant.weights(at[rows]))
+            cov = torch.exp(W.sum(-1)[..., None] * var.log()).expand(len(batch.times), -1, -1)
+            return Moments(W @ mean, W_dot @ mean, cov, cov * W_dot.sum(-1)[..., None] * var.log())
+
+        return GaussianMarginals(batch.times, moments, batch.quadrature)
+
     def forward(self, batch: SegmentBatch) -> Tensor:
         """Draw θ and the path's marginals for a minibatch; returns the path."""
         theta = self.read_theta()
-        mean, var = self.encode(batch.values, theta)
-        times = batch.times[:1] if batch.shared_offsets else batch.times
-        shift = batch.times[:1, :1] if batch.shared_offsets else None
-        interpolant = Interpolant(self.time_kernel, times)
-
-        def moments(at: Tensor) -> Moments:
-            rows = at[:1] if shift is not None else at
-            W, W_dot = interpolant.weights(rows)
-            W, W_dot = W.to(mean.dtype), W_dot.to(mean.dtype)
-            scale = torch.exp(W.sum(-1)[..., None] * var.log())
-            rate = W_dot.sum(-1)[..., None] * var.log()
-            cov = scale.expand(len(batch.times), -1, -1)
-            return Moments(W @ mean, W_dot @ mean, cov, (scale * rate).expand_as(cov))
-
-        marginals = GaussianMarginals(batch.times, moments, batch.quadrature)
+        marginals = self.path_marginals(batch, theta)
         index = torch.arange(len(batch.times), device=batch.times.device)
         with pyro.plate("segments", batch.num_segments, subsample=index):
             path: Tensor = pyro.sample("path", marginals)

@@ -9,6 +9,7 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, Saved
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.interface import Fit, fit, load
+from pyro_msde.scores import coverage, crps, nrmse, pit, spread_skill
 from pyro_msde.training import History, Recipe
 from pyro_msde.trajectories import Trajectories
 
@@ -24,6 +25,11 @@ __all__ = [
     "Recipe",
     "SavedRunError",
     "Trajectories",
+    "coverage",
+    "crps",
     "fit",
     "load",
+    "nrmse",
+    "pit",
+    "spread_skill",
 ]

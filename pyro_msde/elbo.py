@@ -10,6 +10,7 @@ The drift residual is the KL divergence of the guide's `GaussianMarginals` from 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -47,6 +48,11 @@ class MultiscaleELBO(TraceMeanField_ELBO):  # type: ignore[misc]
         self.beta = beta
         self.terms: dict[str, Tensor] = {}
 
+    def _get_traces(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[Any]:
+        """One pair of traces for each particle."""
+        self.terms = {}
+        yield from super()._get_traces(model, guide, args, kwargs)
+
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Traces of guide and model, with everything scored but the path."""
         guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
@@ -80,7 +86,9 @@ class MultiscaleELBO(TraceMeanField_ELBO):  # type: ignore[misc]
         for name, site in guide_trace.nodes.items():
             if site["type"] == "sample" and name not in model_trace.nodes:
                 terms["kl_parameters"] += site["score_parts"].entropy_term.sum()
-        self.terms = {k: torch.as_tensor(v).detach() for k, v in terms.items()}
+        for name, value in terms.items():
+            share = torch.as_tensor(value).detach() / self.num_particles
+            self.terms[name] = self.terms.get(name, 0.0) + share
         loss = (
             self.beta * terms["drift_residual"] + terms["kl_parameters"] - terms["log_likelihood"]
         )

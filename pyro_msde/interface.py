@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.calibration import Calibration, choose_diffusion_scale
 from pyro_msde.checkpoint import read_run, read_state, write_run, write_state
 from pyro_msde.errors import SavedRunError
 from pyro_msde.forecasting import Forecast
@@ -41,6 +42,7 @@ class Fit:
         interrupted: Training was stopped before its end.
         has_channel: Whether the data's fields carried a channel axis.
         diffusion_scale: Multiple of L = √C in forecasts; 1 unless `calibrated`.
+        calibration: What `calibrated` based it on.
     """
 
     model: Any
@@ -52,6 +54,7 @@ class Fit:
     interrupted: bool = False
     has_channel: bool = False
     diffusion_scale: float = 1.0
+    calibration: Calibration | None = None
 
     def predict(
         self,
@@ -102,6 +105,38 @@ class Fit:
                 diffusion_scale=self.diffusion_scale,
                 layout={"batched": batched, "has_channel": self.has_channel},
             )
+
+    def calibrated(
+        self, validation: Trajectories, *, level: float = 0.9, num_times: int = 60
+    ) -> Fit:
+        """A copy whose forecasts' L = √C is scaled to cover validation trajectories as claimed.
+
+        An explicit step after training; `calibration` of the copy holds what it was based on.
+
+        Args:
+            validation: Trajectories on common times, not those that will be reported on.
+            level: Nominal coverage of the central interval.
+            num_times: Times, evenly spaced, at which coverage is counted.
+        """
+        times, values, parameters = _groups(validation)[0]
+        if len(values) < len(validation):
+            raise ValueError("validation: times differ between trajectories; resample them first.")
+        every = max(1, (len(times) - 1) // num_times)
+        truth = Trajectories(times[::every], values[:, ::every])
+
+        def predict(scale: float) -> tuple[Forecast, Trajectories]:
+            scaled = replace(self, diffusion_scale=scale)
+            y0 = values[:, 0]
+            return scaled.predict(y0, times[::every], parameters=parameters, num_samples=32), truth
+
+        calibration = choose_diffusion_scale(predict, level=level)
+        return replace(self, diffusion_scale=calibration.scale, calibration=calibration)
+
+    def to_arviz(self, test: Trajectories, **options: Any) -> Any:
+        """ArviZ data of forecasts of `test`; see `pyro_msde.arviz_io.to_arviz`."""
+        from pyro_msde.arviz_io import to_arviz
+
+        return to_arviz(self, test, **options)
 
     def save(self, path: str | Path) -> None:
         """Write run.json and weights.safetensors into a folder, for `pyro_msde.load`."""

@@ -103,7 +103,8 @@ class Part(PyroModule):  # type: ignore[misc]
     @property
     def site(self) -> str:
         """Name of the site that holds the parameters."""
-        return str(self._pyro_get_fullname("theta"))
+        # not Pyro's own full name, which is defined only once the model has run
+        return f"{self._pyro_name}.theta" if self._pyro_name else "theta"
 
 
 class _At:
@@ -116,5 +117,5 @@ class _At:
             values = {name: value.log() for name, value in values.items()}
         self.values = values
 
-    def __call__(self, *args: Any) -> Any:
-        return torch.func.functional_call(self.net, self.values, args)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return torch.func.functional_call(self.net, self.values, args, kwargs)

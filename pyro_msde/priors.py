@@ -87,7 +87,7 @@ def initial_value(part: Part) -> Tensor:
 def _freeze(net: nn.Module) -> None:
     """Turn every parameter of the network into a buffer of the same name and value."""
     for module in net.modules():
-        for name in list(module._parameters):
-            value = module._parameters.pop(name)
-            if value is not None:
+        for name, value in list(module._parameters.items()):
+            if value is not None:  # such as the bias of a layer without one
+                del module._parameters[name]
                 module.register_buffer(name, value.detach().clone())

@@ -16,39 +16,46 @@ from torch import Tensor
 __all__ = ["integrate"]
 
 
-class _InIndexTime(torch.nn.Module):
-    """The SDE with the index into the times as its clock, so that rows may have their own times.
+class _InStepTime(torch.nn.Module):
+    """The SDE with the number of the step as its clock, so that rows may have their own times.
 
-    Between indices i and i + 1 time runs at t_{i+1} − t_i: the drift is multiplied by this rate and
-    the diffusion by its root.
+    Each interval of the times has `substeps` steps, over each of which time runs by
+    (t_{i+1} − t_i) / substeps: the drift is multiplied by this rate and the diffusion by its root.
+    Steps of length one have no rounding: torchsde would add a last step of 1e-15, whose Brownian
+    increment it cannot find, and ends of intervals could be taken for the interval before.
     """
 
     noise_type = "diagonal"
     sde_type = "stratonovich"
 
     def __init__(
-        self, drift: Callable[[Tensor, Tensor], Tensor], diffusion: Tensor, times: Tensor
+        self,
+        drift: Callable[[Tensor, Tensor], Tensor],
+        diffusion: Tensor,
+        times: Tensor,
+        substeps: int,
     ) -> None:
         super().__init__()
         self.drift = drift
         self.scale = diffusion.sqrt()
         self.times = times
-        self.rates = torch.diff(times, dim=-1)
+        self.substeps = substeps
+        self.rates = torch.diff(times, dim=-1) / substeps
 
     def _clock(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        i = min(int(s), self.rates.shape[-1] - 1)
+        i = min(int(s) // self.substeps, self.rates.shape[-1] - 1)
         rate = self.rates[..., i : i + 1]
-        return self.times[..., i : i + 1] + (s - i) * rate, rate
+        return self.times[..., i : i + 1] + (s - i * self.substeps) * rate, rate
 
     def f(self, s: Tensor, flat: Tensor) -> Tensor:
-        """Drift per unit of index."""
+        """Drift per step."""
         t, rate = self._clock(s)
         z = flat.reshape(-1, *self.times.shape[:-1], 1, flat.shape[-1])
         drift = self.drift(z, t) * rate[..., None].to(z.dtype)
         return drift.reshape(flat.shape)
 
     def g(self, s: Tensor, flat: Tensor) -> Tensor:
-        """Diffusion per root of index."""
+        """Diffusion per root of a step."""
         rate = self._clock(s)[1].to(flat.dtype).sqrt()
         rows = rate.expand(flat.shape[0] // rate.numel(), *rate.shape).reshape(-1, 1)
         return rows * self.scale
@@ -80,8 +87,8 @@ def integrate(
     if max_step is not None:
         longest = float(torch.diff(times, dim=-1).max())
         substeps = max(1, math.ceil(longest / max_step * (1 - 1e-9)))
-    sde = _InIndexTime(drift, diffusion, times)
-    index = torch.arange(times.shape[-1], dtype=torch.float64, device=times.device)
+    sde = _InStepTime(drift, diffusion, times, substeps)
+    steps = torch.arange(times.shape[-1], dtype=torch.float64, device=times.device) * substeps
     flat = start.reshape(-1, start.shape[-1])
-    path = torchsde.sdeint(sde, flat, index, dt=1 / substeps, method="midpoint")
-    return path.movedim(0, -2).reshape(*start.shape[:-1], len(index), start.shape[-1])
+    path = torchsde.sdeint(sde, flat, steps, dt=1.0, method="midpoint")
+    return path.movedim(0, -2).reshape(*start.shape[:-1], len(steps), start.shape[-1])
