@@ -64,7 +64,9 @@ def milliseconds(step: Callable[[], Any], repeats: int, device: torch.device) ->
     return statistics.median(times)
 
 
-def measure(recipe: str, n_eta: int, n_coarse: int, repeats: int, device: torch.device) -> list[Any]:
+def measure(
+    recipe: str, n_eta: int, n_coarse: int, repeats: int, device: torch.device
+) -> list[Any]:
     """One row: a full step, minibatch to Adam, with and without Pyro."""
     plan = RECIPES[recipe]
     model = kdv(n_eta, n_coarse=n_coarse, recipe=recipe).to(device)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,9 +67,7 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     by_part = np.asarray(pyro_msde.nrmse(fc, test, bins=10)).mean(0)
     unseen = fresh(split, NUM_FRESH, SEED_FRESH, float(times[-1]))
     every = len(times) // 100
-    truth = pyro_msde.Trajectories(
-        unseen.times[0][::every], [v[::every] for v in unseen.values]
-    )
+    truth = pyro_msde.Trajectories(unseen.times[0][::every], [v[::every] for v in unseen.values])
     fc = fit.predict(np.stack(truth.values)[:, 0], truth.times[0], num_samples=64)
     covered = np.asarray(pyro_msde.coverage(fc, truth, level=0.9, bins=10))
     return {
@@ -122,7 +119,9 @@ def fit_scale(result: dict[str, Any]) -> str:
 def run_table(rows: tuple[Row, ...], out: Path, kept: Path | None, seed: int) -> None:
     """Train or load every row, score it, print and keep the table."""
     table: dict[str, Any] = {}
-    print("row                       steps seconds    test NRMSE        cov90  by tenth   CRPS  √C ×")
+    print(
+        "row                       steps seconds    test NRMSE        cov90  by tenth   CRPS  √C ×"
+    )
     for row in rows:
         data = kdv_splits(row.split, directory="data")
         if kept is not None and not (kept / row.name).exists():

@@ -28,7 +28,7 @@ def kdv(
     n_coarse: int = 20,
     half_width: int | None = None,
     width: int = 128,
-    rank: int = 8,
+    rank: int = 24,
     recipe: str = "default",
     seed: int = 0,
 ) -> Multiscale:
@@ -39,7 +39,7 @@ def kdv(
         n_coarse: Coarse points; divides 1000.
         half_width: Stencil half-width q of the macroscale drift; None: 4, or the published 2.
         width: Width of the macroscale drift's two hidden layers.
-        rank: Rank of the drifts' quadratic path; not in the published architecture.
+        rank: Rank of the macroscale drift's quadratic path; not in the published architecture.
         recipe: "default": autonomous SiLU drifts with linear and low-rank quadratic paths, one
             diffusion for all coarse points. "published": the paper's ReLU networks, sin t and cos t
             in the microscale drift, one diffusion a state.
@@ -58,8 +58,8 @@ def kdv(
     q = half_width if half_width is not None else (2 if published else 4)
     grid = Grid(1000, n_coarse, boundary="periodic", lower=0.0, upper=10.0)
 
-    def network(sizes: list[int]) -> nn.Module:
-        return MLP(sizes) if published else PolynomialMLP(sizes, rank)
+    def network(sizes: list[int], *, rank: int, reluctant: bool) -> nn.Module:
+        return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -67,8 +67,8 @@ def kdv(
         drift = MultiscaleDrift(
             grid,
             n_eta,
-            network([2 * q + 1 + n_eta, width, width, 1]),
-            network([micro_inputs, 128, 512, 128, n_eta]) if n_eta else None,
+            network([2 * q + 1 + n_eta, width, width, 1], rank=rank, reluctant=True),
+            network([micro_inputs, 128, 512, 128, n_eta], rank=8, reluctant=False) if n_eta else None,
             half_width=q,
             time_features=published,
         )

@@ -56,6 +56,7 @@ class Multiscale(PyroModule):  # type: ignore[misc]
             network from (..., channel, *space) to (..., n_eta); for guides.
         initial_sd: p(z(t₀)) = N(0, initial_sd²), for simulation from the prior.
         score_initial: Count KL(q(z(t₀)) ‖ p(z(t₀))) in the ELBO.
+        num_parameters: How many parameters of the trajectories the drift takes.
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
@@ -73,11 +74,14 @@ class Multiscale(PyroModule):  # type: ignore[misc]
         encoder: Callable[[], nn.Module] | None = None,
         initial_sd: float = 1.0,
         score_initial: bool = False,
+        num_parameters: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if (n_eta > 0) != (decoder is not None) or (n_eta > 0) != (var_eta is not None):
-            raise ValueError(f"n_eta={n_eta}: decoder and var_eta go with n_eta > 0, and only then.")
+            raise ValueError(
+                f"n_eta={n_eta}: decoder and var_eta go with n_eta > 0, and only then."
+            )
         self.grid, self.n_eta = grid, n_eta
         self.kernel, self.drift, self.diffusion = Part(kernel), Part(drift), Part(diffusion)
         self.var_zeta = Part(var_zeta)
@@ -85,6 +89,7 @@ class Multiscale(PyroModule):  # type: ignore[misc]
         self.var_eta = None if var_eta is None else Part(var_eta)
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
+        self.num_parameters = num_parameters
         self.config = None if config is None else dict(config)
 
     @property

@@ -1,7 +1,7 @@
 """Learn stochastic multiscale models from data, with Pyro.
 
-    fit = pyro_msde.fit(model, guide, data, validation=validation)
-    forecast = fit.predict(y0, times)
+fit = pyro_msde.fit(model, guide, data, validation=validation)
+forecast = fit.predict(y0, times)
 """
 
 from pyro_msde.elbo import MultiscaleELBO

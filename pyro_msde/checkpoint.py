@@ -1,8 +1,8 @@
 """Files of a run: written whole or not at all.
 
-    run.json             what to rebuild: cases, scaling, recipe, history, scores
-    weights.safetensors  parameters of model and guide
-    state.pt             what resuming needs beyond: optimiser, random states, position
+run.json             what to rebuild: cases, scaling, recipe, history, scores
+weights.safetensors  parameters of model and guide
+state.pt             what resuming needs beyond: optimiser, random states, position
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ __all__ = ["read_run", "read_state", "write_run", "write_state"]
 _RUN, _WEIGHTS, _STATE = "run.json", "weights.safetensors", "state.pt"
 
 
-def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the target, then move into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+def _write_atomically(files: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write all files beside their targets, then move them into place."""
+    temporaries: dict[Path, Path] = {}
     try:
-        write(temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+        for path, write in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            temporaries[path] = Path(name)
+            os.close(handle)
+            write(temporaries[path])
+            temporaries[path].chmod(0o644)
+        for path, temporary in temporaries.items():
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 def write_run(directory: str | Path, run: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
@@ -54,8 +58,10 @@ def write_run(directory: str | Path, run: Mapping[str, Any], weights: Mapping[st
         for name, value in state.items()
     }
     text = json.dumps(dict(run), indent=1)
-    _write_atomically(directory / _WEIGHTS, lambda p: save_file(flat, p))
-    _write_atomically(directory / _RUN, lambda p: p.write_text(text + "\n"))
+    _write_atomically({
+        directory / _WEIGHTS: lambda p: save_file(flat, p),
+        directory / _RUN: lambda p: p.write_text(text + "\n"),
+    })  # fmt: skip
 
 
 def read_run(directory: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -70,27 +76,35 @@ def read_run(directory: str | Path) -> tuple[dict[str, Any], dict[str, dict[str,
             f"path: {directory} holds no saved run ({_RUN} and {_WEIGHTS}). Pass the folder that "
             "fit.save or fit(checkpoint=…) wrote."
         )
-    try:
-        run = json.loads((directory / _RUN).read_text())
-        flat = load_file(directory / _WEIGHTS)
-    except Exception as error:
-        raise SavedRunError(f"path: {directory} is damaged: {error}") from error
     weights: dict[str, dict[str, Tensor]] = {"model": {}, "guide": {}}
-    for key, value in flat.items():
-        owner, name = key.split(".", 1)
-        weights[owner][name] = value
+    try:
+        run = dict(json.loads((directory / _RUN).read_text()))
+        for key, value in load_file(directory / _WEIGHTS).items():
+            owner, name = key.split(".", 1)
+            weights[owner][name] = value
+    except Exception as error:
+        raise SavedRunError(f"path: {directory} is damaged: {error!r}") from error
     return run, weights
 
 
 def write_state(directory: str | Path, state: Mapping[str, Any]) -> None:
     """Write what resuming a run needs."""
-    _write_atomically(Path(directory) / _STATE, lambda p: torch.save(dict(state), p))
+    _write_atomically({Path(directory) / _STATE: lambda p: torch.save(dict(state), p)})
 
 
 def read_state(directory: str | Path) -> dict[str, Any] | None:
-    """What `write_state` wrote, or None."""
+    """What `write_state` wrote, or None.
+
+    Raises:
+        SavedRunError: It is not readable.
+    """
     path = Path(directory) / _STATE
     if not path.is_file():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        raise SavedRunError(
+            f"checkpoint: {path} is damaged: {error!r}. Delete it to start anew."
+        ) from error
     return state

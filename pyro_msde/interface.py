@@ -176,6 +176,9 @@ class Fit:
         return value.to(device=device, dtype=dtype), batched
 
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:
+        wanted = getattr(self.model, "num_parameters", 0)
+        if parameters is None and wanted:
+            raise ValueError(f"parameters: the model takes {wanted} for each trajectory; pass them.")
         if parameters is None:
             return None
         dtype, device = _place(self.model)
@@ -237,7 +240,11 @@ def fit(
     """
     plan = _recipe(recipe, changes)
     _check_guide(model, guide)
+    _check_inputs(model, data)
     grid = model.grid
+    if validation is not None:
+        _check_inputs(model, validation)
+        validation.fields(grid.channels, grid.shape)
     fields = data.fields(grid.channels, grid.shape)
     dtype = _place(model)[0] if dtype is None else dtype
     device = torch.device(device) if device is not None else _place(model)[1]
@@ -245,7 +252,9 @@ def fit(
     guide.to(device=device, dtype=dtype)
     scaling = Scaling.of(fields, data.horizon)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
-    result = Fit(model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape))
+    result = Fit(
+        model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape)
+    )
     snapshots = data.num_observations
     log_volume = snapshots * scaling.log_volume(grid.num_points)
     with torch.random.fork_rng(devices=_devices_of(device)):
@@ -317,7 +326,9 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
         model = rebuild(run["model"])
     if guide is None:
         if run["guide"] is None:
-            raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
+            raise SavedRunError(
+                f"path: {path} holds a guide of your own; pass load(path, guide=…)."
+            )
         guide = rebuild(run["guide"], model)
     dtype = getattr(torch, run["dtype"])
     model.to(dtype=dtype)
@@ -329,9 +340,7 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     _fill(path, "guide", guide, weights["guide"])
     scaling = Scaling(tuple(run["scaling"]["channels"]), run["scaling"]["time"])
     keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
-    return Fit(
-        model, guide, scaling, History(**run["history"]), **{key: run[key] for key in keys}
-    )
+    return Fit(model, guide, scaling, History(**run["history"]), **{key: run[key] for key in keys})
 
 
 def _fill(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:
@@ -408,6 +417,18 @@ def _check_guide(model: Any, guide: Any) -> None:
     owner = getattr(guide, "model", model)
     if owner is not model:
         raise ValueError("guide: made for another model. Build it anew with this one.")
+
+
+def _check_inputs(model: Any, data: Trajectories) -> None:
+    wanted = getattr(model, "num_parameters", 0)
+    given = 0 if data.parameters is None else data.parameters.shape[1]
+    if given != wanted:
+        raise ValueError(
+            f"data: {given} parameters a trajectory, the model takes {wanted}. Build the model for "
+            "them, or leave them out of Trajectories."
+        )
+    if data.controls is not None:
+        raise ValueError("data: no model takes controls yet. Leave them out of Trajectories.")
 
 
 def _segments(

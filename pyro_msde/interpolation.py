@@ -108,7 +108,9 @@ def _cholesky(gram: Tensor, nodes: Tensor) -> Tensor:
         if not info.any():
             return cast(Tensor, chol)
     gap = torch.diff(nodes.detach(), dim=-1).min()
-    where = "non-finite kernel parameters" if not gram.isfinite().all() else f"times {gap:.3g} apart"
+    where = (
+        "non-finite kernel parameters" if not gram.isfinite().all() else f"times {gap:.3g} apart"
+    )
     raise NotPositiveDefiniteError(
         f"kernel matrix of {gram.shape[-1]} observation times at jitter {_JITTERS[-1]:g}: {where}. "
         "Merge observations that lie closer than the kernel can tell, or lower the learning rate."

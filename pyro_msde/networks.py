@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from pyro_msde.grid import Grid, Stencil, gaussian_kernel, neighbour_table
 
@@ -64,21 +64,32 @@ class PolynomialMLP(nn.Module):
     """f(x) = A x + O (U x ∘ V x) + MLP(x): linear and low-rank quadratic paths beside a network.
 
     PDEs are mostly linear and quadratic in the stencil; these paths carry that part beyond the
-    amplitudes seen in training, where the network alone saturates. A and O start at zero.
+    amplitudes seen in training, where a network is not to be trusted. A and O start at zero.
 
     Args:
         sizes: As for `MLP`.
         rank: Rank of the quadratic path; 0 leaves it out.
         activation: Class of the network's activations.
+        reluctant: Start the network at zero too, and let its weights decay in training
+            (`Recipe.weight_decay`): it is left with what the other paths cannot say.
     """
 
     def __init__(
-        self, sizes: Sequence[int], rank: int = 8, activation: type[nn.Module] = nn.SiLU
+        self,
+        sizes: Sequence[int],
+        rank: int = 8,
+        activation: type[nn.Module] = nn.SiLU,
+        *,
+        reluctant: bool = False,
     ) -> None:
         super().__init__()
         self.network = MLP(sizes, activation)
         self.linear = nn.Linear(sizes[0], sizes[-1], bias=False)
         nn.init.zeros_(self.linear.weight)
+        self.reluctant = reluctant
+        if reluctant:
+            for last in self.network[-1].parameters():
+                nn.init.zeros_(last)
         self.rank = rank
         if rank:
             self.factors = nn.Linear(sizes[0], 2 * rank, bias=False)
@@ -187,7 +198,7 @@ class ConvEncoder(nn.Module):
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.ndim, self.boundary, self.half = grid.ndim, grid.boundary, kernel // 2
+        self.ndim, self.boundary, self.reach = grid.ndim, grid.boundary, kernel // 2
         channels = (grid.channels, *widths)
         self.layers = nn.ModuleList(
             _CONV[grid.ndim](a, b, kernel, stride=stride)
@@ -200,7 +211,7 @@ class ConvEncoder(nn.Module):
     def forward(self, field: Tensor) -> Tensor:
         """(..., channel, *space) to (..., n_eta)."""
         x = field.reshape(-1, *field.shape[-self.ndim - 1 :])
-        wrap, zero = _padding(self.boundary, self.half)
+        wrap, zero = _padding(self.boundary, self.reach)
         for layer in self.layers:
             x = self.activation(layer(F.pad(F.pad(x, wrap, mode="circular"), zero)))
         eta: Tensor = self.head(x.flatten(1))
@@ -225,7 +236,7 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.ndim, self.boundary = grid.ndim, grid.boundary
-        self.half = kernel // 2
+        self.reach = kernel // 2
         self.sizes = _sizes(grid.shape, stride, len(widths))[::-1]
         channels = (*reversed(widths), grid.channels)
         self.first = nn.Linear(n_eta, widths[-1] * int(torch.Size(self.sizes[0]).numel()))
@@ -233,9 +244,7 @@ class ConvDecoder(nn.Module):
             _TRANSPOSED[grid.ndim](a, b, kernel, stride=stride, bias=False)
             for a, b in zip(channels[:-1], channels[1:], strict=True)
         )
-        self.biases = nn.ParameterList(
-            torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:]
-        )
+        self.biases = nn.ParameterList(torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:])
         self.activation = activation()
 
     def forward(self, eta: Tensor) -> Tensor:
@@ -251,11 +260,11 @@ class ConvDecoder(nn.Module):
         for axis, (n, boundary) in enumerate(zip(size, self.boundary, strict=True), start=2):
             last = x.ndim - 1 - axis
             if boundary == "periodic":
-                pad = [0, 0] * last + [n - self.half, 2 * n + self.half - x.shape[axis]]
+                pad = [0, 0] * last + [n - self.reach, 2 * n + self.reach - x.shape[axis]]
                 x = F.pad(x, pad).unflatten(axis, (3, n)).sum(axis)
             else:
-                short = max(0, self.half + n - x.shape[axis])
-                x = F.pad(x, [0, 0] * last + [0, short]).narrow(axis, self.half, n)
+                short = max(0, self.reach + n - x.shape[axis])
+                x = F.pad(x, [0, 0] * last + [0, short]).narrow(axis, self.reach, n)
         return x
 
 

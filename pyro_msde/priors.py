@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.distributions import Normal, TorchDistribution
+from pyro.distributions import Normal
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.nn import PyroSample
 from torch import Tensor, nn
 
@@ -15,10 +16,10 @@ from pyro_msde.parts import Part, flatten_parameters
 __all__ = ["bayesian", "fan_in_normal", "initial_value"]
 
 
-def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistribution]:
+def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]:
     """Normal(0, scale/√fan_in) for the weights of each layer and Normal(0, scale) for its biases."""
 
-    def prior(net: nn.Module) -> TorchDistribution:
+    def prior(net: nn.Module) -> TorchDistributionMixin:
         sds = [
             torch.full((p.numel(),), scale / (p[0].numel() ** 0.5 if p.ndim > 1 else 1.0))
             for p in net.state_dict().values()
@@ -30,7 +31,7 @@ def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistribution]:
 
 
 def bayesian(
-    part: Part, prior: TorchDistribution | Callable[[nn.Module], TorchDistribution]
+    part: Part, prior: TorchDistributionMixin | Callable[[nn.Module], TorchDistributionMixin]
 ) -> Part:
     """Put a prior on all parameters of a model's part, in place.
 
@@ -56,7 +57,8 @@ def bayesian(
     if part.is_random:
         raise ValueError("part: has a prior already. Build a new model for another one.")
     net: Any = part._modules["net"]
-    law = prior(net) if not isinstance(prior, TorchDistribution) else prior
+    # the mixin: LogNormal and other transformed laws are no TorchDistribution
+    law: Any = prior if isinstance(prior, TorchDistributionMixin) else prior(net)
     count = len(flatten_parameters(net))
     if law.batch_shape == () and law.event_shape == ():
         law = law.expand([count]).to_event(1)
@@ -66,8 +68,8 @@ def bayesian(
             f"for {count} parameters. Give a scalar prior or one of event shape ({count},)."
         )
     positive = getattr(net, "positive", False)
-    draws = law.sample((100,))
-    if positive and bool((draws <= 0).any()):
+    below = [bool(law.support.check(torch.full((count,), v)).any()) for v in (-1e-6, -1.0)]
+    if positive and any(below):
         raise ValueError(
             f"prior: {type(prior).__name__} has support below zero, the parameters are variances. "
             "Choose LogNormal, InverseGamma or another positive prior."

@@ -79,7 +79,7 @@ def integrate(
         max_step: Longest step in the units of the times; None: one step from time to time.
 
     Returns:
-        (..., row, time, latent).
+        (..., row, time, latent). Its noise follows torch's seed.
     """
     if times.shape[-1] == 1:
         return start[..., None, :]
@@ -90,5 +90,14 @@ def integrate(
     sde = _InStepTime(drift, diffusion, times, substeps)
     steps = torch.arange(times.shape[-1], dtype=torch.float64, device=times.device) * substeps
     flat = start.reshape(-1, start.shape[-1])
-    path = torchsde.sdeint(sde, flat, steps, dt=1.0, method="midpoint")
+    noise = torchsde.BrownianInterval(
+        t0=steps[0],
+        t1=steps[-1],
+        size=flat.shape,
+        dtype=flat.dtype,
+        device=flat.device,
+        # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
+        entropy=int(torch.randint(2**31 - 1, ())),
+    )
+    path = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")
     return path.movedim(0, -2).reshape(*start.shape[:-1], len(steps), start.shape[-1])

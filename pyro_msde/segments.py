@@ -130,7 +130,7 @@ class Segments:
         ]
         for i in range(0, len(table), num_segments):
             part = table[i : i + num_segments]
-            for (place, probability) in part:
+            for place, probability in part:
                 yield float(probability), self.gather([place])
 
     def gather(self, places: Sequence[tuple[int, int]]) -> SegmentBatch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError
+from pyro_msde.networks import PolynomialMLP
 from pyro_msde.parts import LogVariance
 from pyro_msde.segments import SegmentBatch, Segments
 
@@ -37,6 +38,8 @@ class Recipe:
         variance_rate: Multiple of it for variances and diffusion.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
         anneal: Steps over which β goes from 0 to 1.
+        weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
+            reluctant `PolynomialMLP`s.
         average: Decay of the running average of the parameters that validation and forecasts use;
             0: none.
     """
@@ -50,6 +53,7 @@ class Recipe:
     variance_rate: float = 10.0
     schedule: str = "cosine"
     anneal: int = 2000
+    weight_decay: float = 0.3
     average: float = 0.0
 
 
@@ -57,7 +61,7 @@ RECIPES = {
     "default": Recipe(),
     "published": Recipe(
         length=128, stride=1, windows="fixed", num_nodes=128, variance_rate=1.0, schedule="steps",
-        anneal=5000,
+        anneal=5000, weight_decay=0.0,
     ),
 }  # fmt: skip
 
@@ -120,7 +124,7 @@ class Trainer:
         self.history = History()
         self.best: tuple[float, dict[str, Any]] | None = None
         self.dry_run()
-        self.optimiser = torch.optim.Adam(self._groups())
+        self.optimiser = torch.optim.AdamW(self._groups())
         self.good = self.weights()
         self.averaged = deepcopy(self.good) if recipe.average else None
 
@@ -252,19 +256,24 @@ class Trainer:
         return batch if self.device.type == "cpu" else batch.to(self.device)
 
     def _groups(self) -> list[dict[str, Any]]:
-        variances, weights = [], []
-        own = {
-            id(p)
-            for root in (self.model, self.guide)
-            for module in root.modules()
-            if isinstance(module, LogVariance)
-            for p in module.parameters()
-        }
-        for root in (self.model, self.guide):
-            for p in root.parameters():
-                (variances if id(p) in own else weights).append(p)
-        groups = [(weights, 1.0), (variances, self.recipe.variance_rate)]
-        return [{"params": p, "factor": f} for p, f in groups if p]
+        """Parameters by learning rate and decay: variances, decaying networks, the rest."""
+        modules = [m for root in (self.model, self.guide) for m in root.modules()]
+        variances = _parameters_of(m for m in modules if isinstance(m, LogVariance))
+        decaying = _parameters_of(
+            m.network for m in modules if isinstance(m, PolynomialMLP) and m.reluctant
+        )
+        every = _parameters_of((self.model, self.guide))
+        rest = {k: p for k, p in every.items() if k not in variances and k not in decaying}
+        groups = [
+            (rest, 1.0, 0.0),
+            (decaying, 1.0, self.recipe.weight_decay),
+            (variances, self.recipe.variance_rate, 0.0),
+        ]
+        return [
+            {"params": list(p.values()), "factor": factor, "weight_decay": decay}
+            for p, factor, decay in groups
+            if p
+        ]
 
     def _set_rates(self) -> None:
         if self.recipe.schedule == "cosine":
@@ -308,6 +317,10 @@ class Trainer:
             f"step {self.step}: {bad} is {values.get(bad, math.nan)}. The parameters of the last "
             "logged step are back in place. Lower learning_rate or raise anneal.",
         )
+
+
+def _parameters_of(modules: Iterable[nn.Module]) -> dict[int, nn.Parameter]:
+    return {id(p): p for module in modules for p in module.parameters()}
 
 
 @contextmanager

@@ -85,11 +85,6 @@ class GaussianMarginals(TorchDistribution):  # type: ignore[misc]
         cov = self.at_times.cov
         return cov if cov.ndim == self.mean.ndim else cov.diagonal(dim1=-2, dim2=-1)
 
-    def with_nodes(self, num_nodes: int) -> GaussianMarginals:
-        """The same marginals, their residual integrated over another number of nodes."""
-        self.num_nodes = num_nodes
-        return self
-
     def expand(self, batch_shape: Any, _instance: Any = None) -> GaussianMarginals:
         """The marginals themselves; other batch shapes are not meaningful.
 

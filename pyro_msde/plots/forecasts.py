@@ -1,0 +1,150 @@
+"""Forecast fields against the truth: snapshots, and maps over space and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from pyro_msde.forecasting import Forecast
+from pyro_msde.plots.scene import Scene
+from pyro_msde.plots.style import (
+    OKABE_ITO,
+    POSITIVE,
+    SIGNED,
+    SPREAD,
+    add_image,
+    colour_bar,
+    letters,
+    new_axes,
+    panels,
+    wide_legend,
+)
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["forecast_snapshots", "forecast_spacetime"]
+
+Array = NDArray[Any]
+
+
+def forecast_snapshots(
+    fc: Forecast,
+    truth: Trajectories | Any,
+    *,
+    trajectory: int = 0,
+    times: int | Sequence[float] = 5,
+    channel: int = 0,
+    axes: Any = None,
+) -> Array:
+    """Truth, predictive mean and mean ± 2 standard deviations at some times, below each other.
+
+    Args:
+        fc: Forecast of fields with one axis of space.
+        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
+        trajectory: Which one, of both.
+        times: How many of the forecast's times, evenly spaced, or times near which to choose.
+        channel: Which one.
+        axes: As many Axes as times. None: new ones.
+
+    Returns:
+        (time,) array of the Axes.
+
+    Raises:
+        ValueError: More axes of space, a truth of other times or another shape, or another number
+            of Axes than times.
+    """
+    scene = Scene.of(fc, truth, trajectory, channel)
+    chosen = _choose(scene.times, times)
+    drawn, new = panels(
+        axes, len(chosen), height=0.45 + 0.8 * len(chosen), sharex=True, sharey=True
+    )
+    for ax, i in zip(drawn, chosen, strict=True):
+        _snapshot(ax, scene, i)
+    drawn[-1].set_xlabel(scene.axis.label)
+    drawn[len(drawn) // 2].set_ylabel(scene.field_label)
+    wide_legend(drawn, new)
+    return np.array(drawn, dtype=object)
+
+
+def _snapshot(ax: Axes, scene: Scene, i: int) -> None:
+    x, mean, sd = scene.axis.x, scene.mean[i], scene.sd[i]
+    band: dict[str, Any] = dict(color=OKABE_ITO["sky"], alpha=0.45, linewidth=0)
+    ax.plot(x, scene.truth[i], color="black", linewidth=1, label="truth")
+    ax.plot(x, mean, color=OKABE_ITO["vermilion"], linewidth=1, linestyle="--", label="mean")
+    ax.fill_between(x, mean - 2 * sd, mean + 2 * sd, label="mean ± 2 sd", zorder=1, **band)
+    ax.set_xlim(x[0], x[-1])
+    units = "" if scene.time_units in (None, "1") else f" {scene.time_units}"
+    ax.set_title(f"t = {scene.times[i]:.4g}{units}", loc="right", pad=2, fontsize=letters(ax))
+
+
+def forecast_spacetime(
+    fc: Forecast,
+    truth: Trajectories | Any,
+    trajectory: int = 0,
+    *,
+    channel: int = 0,
+    axes: Any = None,
+) -> Array:
+    """Maps over time and space: truth, mean; absolute error of the mean, standard deviation.
+
+    Truth and mean share one colour scale, error and standard deviation another: where these two
+    differ, the forecast is over- or underconfident.
+
+    Args:
+        fc: Forecast of fields with one axis of space, at two times or more.
+        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
+        trajectory: Which one, of both.
+        channel: Which one.
+        axes: (2, 2) Axes. None: new ones.
+
+    Returns:
+        (2, 2) array of the Axes.
+
+    Raises:
+        ValueError: More axes of space, a truth of other times or shape, not four Axes.
+    """
+    scene = Scene.of(fc, truth, trajectory, channel)
+    if axes is None:
+        axes = new_axes(2, 2, height=3.3, sharex=True, sharey=True)
+    grid = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
+    error = np.abs(scene.mean - scene.truth)
+    size = float(np.abs(scene.truth).max()) or 1.0
+    positive = bool((scene.truth >= 0).all())
+    top = float(np.nanpercentile(np.stack([error, scene.sd]), 99.5)) or 1.0
+    values = {
+        "cmap": POSITIVE if positive else SIGNED,
+        "vmin": 0 if positive else -size,
+        "vmax": size,
+    }
+    spread = {"cmap": SPREAD, "vmin": 0, "vmax": top}
+    _maps(grid[0], scene, {"truth": scene.truth, "mean": scene.mean}, values)
+    _maps(grid[1], scene, {"|mean − truth|": error, "standard deviation": scene.sd}, spread)
+    for ax in grid[1]:
+        ax.set_xlabel(scene.time_label)
+    return grid
+
+
+def _maps(axes: Array, scene: Scene, fields: dict[str, Array], colours: dict[str, Any]) -> None:
+    """Maps of fields (time, x) beside each other, with one colour bar."""
+    for ax, (title, values) in zip(axes, fields.items(), strict=True):
+        image = add_image(ax, scene.times, scene.axis.x, values, **colours)
+        ax.set_title(title, fontsize=letters(ax))
+    low = any((v < colours["vmin"]).any() for v in fields.values())
+    high = any((v > colours["vmax"]).any() for v in fields.values())
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+    colour_bar(image, list(axes), scene.field_label, extend=extend.get((low, high), "both"))
+    axes[0].set_ylabel(scene.axis.label)
+
+
+def _choose(clock: Array, times: int | Sequence[float]) -> Array:
+    """Indices of forecast times."""
+    if isinstance(times, int):
+        count = min(times, len(clock))
+        if count < 1:
+            raise ValueError(f"times: {times}. Pass a positive number, or times.")
+        return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
+    wanted = np.asarray(times, dtype=np.float64).reshape(-1)
+    return np.unique(np.abs(clock[:, None] - wanted).argmin(0))

@@ -1,0 +1,157 @@
+"""One trajectory of a forecast and its truth as plain arrays, with labels, for drawing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.forecasting import Forecast
+from pyro_msde.grid import Grid
+from pyro_msde.plots.style import label
+from pyro_msde.trajectories import Trajectories
+from pyro_msde.trajectory_checks import to_numpy
+
+__all__ = ["Axis", "Scene", "Words", "one_axis"]
+
+Array = NDArray[Any]
+
+
+class Axis(NamedTuple):
+    """An axis of space."""
+
+    name: str
+    x: Array
+    units: str | None
+
+    @property
+    def label(self) -> str:
+        """Name and units."""
+        return label(self.name, self.units)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Names, positions and units: the data's where there are data, else the grid's.
+
+    Attributes:
+        space: The axes of space.
+        channels: A name for each channel; empty if there is one only.
+        field: The field's name.
+        field_units: Its units.
+        time_units: Units of time.
+    """
+
+    space: tuple[Axis, ...]
+    channels: tuple[str, ...]
+    field: str
+    field_units: str | None
+    time_units: str | None
+
+    @classmethod
+    def of(cls, grid: Grid, data: Any) -> Words:
+        """Of a grid and of `data`, if these are `Trajectories`."""
+        channels = range(grid.channels) if grid.channels > 1 else ()
+        if not isinstance(data, Trajectories):
+            space = tuple(Axis(n, x, None) for n, x in zip("xyz", grid.coordinates, strict=False))
+            return cls(space, tuple(map(str, channels)), "u", None, None)
+        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        dims = data.dims or ("channel", *"xyz"[: grid.ndim])[1 - has_channel :]
+        space = tuple(
+            Axis(d, np.asarray(data.coords.get(d, x)), data.units.get(d))
+            for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
+        )
+        names = data.coords.get(dims[0], channels) if channels else ()
+        units = data.units
+        return cls(
+            space, tuple(map(str, names)), data.name, units.get(data.name), units.get("time")
+        )
+
+    @property
+    def time_label(self) -> str:
+        """Label of an axis of time."""
+        return label("t", self.time_units)
+
+    def field_label(self, channel: int = 0) -> str:
+        """Label of an axis of the field's values."""
+        name = f"{self.field}, {self.channels[channel]}" if self.channels else self.field
+        return label(name, self.field_units)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Arrays (time, x) of one channel of one trajectory, in the data's units."""
+
+    times: Array
+    mean: Array
+    sd: Array
+    truth: Array
+    axis: Axis
+    time_label: str
+    field_label: str
+    time_units: str | None
+
+    @classmethod
+    def of(cls, fc: Forecast, truth: Any, trajectory: int, channel: int) -> Scene:
+        """Select.
+
+        Args:
+            fc: Forecast of fields with one axis of space.
+            truth: `Trajectories` whose snapshots include the forecast's times, or an array shaped
+                as `fc.mean`.
+            trajectory: Which one, of both the forecast and the truth.
+            channel: Which one.
+
+        Raises:
+            ValueError: More axes of space, no such trajectory or channel, a truth of another shape,
+                or no snapshot at a time of the forecast.
+        """
+        one_axis(fc.model.grid)
+        words = Words.of(fc.model.grid, truth)
+        count = len(fc.mean) if fc.batched else None
+        if count is not None and not -count <= trajectory < count:
+            raise ValueError(f"trajectory: {trajectory}, but the forecast has {count}.")
+        if not -fc.model.grid.channels <= channel < fc.model.grid.channels:
+            raise ValueError(f"channel: {channel}, but fields have {fc.model.grid.channels}.")
+        field: Any = (slice(None), channel) if fc.has_channel else slice(None)
+        row: Any = trajectory if fc.batched else slice(None)
+        mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
+        if isinstance(truth, Trajectories):
+            y = _at_times(truth, fc.times, trajectory)
+        else:
+            y = to_numpy(truth, "truth")
+            if y.shape != tuple(fc.mean.shape):
+                raise ValueError(
+                    f"truth: shape {y.shape}, but the forecast's mean has {tuple(fc.mean.shape)}."
+                )
+            y = y[row]
+        return cls(
+            fc.times, mean, sd, y[field], words.space[0],
+            words.time_label, words.field_label(channel), words.time_units,
+        )  # fmt: skip
+
+
+def one_axis(grid: Grid) -> None:
+    """Raise ValueError if the grid has more than one axis of space."""
+    if grid.ndim != 1:
+        raise ValueError(f"fc: fields have {grid.ndim} axes of space; this picture is for one.")
+
+
+def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:
+    """Values (time, *field) of one trajectory at the forecast's times."""
+    if not -len(truth) <= trajectory < len(truth):
+        raise ValueError(f"trajectory: {trajectory}, but the truth has {len(truth)}.")
+    own = truth.times[trajectory]
+    index = np.abs(own[:, None] - times).argmin(0)
+    off = np.abs(own[index] - times)
+    # as far apart as rounding puts times that were computed in two ways
+    if off.max() > 1e-9 * truth.horizon + 4 * np.finfo(np.float64).eps * np.abs(own).max():
+        i = int(off.argmax())
+        raise ValueError(
+            f"truth: no snapshot of trajectory {trajectory} at the forecast's t={times[i]:.9g}; "
+            f"the nearest is at t={own[index[i]]:.9g}. Predict at the trajectory's times."
+        )
+    chosen: Array = truth.values[trajectory][index]
+    return chosen

@@ -1,0 +1,150 @@
+"""Colours, sizes, labels and the Axes that all pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+__all__ = [
+    "CYCLE",
+    "DASHES",
+    "OKABE_ITO",
+    "POSITIVE",
+    "SIGNED",
+    "SPREAD",
+    "add_image",
+    "colour_bar",
+    "label",
+    "legend",
+    "letters",
+    "new_axes",
+    "panels",
+    "wide_legend",
+]
+
+Array = NDArray[Any]
+
+# Okabe & Ito 2008, without the yellow, which is too light for lines on white
+OKABE_ITO = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
+}
+CYCLE = [OKABE_ITO[c] for c in ("blue", "vermilion", "green", "purple", "orange", "sky", "black")]
+SIGNED, POSITIVE, SPREAD = "RdBu_r", "viridis", "magma_r"  # fields with and without signs, errors
+# told apart in print without colour
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
+
+_COLUMN = 3.4  # inches
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlesize": 8.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.dpi": 200.0,
+}
+
+
+def new_axes(rows: int = 1, columns: int = 1, *, height: float, **options: Any) -> Any:
+    """(rows, columns) array of Axes on a new figure, a column wide and so many inches high."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(_SETTINGS):
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=(_COLUMN, height),
+            layout="constrained",
+            squeeze=False,
+            **options,
+        )
+    for ax in axes.flat:
+        ax.tick_params(labelsize=7, width=0.6, length=2.5)
+    figure.align_ylabels()
+    return axes
+
+
+def panels(axes: Any, count: int, **options: Any) -> tuple[list[Axes], bool]:
+    """`count` Axes below each other, given or new, and whether they are new.
+
+    Raises:
+        ValueError: Another number is given.
+    """
+    if axes is None:
+        return list(new_axes(count, **options).flat), True
+    given = list(np.ravel(np.asarray(axes, dtype=object)))
+    if len(given) != count:
+        raise ValueError(f"axes: {len(given)} given, but the picture has {count} panels.")
+    return given, False
+
+
+def label(name: str, units: str | None) -> str:
+    """Label of an axis; "1" are the units of pure numbers."""
+    return name if units in (None, "", "1") else f"{name} ({units})"
+
+
+def letters(ax: Axes) -> float:
+    """Size of the letters of the axis label, to which others are made to fit."""
+    return float(ax.xaxis.label.get_fontsize())
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """Legend without a frame, in letters a little smaller than the axis label's."""
+    ax.legend(
+        frameon=False, fontsize=letters(ax) - 1, handlelength=1.6, borderaxespad=0.2, **options
+    )
+
+
+def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
+    """Legend of the first Axes: above the figure if it is ours, else in these Axes."""
+    if not new:
+        legend(axes[0], **options)
+        return
+    handles, names = axes[0].get_legend_handles_labels()
+    figure: Any = axes[0].figure
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=len(names),
+        frameon=False,
+        fontsize=letters(axes[0]) - 1,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )
+
+
+def add_image(ax: Axes, x: Array, y: Array, values: Array, **colours: Any) -> Any:
+    """Image of values (x, y) at points that need not be evenly spaced."""
+    image = ax.pcolorfast(_edges(x), _edges(y), values.T, **colours)
+    image.set_rasterized(True)
+    return image
+
+
+def colour_bar(image: Any, axes: Sequence[Axes], name: str, *, extend: str = "neither") -> Any:
+    """Colour bar beside Axes, with letters as on their own scales."""
+    size = letters(axes[0])
+    figure: Any = axes[0].figure
+    bar = figure.colorbar(image, ax=list(axes), extend=extend, aspect=14)
+    bar.set_label(name, size=size)
+    bar.ax.tick_params(labelsize=size - 1, width=0.6, length=2.5)
+    bar.outline.set_linewidth(0.6)
+    return bar
+
+
+def _edges(x: Array) -> Array:
+    """(n + 1,) borders half way between the points x (n,)."""
+    if len(x) == 1:
+        return np.array([x[0] - 0.5, x[0] + 0.5])
+    middle = 0.5 * (x[1:] + x[:-1])
+    return np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])

@@ -1,0 +1,58 @@
+"""Fixtures for all tests: the seed, the guard on globals, `dtype` and `device`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyro
+import pytest
+import torch
+
+
+def _globals() -> dict[str, Any]:
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "torch validation flag": torch.distributions.Distribution._validate_args,
+        "gradient mode": torch.is_grad_enabled(),
+        **{f"pyro setting {name}": value for name, value in pyro.settings.get().items()},
+    }
+
+
+def _restore(state: dict[str, Any]) -> None:
+    torch.set_default_dtype(state["default dtype"])
+    torch.set_grad_enabled(state["gradient mode"])
+    prefix = "pyro setting "
+    pyro.settings.set(
+        **{k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    )
+    # after Pyro's settings, which set this one too
+    torch.distributions.Distribution.set_default_validate_args(state["torch validation flag"])
+
+
+@pytest.fixture(autouse=True)
+def _seeded_and_guarded() -> Iterator[None]:
+    """Seed torch, numpy and Pyro; an empty parameter store; no test may leave a global changed."""
+    before = _globals()
+    pyro.set_rng_seed(0)  # torch's, numpy's and Python's generators as well
+    with pyro.get_param_store().scope():
+        yield
+    after = _globals()
+    _restore(before)
+    changed = [f"{k}: {before[k]} -> {after[k]}" for k in before if before[k] != after[k]]
+    if changed:
+        pytest.fail(f"the test left globals changed (restored now): {'; '.join(changed)}")
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    """State dtype."""
+    return request.param
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Device; CUDA is skipped where there is none."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)

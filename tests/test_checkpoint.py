@@ -1,0 +1,156 @@
+"""Files of a run: whole or not at all, and refused when damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from problems import tiny_data, tiny_pair
+from torch.testing import assert_close
+
+import pyro_msde.checkpoint
+from pyro_msde import SavedRunError, fit, load
+from pyro_msde.checkpoint import read_run, read_state, write_run, write_state
+
+WEIGHTS = {
+    "model": {"a.b": torch.arange(6.0).reshape(2, 3), "scalar": torch.tensor(2.5)},
+    "guide": {"a.b": torch.arange(4, dtype=torch.float64)},
+}
+
+
+def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_what_is_written_is_read(tmp_path):
+    run = {"format": 1, "history": {"scores": [0.5, float("inf")]}, "nothing": None}
+    write_run(tmp_path / "new" / "folder", run, WEIGHTS)
+    read, weights = read_run(tmp_path / "new" / "folder")
+    assert read == run
+    assert_close(weights, WEIGHTS, rtol=0, atol=0)
+    assert sorted(contents(tmp_path / "new" / "folder")) == ["run.json", "weights.safetensors"]
+
+
+def test_tensors_that_share_memory_or_are_strided_are_written(tmp_path):
+    base = torch.arange(12.0).reshape(3, 4)
+    weights = {"model": {"x": base.mT, "y": base[:, 0]}, "guide": {}}
+    write_run(tmp_path, {}, weights)
+    assert_close(read_run(tmp_path)[1]["model"], weights["model"], rtol=0, atol=0)
+
+
+def test_state_is_read_or_absent(tmp_path):
+    assert read_state(tmp_path) is None
+    write_state(tmp_path, {"step": 3, "rng": torch.get_rng_state()})
+    state = read_state(tmp_path)
+    assert state["step"] == 3
+    assert torch.equal(state["rng"], torch.get_rng_state())
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("where", ["save_file", "write_text", "replace"])
+def test_a_failing_write_leaves_the_old_run(where, error, monkeypatch, tmp_path):
+    write_run(tmp_path, {"format": 1}, WEIGHTS)
+    before = contents(tmp_path)
+
+    def fail(*args):
+        if where == "save_file":
+            args[1].write_bytes(b"half of the wei")
+        raise error
+
+    owner = {"save_file": pyro_msde.checkpoint, "write_text": Path, "replace": os}[where]
+    monkeypatch.setattr(owner, where, fail)
+    with pytest.raises(type(error)):
+        write_run(tmp_path, {"format": 2}, {**WEIGHTS, "guide": {}})
+    assert contents(tmp_path) == before
+
+
+def test_a_failing_write_leaves_the_old_state(monkeypatch, tmp_path):
+    write_state(tmp_path, {"step": 3})
+    before = contents(tmp_path)
+
+    def fail(value, path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_state(tmp_path, {"step": 4})
+    assert contents(tmp_path) == before
+
+
+def test_a_run_that_json_cannot_hold_writes_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        write_run(tmp_path, {"model": object()}, WEIGHTS)
+    assert not contents(tmp_path)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    result = fit(*tiny_pair(0), tiny_data(), steps=1, length=5, stride=1, progress=False)
+    result.save(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["run.json", "weights.safetensors"])
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_truncated_file_is_named_damaged(saved, name, keep):
+    path = saved / name
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(SavedRunError, match="is damaged"):
+        load(saved, *tiny_pair(0))
+
+
+@pytest.mark.parametrize("name", ["run.json", "weights.safetensors"])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(SavedRunError, match="holds no saved run"):
+        load(saved, *tiny_pair(0))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "3"])
+def test_json_of_something_else_is_damaged(saved, text):
+    (saved / "run.json").write_text(text)
+    with pytest.raises(SavedRunError, match="is damaged"):
+        load(saved, *tiny_pair(0))
+
+
+def test_weights_of_something_else_are_damaged(saved):
+    from safetensors.torch import save_file
+
+    save_file({"optimiser.x": torch.zeros(2)}, saved / "weights.safetensors")
+    with pytest.raises(SavedRunError, match="is damaged"):
+        load(saved, *tiny_pair(0))
+
+
+def test_another_format_is_refused(saved):
+    run = json.loads((saved / "run.json").read_text())
+    (saved / "run.json").write_text(json.dumps({**run, "format": 99}))
+    with pytest.raises(SavedRunError, match="format 99"):
+        load(saved, *tiny_pair(0))
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    write_state(tmp_path, {"step": 3, "weights": torch.zeros(1000)})
+    path = tmp_path / "state.pt"
+    for data in (b"", path.read_bytes()[:700], b"not a state at all"):
+        path.write_bytes(data)
+        with pytest.raises(SavedRunError, match=r"state\.pt .*damaged"):
+            read_state(tmp_path)
+
+
+def test_models_of_ones_own_are_passed_in(saved):
+    with pytest.raises(SavedRunError, match="a model of your own"):
+        load(saved)
+    first = load(saved, tiny_pair(0, seed=9)[0])  # the default guide is rebuilt
+    second = load(saved, *tiny_pair(0, seed=8))
+    assert_close(first.guide.state_dict(), second.guide.state_dict(), rtol=0, atol=0)
+    assert_close(first.model.state_dict(), second.model.state_dict(), rtol=0, atol=0)
+
+
+def test_another_model_is_refused(saved):
+    with pytest.raises(SavedRunError, match="model: the run in .* is of another model"):
+        load(saved, *tiny_pair(2))

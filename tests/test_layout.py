@@ -1,0 +1,222 @@
+"""Who may import whom, and what an import may change."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import pyro_msde
+
+ROOT = Path(pyro_msde.__file__).parent
+LINKED = ("models", "guides")
+
+# A module, or a package, imports only from those before it.
+ORDER = (
+    "errors",
+    "trajectory_checks",
+    "trajectory_xarray",
+    "trajectories",
+    "scaling",
+    "quadrature",
+    "segments",
+    "datasets",
+    "grid",
+    "interpolation",
+    "experts",
+    "sde",
+    "distributions",
+    "networks",
+    "parts",
+    "priors",
+    "elbo",
+    "registry",
+    "checkpoint",
+    "training",
+    "forecasting",
+    "prediction",
+    "baselines",
+    "scores",
+    "calibration",
+    "arviz_io",
+    "plots",
+    "interface",
+)
+
+
+def library_files() -> list[Path]:
+    """Files of pyro_msde, without the linked models and guides."""
+    files = sorted(ROOT.rglob("*.py"))
+    return [f for f in files if f.relative_to(ROOT).parts[0] not in LINKED]
+
+
+def imports(code: str, package: str = "pyro_msde") -> Iterator[tuple[int, str]]:
+    """Line and absolute name of everything imported; `from a import b` gives a.b.
+
+    Args:
+        code: Source.
+        package: The package that the file belongs to, for relative imports.
+    """
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            module = [*base, node.module] if node.module else base
+            yield from ((node.lineno, ".".join([*module, alias.name])) for alias in node.names)
+
+
+def imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    package = ".".join(["pyro_msde", *file.relative_to(ROOT).parent.parts])
+    return imports(file.read_text(encoding="utf-8"), package)
+
+
+def layer(file: Path) -> str:
+    return Path(file.relative_to(ROOT).parts[0]).stem
+
+
+def test_the_reader_of_imports_sees_every_form():
+    code = """
+        import pyro_msde.grid.operators, numpy as np
+        from pyro_msde import sde
+        from . import axes
+        from .axes import Axis
+        from ..experts import ProductOfExperts
+        def late():
+            from pyro_msde.models import kdv
+    """
+    names = [name for _, name in imports(textwrap.dedent(code), "pyro_msde.grid")]
+    assert sorted(names) == [
+        "numpy",
+        "pyro_msde.experts.ProductOfExperts",
+        "pyro_msde.grid.axes",
+        "pyro_msde.grid.axes.Axis",
+        "pyro_msde.grid.operators",
+        "pyro_msde.models.kdv",
+        "pyro_msde.sde",
+    ]
+
+
+def test_every_module_has_its_place_in_the_order():
+    unknown = {layer(f) for f in library_files()} - {*ORDER, "__init__"}
+    assert not unknown, (
+        f"{sorted(unknown)}: in no layer. Add the name to ORDER in tests/test_layout.py, "
+        "below everything it imports and above everything that imports it."
+    )
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_file_imports_only_from_layers_above_it(name):
+    above = ORDER[: ORDER.index(name)]
+    wrong = []
+    for file in library_files():
+        if layer(file) != name:
+            continue
+        for line, imported in imports_of(file):
+            parts = imported.split(".")
+            if parts[0] == "pyro_msde" and parts[1:2] not in [[m] for m in (*above, name)]:
+                wrong.append(f"{file.relative_to(ROOT)}:{line} imports {imported}")
+    assert not wrong, f"{wrong}; allowed: {', '.join(above) or 'nothing of pyro_msde'}"
+
+
+def test_the_library_never_imports_models_or_guides():
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {name}"
+        for file in library_files()
+        for line, name in imports_of(file)
+        if name.removeprefix("pyro_msde.").split(".")[0] in LINKED
+    ]
+    assert not wrong
+
+
+def test_all_lists_the_public_names_and_no_others():
+    if not hasattr(pyro_msde, "__all__"):
+        pytest.skip("pyro_msde/__init__.py has no __all__ yet")
+    missing = [name for name in pyro_msde.__all__ if not hasattr(pyro_msde, name)]
+    assert not missing, f"in __all__, but not there: {missing}"
+    bound = {
+        alias.asname or alias.name
+        for node in ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    public = {name for name in bound if not name.startswith("_")}
+    assert public <= set(pyro_msde.__all__), f"not in __all__: {public - set(pyro_msde.__all__)}"
+
+
+IMPORT_AND_COMPARE = """
+import importlib, json, random, sys, warnings
+import matplotlib, numpy as np, pyro, torch
+outside, library, linked = (json.loads(names) for names in sys.argv[1:])
+for name in outside:  # what the library builds on may set what it likes
+    importlib.import_module(name)
+
+def state():
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "torch validation flag": torch.distributions.Distribution._validate_args,
+        "gradient mode": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "pyro settings": pyro.settings.get(),
+        "parameter store": sorted(pyro.get_param_store().keys()),
+        "warnings filters": list(warnings.filters),
+        "torch generator": torch.get_rng_state().tolist(),
+        "numpy generator": np.random.get_state()[1].tolist(),
+        "python generator": random.getstate(),
+        "matplotlib settings": dict(matplotlib.rcParams),
+    }
+
+before = state()
+for name in library:
+    importlib.import_module(name)
+early = [m for m in sys.modules if m.startswith(("pyro_msde.models", "pyro_msde.guides"))]
+if early:
+    sys.exit(f"the library alone imports {early}")
+for name in linked:
+    importlib.import_module(name)
+after = state()
+changed = [k for k in before if before[k] != after[k]]
+if changed:
+    sys.exit(f"importing pyro_msde changed: {', '.join(changed)}")
+"""
+
+
+def module_name(file: Path) -> str:
+    parts = ["pyro_msde", *file.relative_to(ROOT).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_module(name: str) -> bool:
+    try:
+        return bool(name) and find_spec(name) is not None
+    except (ImportError, ValueError):  # the parent is no package
+        return False
+
+
+def test_importing_changes_no_global_state():
+    library = library_files()
+    linked = [f for name in LINKED for f in sorted((ROOT / name).rglob("*.py"))]
+    names = {name for file in [*library, *linked] for _, name in imports_of(file)}
+    # `from a import b` may name a module a.b or something in the module a
+    names |= {name.rpartition(".")[0] for name in names}
+    outside = {n for n in names if n.split(".")[0] not in ("pyro_msde", "__future__", *LINKED)}
+    lists = (
+        sorted(filter(is_module, outside)),
+        [module_name(f) for f in library],
+        [module_name(f) for f in linked],
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", IMPORT_AND_COMPARE, *map(json.dumps, lists)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
