@@ -29,7 +29,7 @@ from pyro_msde.distributions import GaussianMarginals, LatentSDE
 __all__ = ["MultiscaleELBO"]
 
 
-class MultiscaleELBO(TraceMeanField_ELBO):  # type: ignore[misc]
+class MultiscaleELBO(TraceMeanField_ELBO):
     """ELBO of a multiscale model; `elbo(model, guide)` is the `nn.Module` to optimise.
 
     Args:
@@ -43,13 +43,13 @@ class MultiscaleELBO(TraceMeanField_ELBO):  # type: ignore[misc]
     """
 
     def __init__(self, num_nodes: int = 64, beta: float = 1.0, num_particles: int = 1) -> None:
-        super().__init__(num_particles=num_particles)
+        super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
         self.num_nodes = num_nodes
         self.beta = beta
         self.terms: dict[str, Tensor] = {}
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """−ELBO, with its β. Unlike Pyro's own it looks into no tensor: an accelerator would wait."""
+        """−ELBO, with its β. Unlike Pyro's it looks into no tensor: an accelerator would wait."""
         pairs = self._get_traces(model, guide, args, kwargs)
         losses = [self._differentiable_loss_particle(*pair)[1] for pair in pairs]
         return torch.stack(losses).mean()
@@ -57,7 +57,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):  # type: ignore[misc]
     def _get_traces(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Iterator[Any]:
         """One pair of traces for each particle."""
         self.terms = {}
-        yield from super()._get_traces(model, guide, args, kwargs)
+        yield from super()._get_traces(model, guide, args, kwargs)  # type: ignore[no-untyped-call]
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Traces of guide and model, with everything scored but the path."""
@@ -81,7 +81,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):  # type: ignore[misc]
 
     def _differentiable_loss_particle(self, model_trace: Any, guide_trace: Any) -> tuple[Any, Any]:
         """−ELBO with its β, and −ELBO as a number's tensor."""
-        terms = {"log_likelihood": 0.0, "drift_residual": 0.0, "kl_parameters": 0.0}
+        terms: dict[str, Any] = {"log_likelihood": 0.0, "drift_residual": 0.0, "kl_parameters": 0.0}
         for name, site in model_trace.nodes.items():
             if site["type"] != "sample" or _is_subsample(site):
                 continue

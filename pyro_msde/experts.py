@@ -61,7 +61,7 @@ def expanded_log_density(
     return constant - 0.5 * form(residual, total, residual) + cross - penalty, penalty
 
 
-class ProductOfExperts(TorchDistribution):  # type: ignore[misc]
+class ProductOfExperts(TorchDistribution):
     """Fields of a segment given its latent states, independent over time given them.
 
     batch_shape (...,), event_shape (time, channel, *space).
@@ -109,7 +109,7 @@ class ProductOfExperts(TorchDistribution):  # type: ignore[misc]
         batch_shape = torch.Size(batch_shape)
         if batch_shape == self.batch_shape:
             return self
-        new = self._get_checked_instance(ProductOfExperts, _instance)
+        new = self._get_checked_instance(ProductOfExperts, _instance)  # type: ignore[no-untyped-call]
         new.mean_field = self.mean_field.expand(batch_shape + self.event_shape)
         new.var = self.var
         new.weight = self.weight

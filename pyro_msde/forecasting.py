@@ -140,7 +140,7 @@ class Forecast:
 
     @torch.no_grad()
     def _decoded(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """μ_y and Σ_y in the user's units, (θ, sample, batch, chunk, channel, *space), in chunks."""
+        """μ_y and Σ_y in the user's units, (θ, sample, batch, chunk, channel, *space) by chunk."""
         grid, model = self.model.grid, self.model
         scale = self.scaling.field_scale(self.paths, grid.ndim)
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points

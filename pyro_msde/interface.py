@@ -178,7 +178,7 @@ class Fit:
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:
         wanted = getattr(self.model, "num_parameters", 0)
         if parameters is None and wanted:
-            raise ValueError(f"parameters: the model takes {wanted} for each trajectory; pass them.")
+            raise ValueError(f"parameters: the model takes {wanted} a trajectory; pass them.")
         if parameters is None:
             return None
         dtype, device = _place(self.model)
@@ -320,8 +320,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     if model is None:
         if run["model"] is None or run["random_parts"]:
             raise SavedRunError(
-                f"path: {path} holds a model of your own or one with priors. Build it as before and "
-                "pass load(path, model=…, guide=…)."
+                f"path: {path} holds a model of your own or one with priors. Build it as before "
+                "and pass load(path, model=…, guide=…)."
             )
         model = rebuild(run["model"])
     if guide is None:

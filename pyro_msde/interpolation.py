@@ -53,7 +53,7 @@ class DeepKernel(nn.Module):
     def features(self, rescaled: Tensor) -> tuple[Tensor, Tensor]:
         """h/ℓ and its derivative by rescaled time, float64, shaped as `rescaled`."""
         flat = rescaled.reshape(-1, 1).to(self.log_lengthscale.dtype)
-        h, h_dot = torch.func.jvp(self.network, (flat,), (torch.ones_like(flat),))
+        h, h_dot = torch.func.jvp(self.network, (flat,), (torch.ones_like(flat),))[:2]
         ell = self.log_lengthscale.double().exp()
         h = rescaled + h.reshape(rescaled.shape).double()
         return h / ell, (1 + h_dot.reshape(rescaled.shape).double()) / ell

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,9 @@ class SmoothingKernel(nn.Module):
         gain: "unit": Σκ = 1, so that ζ is in the units of y; "published": the paper's start.
     """
 
-    def __init__(self, grid: Grid, radius: int = 3, gain: str = "unit") -> None:
+    def __init__(
+        self, grid: Grid, radius: int = 3, gain: Literal["unit", "published"] = "unit"
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(gaussian_kernel(grid, radius, gain))
 
@@ -55,7 +59,7 @@ class MLP(nn.Sequential):
 
     def __init__(self, sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> None:
         layers: list[nn.Module] = []
-        for wide, narrow in zip(sizes[:-1], sizes[1:], strict=True):
+        for wide, narrow in pairwise(sizes):
             layers += [nn.Linear(wide, narrow), activation()]
         super().__init__(*layers[:-1])
 
@@ -202,7 +206,7 @@ class ConvEncoder(nn.Module):
         channels = (grid.channels, *widths)
         self.layers = nn.ModuleList(
             _CONV[grid.ndim](a, b, kernel, stride=stride)
-            for a, b in zip(channels[:-1], channels[1:], strict=True)
+            for a, b in pairwise(channels)
         )
         self.activation = activation()
         size = _sizes(grid.shape, stride, len(widths))[-1]
@@ -242,7 +246,7 @@ class ConvDecoder(nn.Module):
         self.first = nn.Linear(n_eta, widths[-1] * int(torch.Size(self.sizes[0]).numel()))
         self.layers = nn.ModuleList(
             _TRANSPOSED[grid.ndim](a, b, kernel, stride=stride, bias=False)
-            for a, b in zip(channels[:-1], channels[1:], strict=True)
+            for a, b in pairwise(channels)
         )
         self.biases = nn.ParameterList(torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:])
         self.activation = activation()

@@ -47,6 +47,7 @@ class LogVariance(nn.Module):
     """
 
     positive = True
+    index: Tensor | None
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ def _repeated_index(repeats: Sequence[int]) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(repeats)), torch.tensor(repeats))
 
 
-class Part(PyroModule):  # type: ignore[misc]
+class Part(PyroModule):
     """A network of the model, and the prior over its parameters if there is one.
 
     The network is a plain `nn.Module`; with a prior (`pyro_msde.priors.bayesian`) its parameters
@@ -95,10 +96,11 @@ class Part(PyroModule):  # type: ignore[misc]
             theta: Values of sites by name, as a guide over θ draws them. None: read this part's
                 site, if it has one, as the model does.
         """
+        net: Any = self._modules["net"]
         if not self.is_random:
-            return self._modules["net"] if theta is not None else self.net
+            return net if theta is not None else self.net
         flat = self.theta if theta is None else theta[self.site]
-        return _At(self._modules["net"], flat)
+        return _At(net, flat)
 
     @property
     def site(self) -> str:

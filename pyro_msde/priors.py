@@ -17,7 +17,7 @@ __all__ = ["bayesian", "fan_in_normal", "initial_value"]
 
 
 def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]:
-    """Normal(0, scale/√fan_in) for the weights of each layer and Normal(0, scale) for its biases."""
+    """Normal(0, scale/√fan_in) for the weights of each layer, Normal(0, scale) for its biases."""
 
     def prior(net: nn.Module) -> TorchDistributionMixin:
         sds = [

@@ -99,5 +99,5 @@ def integrate(
         # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
         entropy=int(torch.randint(2**31 - 1, ())),
     )
-    path = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")
+    path: Tensor = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")
     return path.movedim(0, -2).reshape(*start.shape[:-1], len(steps), start.shape[-1])

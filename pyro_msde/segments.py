@@ -1,4 +1,4 @@
-"""Segments of trajectories, their minibatches, and the weights that keep the ELBO unbiased (26, 27).
+"""Segments of trajectories, their minibatches, and weights that keep the ELBO unbiased (26, 27).
 
 A segment is `length` observations, every `stride`-th one from a start. Starts are drawn with known
 probabilities, so the probability that a draw includes an observation, or an instant of time, is
@@ -50,7 +50,7 @@ class SegmentBatch:
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
-        moved = {
+        moved: dict[str, Any] = {
             name: value.to(device, non_blocking=True)
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
@@ -72,8 +72,12 @@ class Segments:
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
         windows: "random": any start, those at both ends of a trajectory as often as its middle is
-            covered; "fixed": consecutive segments that share their end points, the last one shifted
-            back to fit.
+            covered (in between up to twice as often, which the weights undo); "fixed": consecutive
+            segments that share their end points, the last one shifted back to fit.
+
+    At a stride, fixed windows, and random ones in trajectories of fewer than span + stride
+    observations, never take some observations; the likelihood is then that of the others, each
+    counted once.
 
     Raises:
         ValueError: A trajectory has fewer observations than one segment needs.
@@ -118,20 +122,11 @@ class Segments:
         starts = [int(rng.choice(self._starts[k][0], p=self._starts[k][1])) for k in rows]
         return self.gather(list(zip(rows.tolist(), starts, strict=True)))
 
-    def every(self, num_segments: int) -> Iterator[tuple[float, SegmentBatch]]:
-        """Each possible segment with the probability of drawing it, in batches of one or more.
-
-        Batches hold segments of equal probability; sums over them, so weighted, are expectations.
-        """
-        table = [
-            ((k, int(s)), share * p)
-            for k, share in enumerate(self._trajectory)
-            for s, p in zip(*self._starts[k], strict=True)
-        ]
-        for i in range(0, len(table), num_segments):
-            part = table[i : i + num_segments]
-            for place, probability in part:
-                yield float(probability), self.gather([place])
+    def every(self) -> Iterator[tuple[float, SegmentBatch]]:
+        """Each possible segment by itself, with the probability of drawing it."""
+        for k, share in enumerate(self._trajectory):
+            for start, probability in zip(*self._starts[k], strict=True):
+                yield float(share * probability), self.gather([(k, int(start))])
 
     def gather(self, places: Sequence[tuple[int, int]]) -> SegmentBatch:
         """The segments that begin at the given (trajectory, start) places."""
@@ -170,7 +165,7 @@ def _fixed_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, n
 
 
 def _random_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """All starts; the outermost ones more likely, so that both ends are seen as often as the middle.
+    """All starts; the outermost ones more likely, so that the ends are seen as often as the middle.
 
     A start drawn uniformly over [−span, intervals] is moved inside by whole strides, hence every
     phase of the stride is equally likely at the ends.

@@ -29,7 +29,7 @@ def diagonal_gain(var: Tensor, var_dot: Tensor, diffusion: Tensor) -> Tensor:
 def dense_gain(cov: Tensor, cov_dot: Tensor, diffusion: Tensor) -> Tensor:
     """B (..., time, latent, latent), symmetric in the coordinates C^{−½} z.
 
-    In those coordinates the ELBO is exact for every reversible linear system. With Σ = U Λ Uᵀ there,
+    In those coordinates the ELBO is exact for every reversible linear system. With Σ = U Λ Uᵀ,
     B = U [ (Uᵀ (I − Σ̇) U)_ij / (λ_i + λ_j) ] Uᵀ: O(n³), never the n² × n² Kronecker system.
 
     Args:
@@ -71,10 +71,7 @@ def _drift_residual(q: GaussianMarginals, p: LatentSDE) -> Tensor:
 
 def _initial_divergence(q: GaussianMarginals, p: LatentSDE) -> Tensor:
     """KL(q(z(t₀)) ‖ p(z(t₀))) of each segment's first time."""
-    mean, cov = q.mean[..., 0, :], q.at_times.cov[..., 0, :]
-    if q.at_times.cov.ndim == q.mean.ndim:
-        cov = torch.diag_embed(cov)
-    else:
-        cov = q.at_times.cov[..., 0, :, :]
+    mean, cov = q.mean[..., 0, :], q.at_times.cov
+    cov = torch.diag_embed(cov[..., 0, :]) if cov.ndim == q.mean.ndim else cov[..., 0, :, :]
     prior = MultivariateNormal(p.initial_mean, torch.diag_embed(p.initial_var))
     return kl_divergence(MultivariateNormal(mean, cov), prior)

@@ -40,7 +40,7 @@ def sample_moments(mean: Tensor, cov: Tensor, noise: Tensor) -> Tensor:
     return mean + (torch.linalg.cholesky(cov) @ noise[..., None])[..., 0]
 
 
-class GaussianMarginals(TorchDistribution):  # type: ignore[misc]
+class GaussianMarginals(TorchDistribution):
     """Guide of the latent path: its marginals at the observation times, and at any other time.
 
     batch_shape (segment,), event_shape (time, latent). A draw holds independent draws of the

@@ -16,7 +16,7 @@ from pyro_msde.sde import integrate
 __all__ = ["LatentSDE"]
 
 
-class LatentSDE(TorchDistribution):  # type: ignore[misc]
+class LatentSDE(TorchDistribution):
     """Latent path on a grid of times: simulated by torchsde, scored by Euler–Maruyama.
 
     batch_shape (segment,), event_shape (time, latent).
@@ -63,7 +63,7 @@ class LatentSDE(TorchDistribution):  # type: ignore[misc]
         batch_shape = torch.Size(batch_shape)
         if batch_shape == self.batch_shape:
             return self
-        new = self._get_checked_instance(LatentSDE, _instance)
+        new = self._get_checked_instance(LatentSDE, _instance)  # type: ignore[no-untyped-call]
         new.__dict__.update(self.__dict__)
         new.times = self.times.expand(batch_shape + self.times.shape[-1:])
         TorchDistribution.__init__(new, batch_shape, self.event_shape, validate_args=False)

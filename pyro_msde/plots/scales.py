@@ -184,9 +184,14 @@ def scale_separation(
     drawn[0].plot(x, macro, color=OKABE_ITO["blue"], linewidth=1, label=r"$T_p\zeta$")
     drawn[0].plot(x, total, color=OKABE_ITO["vermilion"], linewidth=1, linestyle="--", label="sum")
     drawn[1].plot(x, snapshot - macro, color="0.7", linewidth=2.2, label=r"$y - T_p\zeta$")
-    drawn[1].plot(
-        x, total - macro, color=OKABE_ITO["green"], linewidth=1, label=r"$\Sigma_y S_\eta D(\eta)$"
-    )
+    if fit.model.n_eta:
+        drawn[1].plot(
+            x,
+            total - macro,
+            color=OKABE_ITO["green"],
+            linewidth=1,
+            label=r"$\Sigma_y S_\eta D(\eta)$",
+        )
     for ax in drawn:
         ax.set_ylabel(words.field_label(channel))
         ax.set_xlim(x[0], x[-1])
