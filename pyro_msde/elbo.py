@@ -46,7 +46,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
         self.num_nodes = num_nodes
         self.beta = beta
-        self.terms: dict[str, Tensor] = {}
+        self.terms: dict[str, Any] = {}
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
         """−ELBO, with its β. Unlike Pyro's it looks into no tensor: an accelerator would wait."""

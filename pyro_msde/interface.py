@@ -178,7 +178,9 @@ class Fit:
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:
         wanted = getattr(self.model, "num_parameters", 0)
         if parameters is None and wanted:
-            raise ValueError(f"parameters: the model takes {wanted} a trajectory; pass them.")
+            raise ValueError(
+                f"parameters: the model takes {wanted} for each trajectory; pass them."
+            )
         if parameters is None:
             return None
         dtype, device = _place(self.model)

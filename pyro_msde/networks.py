@@ -205,8 +205,7 @@ class ConvEncoder(nn.Module):
         self.ndim, self.boundary, self.reach = grid.ndim, grid.boundary, kernel // 2
         channels = (grid.channels, *widths)
         self.layers = nn.ModuleList(
-            _CONV[grid.ndim](a, b, kernel, stride=stride)
-            for a, b in pairwise(channels)
+            _CONV[grid.ndim](a, b, kernel, stride=stride) for a, b in pairwise(channels)
         )
         self.activation = activation()
         size = _sizes(grid.shape, stride, len(widths))[-1]

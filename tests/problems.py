@@ -65,6 +65,7 @@ def tiny_model(
             var_eta=LogVariance(grid.field_shape, 0.02) if n_eta else None,
             decoder=decoder,
             encoder=partial(ConvEncoder, grid, n_eta, widths=(3,), kernel=3),
+            num_parameters=num_parameters,
             **options,
         )
 

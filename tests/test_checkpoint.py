@@ -152,5 +152,5 @@ def test_models_of_ones_own_are_passed_in(saved):
 
 
 def test_another_model_is_refused(saved):
-    with pytest.raises(SavedRunError, match="model: the run in .* is of another model"):
+    with pytest.raises(SavedRunError, match=r"model: the run in .* is of another model"):
         load(saved, *tiny_pair(2))

@@ -38,6 +38,7 @@ from pyro_msde.training import RECIPES, Recipe, Trainer
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False}
 
+
 def validation_data():
     return tiny_data((5, 5), seed=7)
 
@@ -49,7 +50,10 @@ def bayesian_pair():
 
 
 def state(result):
-    return {**snapshot(result.model), **{f"guide.{k}": v for k, v in snapshot(result.guide).items()}}
+    return {
+        **snapshot(result.model),
+        **{f"guide.{k}": v for k, v in snapshot(result.guide).items()},
+    }
 
 
 def trained(pair=None, **options):
@@ -125,9 +129,7 @@ def test_units_change_nothing_but_the_log_likelihoods_volume():
     first, second = trained(), trained(data=other)
     assert same(state(first), state(second))
     assert second.scaling.time == 8 * first.scaling.time
-    gap = np.subtract(
-        second.history.terms["log_likelihood"], first.history.terms["log_likelihood"]
-    )
+    gap = np.subtract(second.history.terms["log_likelihood"], first.history.terms["log_likelihood"])
     np.testing.assert_allclose(gap, -sum(SIZES) * NUM_POINTS * math.log(64), rtol=1e-9)
 
 
@@ -140,9 +142,10 @@ def test_a_resumed_run_is_the_uninterrupted_run(pair, crash, monkeypatch, tmp_pa
     """In every bit, from the last checkpoint before the crash."""
     options = {"steps": 9, "validate_every": 3, "average": 0.9, "validation": validation_data()}
     whole = trained(pair(), **options)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="power cut"):
+    with monkeypatch.context() as patch:
         fail_at(patch, crash, OSError("power cut"))
-        trained(pair(), checkpoint=tmp_path, **options)
+        with pytest.raises(OSError, match="power cut"):
+            trained(pair(), checkpoint=tmp_path, **options)
     resumed = trained(pair(), checkpoint=tmp_path, **options)
     assert same(state(whole), state(resumed))
     assert resumed.steps == 9
@@ -340,12 +343,13 @@ def test_a_bad_loss_puts_the_last_logged_parameters_back(term, value, monkeypatc
     assert same(snapshot(pair[1]), snapshot(twin[1]))
 
 
-def test_parameters_that_are_not_finite_are_replaced_as_well():
+@pytest.mark.parametrize("step", [2, 3])  # before and at the end of a logging interval
+def test_parameters_that_are_not_finite_are_replaced_as_well(step):
     """A gradient may fail where the loss did not; the next step's kernel matrix is then NaN."""
     pair = tiny_pair(2)
     trainer = trainer_of(pair)
     weights = next(pair[1].time_kernel.parameters())
-    weights.register_hook(lambda g: g * (math.nan if trainer.step == 3 else 1.0))
+    weights.register_hook(lambda g: g * (math.nan if trainer.step == step else 1.0))
     with pytest.raises((NonFiniteLossError, NotPositiveDefiniteError)):
         trainer.run(validate=None, every=100, log_every=2, progress=False)
     assert all(p.isfinite().all() for m in pair for p in m.parameters())
@@ -389,6 +393,7 @@ def test_recipes_by_name_object_and_change():
         ({"windows": "some"}, "windows='some': choose"),
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),
+        ({"data": tiny_data(parameters=np.ones((3, 2)))}, "data: 2 parameters a trajectory"),
         ({"data": Trajectories([np.arange(9.0)], [np.zeros((9, 30))])}, r"channel 0 is zero"),
     ],
 )

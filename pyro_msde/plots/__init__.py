@@ -6,10 +6,12 @@ Okabe and Ito's, told apart by colour-blind readers too; matplotlib's settings a
 
 from pyro_msde.plots.diagnostics import coverage_by_lead, history
 from pyro_msde.plots.forecasts import forecast_snapshots, forecast_spacetime
+from pyro_msde.plots.overview import forecast_overview
 from pyro_msde.plots.scales import latent_paths, scale_separation, smoothing_kernel
 
 __all__ = [
     "coverage_by_lead",
+    "forecast_overview",
     "forecast_snapshots",
     "forecast_spacetime",
     "history",

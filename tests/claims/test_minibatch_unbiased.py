@@ -9,7 +9,7 @@ that are finite sums. The reference sees no segments.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pyro
@@ -20,8 +20,6 @@ from problems import LENGTH, NUM_COARSE, NUM_POINTS, SIZES, tiny_data, tiny_mode
 from scipy.stats import norm
 from torch import nn
 
-import pyro_msde.distributions.drift_residual
-import pyro_msde.distributions.gaussian_marginals
 from pyro_msde import MultiscaleELBO
 from pyro_msde.distributions import GaussianMarginals, Moments
 from pyro_msde.segments import Segments
@@ -141,7 +139,7 @@ def full_residual(model, data):
     C, drift, total = model.diffusion.net().detach(), model.drift.net, 0.0
     x, w = np.polynomial.legendre.leggauss(4)
     for times, parameters in zip(data.times, data.parameters, strict=True):
-        for left, right in zip(times[:-1], times[1:], strict=True):
+        for left, right in pairwise(times):
             for node, weight in zip(x, w, strict=True):
                 t = torch.tensor([[0.5 * (left + right) + 0.5 * (right - left) * node]])
                 m, z = moments(t), shifted(t)
@@ -170,7 +168,8 @@ def test_expected_estimates_of_two_segments_at_once_are_the_full_sums(model, dat
         places += [((k, s), (n - 1) / intervals / len(starts)) for s in starts]
     assert sum(p for _, p in places) == pytest.approx(1)
     mean = sum(
-        p * q * estimate(model, segments.gather([a, b])) for (a, p), (b, q) in product(places, places)
+        p * q * estimate(model, segments.gather([a, b]))
+        for (a, p), (b, q) in product(places, places)
     )
     assert mean[0] == pytest.approx(full_log_likelihood(model, data), **EXACT)
     assert mean[1] == pytest.approx(full_residual(model, data), **EXACT)

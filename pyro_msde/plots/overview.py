@@ -1,0 +1,45 @@
+"""One trajectory on one page: snapshots beside maps over time and space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_msde.forecasting import Forecast
+from pyro_msde.plots.forecasts import forecast_snapshots, forecast_spacetime
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["forecast_overview"]
+
+
+def forecast_overview(
+    fc: Forecast, truth: Trajectories | Any, *, trajectory: int = 0, channel: int = 0
+) -> Any:
+    """`forecast_snapshots` at five times beside `forecast_spacetime`, as a new Figure.
+
+    Args:
+        fc: Forecast of fields with one axis of space.
+        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
+        trajectory: Which one, of both.
+        channel: Which one.
+
+    Returns:
+        The matplotlib Figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(9, 4.6), layout="constrained")
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.15))[0]
+    snapshots = left.subplots(5, 1, sharex=True, sharey=True)
+    chosen = {"trajectory": trajectory, "channel": channel}
+    forecast_snapshots(fc, truth, axes=snapshots, **chosen)
+    left.legend(
+        *snapshots[0].get_legend_handles_labels(), loc="outside upper center", ncols=3,
+        frameon=False, fontsize=8,
+    )  # fmt: skip
+    for legend in [ax.get_legend() for ax in snapshots]:
+        if legend is not None:
+            legend.remove()
+    forecast_spacetime(
+        fc, truth, axes=right.subplots(2, 2, sharex=True, sharey=True), **chosen
+    )
+    return figure

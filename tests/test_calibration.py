@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import norm
+from torch import Tensor
+
+from pyro_msde.calibration import Calibration, choose_diffusion_scale
+from pyro_msde.trajectories import Trajectories
+
+POINTS = 999
+TIMES = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+SCALES = (0.5, 1.0, 2.0, 4.0)
+# The truth holds evenly spaced quantiles of its law, so a share is off by one point at most.
+ONE_POINT = {"rtol": 0, "atol": 1.001 / POINTS}
+
+
+@dataclass(frozen=True)
+class Normal:
+    """What coverage needs of a forecast, N(0, sd²) with sd (batch, time, x)."""
+
+    times: np.ndarray
+    sd: Tensor
+    batched: bool = True
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.zeros_like(self.sd)
+
+    def cdf(self, values: Tensor) -> Tensor:
+        return torch.special.ndtr(values / self.sd)
+
+
+def truth_of(spread: np.ndarray) -> Trajectories:
+    """Trajectories whose snapshots are N(0, spread²) exactly, spread (batch, time)."""
+    unit = norm.ppf((np.arange(POINTS) + 0.5) / POINTS)
+    return Trajectories([TIMES] * len(spread), [s[:, None] * unit for s in spread])
+
+
+def case_of(spread: np.ndarray, sd_at_one: float = 1.0):
+    """`predict` of a forecast whose standard deviation is the scale times `sd_at_one`."""
+    truth = truth_of(spread)
+
+    def predict(scale):
+        sd = torch.full((len(spread), len(TIMES), POINTS), scale * sd_at_one, dtype=torch.float64)
+        return Normal(TIMES, sd), truth
+
+    return predict
+
+
+def closed_form(spread: np.ndarray, level: float, bins: int, sd_at_one: float = 1.0):
+    """(scale, bin): P(|N(0, spread²)| ≤ q scale sd) with q the normal quantile of (1 + level)/2."""
+    reach = norm.ppf((1 + level) / 2) * np.multiply(SCALES, sd_at_one)
+    share = 2 * norm.cdf(reach[:, None, None] / spread) - 1
+    first = [share[:, :, : 1 + 6 // bins]]  # the initial time is in the first bin
+    rest = [share[:, :, 1 + b * 6 // bins : 1 + (b + 1) * 6 // bins] for b in range(1, bins)]
+    return np.stack([part.mean((1, 2)) for part in first + rest], axis=1)
+
+
+@pytest.mark.parametrize("ratio", SCALES)
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_scale_that_makes_up_for_a_wrong_spread_is_chosen(ratio, level):
+    spread = np.full((2, len(TIMES)), 0.7 * ratio)
+    predict = case_of(spread, sd_at_one=0.7)
+    result = choose_diffusion_scale(predict, level=level, bins=3, scales=SCALES)
+    assert result.scale == ratio
+    assert result.level == level
+    assert result.scales == SCALES
+    best = SCALES.index(ratio)
+    assert_allclose(result.coverage[best], level, **ONE_POINT)
+    assert result.misfit[best] == result.misfit.min()
+
+
+@pytest.mark.parametrize(("level", "bins"), [(0.9, 1), (0.5, 2), (0.9, 3)])
+def test_coverage_by_lead_time_is_the_closed_form(level, bins):
+    """Averaged over trajectories, whose spreads differ and grow with time."""
+    spread = np.outer([0.6, 1.0, 1.7], 0.5 + 2 * TIMES)
+    result = choose_diffusion_scale(case_of(spread), level=level, bins=bins, scales=SCALES)
+    expected = closed_form(spread, level, bins)
+    assert_allclose(result.coverage, expected, **ONE_POINT)
+    assert result.scale == SCALES[np.square(expected - level).mean(1).argmin()]
+
+
+def test_every_lead_time_counts_not_their_average():
+    """Intervals far too wide early and far too narrow later cover the right share on average."""
+    spread = np.where(TIMES < 0.31, 0.2, 3.0)[None]
+    result = choose_diffusion_scale(case_of(spread), level=0.5, bins=2, scales=SCALES)
+    expected = closed_form(spread, 0.5, 2)
+    by_time = np.square(expected - 0.5).mean(1)
+    by_average = np.square(expected.mean(1) - 0.5)
+    assert by_time.argmin() != by_average.argmin()  # else this test says nothing
+    assert result.scale == SCALES[by_time.argmin()]
+
+
+def test_misfit_is_the_root_mean_square_over_lead_times():
+    table = np.array([[0.9, 0.9, 0.9], [0.9, 0.7, 0.5], [0.6, 1.0, 0.9]])
+    result = Calibration(1.0, 0.9, (0.5, 1.0, 2.0), table)
+    expected = np.sqrt([0, (0.2**2 + 0.4**2) / 3, (0.3**2 + 0.1**2) / 3])
+    assert_allclose(result.misfit, expected, rtol=1e-12, atol=1e-15)  # rounding
+
+
+def test_predict_is_asked_for_each_scale_once():
+    asked = []
+    predict = case_of(np.ones((1, len(TIMES))))
+
+    def recording(scale):
+        asked.append(scale)
+        return predict(scale)
+
+    choose_diffusion_scale(recording, bins=1, scales=SCALES)
+    assert_array_equal(asked, SCALES)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 90.0, float("nan")])
+def test_a_level_outside_its_range_is_refused_before_any_forecast(level):
+    def predict(scale):
+        raise AssertionError("predicted")
+
+    with pytest.raises(ValueError, match=r"^level=.*: give a number inside \(0, 1\)"):
+        choose_diffusion_scale(predict, level=level)
