@@ -26,7 +26,7 @@ from pyro_msde.segments import SegmentBatch
 __all__ = ["AmortizedGP"]
 
 
-class AmortizedGP(PyroModule):  # type: ignore[misc]
+class AmortizedGP(PyroModule):
     """Guide of the latent path, amortised over trajectories, and of θ where the model has priors.
 
     Args:
@@ -76,7 +76,7 @@ class AmortizedGP(PyroModule):  # type: ignore[misc]
     def encode(
         self, values: Tensor, theta: Mapping[str, Tensor], operators: Any = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean (..., latent) and variance (latent,) of the encoder at fields (..., channel, *space).
+        """Mean (..., latent) and variance (latent,) of the encoder; fields (..., channel, *space).
 
         Args:
             values: Fields in scaled units.

@@ -28,7 +28,7 @@ def kdv(
     n_coarse: int = 20,
     half_width: int | None = None,
     width: int = 128,
-    rank: int = 24,
+    rank: int = 8,
     recipe: str = "default",
     seed: int = 0,
 ) -> Multiscale:
@@ -63,12 +63,13 @@ def kdv(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        micro_inputs = n_eta + n_coarse + (2 if published else 0)
+        macro_sizes = [2 * q + 1 + n_eta, width, width, 1]
+        micro_sizes = [n_eta + n_coarse + (2 if published else 0), 128, 512, 128, n_eta]
         drift = MultiscaleDrift(
             grid,
             n_eta,
-            network([2 * q + 1 + n_eta, width, width, 1], rank=rank, reluctant=True),
-            network([micro_inputs, 128, 512, 128, n_eta], rank=8, reluctant=False) if n_eta else None,
+            network(macro_sizes, rank=rank, reluctant=True),
+            network(micro_sizes, rank=8, reluctant=False) if n_eta else None,
             half_width=q,
             time_features=published,
         )

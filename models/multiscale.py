@@ -1,6 +1,6 @@
 """Stochastic multiscale model: latent SDE of two scales, Product-of-Experts likelihood.
 
-    θ ~ p(θ),      dz = γ_θ(z, t) dt + L_θ dβ,  z = (ζ, η),      y(t) | z(t) ~ p₁(y|ζ) p₂(y − T_p ζ|η)
+    θ ~ p(θ),    dz = γ_θ(z, t) dt + L_θ dβ,  z = (ζ, η),    y(t) | z(t) ~ p₁(y|ζ) p₂(y − T_p ζ|η)
 
 (Ilersich & Nair 2025, §2, eqs. 6, 10, 29–31.) Fields and times are in scaled units: the root mean
 square of each channel and the training horizon are one.
@@ -37,7 +37,7 @@ class Theta(NamedTuple):
     var_eta: Tensor | None
 
 
-class Multiscale(PyroModule):  # type: ignore[misc]
+class Multiscale(PyroModule):
     """Pyro model of fields on a grid, built of replaceable parts.
 
     Sites: one `<part>.theta` for each part with a prior, `path` (segment, time, latent) and `field`

@@ -6,9 +6,10 @@ forecast = fit.predict(y0, times)
 
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
+from pyro_msde.fitted import Fit
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.interface import Fit, fit, load
+from pyro_msde.interface import fit, load
 from pyro_msde.scores import coverage, crps, nrmse, pit, spread_skill
 from pyro_msde.training import History, Recipe
 from pyro_msde.trajectories import Trajectories

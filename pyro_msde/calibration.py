@@ -37,12 +37,12 @@ class Calibration:
     scale: float
     level: float
     scales: tuple[float, ...]
-    coverage: Array
+    coverage: tuple[tuple[float, ...], ...]
 
     @property
     def misfit(self) -> Array:
         """(candidate,) root mean square over lead times of coverage − level."""
-        return np.asarray(np.sqrt(np.square(self.coverage - self.level).mean(1)))
+        return np.asarray(np.sqrt(np.square(np.asarray(self.coverage) - self.level).mean(1)))
 
 
 def choose_diffusion_scale(
@@ -68,4 +68,6 @@ def choose_diffusion_scale(
     rows = [np.mean(coverage(*predict(s), level=level, bins=bins), axis=0) for s in scales]
     table = np.asarray(rows)
     best = int(np.argmin(np.square(table - level).mean(1)))
-    return Calibration(float(scales[best]), level, tuple(scales), table)
+    return Calibration(
+        float(scales[best]), level, tuple(scales), tuple(map(tuple, table.tolist()))
+    )

@@ -100,7 +100,8 @@ class Part(PyroModule):
         if not self.is_random:
             return net if theta is not None else self.net
         flat = self.theta if theta is None else theta[self.site]
-        return _At(net, flat)
+        like = next(iter(net.state_dict().values()))
+        return _At(net, flat.to(like))  # a prior's law keeps the dtype it was made with
 
     @property
     def site(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -67,7 +68,8 @@ def forecast(
         diffusion = theta.diffusion * diffusion_scale**2
         path = integrate(drift, diffusion, start, t, max_step=step)
         paths.append(path[..., 1:, :] if starts_late else path)
-        drawn.append(theta)
+        # A forecast decodes when asked: later training must not reach into it.
+        drawn.append(theta._replace(decoder=deepcopy(theta.decoder)))
     return Forecast(
         times=clock,
         paths=torch.stack(paths).cpu(),

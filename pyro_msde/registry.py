@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["build", "register"]
+__all__ = ["build", "rebuild", "register"]
 
 _FACTORIES: dict[str, Callable[..., Any]] = {}
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pyro_msde.elbo import MultiscaleELBO
-from pyro_msde.errors import NonFiniteLossError
+from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.parts import LogVariance
 from pyro_msde.segments import SegmentBatch, Segments
@@ -234,8 +234,12 @@ class Trainer:
         self.elbo.beta = min(1.0, (self.step + 1) / recipe.anneal) if recipe.anneal else 1.0
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(self._batch(self.rng))
-        if self.device.type == "cpu" and not math.isfinite(float(loss)):
+        try:
+            loss = self.loss(self._batch(self.rng))
+        except NotPositiveDefiniteError:
+            self.load_weights(self.good)
+            raise
+        if self.device.type == "cpu" and not math.isfinite(float(loss.detach())):
             self._fail()
         loss.backward()
         self.optimiser.step()
@@ -290,7 +294,10 @@ class Trainer:
         mean["log_likelihood"] -= self.log_volume
         mean["elbo"] = mean["log_likelihood"] - mean["drift_residual"] - mean["kl_parameters"]
         self.history.record(self.step, mean)
-        self.good = self.weights()
+        weights = self.weights()
+        if not all(v.isfinite().all() for state in weights.values() for v in state.values()):
+            self._fail({"parameters": math.nan})
+        self.good = weights
         bar.set_postfix_str(f"elbo {mean['elbo']:.4g}", refresh=False)
 
     def _validate(self, validate: Callable[[], float] | None, bar: Any) -> None:

@@ -47,6 +47,7 @@ ORDER = (
     "calibration",
     "arviz_io",
     "plots",
+    "fitted",
     "interface",
 )
 
