@@ -89,7 +89,8 @@ class Fit:
         theta = getattr(self.guide, "theta", None)
         point = theta is None or isinstance(theta, AutoDelta)
         params = self._parameters(parameters, len(fields))
-        with torch.random.fork_rng(devices=cuda_devices(fields.device)), pyro_settings(validate=False):
+        devices = cuda_devices(fields.device)
+        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
             torch.manual_seed(seed)
             return forecast(
                 self.model,
@@ -229,4 +230,5 @@ def place_of(model: Any) -> tuple[torch.dtype, torch.device]:
 
 
 def cuda_devices(device: torch.device) -> list[torch.device]:
+    """The device as `fork_rng` wants it: an empty list for the CPU."""
     return [] if device.type == "cpu" else [device]
