@@ -56,6 +56,14 @@ class Forecast:
         return self.paths.shape[0] * self.paths.shape[1]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """(…, time, *field): the shape of the moments, without decoding anything."""
+        grid = self.model.grid
+        field_shape = grid.field_shape if self.has_channel else grid.shape
+        batch = (self.paths.shape[2],) if self.batched else ()
+        return (*batch, len(self.times), *field_shape)
+
+    @property
     def latent(self) -> Tensor:
         """(sample, …, time, latent): macroscale in the fields' units, then the microscale."""
         z = self.paths.flatten(0, 1).clone()
@@ -158,7 +166,7 @@ class Forecast:
 
     def _as_fields(self, values: Tensor) -> Tensor:
         """(batch, time, channel, *space) from the user's layout."""
-        expected = tuple(self.mean.shape)
+        expected = self.shape
         if tuple(values.shape) != expected:
             raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
         values = values.to(self.paths.dtype)
