@@ -24,7 +24,7 @@ from pyro_msde.scaling import Scaling
 
 __all__ = ["Forecast"]
 
-_CHUNK = 2**24  # numbers decoded at once
+_CHUNK = 2**22  # numbers decoded at once
 
 
 @dataclass(frozen=True, repr=False)
