@@ -1,8 +1,8 @@
 """Korteweg–de Vries end to end: learn from noisy snapshots, forecast unseen trajectories.
 
-    python examples/kdv.py                          all rows of the table, about 1½ hours on 2 cores
+    python examples/kdv.py                          all rows of the table, some hours on 2 cores
     python examples/kdv.py --demo --out runs/demo   n_η = 5 at 3000 steps, a few minutes
-    python examples/kdv.py --score benchmarks/runs  score the weights kept there, about 10 minutes
+    python examples/kdv.py --score benchmarks/runs  score the weights kept there, up to an hour
 
 Trained runs are kept under --out and resumed or reused. Nothing is tuned on the test trajectories.
 """
