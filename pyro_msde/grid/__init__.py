@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyro_msde.grid.boundaries import BOUNDARIES
 from pyro_msde.grid.grids import Grid
 from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
-from pyro_msde.grid.operators import ScaleOperators, gaussian_kernel
+from pyro_msde.grid.operators import ScaleOperators, gaussian_kernel, lanczos_kernel
 
 __all__ = [
     "BOUNDARIES",
@@ -14,5 +14,6 @@ __all__ = [
     "Stencil",
     "adjacency_table",
     "gaussian_kernel",
+    "lanczos_kernel",
     "neighbour_table",
 ]

@@ -19,7 +19,7 @@ from torch import Tensor
 from pyro_msde.grid.boundaries import extend, fold, ring_length
 from pyro_msde.grid.grids import Grid
 
-__all__ = ["ScaleOperators", "gaussian_kernel"]
+__all__ = ["ScaleOperators", "gaussian_kernel", "lanczos_kernel"]
 
 _PUBLISHED_SUM = {1: 6.0, 2: 16.0}
 
@@ -58,6 +58,34 @@ def gaussian_kernel(
         kernel = kernel[..., None] * torch.softmax(-0.5 * steps**2, dim=0)
     if gain == "published":
         kernel = kernel * _PUBLISHED_SUM[grid.ndim]
+    kernel = kernel.to(torch.get_default_dtype() if dtype is None else dtype)
+    return kernel.expand(grid.channels, *kernel.shape).clone()
+
+
+def lanczos_kernel(grid: Grid, radius: int = 5, dtype: torch.dtype | None = None) -> Tensor:
+    """Windowed sinc per axis, sinc(x) sinc(x/radius) for |x| ≤ radius strides, of sum 1.
+
+    Close to the ideal low-pass at the coarse grid's Nyquist frequency: T_p T_r leaves what the
+    coarse grid resolves nearly as it is, where a Gaussian one stride wide damps it.
+
+    Args:
+        grid: Gives the strides and the number of channels.
+        radius: Cut-off in strides, the number of lobes.
+        dtype: Of the kernel; torch's default unless given.
+
+    Returns:
+        (channel, 2·radius·σ₁+1, …), the same for every channel.
+
+    Raises:
+        ValueError: radius below 1.
+    """
+    if radius < 1:
+        raise ValueError(f"radius: {radius} is below 1")
+    kernel = torch.ones((), dtype=torch.float64)
+    for stride in grid.stride:
+        steps = torch.arange(-radius * stride, radius * stride + 1, dtype=torch.float64) / stride
+        axis = torch.sinc(steps) * torch.sinc(steps / radius)
+        kernel = kernel[..., None] * (axis / axis.sum())
     kernel = kernel.to(torch.get_default_dtype() if dtype is None else dtype)
     return kernel.expand(grid.channels, *kernel.shape).clone()
 
