@@ -24,7 +24,7 @@ found = $(shell $(PY) -I -c 'import sys; from importlib.util import find_spec as
 
 demo: $(INSTALLED)
 	@echo "==> demo: data, training, forecast and table, kept in runs/demo"
-	$(PY) examples/kdv.py --demo --out runs/demo
+	$(PY) examples/kdv_demo.py --out runs/demo
 
 test: $(INSTALLED)
 	@echo "==> tests, without the slow ones"

@@ -187,8 +187,15 @@ class Fit:
             )
         if parameters is None:
             return None
+        if not wanted:
+            raise ValueError("parameters: the model takes none. Leave them out.")
         dtype, device = place_of(self.model)
         value = torch.atleast_2d(torch.as_tensor(np.asarray(parameters)))
+        if value.shape[-1] != wanted or value.shape[0] not in (1, batch):
+            raise ValueError(
+                f"parameters: shape {tuple(value.shape)} for {batch} initial fields; the model "
+                f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
+            )
         return value.expand(batch, -1).to(device=device, dtype=dtype)
 
     def __repr__(self) -> str:

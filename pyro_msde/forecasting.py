@@ -6,7 +6,7 @@
 
 The sample variance is split by the law of total variance into what differs between draws of θ
 (parameter) and the rest (propagated). Fields are decoded from the latent paths in chunks of time,
-so that a forecast's memory does not grow with the number of samples.
+and kept only if all of them fit in a gigabyte, so that memory does not grow with the samples.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pyro_msde.scaling import Scaling
 __all__ = ["Forecast"]
 
 _CHUNK = 2**22  # numbers decoded at once
+_KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +50,7 @@ class Forecast:
     theta: Sequence[Any]
     scaling: Scaling
     _cache: dict[str, Tensor] = field(default_factory=dict)
+    _kept: list[tuple[slice, Tensor, Tensor]] = field(default_factory=list)
 
     @property
     def num_samples(self) -> int:
@@ -146,9 +148,19 @@ class Forecast:
                 parts.setdefault(name, []).append(value)
         return {k: self._as_output(torch.cat(v, 1)) for k, v in parts.items()}
 
-    @torch.no_grad()
     def _decoded(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """μ_y and Σ_y in the user's units, (θ, sample, batch, chunk, channel, *space) by chunk."""
+        grid = self.model.grid
+        numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
+        if numbers * self.paths.element_size() > _KEEP:
+            yield from self._decode()
+            return
+        if not self._kept:
+            self._kept.extend(self._decode())
+        yield from self._kept
+
+    @torch.no_grad()
+    def _decode(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         grid, model = self.model.grid, self.model
         scale = self.scaling.field_scale(self.paths, grid.ndim)
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points

@@ -22,6 +22,7 @@ from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
 from pyro_msde.training import RECIPES, History, Recipe, Trainer, pyro_settings
 from pyro_msde.trajectories import Trajectories
+from pyro_msde.warm_start import start_macroscale_drift
 
 __all__ = ["fit", "load"]
 
@@ -85,6 +86,8 @@ def fit(
     guide.to(device=device, dtype=dtype)
     scaling = Scaling.of(fields, data.horizon)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
+    if plan.warm_start and start_macroscale_drift(model, segments):
+        plan = replace(plan, anneal=0)  # the drift would drift away while its residual is ignored
     result = Fit(
         model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape)
     )
@@ -172,8 +175,10 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     if getattr(guide, "theta", None) is not None:
         with pyro_settings(validate=False):
             guide.theta()  # creates the autoguide's parameters
-    _fill(path, "model", model, weights["model"])
-    _fill(path, "guide", guide, weights["guide"])
+    for role, module in (("model", model), ("guide", guide)):
+        _check_saved(path, role, module, weights[role])
+    model.load_state_dict(weights["model"])
+    guide.load_state_dict(weights["guide"])
     scaling = Scaling(tuple(run["scaling"]["channels"]), run["scaling"]["time"])
     keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
     history = History(**run["history"])
@@ -183,13 +188,16 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     return result
 
 
-def _fill(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise SavedRunError(
-            f"{role}: the run in {path} is of another {role}: {str(error).splitlines()[1].strip()}"
-        ) from error
+def _check_saved(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:
+    """Names and shapes agree; checked before anything is copied, so that nothing is half loaded."""
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    saved = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(own.keys() | saved.keys()):
+        if own.get(name) != saved.get(name):
+            raise SavedRunError(
+                f"{role}: the run in {path} is of another {role}: {name} is "
+                f"{saved.get(name, 'missing')} there and {own.get(name, 'missing')} here."
+            )
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:

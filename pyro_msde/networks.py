@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_msde.grid import Grid, Stencil, gaussian_kernel, neighbour_table
+from pyro_msde.grid import Grid, Stencil, neighbour_table
 
 __all__ = [
     "MLP",
@@ -30,19 +29,16 @@ _TRANSPOSED: dict[int, type[nn.Module]] = {
 
 
 class SmoothingKernel(nn.Module):
-    """κ, one free kernel a channel, from a Gaussian at the start (App. G.4).
+    """κ, one free kernel a channel (App. G.4).
 
     Args:
-        grid: Fine and coarse grid.
-        radius: The Gaussian is cut at this many standard deviations, each one coarse spacing.
-        gain: "unit": Σκ = 1, so that ζ is in the units of y; "published": the paper's start.
+        initial: (channel, *kernel) its values at the start, such as `pyro_msde.grid.lanczos_kernel`
+            or the paper's `gaussian_kernel` of the grid.
     """
 
-    def __init__(
-        self, grid: Grid, radius: int = 3, gain: Literal["unit", "published"] = "unit"
-    ) -> None:
+    def __init__(self, initial: Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(gaussian_kernel(grid, radius, gain))
+        self.weight = nn.Parameter(initial.clone())
 
     def forward(self) -> Tensor:
         """(channel, *kernel)."""
@@ -100,9 +96,42 @@ class PolynomialMLP(nn.Module):
             self.output = nn.Linear(rank, sizes[-1], bias=False)
             nn.init.zeros_(self.output.weight)
 
+    @property
+    def has_polynomial(self) -> bool:
+        """Whether the linear or the quadratic path has left its start at zero."""
+        return bool(self.linear.weight.any()) or bool(self.rank and self.output.weight.any())
+
+    @torch.no_grad()
+    def set_polynomial(self, linear: Tensor, quadratic: Tensor) -> None:
+        """Put values in the linear and quadratic paths; the network is left alone.
+
+        A quadratic form of higher rank than there is room for is cut to its largest eigenvalues.
+
+        Args:
+            linear: A, (output, m), of the first m inputs; the other inputs' coefficients become 0.
+            quadratic: Q, (output, m, m) symmetric: the k-th output has xᵀ Q_k x.
+        """
+        m = linear.shape[-1]
+        self.linear.weight.zero_()[:, :m] = linear
+        values, vectors = torch.linalg.eigh(quadratic)
+        largest = values.abs().flatten().argsort(descending=True)[: self.rank]
+        self.output.weight.zero_() if self.rank else None
+        for row, place in enumerate(largest.tolist()):
+            output, k = divmod(place, m)
+            # shared between the factors: Adam's steps then move both alike
+            size = values[output, k].abs().sqrt()
+            for factor in (row, self.rank + row):
+                self.factors.weight[factor].zero_()[:m] = size * vectors[output, :, k]
+            self.output.weight[output, row] = values[output, k].sign()
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., sizes[0]) to (..., sizes[-1])."""
-        value: Tensor = self.network(x) + self.linear(x)
+        value: Tensor = self.network(x) + self.polynomial(x)
+        return value
+
+    def polynomial(self, x: Tensor) -> Tensor:
+        """The linear and quadratic paths alone."""
+        value: Tensor = self.linear(x)
         if self.rank:
             u, v = self.factors(x).chunk(2, -1)
             value = value + self.output(u * v)
@@ -117,7 +146,7 @@ class MultiscaleDrift(nn.Module):
     Args:
         grid: Fine and coarse grid.
         n_eta: Microscale states.
-        macro: f, from channels × stencil points + n_eta + num_parameters to channels numbers.
+        macro: f, from channels × stencil points + num_parameters + n_eta to channels numbers.
         micro: g, from n_eta + n_ζ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
         half_width: q.
         time_features: Give g the sine and cosine of time.
@@ -153,14 +182,10 @@ class MultiscaleDrift(nn.Module):
         Returns:
             Shaped as z.
         """
-        grid = self.grid
-        zeta, eta = z[..., : grid.num_zeta], z[..., grid.num_zeta :]
-        by_channel = zeta.unflatten(-1, (grid.channels, grid.num_coarse))
-        inputs = [self.stencil(by_channel)]
+        zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
         extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
-        points = (*z.shape[:-1], grid.num_coarse)
-        inputs += [x[..., None, :].expand(*points, -1) for x in (eta, *extra) if x.shape[-1]]
-        drift = self.macro(torch.cat(inputs, -1)).mT.flatten(-2)
+        inputs = self.neighbourhoods(zeta, *extra, *([eta] if self.n_eta else []))
+        drift = self.macro(inputs).mT.flatten(-2)
         if self.micro is None:
             return drift
         if self.time_features:
@@ -168,6 +193,21 @@ class MultiscaleDrift(nn.Module):
             clock = torch.cat([angle.sin(), angle.cos()], -1).to(z.dtype)
             extra.append(clock.expand(*z.shape[:-1], 2))
         return torch.cat([drift, self.micro(torch.cat([eta, zeta, *extra], -1))], -1)
+
+    def neighbourhoods(self, zeta: Tensor, *common: Tensor) -> Tensor:
+        """What f gets at each coarse point: the stencil's values, then what all points share.
+
+        Args:
+            zeta: (..., n_ζ).
+            common: (..., any) numbers shared by the points: parameters, η.
+
+        Returns:
+            (..., num_coarse, inputs).
+        """
+        grid = self.grid
+        stencil = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
+        shared = [x[..., None, :].expand(*stencil.shape[:-1], -1) for x in common]
+        return torch.cat([stencil, *shared], -1)
 
 
 def _padding(boundary: Sequence[str], half: int) -> tuple[list[int], list[int]]:
@@ -189,6 +229,9 @@ class ConvEncoder(nn.Module):
         kernel: Length of the kernels, odd.
         stride: Stride of each convolution.
         activation: Class of the activations.
+
+    Raises:
+        ValueError: The kernel wraps around a periodic axis of a layer more than once.
     """
 
     def __init__(
@@ -208,6 +251,7 @@ class ConvEncoder(nn.Module):
             _CONV[grid.ndim](a, b, kernel, stride=stride) for a, b in pairwise(channels)
         )
         self.activation = activation()
+        _check_reach(grid, stride, len(widths), self.reach)
         size = _sizes(grid.shape, stride, len(widths))[-1]
         self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()), n_eta)
 
@@ -224,7 +268,7 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """D(η): the encoder's mirror image, with transposed convolutions.
 
-    Arguments as for `ConvEncoder`, `widths` in the encoder's order.
+    Arguments and errors as for `ConvEncoder`, `widths` in the encoder's order.
     """
 
     def __init__(
@@ -240,6 +284,7 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.ndim, self.boundary = grid.ndim, grid.boundary
         self.reach = kernel // 2
+        _check_reach(grid, stride, len(widths), self.reach)
         self.sizes = _sizes(grid.shape, stride, len(widths))[::-1]
         channels = (*reversed(widths), grid.channels)
         self.first = nn.Linear(n_eta, widths[-1] * int(torch.Size(self.sizes[0]).numel()))
@@ -269,6 +314,16 @@ class ConvDecoder(nn.Module):
                 short = max(0, self.reach + n - x.shape[axis])
                 x = F.pad(x, [0, 0] * last + [0, short]).narrow(axis, self.reach, n)
         return x
+
+
+def _check_reach(grid: Grid, stride: int, depth: int, reach: int) -> None:
+    for size in _sizes(grid.shape, stride, depth)[:-1]:
+        for n, boundary in zip(size, grid.boundary, strict=True):
+            if boundary == "periodic" and reach > n:
+                raise ValueError(
+                    f"kernel: {2 * reach + 1} points wrap around a periodic layer of {n} more than "
+                    "once. Use a smaller kernel, a smaller stride or fewer layers."
+                )
 
 
 def _sizes(shape: Sequence[int], stride: int, depth: int) -> list[tuple[int, ...]]:

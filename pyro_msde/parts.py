@@ -35,7 +35,7 @@ def unflatten_parameters(net: nn.Module, flat: Tensor) -> dict[str, Tensor]:
 class LogVariance(nn.Module):
     """Positive values stored as logarithms: variances of experts, diffusion.
 
-    Their learning rate is their own (`variance_parameters`): at the rate of the weights they would
+    Their learning rate is their own (`Recipe.variance_rate`): at the rate of the weights they would
     not converge within a usual run.
 
     Args:
@@ -44,6 +44,7 @@ class LogVariance(nn.Module):
         floor: Smallest value.
         repeats: How often each value appears in a row, for a one-dimensional shape: values shared
             by all points of a channel.
+        broadcast: Shape to which the values are broadcast, likewise for fields.
     """
 
     positive = True
@@ -56,16 +57,19 @@ class LogVariance(nn.Module):
         *,
         floor: float = 1e-10,
         repeats: Sequence[int] | None = None,
+        broadcast: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.floor = floor
+        self.floor, self.broadcast = floor, broadcast
         self.log_value = nn.Parameter(torch.full(shape, initial).log())
         index = None if repeats is None else _repeated_index(repeats)
         self.register_buffer("index", index, persistent=False)
 
     def forward(self) -> Tensor:
-        """The values, shaped as given, or (sum of repeats,)."""
+        """The values, shaped as given, as `broadcast`, or (sum of repeats,)."""
         value = self.log_value.exp() + self.floor
+        if self.broadcast is not None:
+            return value.expand(*self.broadcast)
         return value if self.index is None else value[self.index]
 
 

@@ -40,6 +40,7 @@ class Recipe:
         anneal: Steps over which β goes from 0 to 1.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
+        warm_start: Start the macroscale drift from a regression on the data, where it can be.
         average: Decay of the running average of the parameters that validation and forecasts use;
             0: none.
     """
@@ -54,6 +55,7 @@ class Recipe:
     schedule: str = "cosine"
     anneal: int = 2000
     weight_decay: float = 0.3
+    warm_start: bool = True
     average: float = 0.0
 
 
@@ -61,7 +63,7 @@ RECIPES = {
     "default": Recipe(),
     "published": Recipe(
         length=128, stride=1, windows="fixed", num_nodes=128, variance_rate=1.0, schedule="steps",
-        anneal=5000, weight_decay=0.0,
+        anneal=5000, weight_decay=0.0, warm_start=False,
     ),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde import Grid, Trajectories
+from pyro_msde.grid import gaussian_kernel
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import Multiscale
 from pyro_msde.networks import (
@@ -58,7 +59,7 @@ def tiny_model(
         return Multiscale(
             grid,
             n_eta,
-            kernel=SmoothingKernel(grid, radius=1),
+            kernel=SmoothingKernel(gaussian_kernel(grid, 1)),
             drift=drift,
             diffusion=LogVariance((grid.num_zeta + n_eta,), 0.1),
             var_zeta=LogVariance(grid.field_shape, 0.01),

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import tiny_data, tiny_pair
+from problems import same, snapshot, tiny_data, tiny_pair
 from torch.testing import assert_close
 
 import pyro_msde.checkpoint
 from pyro_msde import SavedRunError, fit, load
 from pyro_msde.checkpoint import read_run, read_state, write_run, write_state
+from pyro_msde.parts import LogVariance
 
 WEIGHTS = {
     "model": {"a.b": torch.arange(6.0).reshape(2, 3), "scalar": torch.tensor(2.5)},
@@ -154,3 +155,13 @@ def test_models_of_ones_own_are_passed_in(saved):
 def test_another_model_is_refused(saved):
     with pytest.raises(SavedRunError, match=r"model: the run in .* is of another model"):
         load(saved, *tiny_pair(2))
+
+
+def test_nothing_is_loaded_of_a_run_that_fits_in_part_only(saved):
+    model, guide = tiny_pair(0, seed=9)
+    guide.node_variance = LogVariance((7,), 1.0)
+    before = snapshot(model), snapshot(guide)
+    with pytest.raises(SavedRunError, match=r"guide: .*node_variance.log_value is \(5,\) there"):
+        load(saved, model, guide)
+    assert same(before[0], snapshot(model))
+    assert same(before[1], snapshot(guide))

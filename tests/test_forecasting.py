@@ -389,6 +389,29 @@ def test_missing_parameters_are_named(snapshots):
         ask(result, snapshots)
 
 
+@pytest.mark.parametrize("shape", [(2,), (4,), (3, 2), (2, 3), (3, 3, 1)])
+def test_parameters_of_another_shape_are_named(snapshots, shape):
+    model = tiny_model(N_ETA, num_parameters=3)
+    with pytest.raises(ValueError, match=r"parameters: shape .* for 3 initial fields"):
+        ask(Fit(model, AmortizedGP(model), SCALING), snapshots, parameters=np.ones(shape))
+
+
+def test_parameters_for_a_model_without_are_refused(result, snapshots):
+    with pytest.raises(ValueError, match="parameters: the model takes none"):
+        ask(result, snapshots, parameters=np.ones((3, 1)))
+
+
+def test_large_forecasts_are_decoded_again_to_the_same_fields(result, snapshots, monkeypatch):
+    kept, again = ask(result, snapshots), ask(result, snapshots)
+    expected = [kept.cdf(kept.mean), kept.quantile(0.3)]
+    assert kept._kept
+    monkeypatch.setattr(forecasting, "_KEEP", 0)
+    for _ in range(2):
+        assert torch.equal(again.cdf(kept.mean), expected[0])
+        assert torch.equal(again.quantile(0.3), expected[1])
+    assert not again._kept
+
+
 def test_levels_and_shapes_are_checked(result, snapshots):
     fc = ask(result, snapshots)
     for level in (0, 1, -0.1, 95):

@@ -36,6 +36,7 @@ ORDER = (
     "networks",
     "parts",
     "priors",
+    "warm_start",
     "elbo",
     "registry",
     "checkpoint",

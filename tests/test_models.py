@@ -58,7 +58,8 @@ def test_sizes(recipe, n_eta):
     theta = model.read_parameters()
     assert theta.diffusion.shape == (20 + n_eta,)
     assert theta.var_zeta.shape == (1, 1000)
-    assert model.kernel.net.weight.shape == (1, 301)
+    lanczos = recipe == "default" and n_eta == 0
+    assert model.kernel.net.weight.shape == (1, 501 if lanczos else 301)
     free = 20 + n_eta if recipe == "published" else 1 + n_eta
     assert model.diffusion.net.log_value.shape == (free,)
 
@@ -120,9 +121,24 @@ def test_the_seed_decides_the_weights_and_no_global_changes(recipe):
     assert not same(guides[0], guides[2])
 
 
+@pytest.mark.parametrize("n_eta", [0, 2])
+def test_shared_expert_variances_are_one_number_each(n_eta):
+    model = kdv(n_eta, expert_variance="shared")
+    theta = model.read_parameters()
+    for part, variance in ((model.var_zeta, theta.var_zeta), (model.var_eta, theta.var_eta)):
+        if part is not None:
+            assert part.net.log_value.numel() == 1
+            assert variance.shape == (1, 1000)
+            assert (variance == variance[0, 0]).all()
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="recipe='fast': choose 'default' or 'published'"):
         kdv(recipe="fast")
+    with pytest.raises(ValueError, match="smoothing='sinc': choose 'gaussian' or 'lanczos'"):
+        kdv(smoothing="sinc")
+    with pytest.raises(ValueError, match="expert_variance='one': choose 'point' or 'shared'"):
+        kdv(expert_variance="one")
     with pytest.raises(ValueError, match=r"1000 not divisible by n_c=30"):
         kdv(n_coarse=30)
 

@@ -11,7 +11,7 @@ from oracles.transposed_convolution import transposed_convolution
 from torch import nn
 from torch.testing import assert_close
 
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, gaussian_kernel
 from pyro_msde.networks import (
     MLP,
     ConvDecoder,
@@ -77,6 +77,35 @@ def test_polynomial_paths_start_at_zero_and_learn():
     assert (net.output.weight.grad != 0).any()
 
 
+def quadratic_forms(outputs, size):
+    Q = double(outputs, size, size)
+    return Q + Q.mT
+
+
+def test_set_polynomial_gives_that_polynomial_and_leaves_other_inputs_out():
+    torch.manual_seed(0)
+    A, Q = double(2, 3), quadratic_forms(2, 3)
+    net = PolynomialMLP((4, 5, 2), rank=7, reluctant=True).double()
+    assert not net.has_polynomial
+    net.set_polynomial(A, Q)
+    assert net.has_polynomial
+    x = double(11, 4)
+    expected = x[:, :3] @ A.T + torch.einsum("ni,kij,nj->nk", x[:, :3], Q, x[:, :3])
+    assert_close(net(x), expected, **ROUNDING)
+
+
+def test_set_polynomial_of_too_high_rank_is_the_nearest_one_that_fits():
+    """Eckart–Young: cut to the eigenvalues of largest modulus."""
+    net = PolynomialMLP((3, 5, 1), rank=2, reluctant=True).double()
+    rotation = torch.linalg.qr(double(3, 3)).Q
+    keep = torch.tensor([5.0, 0.0, -3.0], dtype=torch.float64)
+    rest = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    net.set_polynomial(double(1, 3) * 0, (rotation * (keep + rest)) @ rotation.T[None])
+    x = double(11, 3)
+    expected = torch.einsum("ni,ij,nj->n", x, (rotation * keep) @ rotation.T, x)[:, None]
+    assert_close(net(x), expected, **ROUNDING)
+
+
 def test_polynomial_of_rank_zero_has_no_quadratic_path():
     net = PolynomialMLP((3, 5, 2), rank=0)
     assert {name.split(".")[0] for name, _ in net.named_parameters()} == {"network", "linear"}
@@ -85,7 +114,7 @@ def test_polynomial_of_rank_zero_has_no_quadratic_path():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_smoothing_kernel_is_a_free_parameter_per_channel(channels):
-    kernel = SmoothingKernel(Grid((30, 28), (5, 7), channels=channels), radius=2)
+    kernel = SmoothingKernel(gaussian_kernel(Grid((30, 28), (5, 7), channels=channels), 2))
     assert isinstance(kernel.weight, nn.Parameter)
     assert kernel().shape[0] == channels
     assert kernel().ndim == 3
@@ -159,7 +188,7 @@ def test_a_linear_macroscale_network_is_a_finite_difference_scheme():
 
 
 def test_layout_of_the_networks_inputs():
-    """Macro: stencil, η, parameters. Micro: η, ζ, parameters, sin t, cos t."""
+    """Macro: stencil, parameters, η. Micro: η, ζ, parameters, sin t, cos t."""
     grid, horizon = Grid(70, 7, channels=2), 3.0
     macro, micro = Recorder(2), Recorder(5)
     drift = MultiscaleDrift(
@@ -177,7 +206,7 @@ def test_layout_of_the_networks_inputs():
         at = macro.seen[..., j, :]
         neighbours = [(j - 1) % 7, j, (j + 1) % 7]
         stencil = zeta.unflatten(-1, (2, 7))[..., neighbours].flatten(-2)
-        assert torch.equal(at, torch.cat([stencil, eta, own], -1))
+        assert torch.equal(at, torch.cat([stencil, own, eta], -1))
 
 
 def test_time_features_repeat_with_their_period_and_leave_the_macroscale_alone():
@@ -327,3 +356,11 @@ def test_gradients_reach_every_weight():
     for module in (encoder, decoder):
         for name, p in module.named_parameters():
             assert (p.grad != 0).any(), name
+
+
+@pytest.mark.parametrize("network", [ConvEncoder, ConvDecoder])
+def test_kernels_that_wrap_around_twice_are_refused(network):
+    network(Grid(24, 4), 2, widths=(3, 5), kernel=25)
+    with pytest.raises(ValueError, match="kernel: 25 points wrap around a periodic layer of 10"):
+        network(Grid(20, 4), 2, widths=(3, 5), kernel=25)
+    network(Grid(20, 4, boundary="dirichlet"), 2, widths=(3, 5), kernel=25)

@@ -155,3 +155,19 @@ def test_fields_of_two_axes_are_refused():
     fc = SimpleNamespace(model=SimpleNamespace(grid=Grid((6, 10), (3, 2))))
     with pytest.raises(ValueError, match="2 axes of space"):
         plots.forecast_spacetime(fc, np.zeros(3))
+
+
+def test_overview_sets_snapshots_beside_maps_with_one_legend(case):
+    _, truth, fc = case
+    figure = plots.forecast_overview(fc, truth, trajectory=1)
+    left, right = figure.subfigs
+    snapshots = left.axes
+    assert len(snapshots) == 5
+    for ax, i in zip(snapshots, (0, 2, 3, 4, 6), strict=True):
+        assert np.array_equal(line(ax, "truth"), truth.values[1][i])
+    assert all(ax.get_legend() is None for ax in snapshots)
+    assert [t.get_text() for t in left.legends[0].get_texts()] == ["truth", "mean", "mean ± 2 sd"]
+    maps = right.axes[:4]
+    assert np.array_equal(image(maps[0]), truth.values[1].T)
+    assert np.array_equal(image(maps[3]), fc.sd[1].numpy().T)
+    draw(snapshots)

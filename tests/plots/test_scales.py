@@ -13,6 +13,7 @@ from problems import tiny_pair
 
 from pyro_msde import Fit, Grid, plots
 from pyro_msde.experts import product_mean
+from pyro_msde.grid import gaussian_kernel
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.networks import SmoothingKernel
 from pyro_msde.parts import Part
@@ -72,7 +73,7 @@ def test_kernel_with_a_posterior_has_a_band():
 
 def test_kernel_of_two_axes_is_an_image():
     grid = Grid((6, 20), (3, 4))
-    kernel = Part(SmoothingKernel(grid, radius=1))
+    kernel = Part(SmoothingKernel(gaussian_kernel(grid, 1)))
     fit = SimpleNamespace(
         model=SimpleNamespace(grid=grid, kernel=kernel), guide=SimpleNamespace(read_theta=dict)
     )

@@ -1,0 +1,87 @@
+"""How the rows of the Korteweg–de Vries table are scored, and printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import pyro_msde
+from pyro_msde import baselines
+from pyro_msde.datasets.kdv import DT, KdVSplits, fresh
+
+NUM_FRESH = 50  # unseen trajectories simulated to measure coverage
+SEED_FRESH = 1234
+NUM_TIMES = 51  # at which those are scored
+
+HEADER = (
+    f"{'row':32s} {'steps':>6s} {'train s':>7s}  {'test NRMSE':>15s}  {'fresh':>6s}  "
+    f"{'cov90':>5s}  {'by tenth':>9s}  {'CRPS':>7s}  √C ×"
+)
+
+
+def until(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
+    """The part of the trajectories up to a time."""
+    last = round(horizon / DT) + 1
+    return pyro_msde.Trajectories(data.times[0][:last], [v[:last] for v in data.values])
+
+
+def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[str, Any]:
+    """Error on the test trajectories; coverage, CRPS and error again on fresh ones."""
+    times = test.times[0]
+    fc = fit.predict(np.stack(test.values)[:, 0], times, num_samples=64)
+    errors = np.asarray(pyro_msde.nrmse(fc, test))
+    by_tenth = np.asarray(pyro_msde.nrmse(fc, test, bins=10)).mean(0)
+    every = (len(times) - 1) // (NUM_TIMES - 1)
+    unseen = fresh(split, NUM_FRESH, SEED_FRESH, float(times[-1]))
+    truth = pyro_msde.Trajectories(unseen.times[0][::every], [v[::every] for v in unseen.values])
+    y0 = np.stack([v[0] for v in truth.values])
+    fc = fit.predict(y0, truth.times[0], num_samples=64)
+    covered = np.asarray(pyro_msde.coverage(fc, truth, level=0.9, bins=10))
+    fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth))
+    return {
+        "steps": fit.steps,
+        "train_seconds": round(fit.seconds),
+        "nrmse_mean": float(errors.mean()),
+        "nrmse_sd": float(errors.std(ddof=1)),
+        "nrmse_by_trajectory": errors.round(4).tolist(),
+        "nrmse_by_tenth": by_tenth.round(4).tolist(),
+        "fresh_nrmse_mean": float(fresh_errors.mean()),
+        "fresh_nrmse": fresh_errors.round(4).tolist(),
+        "fresh_peak": np.abs(y0).max(1).round(3).tolist(),
+        "coverage_90": float(covered.mean()),
+        "coverage_by_tenth": covered.mean(0).round(4).tolist(),
+        "coverage_by_trajectory": covered.mean(1).round(4).tolist(),
+        "crps": float(np.mean(pyro_msde.crps(fc, truth))),
+        "diffusion_scale": fit.diffusion_scale,
+    }
+
+
+def look_ups(data: KdVSplits) -> dict[str, float]:
+    """Errors of the answers a sceptic would try first, over the training horizon."""
+    train = np.stack(data.train.values)
+    y = np.stack(data.test.values)[:, : train.shape[1]]
+    forecasts = {
+        "persistence": baselines.persistence(y[:, 0], y.shape[1]),
+        "mean": baselines.mean_trajectory(train, y[:, 0]),
+        "nearest": baselines.nearest_trajectory(train, y[:, 0]),
+        "pc-regression": baselines.principal_regression(train, y[:, 0]),
+    }
+    norms = np.square(y).sum(2)
+    return {
+        name: float(np.sqrt((np.square(f - y).sum(2) / norms).mean(1)).mean())
+        for name, f in forecasts.items()
+    }
+
+
+def report(name: str, result: dict[str, Any]) -> None:
+    """Print one line of the table."""
+    tenths = result["coverage_by_tenth"]
+    error = f"{result['nrmse_mean']:.2%} ± {result['nrmse_sd']:.2%}"
+    print(
+        f"{name:32s} {result['steps']:6d} {result['train_seconds']:7d}  {error:>15s}  "
+        f"{result['fresh_nrmse_mean']:6.2%}  {result['coverage_90']:5.3f}  "
+        f"{min(tenths):.2f}–{max(tenths):.2f}  {result['crps']:7.5f}  "
+        f"{result['diffusion_scale']:g}",
+        flush=True,
+    )

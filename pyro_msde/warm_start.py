@@ -1,0 +1,200 @@
+"""A start for the macroscale drift: least squares on the training data, before any ELBO.
+
+Where the macroscale state is well resolved its drift is close to a quadratic function of the
+stencil, which linear regression finds at once and stochastic gradients slowly, as the coefficients
+of high derivatives are large. The regression is in weak form,
+
+    ζ(t_b) − ζ(t_a) = ∫ f(ζ(t)) dt,        f(x) = A x + xᵀ Q x,        ζ(t_i) = T_r y_i,
+
+with integrals by the trapezoidal rule over the observations: no derivative of noisy data, and no
+common or even times are needed. The microscale state, unknown before training, is left out. How
+much to shrink the coefficients is decided by cross-validation over trajectories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
+from pyro_msde.sde import integrate
+from pyro_msde.segments import Segments
+
+__all__ = ["start_macroscale_drift", "weak_form_regression"]
+
+_RIDGES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # relative to features' mean squares
+_FOLDS = 5
+_MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
+_TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
+_CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
+_STEP = 1 / 500  # of the horizon, in those forecasts
+
+
+@torch.no_grad()
+def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int = 20) -> bool:
+    """Fit the polynomial paths of the model's macroscale drift to encoded observations.
+
+    The fit is kept if forecasts with it, of training trajectories from their first snapshot, err by
+    less than a tenth of how far these move. Where the coarse grid does not resolve the state they
+    err by more, and a drift that starts at zero learns better than one that starts there.
+
+    Args:
+        model: Model with `drift`, `grid` and `read_parameters`.
+        segments: Training data in scaled units.
+        num_windows: Windows [t_a, t_b] a trajectory, fewer where it has fewer intervals.
+
+    Returns:
+        Whether anything was done: not for drifts of another kind, trained before, or with a prior.
+    """
+    part = getattr(model, "drift", None)
+    drift = None if part is None or getattr(part, "is_random", True) else part.net
+    if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
+        return False
+    if drift.macro.has_polynomial:
+        return False
+    grid, operators = model.grid, model.read_parameters().operators
+    like = drift.macro.linear.weight
+    zetas = [grid.flatten(operators.restrict(v.to(like.device))) for v in segments.values]
+    given = segments.parameters
+    common = [[] if given is None else [p.to(like)] for p in (zetas if given is None else given)]
+    inputs = [
+        drift.neighbourhoods(zeta, *(p.expand(len(zeta), -1) for p in own))
+        for zeta, own in zip(zetas, common, strict=True)
+    ]
+    states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
+    m = inputs[0].shape[-1]
+    found = weak_form_regression(
+        segments.times, states, inputs, num_windows=num_windows,
+        quadratic=drift.macro.rank > 0 and m * (m + 3) // 2 <= _MOST_FEATURES,
+    )  # fmt: skip
+    if found is None:
+        return False
+    before = {k: v.clone() for k, v in drift.macro.state_dict().items()}
+    drift.macro.set_polynomial(*found)
+    if _forecasts_well(drift, segments.times, zetas, common):
+        return True
+    drift.macro.load_state_dict(before)
+    return False
+
+
+def _forecasts_well(
+    drift: MultiscaleDrift,
+    times: Sequence[Tensor],
+    zetas: Sequence[Tensor],
+    common: Sequence[Sequence[Tensor]],
+) -> bool:
+    """Whether ζ(t) is forecast from ζ(t₀), with η = 0, to `_TOLERANCE` of ζ(t) − ζ(t₀)."""
+    macro: Any = drift.macro
+    error = change = 0.0
+    for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
+        at = torch.linspace(0, len(times[k]) - 1, min(21, len(times[k]))).long()
+        zeta = zetas[k][at]
+        shared = [*common[k], zeta.new_zeros(drift.n_eta)]
+
+        def macroscale(z: Tensor, _: Tensor, shared: Sequence[Tensor] = shared) -> Tensor:
+            fixed = (x.expand(*z.shape[:-1], -1) for x in shared if len(x))
+            value: Tensor = macro.polynomial(drift.neighbourhoods(z, *fixed)).mT.flatten(-2)
+            return value
+
+        clock = times[k][at].to(zeta.device)[None]
+        path = integrate(
+            macroscale, torch.zeros_like(zeta[0]), zeta[None, :1], clock, max_step=_STEP
+        )
+        error += float((path[0, 0] - zeta).square().sum())
+        change += float((zeta[0] - zeta).square().sum())
+    return error < _TOLERANCE**2 * change  # False for NaN too
+
+
+def weak_form_regression(
+    times: Sequence[Tensor],
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    *,
+    num_windows: int,
+    quadratic: bool = True,
+) -> tuple[Tensor, Tensor] | None:
+    """A and Q of ds/dt = A x + xᵀ Q x by ridge regression over windows of time.
+
+    Args:
+        times: Per trajectory (time,).
+        states: Per trajectory s (time, point, output).
+        inputs: Per trajectory x (time, point, m).
+        num_windows: Windows a trajectory.
+        quadratic: Fit Q too; otherwise it is zero.
+
+    Returns:
+        A (output, m) and symmetric Q (output, m, m), float64; None if ds/dt = 0 cross-validates
+        better.
+    """
+    m = inputs[0].shape[-1]
+    i, j = torch.triu_indices(m, m) if quadratic else torch.zeros((2, 0), dtype=torch.int64)
+    folds = [_Normal() for _ in range(_FOLDS)]
+    for k, (t, s, x) in enumerate(zip(times, states, inputs, strict=True)):
+        edges = torch.linspace(0, len(t) - 1, min(num_windows, len(t) - 1) + 1).long()
+        x, s = x.double(), s.double()
+        features = torch.cat([x, x[..., i] * x[..., j]], -1)
+        steps = t.to(x).diff()[:, None, None] * 0.5
+        integral = torch.cat(
+            [torch.zeros_like(features[:1]), (steps * (features[1:] + features[:-1])).cumsum(0)]
+        )
+        increments, integrals = s[edges].diff(dim=0), integral[edges].diff(dim=0)
+        count = len(increments)
+        # few trajectories are divided themselves, into stretches of time
+        own = torch.arange(count) * _FOLDS // count
+        if len(times) >= _FOLDS:
+            own = torch.full((count,), k)
+        for fold, normal in enumerate(folds):
+            normal.add(integrals[own % _FOLDS == fold], increments[own % _FOLDS == fold])
+    everything = sum(folds[1:], folds[0])
+    scores = [
+        sum(fold.misfit((everything - fold).solve(ridge)) for fold in folds) for ridge in _RIDGES
+    ]
+    best = min(range(len(_RIDGES)), key=lambda n: scores[n])
+    if not scores[best] < everything.square:
+        return None
+    coefficients = everything.solve(_RIDGES[best]).mT
+    Q = coefficients.new_zeros(len(coefficients), m, m)
+    Q[:, i, j] = coefficients[:, m:]
+    return coefficients[:, :m], 0.5 * (Q + Q.mT)
+
+
+@dataclass
+class _Normal:
+    """Normal equations of a least-squares problem, that add up over data."""
+
+    matrix: Any = 0.0
+    right: Any = 0.0
+    square: float = 0.0
+
+    def add(self, features: Tensor, targets: Tensor) -> None:
+        F, y = features.flatten(0, -2), targets.flatten(0, -2)
+        self.matrix = self.matrix + F.mT @ F
+        self.right = self.right + F.mT @ y
+        self.square += float(y.square().sum())
+
+    def __add__(self, other: _Normal) -> _Normal:
+        return _Normal(
+            self.matrix + other.matrix, self.right + other.right, self.square + other.square
+        )
+
+    def __sub__(self, other: _Normal) -> _Normal:
+        return _Normal(
+            self.matrix - other.matrix, self.right - other.right, self.square - other.square
+        )
+
+    def solve(self, ridge: float) -> Tensor:
+        """Coefficients (feature, output), shrunk by `ridge` × each feature's sum of squares."""
+        size = self.matrix.diagonal().sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+        scaled = self.matrix / size[:, None] / size
+        scaled.diagonal().add_(ridge)
+        found: Tensor = torch.linalg.solve(scaled, self.right / size[:, None]) / size[:, None]
+        return found
+
+    def misfit(self, coefficients: Tensor) -> float:
+        """Sum of squared errors on these data."""
+        fitted = (coefficients * (self.matrix @ coefficients - 2 * self.right)).sum()
+        return self.square + float(fitted)

@@ -1,0 +1,154 @@
+"""Weak-form regression against the systems that made the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from problems import NUM_POINTS, same, snapshot, tiny_grid, tiny_model, tiny_segments
+from pyro.distributions import Normal
+from scipy.integrate import solve_ivp
+from torch.testing import assert_close
+
+from pyro_msde import Trajectories, warm_start
+from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
+from pyro_msde.priors import bayesian
+from pyro_msde.warm_start import start_macroscale_drift, weak_form_regression
+
+# Lorenz 1963: ds/dt = A s + sᵀ Q s, of three outputs at one point
+A = np.array([[-10.0, 10.0, 0.0], [28.0, -1.0, 0.0], [0.0, 0.0, -8 / 3]])
+Q = np.zeros((3, 3, 3))
+Q[1, 0, 2] = Q[1, 2, 0] = -0.5
+Q[2, 0, 1] = Q[2, 1, 0] = 0.5
+
+
+def lorenz(times, seed):
+    start = np.random.default_rng(seed).normal([0, 0, 25], 5)
+
+    def f(_, s):
+        return A @ s + np.einsum("kij,i,j->k", Q, s, s)
+
+    return solve_ivp(f, (0, times[-1]), start, t_eval=times, rtol=1e-10, atol=1e-10).y.T
+
+
+def lorenz_data(count, *, noise=0.0):
+    """Irregular times, different lengths; (time, point, 3)."""
+    rng = np.random.default_rng(0)
+    times, states = [], []
+    for k in range(count):
+        t = np.cumsum(rng.uniform(5e-4, 1.5e-3, 1500 + 100 * k))
+        s = lorenz(t - t[0], k)
+        times.append(torch.as_tensor(t))
+        states.append(torch.as_tensor(s + noise * rng.standard_normal(s.shape))[:, None])
+    return times, states
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_recovers_a_quadratic_system(count):
+    """To the trapezoidal rule's error, h²/12 × second derivatives of order 10⁴."""
+    times, states = lorenz_data(count)
+    linear, quadratic = weak_form_regression(times, states, states, num_windows=100)
+    np.testing.assert_allclose(linear, A, atol=0.05)
+    np.testing.assert_allclose(quadratic, Q, atol=0.002)
+
+
+def test_noise_is_averaged_out():
+    """Noise of 0.05; finite differences of neighbours would err by 70 in ds/dt."""
+    times, states = lorenz_data(6, noise=0.05)
+    linear, quadratic = weak_form_regression(times, states, states, num_windows=100)
+    np.testing.assert_allclose(linear, A, atol=1.0)
+    np.testing.assert_allclose(quadratic, Q, atol=0.05)
+
+
+def test_nothing_is_found_in_noise():
+    """A random walk, and inputs it does not depend on. None is found with any of 20 seeds."""
+    generator = torch.Generator().manual_seed(0)
+    times = [torch.linspace(0, 1, 200, dtype=torch.float64) for _ in range(5)]
+    noise = torch.randn(5, 200, 3, 5, generator=generator, dtype=torch.float64)
+    states, inputs = list(noise[..., :1].cumsum(1)), list(noise[..., 1:])
+    assert weak_form_regression(times, states, inputs, num_windows=100) is None
+
+
+def advected(amplitudes, times, rng, noise=0.01):
+    """(time, x): waves of u_t + .7 u_x = 0 with period 1, and noise."""
+    x = np.arange(NUM_POINTS) / NUM_POINTS
+    u = noise * rng.standard_normal((len(times), NUM_POINTS))
+    for k, amplitude in enumerate(amplitudes, start=1):
+        angle = 2 * np.pi * k * (x - 0.7 * times[:, None]) + rng.uniform(0, 2 * np.pi)
+        u += amplitude * np.cos(angle)
+    return u.astype(np.float32)
+
+
+def resolved_data(count):
+    """Both waves that five coarse points resolve."""
+    rng = np.random.default_rng(0)
+    times = [0.02 * np.arange(60 + k) for k in range(count)]
+    return Trajectories(times, [advected(rng.normal(1, 0.2, 2), t, rng) for t in times])
+
+
+def wide_model(n_eta=0, num_parameters=0):
+    """The stencil is the whole coarse grid."""
+    grid, inputs = tiny_grid(), 5 + num_parameters + n_eta
+    micro = PolynomialMLP([5 + num_parameters + n_eta, 7, n_eta], 3) if n_eta else None
+    macro = PolynomialMLP([inputs, 7, 1], inputs)
+    drift = MultiscaleDrift(grid, n_eta, macro, micro, half_width=2)
+    return tiny_model(n_eta, drift=drift, num_parameters=num_parameters)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_drift_of_a_model_starts_at_the_equation_its_data_obey(k):
+    """u_t = −.7 u_x for each wave. Noise of 1 % a point."""
+    data, model = resolved_data(5), wide_model()
+    assert start_macroscale_drift(model, tiny_segments(data))
+    angle = 2 * torch.pi * k * torch.arange(5) / 5
+    with torch.no_grad():
+        drift = model.drift.net
+        slope = drift.macro.linear(drift.neighbourhoods(angle.sin()[None, None]))[0, 0, :, 0]
+    expected = -0.7 * 2 * torch.pi * k * angle.cos() * data.horizon
+    assert_close(slope, expected, rtol=0, atol=0.02 * float(expected.abs().max()))
+
+
+def test_a_drift_that_coarse_points_do_not_determine_stays_at_zero():
+    """Waves above the Nyquist frequency pass for slow ones, at another speed."""
+    rng = np.random.default_rng(0)
+    times = [0.02 * np.arange(n) for n in (60, 61, 62, 63, 64)]
+    values = [advected(rng.normal(0, 1, 8), t, rng) for t in times]
+    model = tiny_model(0)
+    before = snapshot(model)
+    assert not start_macroscale_drift(model, tiny_segments(Trajectories(times, values)))
+    assert same(before, snapshot(model))
+
+
+def test_leaves_alone_what_is_trained_random_or_of_another_kind():
+    segments = tiny_segments()
+    trained = tiny_model(2)
+    with torch.no_grad():
+        trained.drift.net.macro.linear.weight.fill_(1.0)
+    random = tiny_model(2)
+    bayesian(random.drift, Normal(0.0, 1.0))
+    grid = trained.grid
+    other = tiny_model(0, drift=MultiscaleDrift(grid, 0, MLP([3, 7, 1]), None, half_width=1))
+    for model in (trained, random, other):
+        before = snapshot(model)
+        assert not start_macroscale_drift(model, segments)
+        assert same(before, snapshot(model))
+
+
+def test_a_fit_that_forecasts_training_trajectories_badly_is_undone(monkeypatch):
+    growth = 50 * torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+    found = growth, torch.zeros(1, 3, 3, dtype=torch.float64)
+    monkeypatch.setattr(warm_start, "weak_form_regression", lambda *_, **__: found)
+    model = tiny_model(0)
+    before = snapshot(model)
+    assert not start_macroscale_drift(model, tiny_segments())
+    assert same(before, snapshot(model))
+
+
+def test_only_the_macroscale_drifts_polynomial_changes():
+    model = wide_model(2, num_parameters=1)
+    before = snapshot(model)
+    parameters = torch.tensor([[0.1], [0.2], [0.3], [0.4], [0.5]])
+    assert start_macroscale_drift(model, tiny_segments(resolved_data(5), parameters=parameters))
+    changed = {k for k, v in snapshot(model).items() if not torch.equal(v, before[k])}
+    paths = ("linear", "factors", "output")
+    assert changed == {f"drift.net.macro.{path}.weight" for path in paths}
