@@ -36,7 +36,7 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     unseen = fresh(split, NUM_FRESH, SEED_FRESH, float(times[-1]))
     truth = pyro_msde.Trajectories(unseen.times[0][::every], [v[::every] for v in unseen.values])
     y0 = np.stack([v[0] for v in truth.values])
-    fc = fit.predict(y0, truth.times[0], num_samples=64)
+    fc = fit.predict(y0, truth.times[0], num_samples=64, max_step=2 * DT)
     covered = np.asarray(pyro_msde.coverage(fc, truth, level=0.9, bins=10))
     fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth))
     return {

@@ -43,9 +43,9 @@ def kdv(
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
-        smoothing: The kernel κ at the start: "gaussian", one coarse spacing wide and cut at three, as
-            published; "lanczos", cut at five, which lets pass what the coarse points resolve. None:
-            the second where there are no microscale states to carry what the first takes away.
+        smoothing: The kernel κ at the start: "gaussian", one coarse spacing wide and cut at three,
+            as published; "lanczos", cut at five, which lets pass what the coarse points resolve.
+            None: the second where no microscale states carry what the first takes away.
         expert_variance: "point": one a grid point, as published; "shared": one for the whole field.
         recipe: "default": autonomous SiLU drifts with linear and low-rank quadratic paths, one
             diffusion for all coarse points. "published": the paper's ReLU networks, sin t and cos t
