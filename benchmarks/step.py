@@ -64,6 +64,14 @@ def milliseconds(step: Callable[[], Any], repeats: int, device: torch.device) ->
     return statistics.median(times)
 
 
+def processor() -> str:
+    """The processor's model; on Linux `platform.processor` is mostly empty."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "cpu"
+
+
 def measure(
     recipe: str, n_eta: int, n_coarse: int, repeats: int, device: torch.device
 ) -> list[Any]:
@@ -91,7 +99,7 @@ def measure(
         plain_ms = milliseconds(
             lambda: step(lambda b: plain_loss(model, guide, b, plan.num_nodes)), repeats, device
         )
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu"
+    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
     return [recipe, n_eta, n_coarse, name, torch.get_num_threads(), *figures]
 

@@ -36,9 +36,8 @@ class Row:
 
 
 ROWS = (
-    Row("kdv-0", "published", {"n_eta": 0, "half_width": 8, "expert_variance": "shared"},
-        {"steps": 16_000}),
-    Row("kdv-5", "published", {"n_eta": 5, "half_width": 8}, {"steps": 16_000}),
+    Row("kdv-0", "published", {"n_eta": 0, "expert_variance": "shared"}, {"steps": 16_000}),
+    Row("kdv-5", "published", {"n_eta": 5}, {"steps": 16_000}),
     Row("kdv-5-published-recipe", "published", {"n_eta": 5, "recipe": "published"},
         {"steps": 16_000, "recipe": "published"}),
     Row("kdv-hard", "hard", {"n_eta": 0, "n_coarse": 50, "half_width": 6}, {"steps": 16_000},

@@ -39,7 +39,8 @@ def kdv(
     Args:
         n_eta: Microscale states.
         n_coarse: Coarse points; divides 1000.
-        half_width: Stencil half-width q of the macroscale drift; None: 4, or the published 2.
+        half_width: Stencil half-width q of the macroscale drift; None: 8, or what the coarse grid
+            has room for, or the published 2.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
@@ -69,7 +70,8 @@ def kdv(
     published = recipe == "published"
     if smoothing is None:
         smoothing = "gaussian" if n_eta or published else "lanczos"
-    q = half_width if half_width is not None else (2 if published else 4)
+    widest = 2 if published else 8
+    q = half_width if half_width is not None else min(widest, (n_coarse - 1) // 2)
     grid = Grid(1000, n_coarse, boundary="periodic", lower=0.0, upper=10.0)
 
     def network(sizes: list[int], *, rank: int, reluctant: bool) -> nn.Module:

@@ -165,7 +165,7 @@ class MultiscaleDrift(nn.Module):
         horizon: float = 1.0,
     ) -> None:
         super().__init__()
-        self.grid, self.n_eta = grid, n_eta
+        self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
         self.stencil = Stencil(neighbour_table(grid.coarse, half_width, grid.boundary))
         self.macro, self.micro = macro, micro
         self.time_features = time_features

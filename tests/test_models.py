@@ -83,7 +83,7 @@ def test_the_published_networks_are_the_papers():
     assert activations == {nn.ReLU}
 
 
-@pytest.mark.parametrize(("recipe", "reach"), [("default", 4), ("published", 2)])
+@pytest.mark.parametrize(("recipe", "reach"), [("default", 8), ("published", 2)])
 def test_the_macroscale_drift_reaches_so_far_and_around_the_end(recipe, reach):
     drift = kdv(0, recipe=recipe).drift.net.double()
     torch.manual_seed(0)
@@ -95,6 +95,10 @@ def test_the_macroscale_drift_reaches_so_far_and_around_the_end(recipe, reach):
     j = np.arange(20)
     distance = np.minimum((j[:, None] - j) % 20, (j - j[:, None]) % 20)
     np.testing.assert_array_equal(jacobian.detach().numpy() != 0, distance <= reach)
+
+
+def test_the_stencil_is_no_wider_than_the_coarse_grid():
+    assert kdv(0, n_coarse=10).drift.net.half_width == 4
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
