@@ -86,8 +86,11 @@ def fit(
     guide.to(device=device, dtype=dtype)
     scaling = Scaling.of(fields, data.horizon)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
-    if plan.warm_start and start_macroscale_drift(model, segments):
-        plan = replace(plan, anneal=0)  # the drift would drift away while its residual is ignored
+    if plan.warm_start:
+        with torch.random.fork_rng(devices=cuda_devices(device)):
+            started = start_macroscale_drift(model, segments)
+        # annealed, the drift would lose its start while its residual is ignored
+        plan = replace(plan, anneal=0) if started else plan
     result = Fit(
         model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape)
     )

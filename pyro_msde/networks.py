@@ -115,7 +115,8 @@ class PolynomialMLP(nn.Module):
         self.linear.weight.zero_()[:, :m] = linear
         values, vectors = torch.linalg.eigh(quadratic)
         largest = values.abs().flatten().argsort(descending=True)[: self.rank]
-        self.output.weight.zero_() if self.rank else None
+        if self.rank:
+            self.output.weight.zero_()
         for row, place in enumerate(largest.tolist()):
             output, k = divmod(place, m)
             # shared between the factors: Adam's steps then move both alike

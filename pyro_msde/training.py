@@ -37,7 +37,7 @@ class Recipe:
         learning_rate: Adam's rate for the networks.
         variance_rate: Multiple of it for variances and diffusion.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
-        anneal: Steps over which β goes from 0 to 1.
+        anneal: Steps over which β goes from 0 to 1; none after a warm start.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
         warm_start: Start the macroscale drift from a regression on the data, where it can be.

@@ -43,15 +43,18 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     err by more, and a drift that starts at zero learns better than one that starts there.
 
     Args:
-        model: Model with `drift`, `grid` and `read_parameters`.
+        model: Model with `drift`, `kernel`, `grid` and `read_parameters`.
         segments: Training data in scaled units.
         num_windows: Windows [t_a, t_b] a trajectory, fewer where it has fewer intervals.
 
     Returns:
-        Whether anything was done: not for drifts of another kind, trained before, or with a prior.
+        Whether anything was done: not for drifts of another kind or trained before, nor where the
+        drift or the smoothing kernel has a prior.
     """
-    part = getattr(model, "drift", None)
-    drift = None if part is None or getattr(part, "is_random", True) else part.net
+    parts = [getattr(model, name, None) for name in ("drift", "kernel")]
+    if any(getattr(part, "is_random", True) for part in parts):
+        return False
+    drift = model.drift.net
     if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
         return False
     if drift.macro.has_polynomial:

@@ -10,7 +10,8 @@ from pyro.distributions import Normal
 from scipy.integrate import solve_ivp
 from torch.testing import assert_close
 
-from pyro_msde import Trajectories, warm_start
+from pyro_msde import Trajectories, fit, interface, warm_start
+from pyro_msde.guides import AmortizedGP
 from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
 from pyro_msde.priors import bayesian
 from pyro_msde.warm_start import start_macroscale_drift, weak_form_regression
@@ -126,9 +127,11 @@ def test_leaves_alone_what_is_trained_random_or_of_another_kind():
         trained.drift.net.macro.linear.weight.fill_(1.0)
     random = tiny_model(2)
     bayesian(random.drift, Normal(0.0, 1.0))
+    smoothed = tiny_model(2)
+    bayesian(smoothed.kernel, Normal(0.0, 1.0))
     grid = trained.grid
     other = tiny_model(0, drift=MultiscaleDrift(grid, 0, MLP([3, 7, 1]), None, half_width=1))
-    for model in (trained, random, other):
+    for model in (trained, random, smoothed, other):
         before = snapshot(model)
         assert not start_macroscale_drift(model, segments)
         assert same(before, snapshot(model))
@@ -152,3 +155,25 @@ def test_only_the_macroscale_drifts_polynomial_changes():
     changed = {k for k, v in snapshot(model).items() if not torch.equal(v, before[k])}
     paths = ("linear", "factors", "output")
     assert changed == {f"drift.net.macro.{path}.weight" for path in paths}
+
+
+def test_fit_starts_there_without_annealing_and_leaves_the_random_state_alone(monkeypatch):
+    recipes, build = [], interface.Trainer
+
+    def trainer(model, guide, segments, recipe, **options):
+        recipes.append(recipe)
+        return build(model, guide, segments, recipe, **options)
+
+    monkeypatch.setattr(interface, "Trainer", trainer)
+    before = torch.get_rng_state()
+    started = []
+    for wanted in (True, False):
+        model = wide_model()
+        fit(
+            model, AmortizedGP(model), resolved_data(5), steps=1, length=8, stride=1,
+            learning_rate=0.0, progress=False, warm_start=wanted,
+        )  # fmt: skip
+        started.append(model.drift.net.macro.has_polynomial)
+    assert started == [True, False]
+    assert [recipe.anneal for recipe in recipes] == [0, 2000]
+    assert torch.equal(torch.get_rng_state(), before)
