@@ -165,15 +165,13 @@ def test_fit_starts_there_without_annealing_and_leaves_the_random_state_alone(mo
         return build(model, guide, segments, recipe, **options)
 
     monkeypatch.setattr(interface, "Trainer", trainer)
+    pairs = [(model, AmortizedGP(model)) for model in (wide_model(), wide_model())]
     before = torch.get_rng_state()
-    started = []
-    for wanted in (True, False):
-        model = wide_model()
+    for (model, guide), wanted in zip(pairs, (True, False), strict=True):
         fit(
-            model, AmortizedGP(model), resolved_data(5), steps=1, length=8, stride=1,
+            model, guide, resolved_data(5), steps=1, length=8, stride=1,
             learning_rate=0.0, progress=False, warm_start=wanted,
         )  # fmt: skip
-        started.append(model.drift.net.macro.has_polynomial)
-    assert started == [True, False]
+    assert [model.drift.net.macro.has_polynomial for model, _ in pairs] == [True, False]
     assert [recipe.anneal for recipe in recipes] == [0, 2000]
     assert torch.equal(torch.get_rng_state(), before)
