@@ -11,6 +11,7 @@ coarse field's spectrum, so only one transform of full length is made.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -46,20 +47,12 @@ def gaussian_kernel(
     Raises:
         ValueError: radius below 1, unknown gain, or published gain in three dimensions.
     """
-    if radius < 1:
-        raise ValueError(f"radius: {radius} is below 1")
     if gain not in ("unit", "published"):
         raise ValueError(f"gain: {gain!r} is unknown; choose unit or published")
     if gain == "published" and grid.ndim not in _PUBLISHED_SUM:
         raise ValueError(f'gain: none is published in {grid.ndim} dimensions; use gain="unit"')
-    kernel = torch.ones((), dtype=torch.float64)
-    for stride in grid.stride:
-        steps = torch.arange(-radius * stride, radius * stride + 1, dtype=torch.float64) / stride
-        kernel = kernel[..., None] * torch.softmax(-0.5 * steps**2, dim=0)
-    if gain == "published":
-        kernel = kernel * _PUBLISHED_SUM[grid.ndim]
-    kernel = kernel.to(torch.get_default_dtype() if dtype is None else dtype)
-    return kernel.expand(grid.channels, *kernel.shape).clone()
+    total = _PUBLISHED_SUM[grid.ndim] if gain == "published" else 1.0
+    return _separable(grid, radius, lambda x: torch.exp(-0.5 * x**2), total, dtype)
 
 
 def lanczos_kernel(grid: Grid, radius: int = 5, dtype: torch.dtype | None = None) -> Tensor:
@@ -79,12 +72,27 @@ def lanczos_kernel(grid: Grid, radius: int = 5, dtype: torch.dtype | None = None
     Raises:
         ValueError: radius below 1.
     """
+
+    def windowed_sinc(x: Tensor) -> Tensor:
+        return torch.sinc(x) * torch.sinc(x / radius)
+
+    return _separable(grid, radius, windowed_sinc, 1.0, dtype)
+
+
+def _separable(
+    grid: Grid,
+    radius: int,
+    profile: Callable[[Tensor], Tensor],
+    total: float,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """Product over the axes of a profile of the distance in strides, scaled to a sum."""
     if radius < 1:
         raise ValueError(f"radius: {radius} is below 1")
-    kernel = torch.ones((), dtype=torch.float64)
+    kernel = torch.full((), total, dtype=torch.float64)
     for stride in grid.stride:
         steps = torch.arange(-radius * stride, radius * stride + 1, dtype=torch.float64) / stride
-        axis = torch.sinc(steps) * torch.sinc(steps / radius)
+        axis = profile(steps)
         kernel = kernel[..., None] * (axis / axis.sum())
     kernel = kernel.to(torch.get_default_dtype() if dtype is None else dtype)
     return kernel.expand(grid.channels, *kernel.shape).clone()
