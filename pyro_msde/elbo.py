@@ -125,7 +125,7 @@ def _parameter_divergence(site: Any, guide_site: Any) -> Any:
     q = guide_site["fn"]
     try:
         divergence = kl_divergence(q, site["fn"])
-    except NotImplementedError:
+    except NotImplementedError:  # the only way in which torch says that it knows none
         return guide_site["score_parts"].entropy_term.sum() - site["log_prob_sum"]
     if isinstance(q, Delta):
         # Pyro's own KL leaves this out; for an autoguide it is the transform's log Jacobian.
