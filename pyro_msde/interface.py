@@ -22,7 +22,6 @@ from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
 from pyro_msde.training import RECIPES, History, Recipe, Trainer, pyro_settings
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.warm_start import start_macroscale_drift
 
 __all__ = ["fit", "load"]
 
@@ -86,11 +85,6 @@ def fit(
     guide.to(device=device, dtype=dtype)
     scaling = Scaling.of(fields, data.horizon)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
-    if plan.warm_start:
-        with torch.random.fork_rng(devices=cuda_devices(device)):
-            started = start_macroscale_drift(model, segments)
-        # annealed, the drift would lose its start while its residual is ignored
-        plan = replace(plan, anneal=0) if started else plan
     result = Fit(
         model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape)
     )
@@ -118,9 +112,12 @@ def _train(
     identity: dict[str, Any] = {
         "seed": seed, "steps": trainer.steps, "recipe": asdict(trainer.recipe),
     }  # fmt: skip
+    resumed = False
     if checkpoint is not None:
         identity |= {"model": _shapes(trainer), "data": _fingerprint(trainer.segments)}
-        _resume(trainer, result, checkpoint, identity)
+        resumed = _resume(trainer, result, checkpoint, identity)
+    if not resumed:
+        trainer.warm_start()
     began, before = time.perf_counter(), result.seconds
 
     def keep() -> None:
@@ -225,10 +222,11 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
 
 def _resume(
     trainer: Trainer, result: Fit, checkpoint: str | Path, identity: dict[str, Any]
-) -> None:
+) -> bool:
+    """Go on from the checkpoint, if there is one; whether there was."""
     state = read_state(checkpoint)
     if state is None:
-        return
+        return False
     for key, value in identity.items():
         if state.get(key) != value:
             detail = f" ({state.get(key)}, here {value})" if key in ("seed", "steps") else ""
@@ -238,6 +236,7 @@ def _resume(
             )
     trainer.restore(state)
     result.seconds = state["seconds"]
+    return True
 
 
 def _shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:

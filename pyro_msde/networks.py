@@ -185,7 +185,7 @@ class MultiscaleDrift(nn.Module):
         """
         zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
         extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
-        inputs = self.neighbourhoods(zeta, *extra, *([eta] if self.n_eta else []))
+        inputs = self.neighbourhoods(zeta, *extra, eta)
         drift = self.macro(inputs).mT.flatten(-2)
         if self.micro is None:
             return drift

@@ -20,6 +20,7 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.parts import LogVariance
 from pyro_msde.segments import SegmentBatch, Segments
+from pyro_msde.warm_start import start_macroscale_drift
 
 __all__ = ["RECIPES", "History", "Recipe", "Trainer"]
 
@@ -37,12 +38,10 @@ class Recipe:
         learning_rate: Adam's rate for the networks.
         variance_rate: Multiple of it for variances and diffusion.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
-        anneal: Steps over which β goes from 0 to 1; none after a warm start.
+        anneal: Steps over which β goes from 0 to 1; it is 1 at once after a warm start.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
         warm_start: Start the macroscale drift from a regression on the data, where it can be.
-        average: Decay of the running average of the parameters that validation and forecasts use;
-            0: none.
     """
 
     length: int = 64
@@ -56,7 +55,6 @@ class Recipe:
     anneal: int = 2000
     weight_decay: float = 0.3
     warm_start: bool = True
-    average: float = 0.0
 
 
 RECIPES = {
@@ -128,7 +126,19 @@ class Trainer:
         self.dry_run()
         self.optimiser = torch.optim.AdamW(self._groups())
         self.good = self.weights()
-        self.averaged = deepcopy(self.good) if recipe.average else None
+        self.anneal = recipe.anneal
+
+    def warm_start(self) -> None:
+        """Start the macroscale drift from a regression, if the recipe says so and it can be.
+
+        β is one from then on: annealed, the drift would lose its start while its residual is
+        ignored. The random state is left alone.
+        """
+        devices = [] if self.device.type == "cpu" else [self.device]
+        with torch.random.fork_rng(devices=devices):
+            if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
+                self.anneal = 0
+                self.good = self.weights()
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
@@ -150,7 +160,7 @@ class Trainer:
         return {
             "step": self.step,
             "weights": self.weights(),
-            "averaged": self.averaged,
+            "anneal": self.anneal,
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
             "rng": self.rng.bit_generator.state,
@@ -167,7 +177,7 @@ class Trainer:
         self.load_weights(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.history = state["step"], state["history"]
-        self.averaged, self.best = state["averaged"], state["best"]
+        self.anneal, self.best = state["anneal"], state["best"]
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
         self.good = self.weights()
@@ -176,8 +186,6 @@ class Trainer:
         """Put the parameters that validated best in place; without validation, the last ones."""
         if self.best is not None:
             self.load_weights(self.best[1])
-        elif self.averaged is not None:
-            self.load_weights(self.averaged)
 
     @contextmanager
     def best_in_place(self) -> Iterator[None]:
@@ -232,8 +240,7 @@ class Trainer:
 
     def one_step(self) -> dict[str, Tensor]:
         """One minibatch and one Adam step; the ELBO's terms, detached."""
-        recipe = self.recipe
-        self.elbo.beta = min(1.0, (self.step + 1) / recipe.anneal) if recipe.anneal else 1.0
+        self.elbo.beta = min(1.0, (self.step + 1) / self.anneal) if self.anneal else 1.0
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
         try:
@@ -246,16 +253,7 @@ class Trainer:
         loss.backward()
         self.optimiser.step()
         self.step += 1
-        if self.averaged is not None:
-            self._average(self.averaged)
         return self.elbo.terms
-
-    def _average(self, averaged: dict[str, Any]) -> None:
-        decay = min(self.recipe.average, self.step / (self.step + 10))
-        for name, module in (("model", self.model), ("guide", self.guide)):
-            new = module.state_dict()
-            for key, old in averaged[name].items():
-                old.lerp_(new[key], 1 - decay)
 
     def _batch(self, rng: np.random.Generator) -> SegmentBatch:
         batch = self.segments.draw(self.recipe.segments_per_step, rng)
@@ -305,15 +303,11 @@ class Trainer:
     def _validate(self, validate: Callable[[], float] | None, bar: Any) -> None:
         if validate is None:
             return
-        current = self.weights()
-        if self.averaged is not None:
-            self.load_weights(self.averaged)
         score = validate()
         self.history.validation_steps.append(self.step)
         self.history.validation.append(score)
         if self.best is None or score <= self.best[0]:
             self.best = (score, self.weights())
-        self.load_weights(current)
         bar.write(f"step {self.step}: validation NRMSE {score:.2%}") if not bar.disable else None
 
     def _fail(self, terms: Mapping[str, Any] | None = None) -> None:

@@ -62,11 +62,12 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     grid, operators = model.grid, model.read_parameters().operators
     like = drift.macro.linear.weight
     zetas = [grid.flatten(operators.restrict(v.to(like.device))) for v in segments.values]
-    given = segments.parameters
-    common = [[] if given is None else [p.to(like)] for p in (zetas if given is None else given)]
+    # (p,) numbers a trajectory, none of them without parameters
+    given = like.new_zeros(len(zetas), 0) if segments.parameters is None else segments.parameters
+    parameters = given.to(like)
     inputs = [
-        drift.neighbourhoods(zeta, *(p.expand(len(zeta), -1) for p in own))
-        for zeta, own in zip(zetas, common, strict=True)
+        drift.neighbourhoods(zeta, own.expand(len(zeta), -1))
+        for zeta, own in zip(zetas, parameters, strict=True)
     ]
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
     m = inputs[0].shape[-1]
@@ -78,7 +79,7 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         return False
     before = {k: v.clone() for k, v in drift.macro.state_dict().items()}
     drift.macro.set_polynomial(*found)
-    if _forecasts_well(drift, segments.times, zetas, common):
+    if _forecasts_well(drift, segments.times, zetas, parameters):
         return True
     drift.macro.load_state_dict(before)
     return False
@@ -88,7 +89,7 @@ def _forecasts_well(
     drift: MultiscaleDrift,
     times: Sequence[Tensor],
     zetas: Sequence[Tensor],
-    common: Sequence[Sequence[Tensor]],
+    parameters: Tensor,
 ) -> bool:
     """Whether ζ(t) is forecast from ζ(t₀), with η = 0, to `_TOLERANCE` of ζ(t) − ζ(t₀)."""
     macro: Any = drift.macro
@@ -96,11 +97,11 @@ def _forecasts_well(
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
         at = torch.linspace(0, len(times[k]) - 1, min(21, len(times[k]))).long()
         zeta = zetas[k][at]
-        shared = [*common[k], zeta.new_zeros(drift.n_eta)]
+        shared = torch.cat([parameters[k], zeta.new_zeros(drift.n_eta)])
 
-        def macroscale(z: Tensor, _: Tensor, shared: Sequence[Tensor] = shared) -> Tensor:
-            fixed = (x.expand(*z.shape[:-1], -1) for x in shared if len(x))
-            value: Tensor = macro.polynomial(drift.neighbourhoods(z, *fixed)).mT.flatten(-2)
+        def macroscale(z: Tensor, _: Tensor, shared: Tensor = shared) -> Tensor:
+            inputs = drift.neighbourhoods(z, shared.expand(*z.shape[:-1], -1))
+            value: Tensor = macro.polynomial(inputs).mT.flatten(-2)
             return value
 
         clock = times[k][at].to(zeta.device)[None]

@@ -20,7 +20,6 @@ from problems import (
     tiny_pair,
     tiny_segments,
 )
-from torch.testing import assert_close
 
 import pyro_msde.interface
 from pyro_msde import (
@@ -140,7 +139,7 @@ def test_units_change_nothing_but_the_log_likelihoods_volume():
 @pytest.mark.parametrize("crash", [4, 7])
 def test_a_resumed_run_is_the_uninterrupted_run(pair, crash, monkeypatch, tmp_path):
     """In every bit, from the last checkpoint before the crash."""
-    options = {"steps": 9, "validate_every": 3, "average": 0.9, "validation": validation_data()}
+    options = {"steps": 9, "validate_every": 3, "validation": validation_data()}
     whole = trained(pair(), **options)
     with monkeypatch.context() as patch:
         fail_at(patch, crash, OSError("power cut"))
@@ -202,8 +201,7 @@ def test_ctrl_c_returns_what_was_learned(step, validation, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize(("scores", "best"), [([3, 1, 2], 1), ([1, 2, 3], 0), ([3, 2, 1], 2)])
-@pytest.mark.parametrize("average", [0.0, 0.9])
-def test_the_parameters_that_validated_best_are_kept(scores, best, average, monkeypatch):
+def test_the_parameters_that_validated_best_are_kept(scores, best, monkeypatch):
     seen = []
 
     def score(result, validation):
@@ -211,7 +209,7 @@ def test_the_parameters_that_validated_best_are_kept(scores, best, average, monk
         return float(scores[len(seen) - 1])
 
     monkeypatch.setattr(pyro_msde.interface, "_score", score)
-    result = trained(validation=validation_data(), validate_every=2, average=average)
+    result = trained(validation=validation_data(), validate_every=2)
     assert same(state(result), seen[best])
     assert not same(seen[0], seen[1])
     assert result.history.validation == scores
@@ -229,19 +227,6 @@ def test_validation_is_the_nrmse_of_forecasts():
     for mean, truth in zip(fc.mean.numpy(), data.values, strict=True):
         errors.append(np.sqrt(np.mean(((mean - truth) ** 2).sum(1) / (truth**2).sum(1))))
     assert result.history.validation[0] == pytest.approx(np.mean(errors), rel=1e-5)
-
-
-def test_averaged_parameters_are_the_running_average():
-    pair = tiny_pair(2)
-    trainer = trainer_of(pair, average=0.5)
-    expected, decays = snapshot(pair[0]), [1 / 11, 2 / 12, 3 / 13]
-    for decay in decays:
-        trainer.one_step()
-        now = snapshot(pair[0])
-        expected = {k: decay * v + (1 - decay) * now[k] for k, v in expected.items()}
-    assert_close(dict(trainer.averaged["model"]), expected, rtol=1e-5, atol=1e-7)
-    trainer.keep_best()
-    assert_close(snapshot(pair[0]), expected, rtol=1e-5, atol=1e-7)
 
 
 # learning rates, annealing, logging

@@ -10,11 +10,17 @@ from pyro.distributions import Normal
 from scipy.integrate import solve_ivp
 from torch.testing import assert_close
 
-from pyro_msde import Trajectories, fit, interface, warm_start
+from pyro_msde import Trajectories, fit, warm_start
+from pyro_msde.datasets.kdv import generate
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import kdv
 from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
 from pyro_msde.priors import bayesian
+from pyro_msde.segments import Segments
+from pyro_msde.training import Trainer
 from pyro_msde.warm_start import start_macroscale_drift, weak_form_regression
+
+QUICK = {"length": 8, "stride": 1, "num_nodes": 9, "progress": False}
 
 # Lorenz 1963: ds/dt = A s + sᵀ Q s, of three outputs at one point
 A = np.array([[-10.0, 10.0, 0.0], [28.0, -1.0, 0.0], [0.0, 0.0, -8 / 3]])
@@ -96,6 +102,12 @@ def wide_model(n_eta=0, num_parameters=0):
     return tiny_model(n_eta, drift=drift, num_parameters=num_parameters)
 
 
+def built():
+    torch.manual_seed(3)
+    model = wide_model()
+    return model, AmortizedGP(model)
+
+
 @pytest.mark.parametrize("k", [1, 2])
 def test_drift_of_a_model_starts_at_the_equation_its_data_obey(k):
     """u_t = −.7 u_x for each wave. Noise of 1 % a point."""
@@ -158,20 +170,52 @@ def test_only_the_macroscale_drifts_polynomial_changes():
 
 
 def test_fit_starts_there_without_annealing_and_leaves_the_random_state_alone(monkeypatch):
-    recipes, build = [], interface.Trainer
+    annealed, step = [], Trainer.one_step
 
-    def trainer(model, guide, segments, recipe, **options):
-        recipes.append(recipe)
-        return build(model, guide, segments, recipe, **options)
+    def one_step(trainer):
+        annealed.append(trainer.anneal)
+        return step(trainer)
 
-    monkeypatch.setattr(interface, "Trainer", trainer)
+    monkeypatch.setattr(Trainer, "one_step", one_step)
     pairs = [(model, AmortizedGP(model)) for model in (wide_model(), wide_model())]
     before = torch.get_rng_state()
-    for (model, guide), wanted in zip(pairs, (True, False), strict=True):
-        fit(
-            model, guide, resolved_data(5), steps=1, length=8, stride=1,
-            learning_rate=0.0, progress=False, warm_start=wanted,
-        )  # fmt: skip
+    for pair, wanted in zip(pairs, (True, False), strict=True):
+        fit(*pair, resolved_data(5), steps=1, learning_rate=0.0, warm_start=wanted, **QUICK)
     assert [model.drift.net.macro.has_polynomial for model, _ in pairs] == [True, False]
-    assert [recipe.anneal for recipe in recipes] == [0, 2000]
+    assert annealed == [0, 2000]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("same_objects", [True, False])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(same_objects, monkeypatch, tmp_path):
+    """Also with the very model that has started and trained already."""
+    data, whole, pair = resolved_data(5), built(), built()
+    fit(*whole, data, steps=4, **QUICK)
+    step = Trainer.one_step
+
+    def until_second(trainer):
+        if trainer.step == 2:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "one_step", until_second)
+        assert fit(*pair, data, steps=4, checkpoint=tmp_path, **QUICK).interrupted
+    again = pair if same_objects else built()
+    result = fit(*again, data, steps=4, checkpoint=tmp_path, **QUICK)
+    assert result.steps == 4
+    for first, second in zip(whole, again, strict=True):
+        assert same(snapshot(first), snapshot(second))
+
+
+@pytest.mark.parametrize(
+    ("split", "n_coarse", "starts"), [("hard", 50, True), ("published", 20, False)]
+)
+def test_kdv_starts_there_where_the_coarse_grid_resolves_it(split, n_coarse, starts):
+    """8 trajectories of each split, seed 7; what docs/method.md says of them."""
+    u = generate(split, 8, horizon=1.0, seed=7).u.values
+    scale = np.float32(np.sqrt(np.square(u).mean()))
+    times = torch.arange(1001, dtype=torch.float64) / 1000
+    values = [torch.as_tensor(v[:, None] / scale) for v in u]
+    segments = Segments([times] * 8, values, length=64, stride=4)
+    assert start_macroscale_drift(kdv(0, n_coarse=n_coarse), segments) == starts
