@@ -14,7 +14,7 @@ import csv
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,25 @@ def plain_loss(model: Any, guide: Any, batch: SegmentBatch, num_nodes: int) -> T
     return scale * (residual - experts.log_prob(batch.values)).sum()
 
 
-def milliseconds(step: Callable[[], Any], repeats: int, device: torch.device) -> float:
-    """Median time of one call after five of warming up."""
-    times = []
+def milliseconds(
+    steps: Sequence[Callable[[], Any]], repeats: int, device: torch.device
+) -> list[float]:
+    """Median time of each step after five of warming up.
+
+    They take turns, so that a machine that slows down for a while does so for all.
+    """
+    times: list[list[float]] = [[] for _ in steps]
     for i in range(repeats + 5):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if i >= 5:
-            times.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(times)
+        for step, own in zip(steps, times, strict=True):
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+            step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if i >= 5:
+                own.append(1e3 * (time.perf_counter() - began))
+    return [statistics.median(own) for own in times]
 
 
 def processor() -> str:
@@ -94,10 +100,12 @@ def measure(
         loss(batch).backward()
         optimiser.step()
 
+    def plain(batch: SegmentBatch) -> Tensor:
+        return plain_loss(model, guide, batch, plan.num_nodes)
+
     with pyro_settings(validate=False):
-        pyro_ms = milliseconds(lambda: step(with_pyro), repeats, device)
-        plain_ms = milliseconds(
-            lambda: step(lambda b: plain_loss(model, guide, b, plan.num_nodes)), repeats, device
+        pyro_ms, plain_ms = milliseconds(
+            [lambda: step(with_pyro), lambda: step(plain)], repeats, device
         )
     name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kdv_scores import HEADER, look_ups, report, score, until
+from kdv_scores import HEADER, look_ups, peaks, report, score, until
 
 import pyro_msde
 from pyro_msde.datasets.kdv import KdVSplits, kdv_splits
@@ -90,7 +90,7 @@ def calibrated_by_refit(
 def run_table(rows: tuple[Row, ...], out: Path, kept: Path | None, seed: int) -> None:
     """Train or load every row, score it; print the table and keep it as JSON."""
     table: dict[str, Any] = {}
-    print(HEADER)
+    print(HEADER, flush=True)
     for row in rows:
         if kept is not None and not (kept / row.name).exists():
             continue
@@ -104,9 +104,12 @@ def run_table(rows: tuple[Row, ...], out: Path, kept: Path | None, seed: int) ->
             table[name] = score(fit, row.split, until(data.test, horizon))
             report(name, table[name])
     for split in dict.fromkeys(row.split for row in rows):
-        found = look_ups(kdv_splits(split, directory="data"))
-        table[f"look-ups {split}"] = found
+        data = kdv_splits(split, directory="data")
+        found, extent = look_ups(data), peaks(data)
+        table[f"look-ups {split}"], table[f"peaks {split}"] = found, extent
         print(f"look-ups, {split}, [0,1]:", ", ".join(f"{k} {v:.1%}" for k, v in found.items()))
+        ranges = (f"{k} {low:.2f}–{high:.2f}" for k, (low, high) in extent.items())
+        print(f"peaks of first snapshots, {split}:", ", ".join(ranges))
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
 

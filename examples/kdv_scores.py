@@ -57,6 +57,13 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     }
 
 
+def peaks(data: KdVSplits) -> dict[str, tuple[float, float]]:
+    """Smallest and largest max |y| of the first snapshots of each part."""
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    each = {name: np.abs([v[0] for v in part.values]).max(1) for name, part in parts.items()}
+    return {name: (float(p.min()), float(p.max())) for name, p in each.items()}
+
+
 def look_ups(data: KdVSplits) -> dict[str, float]:
     """Errors of the answers a sceptic would try first, over the training horizon."""
     train = np.stack(data.train.values)
@@ -75,13 +82,16 @@ def look_ups(data: KdVSplits) -> dict[str, float]:
 
 
 def report(name: str, result: dict[str, Any]) -> None:
-    """Print one line of the table."""
+    """Print one line of the table, and one about the largest of the fresh states."""
     tenths = result["coverage_by_tenth"]
     error = f"{result['nrmse_mean']:.2%} ± {result['nrmse_sd']:.2%}"
     print(
         f"{name:32s} {result['steps']:6d} {result['train_seconds']:7d}  {error:>15s}  "
         f"{result['fresh_nrmse_mean']:6.2%}  {result['coverage_90']:5.3f}  "
         f"{min(tenths):.2f}–{max(tenths):.2f}  {result['crps']:7.5f}  "
-        f"{result['diffusion_scale']:g}",
-        flush=True,
+        f"{result['diffusion_scale']:g}"
     )
+    k = int(np.argmax(result["fresh_peak"]))
+    peak, share = result["fresh_peak"][k], result["coverage_by_trajectory"][k]
+    error = result["fresh_nrmse"][k]
+    print(f"    largest fresh state: peak {peak:.2f}, error {error:.1%}, covered {share:.2f}")
