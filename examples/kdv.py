@@ -19,7 +19,8 @@ from typing import Any
 from kdv_scores import HEADER, look_ups, peaks, report, score, until
 
 import pyro_msde
-from pyro_msde.datasets.kdv import KdVSplits, kdv_splits
+from pyro_msde.datasets.kdv import kdv_splits
+from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv
 
@@ -49,7 +50,7 @@ ROWS = (
 )  # fmt: skip
 
 
-def train(row: Row, data: KdVSplits, out: Path, seed: int) -> pyro_msde.Fit:
+def train(row: Row, data: Splits, out: Path, seed: int) -> pyro_msde.Fit:
     """Train a row, or go on with it if it is there, and calibrate it on validation trajectories."""
     model = kdv(**row.model, seed=seed)
     guide = AmortizedGP(model, seed=seed)
@@ -65,7 +66,7 @@ def train(row: Row, data: KdVSplits, out: Path, seed: int) -> pyro_msde.Fit:
 
 
 def calibrated_by_refit(
-    row: Row, fit: pyro_msde.Fit, data: KdVSplits, out: Path, seed: int
+    row: Row, fit: pyro_msde.Fit, data: Splits, out: Path, seed: int
 ) -> pyro_msde.Fit:
     """Take the scale of √C from a second fit, on trajectories that it never saw.
 

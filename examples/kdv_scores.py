@@ -8,7 +8,8 @@ import numpy as np
 
 import pyro_msde
 from pyro_msde import baselines
-from pyro_msde.datasets.kdv import DT, KdVSplits, fresh
+from pyro_msde.datasets.kdv import DT, fresh
+from pyro_msde.datasets.problem import Splits
 
 NUM_FRESH = 50  # unseen trajectories simulated to measure coverage
 SEED_FRESH = 1234
@@ -57,14 +58,14 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     }
 
 
-def peaks(data: KdVSplits) -> dict[str, tuple[float, float]]:
+def peaks(data: Splits) -> dict[str, tuple[float, float]]:
     """Smallest and largest max |y| of the first snapshots of each part."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     each = {name: np.abs([v[0] for v in part.values]).max(1) for name, part in parts.items()}
     return {name: (float(p.min()), float(p.max())) for name, p in each.items()}
 
 
-def look_ups(data: KdVSplits) -> dict[str, float]:
+def look_ups(data: Splits) -> dict[str, float]:
     """Errors of the answers a sceptic would try first, over the training horizon."""
     train = np.stack(data.train.values)
     y = np.stack(data.test.values)[:, : train.shape[1]]

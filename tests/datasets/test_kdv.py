@@ -138,7 +138,7 @@ def test_generate_noise_and_seeds():
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setitem(
-        kdv._PARTS, "hard", {"train": (3, 0.005), "validation": (2, 0.01), "test": (2, 0.01)}
+        kdv.KDV.parts, "hard", {"train": (3, 0.005), "validation": (2, 0.01), "test": (2, 0.01)}
     )
 
 
@@ -194,7 +194,7 @@ def test_fresh_and_command_line(tmp_path, capsys):
     train = kdv.kdv_splits("hard", seed=3).train
     assert fresh.num_observations == 10
     assert all(np.abs(f[0] - t[0]).max() > 0.1 for f in fresh.values for t in train.values)
-    kdv.main(["--split", "hard", "--out", str(tmp_path)])
+    kdv.KDV.main(["--split", "hard", "--out", str(tmp_path)])
     assert "train: Trajectories(u: 3" in capsys.readouterr().out
     assert len(list(tmp_path.glob("*.nc"))) == 3
 

@@ -1,0 +1,220 @@
+"""A case's data: laws of initial states, a solver, splits; made from a seed, kept as netCDF."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.datasets.storage import write_once
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["Problem", "Splits"]
+
+Array = NDArray[Any]
+Draw = Callable[[np.random.Generator], tuple[Array, tuple[float, ...]]]
+
+_STREAMS = ("train", "validation", "test", "fresh", "generate")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training, validation and test trajectories, u (time, *space) each."""
+
+    train: Trajectories
+    validation: Trajectories
+    test: Trajectories
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An equation whose solutions, with noise, are a case's data.
+
+    Each trajectory has its own random stream: the k-th of a part is the same however many are
+    drawn. All is dimensionless.
+
+    Attributes:
+        name: Of the case, and of its files.
+        parts: By split, number and horizon of the trajectories in "train", "validation", "test".
+        draw: By split, the law of a trajectory's initial state (*space) and parameters.
+        solve: From initial state, parameters, number of steps and dt to u (step + 1, *space).
+        coords: Positions along each axis of space, in order.
+        dt: Time between snapshots.
+        noise_sd: Standard deviation of the independent measurement noise.
+        parameters: By split, names of the parameters.
+        attrs: What the files say of the data: "equation", "scheme" and the like.
+        key: Sets the random streams apart from those of other problems.
+        keep_clean: Store the solution without noise as well.
+        version: Of the data: raise it when the same seed gives other numbers.
+    """
+
+    name: str
+    parts: Mapping[str, Mapping[str, tuple[int, float]]]
+    draw: Mapping[str, Draw]
+    solve: Callable[[Array, tuple[float, ...], int, float], Array]
+    coords: Mapping[str, Array]
+    dt: float
+    noise_sd: float
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    key: tuple[int, ...] = ()
+    keep_clean: bool = True
+    version: int = 1
+
+    def generate(
+        self,
+        split: str,
+        num_trajectories: int,
+        *,
+        horizon: float,
+        seed: int,
+        noise_sd: float | None = None,
+        dt: float | None = None,
+        stream: str = "generate",
+    ) -> xr.Dataset:
+        """Simulate trajectories.
+
+        Args:
+            split: Which law of initial states.
+            num_trajectories: How many.
+            horizon: Length in time, a whole number of `dt`.
+            seed: Non-negative. Another seed, split or stream gives independent trajectories.
+            noise_sd: Standard deviation of the noise; the problem's unless given.
+            dt: Time between snapshots; the problem's unless given.
+            stream: "train", "validation", "test", "fresh" or "generate".
+
+        Returns:
+            `u` (trajectory, time, *space) with noise, `u_clean` without if it is kept, both in
+            float32, and the parameters (trajectory,); the attributes say how to make them again.
+
+        Raises:
+            ValueError: If an argument is out of range.
+        """
+        noise_sd = self.noise_sd if noise_sd is None else noise_sd
+        dt = self.dt if dt is None else dt
+        attrs = self._attrs(split, num_trajectories, horizon, seed, noise_sd, dt, stream)
+        num_steps = round(horizon / dt)
+        place = (*self.key, list(self.parts).index(split), _STREAMS.index(stream))
+        shape = tuple(len(x) for x in self.coords.values())
+        u = np.empty((num_trajectories, num_steps + 1, *shape), dtype=np.float32)
+        u_clean = np.empty_like(u) if self.keep_clean else None
+        own = np.empty((num_trajectories, len(self.parameters.get(split, ()))))
+        for k in range(num_trajectories):
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*place, k)))
+            initial, parameters = self.draw[split](rng)
+            own[k] = parameters
+            solution = self.solve(initial, parameters, num_steps, dt)
+            u[k] = solution + noise_sd * rng.standard_normal(solution.shape)
+            if u_clean is not None:
+                u_clean[k] = solution
+        dims = ("trajectory", "time", *self.coords)
+        variables: dict[str, Any] = {"u": (dims, u, {"units": "1", "long_name": "u with noise"})}
+        if u_clean is not None:
+            variables["u_clean"] = (dims, u_clean, {"units": "1", "long_name": "u"})
+        for j, name in enumerate(self.parameters.get(split, ())):
+            variables[name] = ("trajectory", own[:, j], {"units": "1"})
+        coords = {name: (name, x, {"units": "1"}) for name, x in self.coords.items()}
+        coords["time"] = ("time", np.arange(num_steps + 1) * dt, {"units": "1"})
+        return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+    def splits(
+        self, split: str = "published", *, seed: int = 0,
+        directory: str | PathLike[str] | None = None,
+    ) -> Splits:  # fmt: skip
+        """The three parts of a split.
+
+        Args:
+            split: Which; see the case's module.
+            seed: Non-negative.
+            directory: If given, each part is written there as netCDF once and read from there
+                afterwards.
+
+        Raises:
+            ValueError: If `split` or `seed` is out of range.
+            OSError: If `directory` cannot be written.
+        """
+        self._check_split(split)
+        folder = None if directory is None else Path(directory)
+        return Splits(**{part: self._part(split, part, seed, folder) for part in _STREAMS[:3]})
+
+    def fresh(self, split: str, num_trajectories: int, seed: int, horizon: float) -> Trajectories:
+        """Trajectories that are in no split of any seed, for calibration; as `generate`."""
+        ds = self.generate(split, num_trajectories, horizon=horizon, seed=seed, stream="fresh")
+        return self._trajectories(ds, split)
+
+    def main(self, argv: Sequence[str] | None = None) -> None:
+        """Command line: write a split's three netCDF files."""
+        parser = argparse.ArgumentParser(
+            description=f"Write the {self.name} data of a split as netCDF files."
+        )
+        parser.add_argument("--split", choices=list(self.parts), default="published")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+        args = parser.parse_args(argv)
+        parts = self.splits(args.split, seed=args.seed, directory=args.out)
+        for part, trajectories in vars(parts).items():
+            sys.stdout.write(f"{part}: {trajectories!r}\n")
+
+    def _part(self, split: str, part: str, seed: int, directory: Path | None) -> Trajectories:
+        num_trajectories, horizon = self.parts[split][part]
+
+        def make() -> xr.Dataset:
+            return self.generate(split, num_trajectories, horizon=horizon, seed=seed, stream=part)
+
+        if directory is None:
+            return self._trajectories(make(), split)
+        attrs = self._attrs(split, num_trajectories, horizon, seed, self.noise_sd, self.dt, part)
+        path = write_once(directory / f"{self.name}_{split}_{part}_seed{seed}.nc", attrs, make)
+        with xr.open_dataset(path, engine="h5netcdf") as ds:
+            return self._trajectories(ds, split)
+
+    def _trajectories(self, ds: xr.Dataset, split: str) -> Trajectories:
+        return Trajectories.from_xarray(ds, "u", parameters=self.parameters.get(split) or None)
+
+    def _check_split(self, split: str) -> None:
+        if split not in self.parts:
+            known = ", ".join(self.parts)
+            raise ValueError(f"split: {split!r} is unknown. Pass one of {known}.")
+
+    def _attrs(
+        self,
+        split: str,
+        num_trajectories: int,
+        horizon: float,
+        seed: int,
+        noise_sd: float,
+        dt: float,
+        stream: str,
+    ) -> dict[str, Any]:
+        """All that the data depend on, checked."""
+        self._check_split(split)
+        if stream not in _STREAMS:
+            raise ValueError(f"stream: {stream!r} is unknown. Pass one of {', '.join(_STREAMS)}.")
+        if num_trajectories < 1:
+            raise ValueError(f"num_trajectories: {num_trajectories}. Pass at least 1.")
+        if seed < 0:
+            raise ValueError(f"seed: {seed}. Pass 0 or more.")
+        if not (np.isfinite(noise_sd) and noise_sd >= 0):
+            raise ValueError(f"noise_sd: {noise_sd}. Pass 0 or more.")
+        if not (dt > 0 and horizon >= dt and abs(horizon / dt - round(horizon / dt)) < 1e-6):
+            raise ValueError(f"horizon: {horizon} is no whole number of dt={dt}. Pass a multiple.")
+        return {
+            "title": f"{self.name}, {split} initial states, {stream}",
+            **self.attrs,
+            "split": split,
+            "stream": stream,
+            "num_trajectories": int(num_trajectories),
+            "horizon": float(horizon),
+            "seed": int(seed),
+            "noise_sd": float(noise_sd),
+            "dt": float(dt),
+            "data_version": self.version,
+        }
