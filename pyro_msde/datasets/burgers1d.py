@@ -28,7 +28,7 @@ _NU_RANGE = (2e-4, 2e-3)
 
 
 def published_initial(rng: np.random.Generator, x: Array) -> Array:
-    """h exp(−(x − .3)²/(2 s)), h ~ N(.25, .05²), s ~ N(.01, .0025²) drawn until positive."""
+    """Bump h exp(−(x − .3)²/(2 s)), h ~ N(.25, .05²), s ~ N(.01, .0025²) drawn until positive."""
     h, s = rng.normal(0.25, 0.05), rng.normal(0.01, 0.0025)
     while s <= 0:  # four standard deviations away
         s = rng.normal(0.01, 0.0025)

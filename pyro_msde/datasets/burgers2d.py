@@ -26,7 +26,7 @@ NUM_POINTS = 128
 
 
 def published_initial(rng: np.random.Generator, x: Array) -> Array:
-    """a exp(−((x₁ − .3)² + (x₂ − .3)²)/s²), a ~ N(1, .1²), s ~ N(.2, .01²). (x, x)."""
+    """Bump a exp(−((x₁ − .3)² + (x₂ − .3)²)/s²), a ~ N(1, .1²), s ~ N(.2, .01²). (x, x)."""
     a, s = rng.normal(1.0, 0.1), rng.normal(0.2, 0.01)
     bump = np.exp(-((x - 0.3) ** 2) / s**2)
     return np.asarray(a * bump[:, None] * bump)

@@ -35,12 +35,12 @@ _LONGEST_STEP = 0.0005  # errs by 2e-7 on the sharpest fronts of the hard split
 
 
 def points_periodic(num_points: int) -> Array:
-    """x (num_points,) on [0, 1), from 0 with the end point left out."""
+    """Points x (num_points,) on [0, 1), from 0 with the end point left out."""
     return np.arange(num_points) / num_points
 
 
 def points_inside(num_points: int) -> Array:
-    """x (num_points,) inside (0, 1), evenly spaced between the walls at both ends."""
+    """Points x (num_points,) inside (0, 1), evenly spaced between the walls at both ends."""
     return np.arange(1, num_points + 1) / (num_points + 1)
 
 
