@@ -33,7 +33,8 @@ class AmortizedGP(PyroModule):
         model: Model with `grid`, `n_eta`, `read_parameters` and `make_encoder`, such as
             `pyro_msde.models.Multiscale`. Held by reference; its parameters stay its own.
         theta: Autoguide class for θ, or anything called like one; used if the model has priors.
-        encoder: Network from y − S y (..., channel, *space) to (..., n_eta). None: the model's.
+        encoder: Network from y − S y (..., channel, *space) to (..., n_eta), called with the
+            trajectories' parameters (..., p) as well if it has `num_parameters`. None: the model's.
         kernel: Deep kernel of time. None: a new one.
         seed: Of the initial weights.
 
@@ -74,7 +75,11 @@ class AmortizedGP(PyroModule):
         return {} if self.theta is None else dict(self.theta())
 
     def encode(
-        self, values: Tensor, theta: Mapping[str, Tensor], operators: Any = None
+        self,
+        values: Tensor,
+        theta: Mapping[str, Tensor],
+        operators: Any = None,
+        parameters: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mean (..., latent) and variance (latent,) of the encoder; fields (..., channel, *space).
 
@@ -82,6 +87,7 @@ class AmortizedGP(PyroModule):
             values: Fields in scaled units.
             theta: A draw of θ, which may hold the smoothing kernel.
             operators: The model's scale operators at `theta`, if at hand.
+            parameters: (..., p) the trajectories' parameters, broadcast against `values`.
         """
         model = self.model
         if operators is None:
@@ -89,14 +95,16 @@ class AmortizedGP(PyroModule):
         smoothed = operators.smooth(values)
         mean = model.grid.flatten(operators.sample(smoothed))
         if self.encoder is not None:
-            mean = torch.cat([mean, self.encoder(values - smoothed)], -1)
+            own = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
+            mean = torch.cat([mean, self.encoder(values - smoothed, *own)], -1)
         return mean, self.node_variance()
 
     def path_marginals(
         self, batch: SegmentBatch, theta: Mapping[str, Tensor], operators: Any = None
     ) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
-        mean, var = self.encode(batch.values, theta, operators)
+        own = None if batch.parameters is None else batch.parameters[:, None]
+        mean, var = self.encode(batch.values, theta, operators, own)
         # Equal offsets mean equal weights: one row serves all segments.
         rows = slice(1) if batch.shared_offsets else slice(None)
         interpolant = Interpolant(self.time_kernel, batch.times[rows])

@@ -1,6 +1,8 @@
 """Generative models, as Pyro programs. Importing this package registers them for `load`."""
 
+from pyro_msde.models.builder import multiscale
+from pyro_msde.models.burgers import burgers1d, burgers2d
+from pyro_msde.models.general import Multiscale
 from pyro_msde.models.kdv import kdv
-from pyro_msde.models.multiscale import Multiscale
 
-__all__ = ["Multiscale", "kdv"]
+__all__ = ["Multiscale", "burgers1d", "burgers2d", "kdv", "multiscale"]

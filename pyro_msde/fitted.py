@@ -196,6 +196,7 @@ class Fit:
                 f"parameters: shape {tuple(value.shape)} for {batch} initial fields; the model "
                 f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
             )
+        value = self.scaling.scaled_parameters(value.double())
         return value.expand(batch, -1).to(device=device, dtype=dtype)
 
     def __repr__(self) -> str:

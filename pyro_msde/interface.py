@@ -83,7 +83,7 @@ def fit(
     device = torch.device(device) if device is not None else place_of(model)[1]
     model.to(device=device, dtype=dtype)
     guide.to(device=device, dtype=dtype)
-    scaling = Scaling.of(fields, data.horizon)
+    scaling = Scaling.of(fields, data.horizon, data.parameters)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
     result = Fit(
         model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape)
@@ -179,7 +179,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
         _check_saved(path, role, module, weights[role])
     model.load_state_dict(weights["model"])
     guide.load_state_dict(weights["guide"])
-    scaling = Scaling(tuple(run["scaling"]["channels"]), run["scaling"]["time"])
+    saved = run["scaling"]
+    scaling = Scaling(tuple(saved["channels"]), saved["time"], tuple(saved.get("parameters", ())))
     keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
     history = History(**run["history"])
     result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
@@ -251,7 +252,7 @@ def _shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
 def _fingerprint(segments: Segments) -> str:
     """Digest of the training data, in the dtype they are trained in."""
     digest = hashlib.blake2b(digest_size=16)
-    for tensor in (*segments.times, *segments.values):
+    for tensor in (*segments.times, *segments.values, segments.scale):
         digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -296,10 +297,13 @@ def _segments(
     ndim: int,
 ) -> Segments:
     values = [torch.as_tensor(f).to(dtype) for f in fields]
-    parameters = None if data.parameters is None else torch.as_tensor(data.parameters).to(dtype)
+    parameters = None
+    if data.parameters is not None:
+        parameters = scaling.scaled_parameters(torch.as_tensor(data.parameters)).to(dtype)
     return Segments(
         [torch.as_tensor(t / scaling.time) for t in data.times],
-        [v / scaling.field_scale(v, ndim) for v in values],
+        values,
+        scale=scaling.field_scale(values[0], ndim),
         parameters=parameters,
         length=plan.length,
         stride=plan.stride,

@@ -142,16 +142,17 @@ class PolynomialMLP(nn.Module):
 class MultiscaleDrift(nn.Module):
     """γ(z, t): one network shared by all coarse points, one for the microscale state (eq. 10).
 
-        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ζ [, sin t, cos t])
+        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
 
     Args:
         grid: Fine and coarse grid.
         n_eta: Microscale states.
         macro: f, from channels × stencil points + num_parameters + n_eta to channels numbers.
-        micro: g, from n_eta + n_ζ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
+        micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
         half_width: q.
         time_features: Give g the sine and cosine of time.
         horizon: One unit of scaled time in the units that sine and cosine take.
+        psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
     """
 
     def __init__(
@@ -164,11 +165,12 @@ class MultiscaleDrift(nn.Module):
         half_width: int,
         time_features: bool = False,
         horizon: float = 1.0,
+        psi: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
         self.stencil = Stencil(neighbour_table(grid.coarse, half_width, grid.boundary))
-        self.macro, self.micro = macro, micro
+        self.macro, self.micro, self.psi = macro, micro, psi
         self.time_features = time_features
         self.horizon = horizon
 
@@ -193,7 +195,8 @@ class MultiscaleDrift(nn.Module):
             angle = (t * self.horizon)[..., None]
             clock = torch.cat([angle.sin(), angle.cos()], -1).to(z.dtype)
             extra.append(clock.expand(*z.shape[:-1], 2))
-        return torch.cat([drift, self.micro(torch.cat([eta, zeta, *extra], -1))], -1)
+        seen = zeta if self.psi is None else self.psi(zeta)
+        return torch.cat([drift, self.micro(torch.cat([eta, seen, *extra], -1))], -1)
 
     def neighbourhoods(self, zeta: Tensor, *common: Tensor) -> Tensor:
         """What f gets at each coarse point: the stencil's values, then what all points share.
@@ -230,6 +233,7 @@ class ConvEncoder(nn.Module):
         kernel: Length of the kernels, odd.
         stride: Stride of each convolution.
         activation: Class of the activations.
+        num_parameters: Parameters of the trajectory that the linear layer takes too.
 
     Raises:
         ValueError: The kernel wraps around a periodic axis of a layer more than once.
@@ -244,9 +248,11 @@ class ConvEncoder(nn.Module):
         kernel: int = 25,
         stride: int = 2,
         activation: type[nn.Module] = nn.ReLU,
+        num_parameters: int = 0,
     ) -> None:
         super().__init__()
         self.ndim, self.boundary, self.reach = grid.ndim, grid.boundary, kernel // 2
+        self.num_parameters = num_parameters
         channels = (grid.channels, *widths)
         self.layers = nn.ModuleList(
             _CONV[grid.ndim](a, b, kernel, stride=stride) for a, b in pairwise(channels)
@@ -254,16 +260,21 @@ class ConvEncoder(nn.Module):
         self.activation = activation()
         _check_reach(grid, stride, len(widths), self.reach)
         size = _sizes(grid.shape, stride, len(widths))[-1]
-        self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()), n_eta)
+        self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()) + num_parameters, n_eta)
 
-    def forward(self, field: Tensor) -> Tensor:
-        """(..., channel, *space) to (..., n_eta)."""
+    def forward(self, field: Tensor, parameters: Tensor | None = None) -> Tensor:
+        """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
+        lead = field.shape[: -self.ndim - 1]
         x = field.reshape(-1, *field.shape[-self.ndim - 1 :])
         wrap, zero = _padding(self.boundary, self.reach)
         for layer in self.layers:
             x = self.activation(layer(F.pad(F.pad(x, wrap, mode="circular"), zero)))
-        eta: Tensor = self.head(x.flatten(1))
-        return eta.reshape(*field.shape[: -self.ndim - 1], -1)
+        features = x.flatten(1)
+        if parameters is not None:
+            own = parameters.expand(*lead, -1).reshape(len(features), -1)
+            features = torch.cat([features, own], -1)
+        eta: Tensor = self.head(features)
+        return eta.reshape(*lead, -1)
 
 
 class ConvDecoder(nn.Module):

@@ -61,7 +61,7 @@ def forecast(
     for _ in range(num_theta):
         sites = guide.read_theta()
         theta = model.read_parameters(sites)
-        mean, var = guide.encode(scaled, sites, theta.operators)
+        mean, var = guide.encode(scaled, sites, theta.operators, parameters)
         noise = torch.randn(-(-num_samples // num_theta), *mean.shape).to(mean)
         start = mean + var.sqrt() * noise
         drift = partial(theta.drift, parameters=parameters)

@@ -23,14 +23,20 @@ class Scaling:
     Attributes:
         channels: Root mean square of each channel over the training data, in the user's units.
         time: Training horizon, in the user's units.
+        parameters: Root mean square of each of the trajectories' parameters.
     """
 
     channels: tuple[float, ...]
     time: float
+    parameters: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, fields: Sequence[np.ndarray], horizon: float) -> Scaling:
-        """Scales of training fields, each (time, channel, *space).
+    def of(
+        cls, fields: Sequence[np.ndarray], horizon: float, parameters: np.ndarray | None = None
+    ) -> Scaling:
+        """Scales of training fields, each (time, channel, *space), and parameters (trajectory, p).
+
+        A parameter that is zero throughout is left as it is.
 
         Raises:
             ValueError: A channel is zero everywhere.
@@ -42,12 +48,21 @@ class Scaling:
             raise ValueError(
                 f"values: channel {int(np.argmin(rms))} is zero in every snapshot. Leave it out."
             )
-        return cls(tuple(float(r) for r in rms), float(horizon))
+        own = np.zeros(0) if parameters is None else np.sqrt(np.square(parameters).mean(0))
+        return cls(
+            tuple(float(r) for r in rms), float(horizon), tuple(float(p) or 1.0 for p in own)
+        )
 
     def field_scale(self, like: Tensor, ndim: int) -> Tensor:
         """Scale of fields (..., channel, *space) with `ndim` axes of space, broadcast to them."""
         scale = torch.tensor(self.channels, dtype=like.dtype, device=like.device)
         return scale.reshape(-1, *(1,) * ndim)
+
+    def scaled_parameters(self, parameters: Tensor) -> Tensor:
+        """(..., p) in scaled units; as they are if `parameters` of the training data are unknown."""
+        if not self.parameters:
+            return parameters
+        return parameters / torch.tensor(self.parameters).to(parameters)
 
     def log_volume(self, points: int) -> float:
         """Log Jacobian Σ log(scale) of one snapshot with `points` grid points a channel."""

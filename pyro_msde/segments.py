@@ -67,7 +67,8 @@ class Segments:
 
     Args:
         times: Per trajectory (time,) float64.
-        values: Per trajectory (time, channel, *space).
+        values: Per trajectory (time, channel, *space); held as they are, never copied whole.
+        scale: What segments' values are divided by when they are drawn, (channel, 1, …).
         parameters: (trajectory, p) or None.
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
@@ -88,6 +89,7 @@ class Segments:
         times: Sequence[Tensor],
         values: Sequence[Tensor],
         *,
+        scale: Tensor | None = None,
         parameters: Tensor | None = None,
         length: int,
         stride: int = 1,
@@ -105,6 +107,7 @@ class Segments:
                     f"{stride} needs {self.span + 1}. Choose a shorter length or stride."
                 )
         self.times, self.values, self.parameters = list(times), list(values), parameters
+        self.scale = torch.ones((), dtype=values[0].dtype) if scale is None else scale
         self.stride = stride
         sizes = np.array([len(t) - 1 for t in times])
         self.num_segments = int(np.ceil(sizes / self.span).sum())
@@ -115,6 +118,10 @@ class Segments:
             _inclusion_weights(s, p * share, self.span, stride, n, self.num_segments)
             for (s, p), share, n in zip(self._starts, self._trajectory, sizes, strict=True)
         ]
+
+    def scaled(self, trajectory: int) -> Tensor:
+        """All values of a trajectory, (time, channel, *space), divided by the scale."""
+        return self.values[trajectory] / self.scale
 
     def draw(self, num_segments: int, rng: np.random.Generator) -> SegmentBatch:
         """Independent draws of `num_segments` segments."""
@@ -148,7 +155,7 @@ class Segments:
         index = [k for k, _ in places]
         return SegmentBatch(
             times=stacked,
-            values=torch.stack(values),
+            values=torch.stack(values) / self.scale,
             observation_weight=torch.stack(observation).to(dtype),
             initial_weight=torch.stack(initial).to(dtype),
             quadrature=StratifiedQuadrature(edge, torch.stack(density), shared_offsets=shared),

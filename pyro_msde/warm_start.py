@@ -61,7 +61,10 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         return False
     grid, operators = model.grid, model.read_parameters().operators
     like = drift.macro.linear.weight
-    zetas = [grid.flatten(operators.restrict(v.to(like.device))) for v in segments.values]
+    zetas = [
+        grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))
+        for k in range(len(segments.values))
+    ]
     # (p,) numbers a trajectory, none of them without parameters
     given = like.new_zeros(len(zetas), 0) if segments.parameters is None else segments.parameters
     parameters = given.to(like)

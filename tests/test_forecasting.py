@@ -18,7 +18,7 @@ from torch.testing import assert_close
 
 from pyro_msde import Fit, Forecast, Grid, Trajectories, fit, forecasting
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models.multiscale import Theta
+from pyro_msde.models.general import Theta
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.scaling import Scaling
 

@@ -1,0 +1,207 @@
+"""The general model's networks at sensible sizes, for a grid of one to three dimensions.
+
+Cases are short configurations of `multiscale`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyro_msde.grid import Grid, gaussian_kernel, lanczos_kernel
+from pyro_msde.models.general import Multiscale
+from pyro_msde.networks import (
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    MultiscaleDrift,
+    PolynomialMLP,
+    SmoothingKernel,
+)
+from pyro_msde.parts import LogVariance
+from pyro_msde.registry import register
+
+__all__ = ["multiscale"]
+
+_WIDEST = {1: 8, 2: 2, 3: 1}  # half-width of the stencil: 17, 25, 27 points
+_PUBLISHED_MACRO = {1: (128, 128), 2: (128, 512, 128), 3: (128, 512, 128)}
+_CONVOLUTIONS: dict[int, dict[str, Any]] = {
+    1: {"kernel": 25, "stride": 2, "widths": (4, 16, 64)},
+    2: {"kernel": 9, "stride": 4, "widths": (16, 32, 64)},
+    3: {"kernel": 5, "stride": 2, "widths": (8, 16, 32)},
+}
+_MOST_STATES = 256  # that the microscale drift sees one by one
+
+
+@register("multiscale")
+def multiscale(
+    grid: int | Sequence[int] | Grid,
+    coarse: int | Sequence[int] | None = None,
+    *,
+    n_eta: int = 0,
+    channels: int = 1,
+    boundary: str | Sequence[str] = "periodic",
+    lower: float | Sequence[float] | None = None,
+    upper: float | Sequence[float] | None = None,
+    num_parameters: int = 0,
+    half_width: int | None = None,
+    width: int = 128,
+    rank: int | None = None,
+    smoothing: str | None = None,
+    radius: int | None = None,
+    expert_variance: str = "point",
+    time_features: bool | None = None,
+    recipe: str = "default",
+    seed: int = 0,
+) -> Multiscale:
+    """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
+
+    Args:
+        grid: Fine points per axis, one to three axes; or a `Grid`, which says the next five.
+        coarse: Coarse points per axis; each divides the fine number.
+        n_eta: Microscale states; 0 is the implicit-scale (closure) model.
+        channels: Values per grid point.
+        boundary: "periodic", "dirichlet", "neumann" or "replicate", for all axes or for each.
+        lower: Lower end of the domain per axis; 0 unless given.
+        upper: Upper end of the domain per axis; 1 unless given.
+        num_parameters: Numbers fixed along a trajectory (`Trajectories.parameters`), such as a
+            viscosity, which drifts and microscale encoder take.
+        half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
+            three dimensions, or what the coarse grid has room for; published: 2.
+        width: Width of the macroscale drift's two hidden layers.
+        rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
+            None: its number of inputs, enough for any quadratic function of them.
+        smoothing: The kernel κ at the start: "gaussian", one coarse spacing wide, as published;
+            "lanczos", which lets pass what the coarse points resolve. None: the second where no
+            microscale states carry what the first takes away.
+        radius: Cut-off of κ in coarse spacings; None: 3 for the Gaussian, 5 for the Lanczos kernel.
+        expert_variance: "point": one a grid point, as published; "shared": one a channel.
+        time_features: Give the microscale drift sin t and cos t, t in training horizons; None: in
+            the published recipe only. Such a drift does not extrapolate in time.
+        recipe: "default": autonomous SiLU drifts with linear and low-rank quadratic paths, one
+            diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
+        seed: Of the initial weights.
+
+    Raises:
+        ValueError: Unknown recipe, smoothing, boundary or variance; coarse points that do not
+            divide the fine ones; a stencil wider than a periodic coarse axis.
+    """
+    _check_choice("recipe", recipe, ("default", "published"))
+    _check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
+    _check_choice("expert_variance", expert_variance, ("point", "shared"))
+    if not isinstance(grid, Grid):
+        if coarse is None:
+            raise ValueError("coarse: missing. Give the number of coarse points per axis.")
+        grid = Grid(grid, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
+    places = grid.to_dict()
+    config = {
+        "case": "multiscale", "grid": places.pop("shape"), **places, "n_eta": n_eta,
+        "num_parameters": num_parameters, "half_width": half_width, "width": width, "rank": rank,
+        "smoothing": smoothing, "radius": radius, "expert_variance": expert_variance,
+        "time_features": time_features, "recipe": recipe, "seed": seed,
+    }  # fmt: skip
+    published = recipe == "published"
+    if smoothing is None:
+        smoothing = "gaussian" if n_eta or published else "lanczos"
+    sizes = _conv_sizes(grid)
+    shared_variance = (grid.channels, *(1,) * grid.ndim)
+    variance_shape = grid.field_shape if expert_variance == "point" else shared_variance
+    diffusions = [grid.num_coarse] * grid.channels + [1] * n_eta
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Multiscale(
+            grid,
+            n_eta,
+            drift=_drift(
+                grid, n_eta, num_parameters, half_width, width, rank, published,
+                published if time_features is None else time_features,
+            ),
+            kernel=SmoothingKernel(
+                lanczos_kernel(grid, radius or 5)
+                if smoothing == "lanczos"
+                else gaussian_kernel(grid, radius or 3)
+            ),
+            diffusion=LogVariance((grid.num_zeta + n_eta,), 0.1)
+            if published
+            else LogVariance((len(diffusions),), 0.1, repeats=diffusions),
+            var_zeta=LogVariance(variance_shape, 0.01, broadcast=grid.field_shape),
+            var_eta=LogVariance(variance_shape, 0.01, broadcast=grid.field_shape)
+            if n_eta
+            else None,
+            decoder=ConvDecoder(grid, n_eta, **sizes) if n_eta else None,
+            encoder=lambda: ConvEncoder(
+                grid, n_eta, num_parameters=num_parameters, **sizes
+            ),
+            num_parameters=num_parameters,
+            config=config,
+        )  # fmt: skip
+
+
+def _drift(
+    grid: Grid,
+    n_eta: int,
+    num_parameters: int,
+    half_width: int | None,
+    width: int,
+    rank: int | None,
+    published: bool,
+    time_features: bool,
+) -> MultiscaleDrift:
+    q = (
+        _half_width(grid, 2 if published else _WIDEST[grid.ndim])
+        if half_width is None
+        else half_width
+    )
+    inputs = grid.channels * (2 * q + 1) ** grid.ndim + num_parameters + n_eta
+    hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
+    macro = _network(
+        [inputs, *hidden, grid.channels], inputs if rank is None else rank, published,
+        reluctant=True,
+    )  # fmt: skip
+    micro = psi = None
+    if n_eta:
+        seen = grid.num_zeta
+        if seen > _MOST_STATES or (published and grid.ndim > 1):
+            seen = n_eta
+            psi = nn.Linear(grid.num_zeta, seen, bias=False)
+        size = n_eta + seen + num_parameters + 2 * time_features
+        widths = (512, 256, 128) if published and grid.ndim > 1 else (128, 512, 128)
+        micro = _network([size, *widths, n_eta], 8, published, reluctant=False)
+    return MultiscaleDrift(
+        grid, n_eta, macro, micro, half_width=q, time_features=time_features, psi=psi
+    )
+
+
+def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
+    return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
+
+
+def _half_width(grid: Grid, widest: int) -> int:
+    """At most `widest`, and no point twice in a periodic axis' stencil."""
+    room = [
+        (n - 1) // 2 for n, b in zip(grid.coarse, grid.boundary, strict=True) if b == "periodic"
+    ]
+    return min([widest, *room])
+
+
+def _conv_sizes(grid: Grid) -> dict[str, Any]:
+    """The paper's convolutions, with shorter kernels and fewer layers where the grid is small."""
+    sizes = dict(_CONVOLUTIONS[grid.ndim])
+    stride = sizes["stride"]
+    smallest = min(grid.shape)
+    inputs: list[int] = []  # fewest points of an axis before each layer
+    while smallest > 1 and len(inputs) < len(sizes["widths"]):
+        inputs.append(smallest)
+        smallest = (smallest - 1) // stride + 1
+    sizes["widths"] = sizes["widths"][: max(1, len(inputs))]
+    sizes["kernel"] = min(sizes["kernel"], 2 * min(inputs, default=0) + 1)
+    return sizes
+
+
+def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        known = " or ".join(repr(c) for c in choices if c is not None)
+        raise ValueError(f"{name}={value!r}: choose {known}.")
