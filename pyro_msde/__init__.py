@@ -9,6 +9,7 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, Saved
 from pyro_msde.fitted import Fit
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
+from pyro_msde.growth import fit_hierarchical, grow
 from pyro_msde.interface import fit, load
 from pyro_msde.scores import coverage, crps, nrmse, pit, spread_skill
 from pyro_msde.training import History, Recipe
@@ -29,6 +30,8 @@ __all__ = [
     "coverage",
     "crps",
     "fit",
+    "fit_hierarchical",
+    "grow",
     "load",
     "nrmse",
     "pit",
