@@ -92,11 +92,12 @@ class AmortizedGP(PyroModule):
         model = self.model
         if operators is None:
             operators = model.read_parameters(theta).operators
+        if self.encoder is None:
+            return model.grid.flatten(operators.restrict(values)), self.node_variance()
         smoothed = operators.smooth(values)
         mean = model.grid.flatten(operators.sample(smoothed))
-        if self.encoder is not None:
-            own = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
-            mean = torch.cat([mean, self.encoder(values - smoothed, *own)], -1)
+        own = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
+        mean = torch.cat([mean, self.encoder(values - smoothed, *own)], -1)
         return mean, self.node_variance()
 
     def path_marginals(

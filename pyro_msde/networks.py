@@ -215,12 +215,9 @@ class MultiscaleDrift(nn.Module):
 
 
 def _padding(boundary: Sequence[str], half: int) -> tuple[list[int], list[int]]:
-    """`F.pad` arguments that wrap the periodic axes, and those that zero-pad the others."""
-    wrap, zero = [], []
-    for b in reversed(boundary):
-        wrap += [half, half] if b == "periodic" else [0, 0]
-        zero += [0, 0] if b == "periodic" else [half, half]
-    return wrap, zero
+    """`F.pad` argument that wraps the periodic axes, and the convolution's that zero-pads others."""
+    wrap = [half * (b == "periodic") for b in reversed(boundary) for _ in range(2)]
+    return wrap, [half * (b != "periodic") for b in boundary]
 
 
 class ConvEncoder(nn.Module):
@@ -251,11 +248,13 @@ class ConvEncoder(nn.Module):
         num_parameters: int = 0,
     ) -> None:
         super().__init__()
-        self.ndim, self.boundary, self.reach = grid.ndim, grid.boundary, kernel // 2
+        self.ndim, self.reach = grid.ndim, kernel // 2
         self.num_parameters = num_parameters
         channels = (grid.channels, *widths)
+        self.wrap, zeros = _padding(grid.boundary, self.reach)
         self.layers = nn.ModuleList(
-            _CONV[grid.ndim](a, b, kernel, stride=stride) for a, b in pairwise(channels)
+            _CONV[grid.ndim](a, b, kernel, stride=stride, padding=zeros)
+            for a, b in pairwise(channels)
         )
         self.activation = activation()
         _check_reach(grid, stride, len(widths), self.reach)
@@ -266,9 +265,9 @@ class ConvEncoder(nn.Module):
         """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
         lead = field.shape[: -self.ndim - 1]
         x = field.reshape(-1, *field.shape[-self.ndim - 1 :])
-        wrap, zero = _padding(self.boundary, self.reach)
         for layer in self.layers:
-            x = self.activation(layer(F.pad(F.pad(x, wrap, mode="circular"), zero)))
+            x = F.pad(x, self.wrap, mode="circular") if any(self.wrap) else x
+            x = self.activation(layer(x))
         features = x.flatten(1)
         if parameters is not None:
             own = parameters.expand(*lead, -1).reshape(len(features), -1)

@@ -6,12 +6,16 @@ so σ^d ⟨T_r y, ζ⟩ = ⟨y, T_p ζ⟩: adjoint under grid-weighted inner pro
 kernels' lengths (2rσ+1 points an axis) the FFT beats direct convolution; restriction is a slice of
 the smoothed field; prolongation inserts its zeros in the spectrum, where they are a tiling of the
 coarse field's spectrum, so only one transform of full length is made.
+
+Where the coarse points are few, T_p is held as a matrix, whose rows are the kernel moved from coarse
+point to coarse point: multiplying by it, or by its transpose for T_r, then beats the FFT in turn.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -23,6 +27,7 @@ from pyro_msde.grid.grids import Grid
 __all__ = ["ScaleOperators", "gaussian_kernel", "lanczos_kernel"]
 
 _PUBLISHED_SUM = {1: 6.0, 2: 16.0}
+_MOST_ENTRIES = 2**21  # of T_p as a matrix: above, transforms are cheaper
 
 
 def gaussian_kernel(
@@ -130,9 +135,20 @@ class ScaleOperators:
         self._ring = tuple(ring_length(*axis) for axis in axes)
         pairs = zip(self._ring, grid.stride, strict=True)
         self._coarse_ring = tuple(length // stride for length, stride in pairs)
-        spectrum = torch.fft.rfftn(self._on_ring(kernel), dim=self._dims)
-        self._smooth_spectrum = spectrum.conj()
-        self._prolong_spectrum = self._shift_to_coarse_points(spectrum) * math.prod(grid.stride)
+        self._kernel_on_ring = self._on_ring(kernel)
+        self._matrix: Tensor | None = None
+        if grid.num_coarse * grid.num_points <= _MOST_ENTRIES:
+            self._matrix = self._prolongation_matrix()
+
+    @cached_property
+    def _spectrum(self) -> Tensor:
+        """The kernel's, (..., channel, *half of the ring)."""
+        spectrum: Tensor = torch.fft.rfftn(self._kernel_on_ring, dim=self._dims)
+        return spectrum
+
+    @cached_property
+    def _prolong_spectrum(self) -> Tensor:
+        return self._shift_to_coarse_points(self._spectrum) * math.prod(self.grid.stride)
 
     def smooth(self, y: Tensor) -> Tensor:
         """S y, (..., channel, *space), from y (..., channel, *space): correlation with κ.
@@ -145,7 +161,7 @@ class ScaleOperators:
         ring = y
         for axis in zip(self._dims, self._ring, self._padding, grid.boundary, strict=True):
             ring = extend(ring, *axis)
-        spectrum = torch.fft.rfftn(ring, s=self._ring, dim=self._dims) * self._smooth_spectrum
+        spectrum = torch.fft.rfftn(ring, s=self._ring, dim=self._dims) * self._spectrum.conj()
         smoothed: Tensor = torch.fft.irfftn(spectrum, s=self._ring, dim=self._dims)
         for dim, n in zip(self._dims, grid.shape, strict=True):
             smoothed = smoothed.narrow(dim, 0, n)
@@ -167,7 +183,13 @@ class ScaleOperators:
 
         A caller who needs S y too takes `smooth` and then `sample`.
         """
-        return self.sample(self.smooth(y))
+        if self._matrix is None:
+            return self.sample(self.smooth(y))
+        grid = self.grid
+        self._check("y", y, grid.field_shape)
+        flat = y.flatten(-grid.ndim) / math.prod(grid.stride)
+        zeta = torch.einsum("...cy,...cky->...ck", flat, self._matrix)
+        return zeta.unflatten(-1, grid.coarse)
 
     def prolong(self, zeta_field: Tensor) -> Tensor:
         """T_p ζ, (..., channel, *space), from ζ as a field (..., channel, *coarse).
@@ -177,6 +199,9 @@ class ScaleOperators:
         """
         grid = self.grid
         self._check("zeta_field", zeta_field, (grid.channels, *grid.coarse))
+        if self._matrix is not None:
+            flat = zeta_field.flatten(-grid.ndim)
+            return torch.einsum("...ck,...cky->...cy", flat, self._matrix).unflatten(-1, grid.shape)
         spectrum = torch.fft.fftn(zeta_field, s=self._coarse_ring, dim=self._dims)
         half = self._ring[-1] // 2 + 1  # a real field's spectrum along the last axis
         tiles = (*grid.stride[:-1], -(-half // self._coarse_ring[-1]))
@@ -186,6 +211,26 @@ class ScaleOperators:
         for axis in zip(self._dims, grid.shape, self._padding, grid.boundary, strict=True):
             ring = fold(ring, *axis)
         return ring
+
+    def _prolongation_matrix(self) -> Tensor:
+        """T_p, (..., channel, num_coarse, num_points)."""
+        grid = self.grid
+        windows = self._kernel_on_ring * math.prod(grid.stride)
+        for axis, dim in enumerate(self._dims):
+            n_c, stride, ring = grid.coarse[axis], grid.stride[axis], self._ring[axis]
+            # ghosts that are images need the whole ring, to be folded back
+            reach = ring if grid.boundary[axis] in ("neumann", "replicate") else grid.shape[axis]
+            last = grid.offset[axis] + (n_c - 1) * stride
+            index = torch.arange((n_c - 1) * stride + reach, device=windows.device) - last
+            windows = windows.index_select(dim, index % ring)
+        for axis, dim in enumerate(self._dims):
+            length = windows.shape[dim - axis] - (grid.coarse[axis] - 1) * grid.stride[axis]
+            windows = windows.unfold(dim - axis, length, grid.stride[axis])
+        # windows begin at the last coarse point
+        matrix = windows.flip([dim - grid.ndim for dim in self._dims])
+        for axis in zip(self._dims, grid.shape, self._padding, grid.boundary, strict=True):
+            matrix = fold(matrix, *axis)
+        return matrix.flatten(-grid.ndim).flatten(-grid.ndim - 1, -2)
 
     def _on_ring(self, kernel: Tensor) -> Tensor:
         """Kernel with its centre at ring position 0, wrapped and added up where it is longer."""
