@@ -16,7 +16,7 @@ from kdv import Row, train
 from kdv_scores import look_ups
 
 import pyro_msde
-from pyro_msde import plots
+from pyro_msde import plot
 from pyro_msde.datasets.kdv import kdv_splits
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         "persistence_nrmse": look_ups(data)["persistence"],
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    plots.forecast_overview(fc, test).savefig(out / "forecast.png", dpi=150)
+    plot.forecast_overview(fc, test).savefig(out / "forecast.png", dpi=150)
     fit.to_arviz(test).to_netcdf(str(out / "test.nc"))
     for name, value in metrics.items():
         print(f"{name:20s} {value if isinstance(value, str | int) else f'{value:.4g}'}")

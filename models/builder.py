@@ -5,7 +5,8 @@ Cases are short configurations of `multiscale`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from pyro_msde.networks import (
     SmoothingKernel,
 )
 from pyro_msde.parts import LogVariance
+from pyro_msde.principal import PrincipalDecoder, PrincipalEncoder
 from pyro_msde.registry import register
 
 __all__ = ["multiscale"]
@@ -52,6 +54,7 @@ def multiscale(
     rank: int | None = None,
     smoothing: str | None = None,
     radius: int | None = None,
+    components: int | None = None,
     expert_variance: str = "point",
     time_features: bool | None = None,
     recipe: str = "default",
@@ -75,9 +78,12 @@ def multiscale(
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
         smoothing: The kernel κ at the start: "gaussian", one coarse spacing wide, as published;
-            "lanczos", which lets pass what the coarse points resolve. None: the second where no
-            microscale states carry what the first takes away.
+            "lanczos", which lets pass what the coarse points resolve. None: the second, unless
+            published.
         radius: Cut-off of κ in coarse spacings; None: 3 for the Gaussian, 5 for the Lanczos kernel.
+        components: Principal components of the fine scale that microscale encoder and decoder work
+            on (`pyro_msde.principal`); 0: convolutions on the grid, as published. None: 32, unless
+            published.
         expert_variance: "point": one a grid point, as published; "shared": one a channel.
         time_features: Give the microscale drift sin t and cos t, t in training horizons; None: in
             the published recipe only. Such a drift does not extrapolate in time.
@@ -100,13 +106,16 @@ def multiscale(
     config = {
         "case": "multiscale", "grid": places.pop("shape"), **places, "n_eta": n_eta,
         "num_parameters": num_parameters, "half_width": half_width, "width": width, "rank": rank,
-        "smoothing": smoothing, "radius": radius, "expert_variance": expert_variance,
+        "smoothing": smoothing, "radius": radius, "components": components,
+        "expert_variance": expert_variance,
         "time_features": time_features, "recipe": recipe, "seed": seed,
     }  # fmt: skip
     published = recipe == "published"
     if smoothing is None:
-        smoothing = "gaussian" if n_eta or published else "lanczos"
-    sizes = _conv_sizes(grid)
+        smoothing = "gaussian" if published else "lanczos"
+    if components is None:
+        components = 0 if published else min(32, grid.channels * grid.num_points)
+    encoder, decoder = _microscale(grid, n_eta, num_parameters, components)
     shared_variance = (grid.channels, *(1,) * grid.ndim)
     variance_shape = grid.field_shape if expert_variance == "point" else shared_variance
     diffusions = [grid.num_coarse] * grid.channels + [1] * n_eta
@@ -131,13 +140,27 @@ def multiscale(
             var_eta=LogVariance(variance_shape, 0.01, broadcast=grid.field_shape)
             if n_eta
             else None,
-            decoder=ConvDecoder(grid, n_eta, **sizes) if n_eta else None,
-            encoder=lambda: ConvEncoder(
-                grid, n_eta, num_parameters=num_parameters, **sizes
-            ),
+            decoder=decoder() if n_eta else None,
+            encoder=encoder,
             num_parameters=num_parameters,
             config=config,
         )  # fmt: skip
+
+
+def _microscale(
+    grid: Grid, n_eta: int, num_parameters: int, components: int
+) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
+    """What makes the microscale encoder, and the decoder."""
+    if components:
+        return (
+            partial(PrincipalEncoder, grid, n_eta, rank=components, num_parameters=num_parameters),
+            partial(PrincipalDecoder, grid, n_eta, rank=components),
+        )
+    sizes = _conv_sizes(grid)
+    return (
+        partial(ConvEncoder, grid, n_eta, num_parameters=num_parameters, **sizes),
+        partial(ConvDecoder, grid, n_eta, **sizes),
+    )
 
 
 def _drift(

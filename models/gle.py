@@ -22,11 +22,12 @@ class _MeanKernel(nn.Module):
 
     def __init__(self, grid: Grid) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.full(grid.field_shape, 1 / grid.num_points))
+        self.register_buffer("ones", torch.ones(grid.field_shape))
 
     def forward(self) -> Tensor:
         """(1, num_points)."""
-        return self.get_buffer("weight")
+        ones = self.get_buffer("ones")
+        return ones / ones.shape[-1]
 
 
 def _encoder(grid: Grid, n_eta: int) -> nn.Module:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from problems import NUM_POINTS, tiny_fields, tiny_pair
+from problems import NUM_POINTS, tiny_fields, tiny_model, tiny_pair
 
-from pyro_msde import Fit, History, Trajectories
+from pyro_msde import Fit, Grid, History, Trajectories
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 from pyro_msde.scaling import Scaling
 
 X = 3.0 + 0.2 * np.arange(NUM_POINTS)
@@ -27,6 +29,35 @@ def named_data(count: int = 3, times: np.ndarray = TIMES) -> Trajectories:
 def untrained_fit(n_eta: int = 2, history: History | None = None, **options: Any) -> Fit:
     model, guide = tiny_pair(n_eta)
     return Fit(model, guide, Scaling((SCALE,), HORIZON), history or History(), **options)
+
+
+def plane_grid() -> Grid:
+    """12 × 18 points, 4 × 3 of them coarse, two channels, two kinds of walls."""
+    return Grid((12, 18), (4, 3), channels=2, boundary=("neumann", "dirichlet"))
+
+
+def plane_fit(macro: Any = None) -> Fit:
+    """An untrained fit of `plane_grid`, two microscale states; `macro` is the drift's network."""
+    grid = plane_grid()
+    macro = PolynomialMLP([9 * 2 + 2, 7, 2], 3) if macro is None else macro
+    drift = MultiscaleDrift(grid, 2, macro, PolynomialMLP([2 + 24, 11, 2], 3), half_width=1)
+    model = tiny_model(2, grid=grid, drift=drift)
+    return Fit(model, AmortizedGP(model), Scaling((SCALE, 0.4), HORIZON), has_channel=True)
+
+
+def plane_data() -> Trajectories:
+    """Two channels of w along a and b, in metres, kilometres and days."""
+    rng = np.random.default_rng(6)
+    times = 4.0 + np.array([0.0, 0.2, 0.3, 0.5, 0.6])
+    values = rng.normal(size=(1, 5, 2, 12, 18)).astype(np.float32)
+    coords = {
+        "part": ["first", "second"],
+        "a": 1 + 0.2 * np.arange(12),
+        "b": 5 + 0.25 * np.arange(18),
+    }
+    units = {"w": "m", "a": "km", "b": "km", "time": "day"}
+    dims = ("part", "a", "b")
+    return Trajectories(times, values, name="w", dims=dims, coords=coords, units=units)
 
 
 def line(ax: Any, name: str) -> np.ndarray:

@@ -27,6 +27,7 @@ ORDER = (
     "scaling",
     "quadrature",
     "segments",
+    "linear_sde",
     "datasets",
     "grid",
     "interpolation",
@@ -36,6 +37,7 @@ ORDER = (
     "networks",
     "parts",
     "priors",
+    "principal",
     "warm_start",
     "elbo",
     "registry",
@@ -47,9 +49,11 @@ ORDER = (
     "scores",
     "calibration",
     "arviz_io",
-    "plots",
+    "plot",
     "fitted",
+    "innovations",
     "interface",
+    "growth",
 )
 
 

@@ -46,6 +46,7 @@ class Problem:
         parts: By split, number and horizon of the trajectories in "train", "validation", "test".
         draw: By split, the law of a trajectory's initial state (*space) and parameters.
         solve: From initial state, parameters, number of steps and dt to u (step + 1, *space).
+            The initial state may be anything that `draw` gives and this takes.
         coords: Positions along each axis of space, in order.
         dt: Time between snapshots.
         noise_sd: Standard deviation of the independent measurement noise.
@@ -53,13 +54,15 @@ class Problem:
         attrs: What the files say of the data: "equation", "scheme" and the like.
         key: Sets the random streams apart from those of other problems.
         keep_clean: Store the solution without noise as well.
+        driven: The equation is driven by noise: `solve` takes the trajectory's random generator
+            too, as its fifth argument.
         version: Of the data: raise it when the same seed gives other numbers.
     """
 
     name: str
     parts: Mapping[str, Mapping[str, tuple[int, float]]]
     draw: Mapping[str, Draw]
-    solve: Callable[[Array, tuple[float, ...], int, float], Array]
+    solve: Callable[..., Array]
     coords: Mapping[str, Array]
     dt: float
     noise_sd: float
@@ -67,6 +70,7 @@ class Problem:
     attrs: Mapping[str, str] = field(default_factory=dict)
     key: tuple[int, ...] = ()
     keep_clean: bool = True
+    driven: bool = False
     version: int = 1
 
     def generate(
@@ -111,7 +115,8 @@ class Problem:
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*place, k)))
             initial, parameters = self.draw[split](rng)
             own[k] = parameters
-            solution = self.solve(initial, parameters, num_steps, dt)
+            noise_source = (rng,) if self.driven else ()
+            solution = self.solve(initial, parameters, num_steps, dt, *noise_source)
             u[k] = solution + noise_sd * rng.standard_normal(solution.shape)
             if u_clean is not None:
                 u_clean[k] = solution

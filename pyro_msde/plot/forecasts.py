@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
-from pyro_msde.plots.scene import Scene
-from pyro_msde.plots.style import (
+from pyro_msde.plot.scene import Scene, choose_times, one_axis
+from pyro_msde.plot.style import (
     OKABE_ITO,
-    POSITIVE,
-    SIGNED,
-    SPREAD,
     add_image,
+    clipped,
     colour_bar,
     letters,
     new_axes,
     panels,
+    spread_colours,
+    value_colours,
     wide_legend,
 )
 from pyro_msde.trajectories import Trajectories
@@ -56,28 +56,28 @@ def forecast_snapshots(
         ValueError: More axes of space, a truth of other times or another shape, or another number
             of Axes than times.
     """
+    one_axis(fc.model.grid)
     scene = Scene.of(fc, truth, trajectory, channel)
-    chosen = _choose(scene.times, times)
+    chosen = choose_times(scene.times, times)
     drawn, new = panels(
         axes, len(chosen), height=0.45 + 0.8 * len(chosen), sharex=True, sharey=True
     )
     for ax, i in zip(drawn, chosen, strict=True):
         _snapshot(ax, scene, i)
-    drawn[-1].set_xlabel(scene.axis.label)
+    drawn[-1].set_xlabel(scene.words.space[0].label)
     drawn[len(drawn) // 2].set_ylabel(scene.field_label)
     wide_legend(drawn, new)
     return np.array(drawn, dtype=object)
 
 
 def _snapshot(ax: Axes, scene: Scene, i: int) -> None:
-    x, mean, sd = scene.axis.x, scene.mean[i], scene.sd[i]
+    x, mean, sd = scene.words.space[0].x, scene.mean[i], scene.sd[i]
     band: dict[str, Any] = dict(color=OKABE_ITO["sky"], alpha=0.45, linewidth=0)
     ax.plot(x, scene.truth[i], color="black", linewidth=1, label="truth")
     ax.plot(x, mean, color=OKABE_ITO["vermilion"], linewidth=1, linestyle="--", label="mean")
     ax.fill_between(x, mean - 2 * sd, mean + 2 * sd, label="mean ± 2 sd", zorder=1, **band)
     ax.set_xlim(x[0], x[-1])
-    units = "" if scene.time_units in (None, "1") else f" {scene.time_units}"
-    ax.set_title(f"t = {scene.times[i]:.4g}{units}", loc="right", pad=2, fontsize=letters(ax))
+    ax.set_title(scene.words.at_time(scene.times[i]), loc="right", pad=2, fontsize=letters(ax))
 
 
 def forecast_spacetime(
@@ -106,45 +106,25 @@ def forecast_spacetime(
     Raises:
         ValueError: More axes of space, a truth of other times or shape, not four Axes.
     """
+    one_axis(fc.model.grid)
     scene = Scene.of(fc, truth, trajectory, channel)
     if axes is None:
         axes = new_axes(2, 2, height=3.3, sharex=True, sharey=True)
     grid = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
     error = np.abs(scene.mean - scene.truth)
-    size = float(np.abs(scene.truth).max()) or 1.0
-    positive = bool((scene.truth >= 0).all())
-    top = float(np.nanpercentile(np.stack([error, scene.sd]), 99.5)) or 1.0
-    values = {
-        "cmap": POSITIVE if positive else SIGNED,
-        "vmin": 0 if positive else -size,
-        "vmax": size,
-    }
-    spread = {"cmap": SPREAD, "vmin": 0, "vmax": top}
+    values, spread = value_colours(scene.truth), spread_colours(error, scene.sd)
     _maps(grid[0], scene, {"truth": scene.truth, "mean": scene.mean}, values)
     _maps(grid[1], scene, {"|mean − truth|": error, "standard deviation": scene.sd}, spread)
     for ax in grid[1]:
-        ax.set_xlabel(scene.time_label)
+        ax.set_xlabel(scene.words.time_label)
     return grid
 
 
 def _maps(axes: Array, scene: Scene, fields: dict[str, Array], colours: dict[str, Any]) -> None:
     """Maps of fields (time, x) beside each other, with one colour bar."""
     for ax, (title, values) in zip(axes, fields.items(), strict=True):
-        image = add_image(ax, scene.times, scene.axis.x, values, **colours)
+        image = add_image(ax, scene.times, scene.words.space[0].x, values, **colours)
         ax.set_title(title, fontsize=letters(ax))
-    low = any((v < colours["vmin"]).any() for v in fields.values())
-    high = any((v > colours["vmax"]).any() for v in fields.values())
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max"}
-    colour_bar(image, list(axes), scene.field_label, extend=extend.get((low, high), "both"))
-    axes[0].set_ylabel(scene.axis.label)
-
-
-def _choose(clock: Array, times: int | Sequence[float]) -> Array:
-    """Indices of forecast times."""
-    if isinstance(times, int):
-        count = min(times, len(clock))
-        if count < 1:
-            raise ValueError(f"times: {times}. Pass a positive number, or times.")
-        return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
-    wanted = np.asarray(times, dtype=np.float64).reshape(-1)
-    return np.unique(np.abs(clock[:, None] - wanted).argmin(0))
+    extend = clipped(list(fields.values()), colours)
+    colour_bar(image, list(axes), scene.field_label, extend=extend)
+    axes[0].set_ylabel(scene.words.space[0].label)

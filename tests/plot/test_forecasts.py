@@ -10,13 +10,13 @@ import pytest
 from named_fields import HORIZON, TIMES, X, draw, image, line
 from problems import NUM_POINTS, tiny_grid, tiny_pair
 
-from pyro_msde import Fit, Grid, Trajectories, plots
+from pyro_msde import Fit, Grid, Trajectories, plot
 from pyro_msde.scaling import Scaling
 
 
 def test_snapshots_draw_truth_mean_and_two_standard_deviations(case):
     _, truth, fc = case
-    axes = plots.forecast_snapshots(fc, truth, trajectory=1, times=[4.0, 4.31, 4.9])
+    axes = plot.forecast_snapshots(fc, truth, trajectory=1, times=[4.0, 4.31, 4.9])
     assert len(axes) == 3
     for ax, i in zip(axes, (0, 2, 6), strict=True):
         assert np.array_equal(line(ax, "truth"), truth.values[1][i])
@@ -38,13 +38,13 @@ def test_snapshots_draw_truth_mean_and_two_standard_deviations(case):
 
 def test_snapshots_are_five_from_first_to_last(case):
     _, truth, fc = case
-    titles = [ax.get_title(loc="right") for ax in plots.forecast_snapshots(fc, truth)]
+    titles = [ax.get_title(loc="right") for ax in plot.forecast_snapshots(fc, truth)]
     assert titles == [f"t = {TIMES[i]:.4g} day" for i in (0, 2, 3, 4, 6)]
 
 
 def test_an_array_of_truth_is_drawn_without_units(case):
     _, truth, fc = case
-    axes = plots.forecast_snapshots(fc, np.stack(truth.values), trajectory=2, times=2)
+    axes = plot.forecast_snapshots(fc, np.stack(truth.values), trajectory=2, times=2)
     assert np.array_equal(line(axes[1], "truth"), truth.values[2][-1])
     assert axes[1].get_xlabel() == "x"
     assert axes[1].get_title(loc="right") == "t = 4.9"
@@ -53,14 +53,14 @@ def test_an_array_of_truth_is_drawn_without_units(case):
 def test_a_forecast_of_one_field_is_set_against_the_trajectory_asked_for(case):
     fit, truth, _ = case
     fc = fit.predict(truth.values[2][0], TIMES[1:4], t0=4.0, num_samples=2)
-    axes = plots.forecast_snapshots(fc, truth, trajectory=2, times=3)
+    axes = plot.forecast_snapshots(fc, truth, trajectory=2, times=3)
     assert np.array_equal(line(axes[2], "truth"), truth.values[2][3])
     assert np.array_equal(line(axes[2], "mean"), fc.mean[2])
 
 
 def test_spacetime_draws_four_maps_on_two_scales(case):
     _, truth, fc = case
-    axes = plots.forecast_spacetime(fc, truth, 1)
+    axes = plot.forecast_spacetime(fc, truth, 1)
     mean, sd, y = fc.mean[1].numpy(), fc.sd[1].numpy(), truth.values[1]
     assert axes.shape == (2, 2)
     assert np.array_equal(image(axes[0, 0]), y.T)
@@ -84,7 +84,7 @@ def test_spacetime_draws_four_maps_on_two_scales(case):
 
 def test_a_field_without_signs_has_a_sequential_map(case):
     _, truth, fc = case
-    axes = plots.forecast_spacetime(fc, np.stack(truth.values) ** 2)
+    axes = plot.forecast_spacetime(fc, np.stack(truth.values) ** 2)
     assert axes[0, 0].images[0].get_clim()[0] == 0
     assert axes[0, 0].images[0].get_cmap().name == "viridis"
 
@@ -92,24 +92,22 @@ def test_a_field_without_signs_has_a_sequential_map(case):
 def test_pictures_are_drawn_into_the_axes_given(case):
     fit, truth, fc = case
     figure, grid = plt.subplots(2, 2)
-    assert list(plots.forecast_snapshots(fc, truth, times=2, axes=grid[0])) == list(grid[0])
+    assert list(plot.forecast_snapshots(fc, truth, times=2, axes=grid[0])) == list(grid[0])
     assert grid[0, 0].get_legend() is not None
     assert not figure.legends
-    assert (plots.forecast_spacetime(fc, truth, axes=grid) == grid).all()
-    assert list(plots.latent_paths(fc, axes=grid[1])) == list(grid[1])
-    assert list(plots.scale_separation(fit, truth.values[0][0], axes=grid[:, 1])) == list(
-        grid[:, 1]
-    )
-    assert plots.coverage_by_lead(fc, truth, 2, ax=grid[0, 0]) is grid[0, 0]
-    assert plots.smoothing_kernel(fit, ax=grid[1, 1]) is grid[1, 1]
+    assert (plot.forecast_spacetime(fc, truth, axes=grid) == grid).all()
+    assert list(plot.latent_paths(fc, axes=grid[1])) == list(grid[1])
+    assert list(plot.scale_separation(fit, truth.values[0][0], axes=grid[:, 1])) == list(grid[:, 1])
+    assert plot.coverage_by_lead(fc, truth, 2, ax=grid[0, 0]) is grid[0, 0]
+    assert plot.smoothing_kernel(fit, ax=grid[1, 1]) is grid[1, 1]
     assert len(plt.get_fignums()) == 1
     with pytest.raises(ValueError, match="axes: 4 given, but the picture has 2 panels"):
-        plots.latent_paths(fc, axes=grid)
+        plot.latent_paths(fc, axes=grid)
 
 
 def test_new_figures_are_a_column_wide(case):
     _, truth, fc = case
-    for axes in (plots.forecast_spacetime(fc, truth), plots.forecast_snapshots(fc, truth)):
+    for axes in (plot.forecast_spacetime(fc, truth), plot.forecast_snapshots(fc, truth)):
         assert axes.ravel()[0].figure.get_size_inches()[0] == pytest.approx(3.4)
 
 
@@ -124,7 +122,7 @@ def test_new_figures_are_a_column_wide(case):
 def test_what_the_forecast_lacks_is_refused(case, options, message):
     _, truth, fc = case
     with pytest.raises(ValueError, match=message):
-        plots.forecast_snapshots(fc, truth, **options)
+        plot.forecast_snapshots(fc, truth, **options)
 
 
 def test_one_channel_is_drawn_with_its_name():
@@ -136,7 +134,7 @@ def test_one_channel_is_drawn_with_its_name():
         TIMES[:3], values, dims=("part", "x"), coords={"part": ["first", "second"]}
     )
     fc = fit.predict(values[:, 0], TIMES[:3], num_samples=2)
-    axes = plots.forecast_snapshots(fc, truth, channel=1, times=1)
+    axes = plot.forecast_snapshots(fc, truth, channel=1, times=1)
     assert np.array_equal(line(axes[0], "truth"), values[0, 0, 1])
     assert np.array_equal(line(axes[0], "mean"), fc.mean[0, 0, 1])
     assert axes[0].get_ylabel() == "u, second"
@@ -146,20 +144,20 @@ def test_a_truth_of_other_times_or_shape_is_refused(case):
     fit, truth, fc = case
     other = fit.predict(truth.values[0][0], [4.0, 4.2], num_samples=2)
     with pytest.raises(ValueError, match=r"t=4\.2; the nearest is at t=4\.[13]"):
-        plots.forecast_snapshots(other, truth)
+        plot.forecast_snapshots(other, truth)
     with pytest.raises(ValueError, match=r"truth: shape \(7, 30\)"):
-        plots.forecast_spacetime(fc, truth.values[0])
+        plot.forecast_spacetime(fc, truth.values[0])
 
 
 def test_fields_of_two_axes_are_refused():
     fc = SimpleNamespace(model=SimpleNamespace(grid=Grid((6, 10), (3, 2))))
     with pytest.raises(ValueError, match="2 axes of space"):
-        plots.forecast_spacetime(fc, np.zeros(3))
+        plot.forecast_spacetime(fc, np.zeros(3))
 
 
 def test_overview_sets_snapshots_beside_maps_with_one_legend(case):
     _, truth, fc = case
-    figure = plots.forecast_overview(fc, truth, trajectory=1)
+    figure = plot.forecast_overview(fc, truth, trajectory=1)
     left, right = figure.subfigs
     snapshots = left.axes
     assert len(snapshots) == 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from named_fields import TIMES, draw, line, untrained_fit
 
-from pyro_msde import History, plots
+from pyro_msde import History, plot
 from pyro_msde.scores import coverage
 
 
@@ -25,7 +25,7 @@ def recorded(kl: float = 0.0, validation: bool = True) -> History:
 
 def test_history_draws_the_terms_and_the_validation_in_percent():
     record = recorded()
-    axes = plots.history(untrained_fit(history=record))
+    axes = plot.history(untrained_fit(history=record))
     for name, label in (("elbo", "ELBO"), ("log_likelihood", "log likelihood")):
         assert np.array_equal(line(axes[0], label), record.terms[name])
     assert axes[0].get_ylim()[0] > -20  # the first tenth, two steps of −20 and −10, may be outside
@@ -39,16 +39,16 @@ def test_history_draws_the_terms_and_the_validation_in_percent():
 
 
 def test_history_takes_itself_and_shows_theta_where_it_is_random():
-    axes = plots.history(recorded(kl=5.0, validation=False))
+    axes = plot.history(recorded(kl=5.0, validation=False))
     assert len(axes) == 2
     assert [x.get_label() for x in axes[1].lines] == ["drift residual", "KL of θ"]
     with pytest.raises(ValueError, match="fit: its history is empty"):
-        plots.history(History())
+        plot.history(History())
 
 
 def test_coverage_is_that_of_the_scores(case):
     _, truth, fc = case
-    ax = plots.coverage_by_lead(fc, truth, bins=3, level=0.8)
+    ax = plot.coverage_by_lead(fc, truth, bins=3, level=0.8)
     shares = coverage(fc, truth, level=0.8, bins=3)
     assert np.array_equal(line(ax, "mean"), np.asarray(shares).mean(0))
     assert np.array_equal([x.get_ydata() for x in ax.lines[:3]], shares)
@@ -61,5 +61,5 @@ def test_coverage_is_that_of_the_scores(case):
 def test_coverage_of_one_forecast_has_one_line(case):
     fit, truth, _ = case
     fc = fit.predict(truth.values[0][0], TIMES, num_samples=4)
-    ax = plots.coverage_by_lead(fc, truth[0], bins=2)
+    ax = plot.coverage_by_lead(fc, truth[0], bins=2)
     assert np.array_equal(line(ax, "forecast"), coverage(fc, truth[0], bins=2))

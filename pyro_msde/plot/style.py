@@ -17,12 +17,16 @@ __all__ = [
     "SIGNED",
     "SPREAD",
     "add_image",
+    "clipped",
     "colour_bar",
     "label",
     "legend",
     "letters",
     "new_axes",
     "panels",
+    "signed_colours",
+    "spread_colours",
+    "value_colours",
     "wide_legend",
 ]
 
@@ -55,8 +59,13 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def new_axes(rows: int = 1, columns: int = 1, *, height: float, **options: Any) -> Any:
-    """(rows, columns) array of Axes on a new figure, a column wide and so many inches high."""
+def new_axes(
+    rows: int = 1, columns: int = 1, *, height: float, layout: str = "constrained", **options: Any
+) -> Any:
+    """(rows, columns) array of Axes on a new figure, a column wide and so many inches high.
+
+    Images of fixed aspect want the layout "compressed".
+    """
     import matplotlib.pyplot as plt
 
     with plt.rc_context(_SETTINGS):
@@ -64,7 +73,7 @@ def new_axes(rows: int = 1, columns: int = 1, *, height: float, **options: Any) 
             rows,
             columns,
             figsize=(_COLUMN, height),
-            layout="constrained",
+            layout=layout,
             squeeze=False,
             **options,
         )
@@ -100,9 +109,11 @@ def letters(ax: Axes) -> float:
 
 def legend(ax: Axes, **options: Any) -> None:
     """Legend without a frame, in letters a little smaller than the axis label's."""
+    size = letters(ax) - 1
     ax.legend(
-        frameon=False, fontsize=letters(ax) - 1, handlelength=1.6, borderaxespad=0.2, **options
-    )
+        frameon=False, fontsize=size, title_fontsize=size, handlelength=1.6, borderaxespad=0.2,
+        **options,
+    )  # fmt: skip
 
 
 def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
@@ -124,6 +135,40 @@ def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
     )
 
 
+def value_colours(values: Array) -> dict[str, Any]:
+    """Colours of a field: sequential where it has one sign but for noise, else white at zero."""
+    low, high = float(values.min()), float(values.max())
+    if low >= -0.03 * high:
+        return {"cmap": POSITIVE, "vmin": min(low, 0.0), "vmax": high or 1.0}
+    size = max(-low, high)
+    return {"cmap": SIGNED, "vmin": -size, "vmax": size}
+
+
+def spread_colours(*values: Array, percentile: float = 99.5) -> dict[str, Any]:
+    """Colours of errors and standard deviations, from zero to all but the largest."""
+    return {"cmap": SPREAD, "vmin": 0, "vmax": _most(values, percentile)}
+
+
+def signed_colours(*values: Array, percentile: float = 99.5) -> dict[str, Any]:
+    """Colours with white at zero, as far to both sides as all but the largest values."""
+    size = _most(values, percentile)
+    return {"cmap": SIGNED, "vmin": -size, "vmax": size}
+
+
+def _most(values: Sequence[Array], percentile: float) -> float:
+    every = np.concatenate([np.abs(v).ravel() for v in values])
+    return float(np.nanpercentile(every, percentile)) or 1.0
+
+
+def clipped(fields: Sequence[Array], colours: dict[str, Any]) -> str:
+    """Ends of the colour bar beyond which fields go, as matplotlib's `extend` names them."""
+    low = any((v < colours["vmin"]).any() for v in fields)
+    high = any((v > colours["vmax"]).any() for v in fields)
+    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(
+        (low, high), "both"
+    )
+
+
 def add_image(ax: Axes, x: Array, y: Array, values: Array, **colours: Any) -> Any:
     """Image of values (x, y) at points that need not be evenly spaced."""
     image = ax.pcolorfast(_edges(x), _edges(y), values.T, **colours)
@@ -137,6 +182,10 @@ def colour_bar(image: Any, axes: Sequence[Axes], name: str, *, extend: str = "ne
     figure: Any = axes[0].figure
     bar = figure.colorbar(image, ax=list(axes), extend=extend, aspect=14)
     bar.set_label(name, size=size)
+    bar.formatter.set_powerlimits((-3, 4))
+    bar.formatter.set_useMathText(True)
+    bar.ax.yaxis.set_offset_position("left")  # or it takes room beside the bar
+    bar.ax.yaxis.get_offset_text().set_fontsize(size - 1)
     bar.ax.tick_params(labelsize=size - 1, width=0.6, length=2.5)
     bar.outline.set_linewidth(0.6)
     return bar

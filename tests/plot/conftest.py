@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import matplotlib as mpl
 import numpy as np
 import pytest
-from named_fields import TIMES, named_data, untrained_fit
+from named_fields import TIMES, named_data, plane_data, plane_fit, untrained_fit
 
 from pyro_msde import Fit, Forecast, Trajectories
 
@@ -31,3 +31,10 @@ def case() -> tuple[Fit, Trajectories, Forecast]:
     fit, truth = untrained_fit(), named_data()
     y0 = np.stack([v[0] for v in truth.values])
     return fit, truth, fit.predict(y0, TIMES, num_samples=6)
+
+
+@pytest.fixture(scope="session")
+def plane() -> tuple[Fit, Trajectories, Forecast]:
+    """Fit of two channels on two axes of space, one trajectory, its forecast."""
+    fit, truth = plane_fit(), plane_data()
+    return fit, truth, fit.predict(truth.values[0][0], truth.times[0], num_samples=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyro_msde.forecasting import Forecast
-from pyro_msde.plots.forecasts import forecast_snapshots, forecast_spacetime
+from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["forecast_overview"]
@@ -39,7 +39,5 @@ def forecast_overview(
     for legend in [ax.get_legend() for ax in snapshots]:
         if legend is not None:
             legend.remove()
-    forecast_spacetime(
-        fc, truth, axes=right.subplots(2, 2, sharex=True, sharey=True), **chosen
-    )
+    forecast_spacetime(fc, truth, axes=right.subplots(2, 2, sharex=True, sharey=True), **chosen)
     return figure

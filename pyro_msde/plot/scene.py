@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.plots.style import label
+from pyro_msde.plot.style import label
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.trajectory_checks import to_numpy
 
-__all__ = ["Axis", "Scene", "Words", "one_axis"]
+__all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "one_axis", "two_axes_at_most"]
 
 Array = NDArray[Any]
 
@@ -74,47 +75,51 @@ class Words:
         """Label of an axis of time."""
         return label("t", self.time_units)
 
+    def at_time(self, t: float) -> str:
+        """An instant, with its units."""
+        units = "" if self.time_units in (None, "", "1") else f" {self.time_units}"
+        return f"t = {t:.4g}{units}"
+
+    def field_name(self, channel: int = 0) -> str:
+        """The field's name and the channel's."""
+        return f"{self.field}, {self.channels[channel]}" if self.channels else self.field
+
     def field_label(self, channel: int = 0) -> str:
         """Label of an axis of the field's values."""
-        name = f"{self.field}, {self.channels[channel]}" if self.channels else self.field
-        return label(name, self.field_units)
+        return label(self.field_name(channel), self.field_units)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Arrays (time, x) of one channel of one trajectory, in the data's units."""
+    """Arrays (time, *space) of one channel of one trajectory, in the data's units."""
 
     times: Array
     mean: Array
     sd: Array
     truth: Array
-    axis: Axis
-    time_label: str
+    words: Words
     field_label: str
-    time_units: str | None
 
     @classmethod
     def of(cls, fc: Forecast, truth: Any, trajectory: int, channel: int) -> Scene:
         """Select.
 
         Args:
-            fc: Forecast of fields with one axis of space.
+            fc: The forecast.
             truth: `Trajectories` whose snapshots include the forecast's times, or an array shaped
                 as `fc.mean`.
             trajectory: Which one, of both the forecast and the truth.
             channel: Which one.
 
         Raises:
-            ValueError: More axes of space, no such trajectory or channel, a truth of another shape,
-                or no snapshot at a time of the forecast.
+            ValueError: No such trajectory or channel, a truth of another shape, or no snapshot at
+                a time of the forecast.
         """
-        one_axis(fc.model.grid)
         words = Words.of(fc.model.grid, truth)
         count = len(fc.mean) if fc.batched else None
         if count is not None and not -count <= trajectory < count:
             raise ValueError(f"trajectory: {trajectory}, but the forecast has {count}.")
-        if not -fc.model.grid.channels <= channel < fc.model.grid.channels:
-            raise ValueError(f"channel: {channel}, but fields have {fc.model.grid.channels}.")
+        channel_of(fc.model.grid, channel)
         field: Any = (slice(None), channel) if fc.has_channel else slice(None)
         row: Any = trajectory if fc.batched else slice(None)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
@@ -127,16 +132,41 @@ class Scene:
                     f"truth: shape {y.shape}, but the forecast's mean has {tuple(fc.mean.shape)}."
                 )
             y = y[row]
-        return cls(
-            fc.times, mean, sd, y[field], words.space[0],
-            words.time_label, words.field_label(channel), words.time_units,
-        )  # fmt: skip
+        return cls(fc.times, mean, sd, y[field], words, words.field_label(channel))
 
 
 def one_axis(grid: Grid) -> None:
     """Raise ValueError if the grid has more than one axis of space."""
     if grid.ndim != 1:
         raise ValueError(f"fc: fields have {grid.ndim} axes of space; this picture is for one.")
+
+
+def two_axes_at_most(grid: Grid) -> None:
+    """Raise ValueError if the grid has more than two axes of space."""
+    if grid.ndim > 2:
+        raise ValueError(f"fit: fields have {grid.ndim} axes of space; this picture is for two.")
+
+
+def channel_of(grid: Grid, channel: int, name: str = "channel") -> int:
+    """The channel counted from the first; ValueError if fields have no such one."""
+    if not -grid.channels <= channel < grid.channels:
+        raise ValueError(f"{name}: {channel}, but fields have {grid.channels}.")
+    return channel % grid.channels
+
+
+def choose_times(clock: Array, times: int | Sequence[float]) -> Array:
+    """Indices of so many times of a clock, evenly spaced, or of those near the times given.
+
+    Raises:
+        ValueError: Less than one.
+    """
+    if isinstance(times, int):
+        count = min(times, len(clock))
+        if count < 1:
+            raise ValueError(f"times: {times}. Pass a positive number, or times.")
+        return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
+    wanted = np.asarray(times, dtype=np.float64).reshape(-1)
+    return np.unique(np.abs(clock[:, None] - wanted).argmin(0))
 
 
 def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:

@@ -1,0 +1,32 @@
+"""Pictures of forecasts, scales, operators and training, at the width of a paper's column.
+
+Every function draws into Axes that it is given, or makes its own, and returns them. Colours are
+Okabe and Ito's, told apart by colour-blind readers too; matplotlib's settings are left alone.
+"""
+
+from pyro_msde.plot.comparison import forecast_comparison, forecast_images
+from pyro_msde.plot.diagnostics import coverage_by_lead, history
+from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
+from pyro_msde.plot.latent import latent_paths
+from pyro_msde.plot.operators import scale_operators, smoothing_kernel
+from pyro_msde.plot.overview import forecast_overview
+from pyro_msde.plot.scales import scale_images, scale_separation
+from pyro_msde.plot.sensitivity import drift_sensitivity
+from pyro_msde.plot.spectra import power_spectra
+
+__all__ = [
+    "coverage_by_lead",
+    "drift_sensitivity",
+    "forecast_comparison",
+    "forecast_images",
+    "forecast_overview",
+    "forecast_snapshots",
+    "forecast_spacetime",
+    "history",
+    "latent_paths",
+    "power_spectra",
+    "scale_images",
+    "scale_operators",
+    "scale_separation",
+    "smoothing_kernel",
+]

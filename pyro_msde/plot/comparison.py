@@ -1,0 +1,146 @@
+"""Forecasts as rows of images: truth, mean, standard deviation, error; one or several models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.forecasting import Forecast
+from pyro_msde.plot.images import Canvas, Row, draw_rows
+from pyro_msde.plot.scene import Scene, choose_times, two_axes_at_most
+from pyro_msde.plot.style import label, signed_colours, spread_colours, value_colours
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["forecast_comparison", "forecast_images"]
+
+Array = NDArray[Any]
+
+
+def forecast_images(
+    fc: Forecast,
+    truth: Trajectories | Any,
+    *,
+    trajectory: int = 0,
+    times: int | Sequence[float] = 3,
+    channel: int = 0,
+    signed: bool = False,
+    axes: Any = None,
+) -> Array:
+    """Truth, predictive mean, standard deviation and error of the mean, below each other.
+
+    Fields with one axis of space are drawn over all of the forecast's times, in one column; those
+    with two in a column for each time chosen. Truth and mean share one colour scale, standard
+    deviation and absolute error another: where these two differ, the forecast is over- or
+    underconfident.
+
+    Args:
+        fc: Forecast of fields with one or two axes of space.
+        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
+        trajectory: Which one, of both.
+        times: For two axes of space: how many of the forecast's times, evenly spaced, or times
+            near which to choose.
+        channel: Which one.
+        signed: Draw mean − truth, white at zero, instead of its absolute value.
+        axes: 4 × columns Axes. None: new ones.
+
+    Returns:
+        (4, column) array of the Axes.
+
+    Raises:
+        ValueError: Three axes of space, a truth of other times or shape, no such trajectory or
+            channel, another number of Axes.
+    """
+    two_axes_at_most(fc.model.grid)
+    scene = Scene.of(fc, truth, trajectory, channel)
+    if fc.model.grid.ndim == 1:
+        return _draw([scene], [slice(None)], None, channel, signed, axes)
+    chosen = choose_times(scene.times, times)
+    titles = [scene.words.at_time(scene.times[i]) for i in chosen]
+    return _draw([scene] * len(chosen), list(chosen), titles, channel, signed, axes)
+
+
+def forecast_comparison(
+    forecasts: Mapping[str, Forecast],
+    truth: Trajectories | Any,
+    *,
+    trajectory: int = 0,
+    time: float | None = None,
+    channel: int = 0,
+    signed: bool = False,
+    axes: Any = None,
+) -> Array:
+    """Forecasts of the same truth by several models: rows as `forecast_images`, a column a model.
+
+    Each row has one colour scale for all models.
+
+    Args:
+        forecasts: By the title of the column, such as "n_η = 0" and "n_η = 5"; of fields on the
+            same grid, with one or two axes of space, at the same times.
+        truth: `Trajectories` that have the forecasts' times, or an array shaped as their means.
+        trajectory: Which one, of all.
+        time: For two axes of space: the time near which to choose. None: the last.
+        channel: Which one.
+        signed: Draw mean − truth, white at zero, instead of its absolute value.
+        axes: 4 × models Axes. None: new ones.
+
+    Returns:
+        (4, model) array of the Axes.
+
+    Raises:
+        ValueError: No forecasts, or forecasts of other times or grids than the first; otherwise
+            as `forecast_images`.
+    """
+    if not forecasts:
+        raise ValueError("forecasts: empty. Pass at least one, by the title of its column.")
+    first = next(iter(forecasts.values()))
+    two_axes_at_most(first.model.grid)
+    for name, fc in forecasts.items():
+        same_times = np.array_equal(fc.times, first.times)
+        if not same_times or fc.model.grid.field_shape != first.model.grid.field_shape:
+            raise ValueError(
+                f"forecasts: {name!r} has other times or another grid than the first. Predict both "
+                "at the same times."
+            )
+    scenes = [Scene.of(fc, truth, trajectory, channel) for fc in forecasts.values()]
+    titles = list(forecasts)
+    at: Any = slice(None)
+    if first.model.grid.ndim == 2:
+        at = choose_times(first.times, [first.times[-1] if time is None else time])[0]
+        titles = [f"{name}\n{scenes[0].words.at_time(first.times[at])}" for name in titles]
+    return _draw(scenes, [at] * len(scenes), titles, channel, signed, axes)
+
+
+def _draw(
+    scenes: Sequence[Scene],
+    at: Sequence[Any],
+    titles: Sequence[str] | None,
+    channel: int,
+    signed: bool,
+    axes: Any,
+) -> Array:
+    """Four rows of images, one column for each scene at its times."""
+    words = scenes[0].words
+    which = f"{words.field_name(channel)}\n" if words.channels else ""
+    pairs = list(zip(scenes, at, strict=True))
+    truth, mean, sd = (
+        [getattr(scene, name)[i] for scene, i in pairs] for name in ("truth", "mean", "sd")
+    )
+    error = [m - y for m, y in zip(mean, truth, strict=True)]
+    if not signed:
+        error = [np.abs(e) for e in error]
+    spread = spread_colours(*sd) if signed else spread_colours(*sd, *error)
+    values = value_colours(np.stack(truth))
+    rows = (
+        ("truth", truth, values),
+        ("mean", mean, values),
+        ("sd", sd, spread),
+        ("error" if signed else "|error|", error, signed_colours(*error) if signed else spread),
+    )
+    named = [
+        Row(which + label(name, words.field_units), images, colours)
+        for name, images, colours in rows
+    ]
+    return draw_rows(axes, Canvas.of(words, scenes[0].times), named, titles)

@@ -1,0 +1,85 @@
+"""Fields as a trained model sees them: the encoder's mean of z, and each scale's part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_msde.experts import product_mean
+from pyro_msde.training import pyro_settings
+
+__all__ = ["Encoded", "Scales"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Fields and their parts, each (field, channel, *space) in the user's units.
+
+    Attributes:
+        field: y.
+        macro: T_p ζ.
+        total: T_p ζ + Σ_y S_η D(η).
+    """
+
+    field: Array
+    macro: Array
+    total: Array
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Fields, the encoder's mean of their z, and the draw of θ that this was made with.
+
+    Attributes:
+        fields: (field, channel, *space) in the user's units.
+        unit: Scaled units in the user's, (channel, 1, …).
+        z: (field, latent) in scaled units.
+        theta: What the model's `read_parameters` gave.
+    """
+
+    model: Any
+    fields: Tensor
+    unit: Tensor
+    z: Tensor
+    theta: Any
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, fit: Any, y: Any, *, single: bool = False) -> Encoded:
+        """Encode.
+
+        Args:
+            fit: The `Fit`. Of a posterior over θ one draw is taken.
+            y: One field or a batch of them, as `fit.predict` takes them.
+            single: Refuse a batch.
+
+        Raises:
+            ValueError: Fields of another grid, not finite, or a batch where one is wanted.
+        """
+        fields, batched = fit._fields(y)
+        if single and batched:
+            raise ValueError(f"y: {len(fields)} fields. Pass one.")
+        unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
+        devices = [] if fields.device.type == "cpu" else [fields.device]
+        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
+            torch.manual_seed(0)
+            sites = fit.guide.read_theta()
+            theta = fit.model.read_parameters(sites)
+            z, _ = fit.guide.encode(fields / unit, sites, theta.operators)
+        return cls(fit.model, fields, unit, z, theta)
+
+    @torch.no_grad()
+    def scales(self) -> Scales:
+        """What each scale contributes to the fields."""
+        theta = self.theta
+        macro, detail = self.model.expert_means(theta, self.z)
+        total = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
+        parts = (self.fields, macro * self.unit, total * self.unit)
+        return Scales(*(np.asarray(part.cpu()) for part in parts))

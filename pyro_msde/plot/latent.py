@@ -1,0 +1,94 @@
+"""Latent states of a forecast over time."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from pyro_msde.forecasting import Forecast
+from pyro_msde.grid import Grid
+from pyro_msde.plot.scene import Axis, Words
+from pyro_msde.plot.style import CYCLE, DASHES, label, legend, panels
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["latent_paths"]
+
+Array = NDArray[Any]
+
+
+def latent_paths(
+    fc: Forecast,
+    trajectory: int = 0,
+    *,
+    data: Trajectories | None = None,
+    num_states: int = 5,
+    axes: Any = None,
+) -> Array:
+    """Mean and central 90 % of the latent paths: macroscale above, microscale below.
+
+    Args:
+        fc: The forecast.
+        trajectory: Which one, if it has a batch.
+        data: Gives names, positions and units.
+        num_states: Most states of a scale to draw, evenly spaced among them.
+        axes: Two Axes, or one if there is no microscale. None: new ones.
+
+    Returns:
+        (2,) or (1,) array of the Axes.
+
+    Raises:
+        ValueError: Another number of Axes.
+    """
+    grid = fc.model.grid
+    words = Words.of(grid, data)
+    paths = (fc.latent[:, trajectory] if fc.batched else fc.latent).numpy()
+    zeta, eta = paths[..., : grid.num_zeta], paths[..., grid.num_zeta :]
+    count = 2 if eta.shape[-1] else 1
+    drawn, _ = panels(axes, count, height=1.5 * count + 0.2, sharex=True)
+    _paths(drawn[0], fc.times, zeta, *_coarse_names(words, grid), most=num_states)
+    drawn[0].set_ylabel(label("ζ", words.field_units))
+    if count == 2:
+        names = [rf"$\eta_{{{k + 1}}}$" for k in range(eta.shape[-1])]
+        _paths(drawn[1], fc.times, eta, names, most=num_states)
+        drawn[1].set_ylabel("η")
+    drawn[-1].set_xlabel(words.time_label)
+    return np.array(drawn, dtype=object)
+
+
+def _paths(
+    ax: Axes, times: Array, paths: Array, names: list[str], head: str | None = None, *, most: int
+) -> None:
+    """Lines and bands of at most so many states of paths (sample, time, state)."""
+    count = min(most, len(names))
+    shown = np.arange(count) * len(names) // count
+    low, high = np.quantile(paths[..., shown], [0.05, 0.95], axis=0)
+    mean = paths[..., shown].mean(0)
+    for k, state in enumerate(shown):
+        colour, dashes = CYCLE[k % len(CYCLE)], DASHES[k % len(DASHES)]
+        ax.fill_between(times, low[:, k], high[:, k], color=colour, alpha=0.2, linewidth=0)
+        ax.plot(times, mean[:, k], color=colour, linestyle=dashes, linewidth=1, label=names[state])
+    ax.set_xlim(times[0], times[-1])
+    legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5), title=head)
+
+
+def _coarse_names(words: Words, grid: Grid) -> tuple[list[str], str | None]:
+    """Where each macroscale state is, channel-major, and what heads the list of them."""
+    places = [axis.x[index] for axis, index in zip(words.space, grid.coarse_index, strict=True)]
+    if grid.ndim == 1:
+        axis, head = words.space[0], None
+        points = [f"{axis.name} = {x:.3g}{_unit(axis)}" for x in places[0]]
+    else:
+        head = f"({', '.join(axis.label for axis in words.space)})"
+        if len({axis.units for axis in words.space}) == 1:
+            names = ", ".join(axis.name for axis in words.space)
+            head = f"({names}){_unit(words.space[0]).replace(' ', ' in ', 1)}"
+        points = [f"({', '.join(f'{x:.2g}' for x in point)})" for point in product(*places)]
+    return [f"{c}, {p}" for c in words.channels for p in points] or points, head
+
+
+def _unit(axis: Axis) -> str:
+    return "" if axis.units in (None, "", "1") else f" {axis.units}"

@@ -1,0 +1,209 @@
+"""The kernel κ, and smoothing, restriction, prolongation with it (Ilersich & Nair 2025, App. I)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from pyro_msde.arviz_io import kernel_draws
+from pyro_msde.plot.encoded import Encoded
+from pyro_msde.plot.scene import Axis, Words, channel_of, two_axes_at_most
+from pyro_msde.plot.style import (
+    OKABE_ITO,
+    SIGNED,
+    add_image,
+    clipped,
+    colour_bar,
+    label,
+    legend,
+    letters,
+    new_axes,
+    panels,
+    value_colours,
+)
+from pyro_msde.trajectories import Trajectories
+from pyro_msde.trajectory_checks import to_numpy
+
+__all__ = ["scale_operators", "smoothing_kernel"]
+
+Array = NDArray[Any]
+
+_NAMES = ("$y$", "$S y$", "$T_r y$", "$T_p T_r y$")
+
+
+def smoothing_kernel(
+    fit: Any,
+    *,
+    start: Any = None,
+    data: Trajectories | None = None,
+    channel: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Smoothing kernel κ against the lag: mean, and central 90 % where it has a posterior.
+
+    For two axes of space an image, with contours at a tenth and a half of the largest value: solid
+    those of κ, dashed those of its start.
+
+    Args:
+        fit: The `Fit`, of fields with one or two axes of space.
+        start: (channel, *kernel) κ before training, such as `gaussian_kernel` of the grid. None:
+            it is not drawn.
+        data: Gives names, positions and units.
+        channel: Which one.
+        ax: Axes. None: new.
+
+    Returns:
+        The Axes; for two axes of space with an image and its colour bar.
+
+    Raises:
+        ValueError: Three axes of space, a start of another shape, no such channel.
+    """
+    grid = fit.model.grid
+    two_axes_at_most(grid)
+    draws = kernel_draws(fit)
+    before = None if start is None else to_numpy(start, "start")
+    if before is not None and before.shape != tuple(draws.shape[1:]):
+        raise ValueError(f"start: shape {before.shape}, but κ has {tuple(draws.shape[1:])}.")
+    channel = channel_of(grid, channel)
+    first = None if before is None else before[channel]
+    axes = Words.of(grid, data).space
+    kernels = draws[:, channel].numpy()
+    lags = [_lags(axis, size) for axis, size in zip(axes, kernels.shape[1:], strict=True)]
+    if ax is None:
+        layout = "constrained" if grid.ndim == 1 else "compressed"
+        ax = new_axes(height=1.9 if grid.ndim == 1 else 2.6, layout=layout)[0, 0]
+    ax.set_xlabel(label(f"lag in {axes[0].name}", axes[0].units))
+    if grid.ndim == 2:
+        ax.set_ylabel(label(f"lag in {axes[1].name}", axes[1].units))
+        _kernel_image(ax, lags, kernels.mean(0), first)
+    else:
+        _kernel_lines(ax, lags[0], kernels, first, grid.stride[0])
+    return ax
+
+
+def _kernel_lines(ax: Axes, lags: Array, draws: Array, start: Array | None, stride: int) -> None:
+    """Mean and band of draws (draw, lag), the start, and where the next coarse points are."""
+    if len(draws) > 1:
+        low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+        ax.fill_between(lags, low, high, color=OKABE_ITO["sky"], alpha=0.45, linewidth=0)
+    name = None if start is None else "learned"
+    ax.plot(lags, draws.mean(0), color=OKABE_ITO["blue"], linewidth=1, label=name)
+    if start is not None:
+        ax.plot(lags, start, color="black", linewidth=0.9, linestyle="--", label="start")
+    ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
+    for words, side in (("coarse spacing", 1), (None, -1)):
+        at = side * (lags[1] - lags[0]) * stride
+        ax.axvline(at, color="0.4", linewidth=0.8, linestyle=":", zorder=0, label=words)
+    legend(ax)
+    ax.set_xlim(lags[0], lags[-1])
+    ax.set_ylabel("κ")
+
+
+def _kernel_image(ax: Axes, lags: list[Array], kernel: Array, start: Array | None) -> None:
+    """Image of a kernel (lag, lag), and contours of it and of its start."""
+    size = float(np.abs(kernel).max())
+    image = add_image(ax, lags[0], lags[1], kernel, cmap=SIGNED, vmin=-size, vmax=size)
+    ax.set_aspect("equal")
+    colour_bar(image, [ax], "κ")
+    if start is None:
+        return
+    for values, dashes, name in ((kernel, "solid", "learned"), (start, "dashed", "start")):
+        levels = float(values.max()) * np.array([0.1, 0.5])
+        ax.contour(*lags, values.T, levels, colors="black", linestyles=dashes, linewidths=0.7)
+        ax.plot([], [], color="black", linestyle=dashes, linewidth=0.7, label=name)
+    legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+
+
+def _lags(axis: Axis, size: int) -> Array:
+    spacing = float(axis.x[1] - axis.x[0]) if len(axis.x) > 1 else 1.0
+    return (np.arange(size) - size // 2) * spacing
+
+
+def scale_operators(
+    fit: Any, y: Any, *, data: Trajectories | None = None, channel: int = 0, axes: Any = None
+) -> Array:
+    """One snapshot y, smoothed S y, restricted T_r y, and brought back T_p T_r y.
+
+    One axis of space: lines in one panel, T_r y as points. Two: four images on one colour scale.
+
+    Args:
+        fit: The `Fit`, of fields with one or two axes of space. Of a posterior over θ one draw is
+            taken.
+        y: One field as `fit.predict` takes it.
+        data: Gives names, positions and units.
+        channel: Which one.
+        axes: One Axes for one axis of space, four for two. None: new ones.
+
+    Returns:
+        (1, 1) or (2, 2) array of the Axes.
+
+    Raises:
+        ValueError: Three axes of space, a field of another grid, another number of Axes, no such
+            channel.
+    """
+    grid = fit.model.grid
+    two_axes_at_most(grid)
+    channel = channel_of(grid, channel)
+    words = Words.of(grid, data)
+    fields = [values[channel] for values in _applied(fit, y)]
+    if grid.ndim == 1:
+        (ax,), _ = panels(axes, 1, height=2.1)
+        _lines(ax, words, fields, grid.coarse_index[0])
+        ax.set_ylabel(words.field_label(channel))
+        return np.array([[ax]], dtype=object)
+    if axes is None:
+        axes = new_axes(2, 2, height=3.2, layout="compressed", sharex=True, sharey=True)
+    drawn = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
+    _images(drawn, words, fields, grid.coarse_index, words.field_label(channel))
+    return drawn
+
+
+@torch.no_grad()
+def _applied(fit: Any, y: Any) -> list[Array]:
+    """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
+    encoded = Encoded.of(fit, y, single=True)
+    operators = encoded.theta.operators
+    smoothed = operators.smooth(encoded.fields)
+    restricted = operators.sample(smoothed)
+    applied = (encoded.fields, smoothed, restricted, operators.prolong(restricted))
+    return [np.asarray(values[0].cpu()) for values in applied]
+
+
+def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
+    x = words.space[0].x
+    styles: tuple[dict[str, Any], ...] = (
+        {"color": "0.7", "linewidth": 2.0},
+        {"color": OKABE_ITO["blue"], "linewidth": 1},
+        {"color": OKABE_ITO["vermilion"], "linestyle": "none", "marker": "o", "markersize": 3.5},
+        {"color": "black", "linewidth": 1, "linestyle": "--"},
+    )
+    for name, values, style in zip(_NAMES, fields, styles, strict=True):
+        points = x[coarse] if style.get("marker") else x
+        ax.plot(points, values, label=name, **style)
+    ax.set_xlim(x[0], x[-1])
+    ax.set_xlabel(words.space[0].label)
+    legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4)
+
+
+def _images(
+    axes: Array, words: Words, fields: list[Array], coarse: tuple[Array, ...], name: str
+) -> None:
+    colours = value_colours(fields[0])
+    fine = [axis.x for axis in words.space]
+    sparse = [x[index] for x, index in zip(fine, coarse, strict=True)]
+    for ax, title, values in zip(axes.flat, _NAMES, fields, strict=True):
+        points = fine if values.shape == fields[0].shape else sparse
+        image = add_image(ax, points[0], points[1], values, **colours)
+        ax.set_aspect("equal")
+        ax.set_xlim(fine[0][0], fine[0][-1])
+        ax.set_ylim(fine[1][0], fine[1][-1])
+        ax.set_title(title, fontsize=letters(ax))
+    colour_bar(image, list(axes.flat), name, extend=clipped(fields, colours))
+    for ax in axes[1]:
+        ax.set_xlabel(words.space[0].label)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(words.space[1].label)

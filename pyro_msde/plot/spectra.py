@@ -1,0 +1,171 @@
+"""Power spectra of fields and of their two scales, in each axis's own waves.
+
+A snapshot is written in waves that suit the axis's boundary, of wavenumber k in cycles a length,
+and the mean square of each is summed over shells of |k| of width Δk:
+
+    E(k) Δk = Σ_{|k'| in the shell} |ŷ(k')|²,        ∫ E dk = mean square of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from pyro_msde.plot.encoded import Encoded
+from pyro_msde.plot.scene import Axis, Words, channel_of
+from pyro_msde.plot.style import OKABE_ITO, label, legend, new_axes
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["power_spectra", "shell_spectrum"]
+
+Array = NDArray[Any]
+
+
+def shell_spectrum(
+    fields: Any, boundary: Sequence[str], spacing: Sequence[float]
+) -> tuple[Array, Array]:
+    """Power spectrum E(k) of fields on a regular grid, averaged over them.
+
+    Periodic axes take Fourier's waves. Dirichlet axes take the sines that vanish on the walls, one
+    spacing beyond the end points, and Neumann axes the cosines that are even about the walls, half
+    a spacing beyond: of period 2L, so that k comes in steps of 1/(2L). Replicate axes have no waves
+    of their own: their mean is taken off and a Hann window, scaled to keep the mean square of
+    noise, put over them before Fourier's transform.
+
+    Args:
+        fields: (..., *space).
+        boundary: One of `pyro_msde.grid.BOUNDARIES` per axis of space.
+        spacing: Of the points per axis, in units of length.
+
+    Returns:
+        (shell,) wavenumbers k > 0 in cycles a length, up to the coarsest axis's Nyquist wavenumber;
+        and E (shell,), in the field's units squared times length.
+
+    Raises:
+        ValueError: Fewer axes than boundaries, or as many spacings as not.
+    """
+    ndim = len(boundary)
+    values = np.asarray(fields, dtype=np.float64)
+    if values.ndim < ndim or len(spacing) != ndim:
+        raise ValueError(
+            f"fields: shape {values.shape} for {ndim} boundaries and {len(spacing)} spacings; give "
+            "(..., *space), and one of both for each axis of space."
+        )
+    waves, squared = values, np.zeros((1,) * ndim)
+    steps = []
+    for axis, (name, dx) in enumerate(zip(boundary, spacing, strict=True), start=-ndim):
+        waves, k, step = _waves(waves, axis, name, dx)
+        steps.append(step)
+        squared = squared + (k**2).reshape(-1, *(1,) * (-1 - axis))
+    space = values.shape[-ndim:]
+    power = np.square(np.abs(waves)).reshape(-1, *space).mean(0) / np.prod(space)
+    width = max(steps)
+    shell = np.rint(np.sqrt(squared) / width).astype(np.int64)
+    total = np.bincount(shell.ravel(), power.ravel())
+    # beyond the coarsest axis's shortest wave, shells are no longer whole
+    last = round(min(0.5 / dx for dx in spacing) / width + 1e-9)
+    centres = np.arange(len(total)) * width
+    return centres[1 : last + 1], total[1 : last + 1] / width
+
+
+def _waves(values: Array, axis: int, boundary: str, dx: float) -> tuple[Array, Array, float]:
+    """Orthonormal transform along an axis; its wavenumbers (n,), and their step."""
+    n = values.shape[axis]
+    if boundary == "dirichlet":
+        step = 0.5 / ((n + 1) * dx)
+        transformed = scipy.fft.dst(values, type=1, axis=axis, norm="ortho")
+        return transformed, np.arange(1, n + 1) * step, step
+    if boundary == "neumann":
+        step = 0.5 / (n * dx)
+        return scipy.fft.dct(values, type=2, axis=axis, norm="ortho"), np.arange(n) * step, step
+    if boundary == "replicate":
+        window = np.hanning(n + 1)[:-1]
+        window = window / np.sqrt(np.square(window).mean())
+        values = (values - values.mean(axis, keepdims=True)) * window.reshape(-1, *(1,) * ~axis)
+    return scipy.fft.fft(values, axis=axis, norm="ortho"), scipy.fft.fftfreq(n, dx), 1 / (n * dx)
+
+
+def power_spectra(
+    fit: Any, y: Any, *, data: Trajectories | None = None, channel: int = 0, ax: Axes | None = None
+) -> Axes:
+    """Power spectra of y, T_p ζ and T_p ζ + Σ_y S_η D(η), at the encoder's mean of z.
+
+    `shell_spectrum` of each, averaged over fields and, at short waves, over bands of k a 24th of a
+    decade wide. Vertical lines stand at the shortest waves that the coarse axes resolve.
+
+    Args:
+        fit: The `Fit`. Of a posterior over θ one draw is taken.
+        y: One field or a batch of them, as `fit.predict` takes them.
+        data: Gives names, positions and units.
+        channel: Which one.
+        ax: Axes. None: new.
+
+    Returns:
+        The Axes, both scales logarithmic.
+
+    Raises:
+        ValueError: Fields of another grid, no such channel, points that are not evenly spaced.
+    """
+    grid = fit.model.grid
+    channel = channel_of(grid, channel)
+    words = Words.of(grid, data)
+    spacing = [_spacing(axis) for axis in words.space]
+    parts = Encoded.of(fit, y).scales()
+    ax = new_axes(height=2.2)[0, 0] if ax is None else ax
+    lines: list[tuple[str, Array, dict[str, Any]]] = [
+        ("$y$", parts.field, {"color": "0.65", "linewidth": 2.0}),
+        (r"$T_p\zeta$", parts.macro, {"color": OKABE_ITO["blue"], "linewidth": 1}),
+    ]
+    if fit.model.n_eta:
+        style = {"color": OKABE_ITO["vermilion"], "linewidth": 1, "linestyle": "--"}
+        lines += [(r"$T_p\zeta + \Sigma_y S_\eta D(\eta)$", parts.total, style)]
+    for name, fields, style in lines:
+        k, power = shell_spectrum(fields[:, channel], grid.boundary, spacing)
+        ax.loglog(*_bands(k, power), label=name, **style)
+    nyquist = {float(f"{0.5 / (dx * s):.6g}") for dx, s in zip(spacing, grid.stride, strict=True)}
+    for place, at in enumerate(sorted(nyquist)):
+        once = None if place else "coarse Nyquist"
+        ax.axvline(at, color="black", linewidth=0.8, linestyle=":", zorder=0, label=once)
+    _limit(ax)
+    units = words.space[0].units
+    ax.set_xlabel(label("wavenumber", None if units in (None, "", "1") else f"1/{units}"))
+    ax.set_ylabel(label("power", _power_units(words.field_units, units)))
+    legend(ax)
+    return ax
+
+
+def _spacing(axis: Axis) -> float:
+    gaps = np.abs(np.diff(axis.x))
+    if len(gaps) == 0 or np.ptp(gaps) > 1e-4 * gaps.mean():
+        raise ValueError(
+            f"data: points along {axis.name} are not evenly spaced; spectra need that."
+        )
+    return float(gaps.mean())
+
+
+def _bands(k: Array, power: Array, per_decade: int = 24) -> tuple[Array, Array]:
+    """Means over bands of k, evenly wide on a logarithmic scale; long waves stay single."""
+    band = np.floor(per_decade * np.log10(k)).astype(np.int64)
+    _, place, count = np.unique(band, return_inverse=True, return_counts=True)
+    return np.bincount(place, k) / count, np.bincount(place, power) / count
+
+
+def _limit(ax: Axes) -> None:
+    """Leave out what lies many decades below: a smooth field's rounding."""
+    values = np.concatenate([np.asarray(line.get_ydata()) for line in ax.lines[:3]])
+    observed = np.asarray(ax.lines[0].get_ydata())
+    low = max(values[values > 0].min(), 1e-3 * observed[observed > 0].min())
+    ax.set_ylim(0.5 * low, 3 * values.max())
+
+
+def _power_units(field: str | None, length: str | None) -> str | None:
+    factors = []
+    if field not in (None, "", "1"):
+        factors = [f"{field}²" if field.isalpha() else f"({field})²"]
+    factors += [] if length in (None, "", "1") else [length]
+    return " ".join(factors) or None

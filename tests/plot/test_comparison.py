@@ -1,0 +1,94 @@
+"""Rows of truth, mean, standard deviation and error, for one or several models."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from named_fields import TIMES, draw, image, untrained_fit
+
+from pyro_msde import Grid, plot
+
+
+def bars(axes):
+    """Labels of the colour bars."""
+    return [ax.get_ylabel() for ax in axes[0, 0].figure.axes if ax not in axes.ravel()]
+
+
+def test_images_of_one_axis_are_over_time(case):
+    _, truth, fc = case
+    axes = plot.forecast_images(fc, truth, trajectory=2)
+    mean, sd, y = fc.mean[2].numpy(), fc.sd[2].numpy(), truth.values[2]
+    assert axes.shape == (4, 1)
+    for ax, values in zip(axes[:, 0], (y, mean, sd, np.abs(mean - y)), strict=True):
+        assert np.array_equal(image(ax), values.T)
+    limits = [ax.images[0].get_clim() if ax.images else ax.collections[0].get_clim()
+              for ax in axes[:, 0]]  # fmt: skip
+    assert limits[0] == limits[1]
+    assert limits[2] == limits[3]
+    assert (axes[3, 0].get_xlabel(), axes[3, 0].get_ylabel()) == ("t (day)", "s (km)")
+    assert bars(axes) == ["truth (m)", "mean (m)", "sd (m)", "|error| (m)"]
+    draw(axes)
+
+
+def test_images_of_two_axes_are_at_the_times_chosen(plane):
+    _, truth, fc = plane
+    axes = plot.forecast_images(fc, truth, times=[4.0, 4.48], channel=-1, signed=True)
+    assert axes.shape == (4, 2)
+    for column, i in zip(axes.T, (0, 3), strict=True):
+        mean, sd, y = fc.mean[i, 1].numpy(), fc.sd[i, 1].numpy(), truth.values[0][i, 1]
+        for ax, values in zip(column, (y, mean, sd, mean - y), strict=True):
+            assert np.array_equal(image(ax), values.T)
+    low, high = axes[3, 0].images[0].get_clim()
+    assert low == -high  # white is zero
+    assert low == axes[3, 1].images[0].get_clim()[0]
+    assert [ax.get_title() for ax in axes[0]] == ["t = 4 day", "t = 4.5 day"]
+    assert (axes[3, 0].get_xlabel(), axes[3, 0].get_ylabel()) == ("a (km)", "b (km)")
+    assert bars(axes)[3] == "w, second\nerror (m)"
+    draw(axes)
+
+
+def test_models_stand_beside_each_other_on_one_scale(case):
+    _, truth, fc = case
+    closure = untrained_fit(0).predict(truth.values[0][0], TIMES, num_samples=3)
+    axes = plot.forecast_comparison({"closure": closure, "both scales": fc}, truth)
+    assert [ax.get_title() for ax in axes[0]] == ["closure", "both scales"]
+    y = truth.values[0]
+    for column, mean, sd in (
+        (axes[:, 0], closure.mean.numpy(), closure.sd.numpy()),
+        (axes[:, 1], fc.mean[0].numpy(), fc.sd[0].numpy()),
+    ):
+        for ax, values in zip(column, (y, mean, sd, np.abs(mean - y)), strict=True):
+            assert np.array_equal(image(ax), values.T)
+    for row in axes:
+        limits = {x.get_clim() for ax in row for x in (*ax.images, *ax.collections)}
+        assert len(limits) == 1
+    draw(axes)
+
+
+def test_models_of_two_axes_are_compared_at_one_time(plane):
+    fit, truth, fc = plane
+    other = fit.predict(truth.values[0][0], truth.times[0], num_samples=2, seed=1)
+    _, given = plt.subplots(4, 2)
+    axes = plot.forecast_comparison({"A": fc, "B": other}, truth, time=4.21, axes=given)
+    assert (axes == given).all()
+    assert np.array_equal(image(axes[1, 1]), other.mean[1, 0].numpy().T)
+    assert axes[0, 1].get_title() == "B\nt = 4.2 day"
+    last = plot.forecast_comparison({"A": fc}, truth)
+    assert np.array_equal(image(last[0, 0]), truth.values[0][-1, 0].T)
+
+
+def test_forecasts_that_cannot_be_compared_are_refused(case):
+    fit, truth, fc = case
+    with pytest.raises(ValueError, match="forecasts: empty"):
+        plot.forecast_comparison({}, truth)
+    late = fit.predict(truth.values[0][0], TIMES[1:], t0=4.0, num_samples=2)
+    with pytest.raises(ValueError, match="'late' has other times or another grid"):
+        plot.forecast_comparison({"fc": fc, "late": late}, truth)
+    with pytest.raises(ValueError, match="axes: 3 given, but the picture has 4 panels"):
+        plot.forecast_images(fc, truth, axes=np.array([None] * 3))
+    solid = SimpleNamespace(model=SimpleNamespace(grid=Grid((6, 10, 4), (3, 2, 2))))
+    with pytest.raises(ValueError, match="3 axes of space"):
+        plot.forecast_images(solid, truth)
