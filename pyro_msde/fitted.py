@@ -76,6 +76,7 @@ class Fit:
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior.
             parameters: (batch, p) or (p,), if the trajectories had parameters.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
+                Where the drift is too stiff for it, steps are shorter.
             seed: Of the paths; the global random state is left alone.
 
         Raises:

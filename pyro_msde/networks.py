@@ -215,7 +215,7 @@ class MultiscaleDrift(nn.Module):
 
 
 def _padding(boundary: Sequence[str], half: int) -> tuple[list[int], list[int]]:
-    """`F.pad` argument that wraps the periodic axes, and the convolution's that zero-pads others."""
+    """`F.pad` argument that wraps periodic axes, and the convolution's that zero-pads others."""
     wrap = [half * (b == "periodic") for b in reversed(boundary) for _ in range(2)]
     return wrap, [half * (b != "periodic") for b in boundary]
 

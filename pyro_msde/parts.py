@@ -14,17 +14,36 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-__all__ = ["LogVariance", "Part", "flatten_parameters", "unflatten_parameters"]
+__all__ = [
+    "LogVariance",
+    "Part",
+    "flatten_parameters",
+    "parameter_values",
+    "unflatten_parameters",
+]
+
+
+def parameter_values(net: nn.Module) -> dict[str, Tensor]:
+    """Tensors of `net.state_dict()` by name, without those that modules name in `fixed`.
+
+    Parameters that have been given a prior are among them: they are buffers then.
+    """
+    fixed = {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, module in net.named_modules()
+        for name in getattr(module, "fixed", ())
+    }
+    return {name: p.detach() for name, p in net.state_dict().items() if name not in fixed}
 
 
 def flatten_parameters(net: nn.Module) -> Tensor:
-    """All tensors of `net.state_dict()` as one vector, detached."""
-    return torch.cat([p.detach().reshape(-1) for p in net.state_dict().values()])
+    """All `parameter_values` as one vector."""
+    return torch.cat([p.reshape(-1) for p in parameter_values(net).values()])
 
 
 def unflatten_parameters(net: nn.Module, flat: Tensor) -> dict[str, Tensor]:
     """Inverse of `flatten_parameters`: tensors by name, views of `flat`."""
-    shapes = {name: p.shape for name, p in net.state_dict().items()}
+    shapes = {name: p.shape for name, p in parameter_values(net).items()}
     pieces = flat.split([shape.numel() for shape in shapes.values()], -1)
     return {
         name: piece.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from pyro_msde.forecasting import Forecast
 from pyro_msde.scaling import Scaling
-from pyro_msde.sde import integrate
+from pyro_msde.sde import integrate, stable_step
 
 __all__ = ["forecast"]
+
+_SHORTEST = 1 / 50_000  # of the training horizon: a step that no sensible drift needs
 
 
 @torch.no_grad()
@@ -46,7 +49,8 @@ def forecast(
         num_samples: Paths altogether.
         num_theta: Draws of θ among which they are shared out.
         parameters: (batch, p).
-        max_step: Longest integration step, in the user's units.
+        max_step: Longest integration step, in the user's units; shorter ones are taken where the
+            drift is too stiff for it.
         diffusion_scale: Multiple of L = √C.
         layout: `batched` and `has_channel` of the `Forecast`.
     """
@@ -56,7 +60,7 @@ def forecast(
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock
     t = torch.as_tensor(full / scaling.time, device=y0.device).expand(len(y0), -1)
-    step = None if max_step is None else max_step / scaling.time
+    longest = math.inf if max_step is None else max_step / scaling.time
     drawn, paths = [], []
     for _ in range(num_theta):
         sites = guide.read_theta()
@@ -66,6 +70,7 @@ def forecast(
         start = mean + var.sqrt() * noise
         drift = partial(theta.drift, parameters=parameters)
         diffusion = theta.diffusion * diffusion_scale**2
+        step = min(longest, max(_SHORTEST, stable_step(drift, mean, t[:, 0])))
         path = integrate(drift, diffusion, start, t, max_step=step)
         paths.append(path[..., 1:, :] if starts_late else path)
         # A forecast decodes when asked: later training must not reach into it.

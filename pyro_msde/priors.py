@@ -11,7 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.nn import PyroSample
 from torch import Tensor, nn
 
-from pyro_msde.parts import Part, flatten_parameters
+from pyro_msde.parts import Part, flatten_parameters, parameter_values
 
 __all__ = ["bayesian", "fan_in_normal", "initial_value"]
 
@@ -22,7 +22,7 @@ def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]
     def prior(net: nn.Module) -> TorchDistributionMixin:
         sds = [
             torch.full((p.numel(),), scale / (p[0].numel() ** 0.5 if p.ndim > 1 else 1.0))
-            for p in net.state_dict().values()
+            for p in parameter_values(net).values()
         ]
         sd = torch.cat(sds).to(flatten_parameters(net))
         return Normal(torch.zeros_like(sd), sd).to_event(1)

@@ -59,7 +59,7 @@ class Scaling:
         return scale.reshape(-1, *(1,) * ndim)
 
     def scaled_parameters(self, parameters: Tensor) -> Tensor:
-        """(..., p) in scaled units; as they are if `parameters` of the training data are unknown."""
+        """(..., p) in scaled units; as they are if their scales are unknown."""
         if not self.parameters:
             return parameters
         return parameters / torch.tensor(self.parameters).to(parameters)

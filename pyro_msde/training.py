@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
-from pyro_msde.networks import PolynomialMLP
+from pyro_msde.networks import PolynomialMLP, SmoothingKernel
 from pyro_msde.parts import LogVariance
+from pyro_msde.principal import start_principal_components
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.warm_start import start_macroscale_drift
 
@@ -37,6 +38,9 @@ class Recipe:
         num_nodes: Quadrature nodes a segment.
         learning_rate: Adam's rate for the networks.
         variance_rate: Multiple of it for variances and diffusion.
+        kernel_rate: Multiple of it for the smoothing kernel. None: the kernel's largest value at
+            the start. Its values are small, as they sum to one: at the rate of the weights they
+            would be stirred rather than learned.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
         anneal: Steps over which β goes from 0 to 1; it is 1 at once after a warm start.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
@@ -51,6 +55,7 @@ class Recipe:
     num_nodes: int = 64
     learning_rate: float = 1e-3
     variance_rate: float = 10.0
+    kernel_rate: float | None = None
     schedule: str = "cosine"
     anneal: int = 2000
     weight_decay: float = 0.3
@@ -60,8 +65,8 @@ class Recipe:
 RECIPES = {
     "default": Recipe(),
     "published": Recipe(
-        length=128, stride=1, windows="fixed", num_nodes=128, variance_rate=1.0, schedule="steps",
-        anneal=5000, weight_decay=0.0, warm_start=False,
+        length=128, stride=1, windows="fixed", num_nodes=128, variance_rate=1.0,
+        kernel_rate=1.0, schedule="steps", anneal=5000, weight_decay=0.0, warm_start=False,
     ),
 }  # fmt: skip
 
@@ -129,13 +134,16 @@ class Trainer:
         self.anneal = recipe.anneal
 
     def warm_start(self) -> None:
-        """Start the macroscale drift from a regression, if the recipe says so and it can be.
+        """Read off the data what training does not find, or finds slowly.
 
-        β is one from then on: annealed, the drift would lose its start while its residual is
-        ignored. The random state is left alone.
+        Principal components of the fine scale, where networks use them; and, if the recipe says so
+        and it can be, a start of the macroscale drift. β is one after the latter: annealed, the
+        drift would lose its start while its residual is ignored. The random state is left alone.
         """
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices=devices):
+            if start_principal_components(self.model, self.guide, self.segments):
+                self.good = self.weights()
             if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
                 self.anneal = 0
                 self.good = self.weights()
@@ -260,17 +268,23 @@ class Trainer:
         return batch if self.device.type == "cpu" else batch.to(self.device)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate and decay: variances, decaying networks, the rest."""
+        """Parameters by learning rate and decay: variances, kernel, decaying networks, the rest."""
         modules = [m for root in (self.model, self.guide) for m in root.modules()]
         variances = _parameters_of(m for m in modules if isinstance(m, LogVariance))
         decaying = _parameters_of(
             m.network for m in modules if isinstance(m, PolynomialMLP) and m.reluctant
         )
+        kernels = _parameters_of(m for m in modules if isinstance(m, SmoothingKernel))
+        kernel_rate = self.recipe.kernel_rate
+        if kernel_rate is None:
+            kernel_rate = max([float(p.detach().abs().max()) for p in kernels.values()] or [1.0])
         every = _parameters_of((self.model, self.guide))
-        rest = {k: p for k, p in every.items() if k not in variances and k not in decaying}
+        special = {**variances, **kernels, **decaying}
+        rest = {k: p for k, p in every.items() if k not in special}
         groups = [
             (rest, 1.0, 0.0),
             (decaying, 1.0, self.recipe.weight_decay),
+            (kernels, kernel_rate, 0.0),
             (variances, self.recipe.variance_rate, 0.0),
         ]
         return [

@@ -7,13 +7,13 @@ of high derivatives are large. The regression is in weak form,
     ζ(t_b) − ζ(t_a) = ∫ f(ζ(t)) dt,        f(x) = A x + xᵀ Q x,        ζ(t_i) = T_r y_i,
 
 with integrals by the trapezoidal rule over the observations: no derivative of noisy data, and no
-common or even times are needed. The microscale state, unknown before training, is left out. How
-much to shrink the coefficients is decided by cross-validation over trajectories.
+common or even times are needed. How much to shrink the coefficients is decided by cross-validation
+over trajectories.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +21,17 @@ import torch
 from torch import Tensor
 
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
-from pyro_msde.sde import integrate
+from pyro_msde.sde import integrate, stable_step
 from pyro_msde.segments import Segments
 
 __all__ = ["start_macroscale_drift", "weak_form_regression"]
 
-_RIDGES = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # relative to features' mean squares
+_RIDGES = tuple(10.0**k for k in range(-9, 0))  # relative to the features' mean squares
 _FOLDS = 5
 _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
 _TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
 _CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
+_LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
 _STEP = 1 / 500  # of the horizon, in those forecasts
 
 
@@ -38,9 +39,9 @@ _STEP = 1 / 500  # of the horizon, in those forecasts
 def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int = 20) -> bool:
     """Fit the polynomial paths of the model's macroscale drift to encoded observations.
 
-    The fit is kept if forecasts with it, of training trajectories from their first snapshot, err by
-    less than a tenth of how far these move. Where the coarse grid does not resolve the state they
-    err by more, and a drift that starts at zero learns better than one that starts there.
+    A fit is kept if forecasts with it, over tenths of training trajectories, err by less than a
+    tenth of how far these move. Where the coarse grid does not resolve the state they err by more,
+    and a drift that starts at zero learns better than one that starts there.
 
     Args:
         model: Model with `drift`, `kernel`, `grid` and `read_parameters`.
@@ -48,8 +49,9 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         num_windows: Windows [t_a, t_b] a trajectory, fewer where it has fewer intervals.
 
     Returns:
-        Whether anything was done: not for drifts of another kind or trained before, nor where the
-        drift or the smoothing kernel has a prior.
+        Whether anything was done: not beside microscale states, whose part the regression would
+        take; not for drifts of another kind or trained before, nor where the drift or the
+        smoothing kernel has a prior.
     """
     parts = [getattr(model, name, None) for name in ("drift", "kernel")]
     if any(getattr(part, "is_random", True) for part in parts):
@@ -57,7 +59,7 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     drift = model.drift.net
     if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
         return False
-    if drift.macro.has_polynomial:
+    if drift.n_eta or drift.macro.has_polynomial:
         return False
     grid, operators = model.grid, model.read_parameters().operators
     like = drift.macro.linear.weight
@@ -74,16 +76,15 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     ]
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
     m = inputs[0].shape[-1]
-    found = weak_form_regression(
+    fits = weak_form_regression(
         segments.times, states, inputs, num_windows=num_windows,
         quadratic=drift.macro.rank > 0 and m * (m + 3) // 2 <= _MOST_FEATURES,
     )  # fmt: skip
-    if found is None:
-        return False
     before = {k: v.clone() for k, v in drift.macro.state_dict().items()}
-    drift.macro.set_polynomial(*found)
-    if _forecasts_well(drift, segments.times, zetas, parameters):
-        return True
+    for fit in fits:
+        drift.macro.set_polynomial(*fit)
+        if _forecasts_well(drift, segments.times, zetas, parameters):
+            return True
     drift.macro.load_state_dict(before)
     return False
 
@@ -94,25 +95,25 @@ def _forecasts_well(
     zetas: Sequence[Tensor],
     parameters: Tensor,
 ) -> bool:
-    """Whether ζ(t) is forecast from ζ(t₀), with η = 0, to `_TOLERANCE` of ζ(t) − ζ(t₀)."""
+    """Whether ζ is forecast over each tenth of a trajectory to `_TOLERANCE` of how far it moves."""
     macro: Any = drift.macro
     error = change = 0.0
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
-        at = torch.linspace(0, len(times[k]) - 1, min(21, len(times[k]))).long()
-        zeta = zetas[k][at]
-        shared = torch.cat([parameters[k], zeta.new_zeros(drift.n_eta)])
+        edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
+        zeta, clock = zetas[k][edges], times[k][edges].to(zetas[k].device)
 
-        def macroscale(z: Tensor, _: Tensor, shared: Tensor = shared) -> Tensor:
-            inputs = drift.neighbourhoods(z, shared.expand(*z.shape[:-1], -1))
+        def macroscale(z: Tensor, _: Tensor, own: Tensor = parameters[k]) -> Tensor:
+            inputs = drift.neighbourhoods(z, own.expand(*z.shape[:-1], -1))
             value: Tensor = macro.polynomial(inputs).mT.flatten(-2)
             return value
 
-        clock = times[k][at].to(zeta.device)[None]
+        step = min(_STEP, max(_STEP / 100, stable_step(macroscale, zeta[:-1], clock[:-1])))
         path = integrate(
-            macroscale, torch.zeros_like(zeta[0]), zeta[None, :1], clock, max_step=_STEP
-        )
-        error += float((path[0, 0] - zeta).square().sum())
-        change += float((zeta[0] - zeta).square().sum())
+            macroscale, torch.zeros_like(zeta[0]), zeta[None, :-1],
+            torch.stack([clock[:-1], clock[1:]], -1), max_step=step,
+        )  # fmt: skip
+        error += float((path[0, :, -1] - zeta[1:]).square().sum())
+        change += float(zeta.diff(dim=0).square().sum())
     return error < _TOLERANCE**2 * change  # False for NaN too
 
 
@@ -123,8 +124,11 @@ def weak_form_regression(
     *,
     num_windows: int,
     quadratic: bool = True,
-) -> tuple[Tensor, Tensor] | None:
+) -> Iterator[tuple[Tensor, Tensor]]:
     """A and Q of ds/dt = A x + xᵀ Q x by ridge regression over windows of time.
+
+    The first fit is the one that cross-validates best. More and more shrunk ones follow: what
+    predicts increments best may be unstable, where data hardly determine the fastest modes.
 
     Args:
         times: Per trajectory (time,).
@@ -133,8 +137,8 @@ def weak_form_regression(
         num_windows: Windows a trajectory.
         quadratic: Fit Q too; otherwise it is zero.
 
-    Returns:
-        A (output, m) and symmetric Q (output, m, m), float64; None if ds/dt = 0 cross-validates
+    Yields:
+        A (output, m) and symmetric Q (output, m, m), float64; nothing if ds/dt = 0 cross-validates
         better.
     """
     m = inputs[0].shape[-1]
@@ -162,11 +166,12 @@ def weak_form_regression(
     ]
     best = min(range(len(_RIDGES)), key=lambda n: scores[n])
     if not scores[best] < everything.square:
-        return None
-    coefficients = everything.solve(_RIDGES[best]).mT
-    Q = coefficients.new_zeros(len(coefficients), m, m)
-    Q[:, i, j] = coefficients[:, m:]
-    return coefficients[:, :m], 0.5 * (Q + Q.mT)
+        return
+    for ridge in _RIDGES[best:]:
+        coefficients = everything.solve(ridge).mT
+        Q = coefficients.new_zeros(len(coefficients), m, m)
+        Q[:, i, j] = coefficients[:, m:]
+        yield coefficients[:, :m], 0.5 * (Q + Q.mT)
 
 
 @dataclass

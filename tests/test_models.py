@@ -58,7 +58,7 @@ def test_sizes(recipe, n_eta):
     theta = model.read_parameters()
     assert theta.diffusion.shape == (20 + n_eta,)
     assert theta.var_zeta.shape == (1, 1000)
-    lanczos = recipe == "default" and n_eta == 0
+    lanczos = recipe == "default"
     assert model.kernel.net.weight.shape == (1, 501 if lanczos else 301)
     free = 20 + n_eta if recipe == "published" else 1 + n_eta
     assert model.diffusion.net.log_value.shape == (free,)

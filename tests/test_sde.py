@@ -10,7 +10,7 @@ import torch
 from oracles.tolerance import standard_errors
 from torch.testing import assert_close
 
-from pyro_msde.sde import integrate
+from pyro_msde.sde import integrate, stable_step
 
 
 def tensor(x, dtype=torch.float64):
@@ -189,3 +189,26 @@ def test_gradients_reach_drift_diffusion_and_start():
     integrate(lambda z, t: -rate * z, diffusion, start, tensor([REGULAR])).sum().backward()
     for leaf in (rate, diffusion, start):
         assert (leaf.grad != 0).all()
+
+
+@pytest.mark.parametrize("kind", ["damped", "wave", "nonlinear"])
+def test_stable_step_is_half_over_the_spectral_radius(kind):
+    torch.manual_seed(0)
+    start = torch.tensor([[0.3, -0.2, 0.5], [1.5, 0.1, -0.4]], dtype=torch.float64)
+    rates = torch.tensor([-70.0, -3.0, 1.0], dtype=torch.float64)
+    turning = torch.tensor([[0, 40.0, 0], [-40.0, 0, 0], [0, 0, -2.0]], dtype=torch.float64)
+    drifts = {
+        "damped": lambda z, t: z * rates,
+        "wave": lambda z, t: z @ turning.T,
+        "nonlinear": lambda z, t: -10 * z**3,
+    }
+    radius = {"damped": 70.0, "wave": 40.0, "nonlinear": 30 * 1.5**2}[kind]
+    times = torch.zeros(2, dtype=torch.float64)
+    # the power method's 40 iterations, and finite differences of 1 % of the state
+    assert stable_step(drifts[kind], start, times) == pytest.approx(0.5 / radius, rel=0.05)
+
+
+def test_stable_step_of_a_drift_without_state_is_infinite():
+    start = torch.zeros(2, 3)
+    step = stable_step(lambda z, t: torch.ones_like(z), start, torch.zeros(2, dtype=torch.float64))
+    assert step == float("inf")

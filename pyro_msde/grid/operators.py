@@ -7,8 +7,8 @@ kernels' lengths (2rσ+1 points an axis) the FFT beats direct convolution; restr
 the smoothed field; prolongation inserts its zeros in the spectrum, where they are a tiling of the
 coarse field's spectrum, so only one transform of full length is made.
 
-Where the coarse points are few, T_p is held as a matrix, whose rows are the kernel moved from coarse
-point to coarse point: multiplying by it, or by its transpose for T_r, then beats the FFT in turn.
+Where the coarse points are few, T_p is held as a matrix, whose rows are the kernel moved from one
+coarse point to the next: multiplying by it, or by its transpose for T_r, beats the FFT in turn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pyro_msde.grid.grids import Grid
 __all__ = ["ScaleOperators", "gaussian_kernel", "lanczos_kernel"]
 
 _PUBLISHED_SUM = {1: 6.0, 2: 16.0}
-_MOST_ENTRIES = 2**21  # of T_p as a matrix: above, transforms are cheaper
+_MOST_ENTRIES = 2**23  # of T_p as a matrix: above, transforms are cheaper
 
 
 def gaussian_kernel(

@@ -1,0 +1,227 @@
+"""What a sceptic would try first: forecasts that look training trajectories up.
+
+All but persistence are weighted sums of training trajectories, with weights that the first snapshot
+of an unseen one decides; the training data are neither stacked nor copied. Beyond the training
+horizon the last training snapshot is held. Results are (trajectory, time, *field).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.trajectories import Trajectories
+
+__all__ = [
+    "choose_regression",
+    "mean_trajectory",
+    "nearest_trajectory",
+    "persistence",
+    "principal_regression",
+]
+
+Array = NDArray[Any]
+
+COMPONENTS = (1, 2, 3, 4, 6, 8)
+_NUM_TIMES = 100  # about as many at which cross-validation compares
+
+
+def persistence(y0: Array, num_times: int) -> Array:
+    """The first snapshot for ever: a view of y0 (trajectory, *field)."""
+    return np.broadcast_to(y0[:, None], (len(y0), num_times, *y0.shape[1:]))
+
+
+def mean_trajectory(train: Trajectories, y0: Array, num_times: int | None = None) -> Array:
+    """The average of the training trajectories, whatever y0: a view.
+
+    Args:
+        train: Training trajectories on common times.
+        y0: (trajectory, *field) first snapshots, of which only the number matters.
+        num_times: Snapshots to give; None: as many as the training trajectories have.
+
+    Raises:
+        ValueError: Training trajectories with times of their own.
+    """
+    mean = _combine(train, np.full((1, len(train)), 1 / len(train)), num_times)
+    return np.broadcast_to(mean, (len(y0), *mean.shape[1:]))
+
+
+def nearest_trajectory(
+    train: Trajectories, y0: Array, num_times: int | None = None, *, parameters: Array | None = None
+) -> Array:
+    """The training trajectory whose first snapshot is nearest to y0.
+
+    Where there are parameters, squared distances of snapshots and of parameters are each divided by
+    their mean over pairs of training trajectories, and added.
+
+    Args:
+        train: Training trajectories on common times.
+        y0: (trajectory, *field) first snapshots.
+        num_times: Snapshots to give; None: as many as the training trajectories have.
+        parameters: (trajectory, p), if the training trajectories have them.
+
+    Raises:
+        ValueError: Training trajectories with times of their own; parameters that only one side
+            has.
+    """
+    _check_parameters(train, parameters)
+    starts = _starts(train)
+    distance = _relative_distance(y0.reshape(len(y0), -1), starts)
+    if parameters is not None and train.parameters is not None:
+        distance = distance + _relative_distance(parameters, train.parameters)
+    return _combine(train, np.eye(len(train))[distance.argmin(1)], num_times)
+
+
+def principal_regression(
+    train: Trajectories,
+    y0: Array,
+    num_times: int | None = None,
+    *,
+    parameters: Array | None = None,
+    components: int = 2,
+    degree: int = 1,
+) -> Array:
+    """Regression of the whole trajectory on principal components of its first snapshot.
+
+    Args:
+        train: Training trajectories on common times.
+        y0: (trajectory, *field) first snapshots.
+        num_times: Snapshots to give; None: as many as the training trajectories have.
+        parameters: (trajectory, p), if the training trajectories have them: regressors too.
+        components: Principal components.
+        degree: 1: linear in the regressors; 2: their products as well.
+
+    Raises:
+        ValueError: Training trajectories with times of their own; parameters that only one side
+            has.
+    """
+    _check_parameters(train, parameters)
+    known = _Known(_starts(train), train.parameters)
+    unseen = _Known(y0.reshape(len(y0), -1).astype(np.float64), parameters)
+    return _combine(train, _regression_weights(known, unseen, components, degree), num_times)
+
+
+def choose_regression(train: Trajectories) -> tuple[int, int]:
+    """Components and degree with the smallest leave-one-out NRMSE on the training trajectories.
+
+    Of 1, 2, 3, 4, 6 and 8 components, linear or quadratic, as far as there are more trajectories
+    than coefficients. The principal components are found anew without the one left out.
+
+    Raises:
+        ValueError: Fewer than four training trajectories.
+    """
+    if len(train) < 4:
+        raise ValueError(f"train: {len(train)} trajectories are too few to leave one out; give 4.")
+    grams = list(_gram_matrices(train))
+    starts = _starts(train)
+    left, values, _ = np.linalg.svd(starts - starts.mean(0), full_matrices=False)
+    known = _Known(left * values, train.parameters)  # same distances, fewer numbers
+    extra = 0 if train.parameters is None else train.parameters.shape[1]
+    options = [
+        (c, degree)
+        for degree in (1, 2)
+        for c in COMPONENTS
+        if _num_features(c + extra, degree) < len(train) - 1
+    ]
+    return min(options, key=lambda option: _leave_one_out(known, grams, *option))
+
+
+class _Known:
+    """What is known of trajectories beforehand: starts (trajectory, any) and parameters."""
+
+    def __init__(self, starts: Array, parameters: Array | None) -> None:
+        self.starts, self.parameters = starts, parameters
+
+    def __getitem__(self, rows: Any) -> _Known:
+        own = None if self.parameters is None else self.parameters[rows]
+        return _Known(self.starts[rows], own)
+
+
+def _regression_weights(known: _Known, unseen: _Known, components: int, degree: int) -> Array:
+    """(unseen, training trajectory): least squares is a weighted sum of what was seen."""
+    centre = known.starts.mean(0)
+    axes = np.linalg.svd(known.starts - centre, full_matrices=False)[2][:components]
+    seen, new = ((k.starts - centre) @ axes.T for k in (known, unseen))
+    if known.parameters is not None and unseen.parameters is not None:
+        seen = np.column_stack([seen, known.parameters - known.parameters.mean(0)])
+        new = np.column_stack([new, unseen.parameters - known.parameters.mean(0)])
+    size = seen.std(0)
+    size[size == 0] = 1.0
+    inverse = np.linalg.pinv(_features(seen / size, degree))
+    return np.asarray(_features(new / size, degree) @ inverse)
+
+
+def _num_features(regressors: int, degree: int) -> int:
+    return 1 + regressors + (degree == 2) * regressors * (regressors + 1) // 2
+
+
+def _features(x: Array, degree: int) -> Array:
+    """One, x, and for degree 2 the products x_i x_j."""
+    columns = [np.ones(len(x)), *x.T]
+    if degree == 2:
+        i, j = np.triu_indices(x.shape[1])
+        columns += [*(x[:, i] * x[:, j]).T]
+    return np.column_stack(columns)
+
+
+def _leave_one_out(known: _Known, grams: list[Array], components: int, degree: int) -> float:
+    """Mean over trajectories of the NRMSE of each, forecast from the others."""
+    errors = []
+    for k in range(len(known.starts)):
+        others = np.delete(np.arange(len(known.starts)), k)
+        residual = np.zeros(len(known.starts))
+        weights = _regression_weights(known[others], known[[k]], components, degree)
+        residual[others], residual[k] = -weights[0], 1.0
+        ratios = [residual @ gram @ residual / gram[k, k] for gram in grams]
+        errors.append(np.sqrt(np.mean(ratios)))
+    return float(np.mean(errors))
+
+
+def _gram_matrices(train: Trajectories) -> Iterator[Array]:
+    """Inner products (trajectory, trajectory) of the snapshots at about `_NUM_TIMES` times."""
+    length = _common_length(train)
+    for i in range(0, length, max(1, (length - 1) // _NUM_TIMES)):
+        snapshots = np.stack([v[i].ravel() for v in train.values]).astype(np.float64)
+        yield snapshots @ snapshots.T
+
+
+def _combine(train: Trajectories, weights: Array, num_times: int | None) -> Array:
+    """Σ_k weights[i, k] · trajectory k, in the data's type; its last snapshot held at the end."""
+    length = _common_length(train)
+    num_times = length if num_times is None else num_times
+    known = min(length, num_times)
+    values = train.values
+    out = np.zeros((len(weights), num_times, *train.field_shape), dtype=values[0].dtype)
+    for i, k in np.argwhere(weights):
+        out[i, :known] += values[k].dtype.type(weights[i, k]) * values[k][:known]
+    out[:, known:] = out[:, known - 1 : known]
+    return out
+
+
+def _relative_distance(y: Array, known: Array) -> Array:
+    """Squared distances (y, known), divided by their mean between members of `known`."""
+    spread = 2 * known.var(0, ddof=1).sum() if len(known) > 1 else 1.0
+    squares = np.stack([np.square(one.astype(np.float64) - known).sum(1) for one in y])
+    return np.asarray(squares / (spread or 1.0))
+
+
+def _starts(train: Trajectories) -> Array:
+    """(trajectory, point) first snapshots, float64."""
+    return np.stack([v[0].ravel() for v in train.values]).astype(np.float64)
+
+
+def _common_length(train: Trajectories) -> int:
+    times = train.common_times()
+    if times is None:
+        raise ValueError("train: times differ between trajectories; resample them first.")
+    return len(times)
+
+
+def _check_parameters(train: Trajectories, parameters: Array | None) -> None:
+    if (train.parameters is None) != (parameters is None):
+        raise ValueError(
+            "parameters: only one of training and unseen trajectories has them. Pass both or none."
+        )

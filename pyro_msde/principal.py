@@ -1,0 +1,166 @@
+"""Microscale networks on principal components of what the macroscale leaves (POD modes).
+
+    E(r) = f(Φᵀ r / s),        D(η) = Φ (s ∘ g(η)),
+
+where Φ holds the first few principal components of training residuals r, s their root mean squares
+and f, g small networks. The residuals of a flow fill a low-dimensional linear space, in which the
+curved set that η parametrises lies: the networks learn its shape, not how a field looks, which
+takes far fewer steps than convolutions do, and far less work a step.
+
+Φ and s are not trained: `start_principal_components` reads them off the data, once, as `fit` does.
+Until then they are random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.grid import Grid
+from pyro_msde.networks import PolynomialMLP
+from pyro_msde.segments import Segments
+
+__all__ = [
+    "PrincipalDecoder",
+    "PrincipalEncoder",
+    "principal_components",
+    "start_principal_components",
+]
+
+_MOST_SNAPSHOTS = 1000  # from which the components are taken
+
+
+class _Modes(nn.Module):
+    """Φ, s, and whether data have set them."""
+
+    fixed = ("modes", "sizes", "started")
+    modes: Tensor
+    sizes: Tensor
+    started: Tensor
+
+    def __init__(self, grid: Grid, rank: int) -> None:
+        super().__init__()
+        size = grid.channels * grid.num_points
+        if not 1 <= rank <= size:
+            raise ValueError(f"rank: {rank} components of fields of {size} numbers.")
+        self.field_shape = grid.field_shape
+        self.register_buffer("modes", torch.linalg.qr(torch.randn(size, rank))[0].mT.contiguous())
+        self.register_buffer("sizes", torch.ones(rank))
+        self.register_buffer("started", torch.tensor(False))
+
+    def start(self, modes: Tensor, sizes: Tensor) -> None:
+        """Set Φ (rank, numbers of a field) and s (rank,)."""
+        self.modes.copy_(modes)
+        self.sizes.copy_(sizes)
+        self.started.fill_(True)
+
+
+class PrincipalEncoder(_Modes):
+    """E(r) = f(Φᵀ r / s), from fine-scale fields to microscale states.
+
+    Args:
+        grid: Fine grid.
+        n_eta: Microscale states.
+        rank: Principal components.
+        widths: Of the hidden layers of f.
+        num_parameters: Parameters of the trajectory that f takes too.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        n_eta: int,
+        *,
+        rank: int = 32,
+        widths: Sequence[int] = (128, 128),
+        num_parameters: int = 0,
+    ) -> None:
+        super().__init__(grid, rank)
+        self.num_parameters = num_parameters
+        self.head = PolynomialMLP([rank + num_parameters, *widths, n_eta], 0)
+
+    def forward(self, field: Tensor, parameters: Tensor | None = None) -> Tensor:
+        """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
+        x = field.flatten(-len(self.field_shape)) @ self.modes.mT / self.sizes
+        if parameters is not None:
+            x = torch.cat([x, parameters.expand(*x.shape[:-1], -1)], -1)
+        eta: Tensor = self.head(x)
+        return eta
+
+
+class PrincipalDecoder(_Modes):
+    """D(η) = Φ (s ∘ g(η)), arguments as for `PrincipalEncoder`."""
+
+    def __init__(
+        self, grid: Grid, n_eta: int, *, rank: int = 32, widths: Sequence[int] = (128, 128)
+    ) -> None:
+        super().__init__(grid, rank)
+        self.first = PolynomialMLP([n_eta, *widths, rank], 0)
+
+    def forward(self, eta: Tensor) -> Tensor:
+        """(..., n_eta) to (..., channel, *space)."""
+        field = (self.first(eta) * self.sizes) @ self.modes
+        return field.unflatten(-1, self.field_shape)
+
+
+@torch.no_grad()
+def start_principal_components(model: Any, guide: Any, segments: Segments) -> bool:
+    """Set the components of a model's decoder and its guide's encoder from training data.
+
+    The decoder's are those of y − T_p T_r y, the encoder's those of y − S y.
+
+    Args:
+        model: Model with `decoder`, `grid` and `read_parameters`.
+        guide: Its guide, with `encoder`.
+        segments: Training data in scaled units.
+
+    Returns:
+        Whether anything was done: not for other networks, nor where it has been done before.
+    """
+    decoder = None if getattr(model, "decoder", None) is None else model.decoder.net
+    encoder = getattr(guide, "encoder", None)
+    pending = [
+        net for net in (decoder, encoder) if isinstance(net, _Modes) and not bool(net.started)
+    ]
+    if not pending:
+        return False
+    operators = model.read_parameters().operators
+    every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
+    like = pending[0].modes
+    y = torch.cat([v[::every] for v in segments.values]).to(like) / segments.scale.to(like)
+    smoothed = operators.smooth(y)
+    left = {id(encoder): smoothed, id(decoder): operators.prolong(operators.sample(smoothed))}
+    for net in pending:
+        residual = (y - left[id(net)]).flatten(1)
+        net.start(*principal_components(residual, len(net.sizes)))
+    return True
+
+
+def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """First principal components, without centring, by the method of snapshots.
+
+    Args:
+        fields: (snapshot, number) fields.
+        rank: How many; if there are fewer, random ones orthogonal to them follow.
+
+    Returns:
+        Components (rank, number), orthonormal, and the root mean square along each (rank,), at
+        least a thousandth of the first.
+    """
+    count = len(fields)
+    gram = torch.zeros(count, count, dtype=torch.float64, device=fields.device)
+    for columns in fields.split(4096, -1):
+        gram += columns.double() @ columns.double().mT
+    values, vectors = torch.linalg.eigh(gram / count)
+    values, vectors = values.flip(0)[:rank].clamp(min=0), vectors.flip(1)[:, :rank]
+    sizes = values.sqrt()
+    sizes = torch.cat([sizes, sizes.new_zeros(rank - len(sizes))])
+    span = fields.double().mT @ vectors
+    more = torch.randn(span.shape[0], rank - span.shape[1], dtype=span.dtype, device=span.device)
+    modes, upper = torch.linalg.qr(torch.cat([span, more], 1))
+    modes = modes * torch.where(upper.diagonal() < 0, -1.0, 1.0)
+    floor = 1e-3 * sizes[0].clamp(min=torch.finfo(torch.float32).tiny)
+    return modes.mT.to(fields.dtype), sizes.clamp(min=floor).to(fields.dtype)

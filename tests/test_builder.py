@@ -1,0 +1,137 @@
+"""The general model on grids of every kind, at small size: built, trained a little, forecast."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pyro_msde
+from pyro_msde import Grid, Trajectories, fit
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import burgers1d, burgers2d, ks, multiscale
+
+QUICK = {"length": 5, "stride": 1, "num_nodes": 5, "steps": 2, "progress": False}
+
+GRIDS = {
+    "1-D periodic": ((48,), (6,), "periodic"),
+    "1-D walls": ((30,), (5,), "dirichlet"),
+    "2-D walls": ((24, 16), (6, 4), "dirichlet"),
+    "2-D channel": ((24, 16), (6, 4), ("periodic", "neumann")),
+    "3-D periodic": ((12, 8, 10), (3, 4, 5), "periodic"),
+    "3-D mixed": ((12, 8, 10), (3, 4, 5), ("replicate", "dirichlet", "periodic")),
+    "tiny": ((4,), (2,), "periodic"),
+}
+
+
+def data_on(shape, channels=1, num_parameters=0, lengths=(9, 11)):
+    rng = np.random.default_rng(0)
+    field = (channels, *shape) if channels > 1 else shape
+    values = [rng.standard_normal((n, *field)).astype(np.float32) for n in lengths]
+    parameters = rng.uniform(1, 2, (len(lengths), num_parameters)) if num_parameters else None
+    return Trajectories([0.1 * np.arange(n) for n in lengths], values, parameters=parameters)
+
+
+@pytest.mark.parametrize("recipe", ["default", "published"])
+@pytest.mark.parametrize("name", list(GRIDS))
+@pytest.mark.parametrize(("n_eta", "channels", "num_parameters"), [(0, 1, 2), (2, 2, 0), (2, 1, 1)])
+def test_any_grid_is_trained_saved_and_forecast(
+    recipe, name, n_eta, channels, num_parameters, tmp_path
+):
+    shape, coarse, boundary = GRIDS[name]
+    model = multiscale(
+        shape, coarse, n_eta=n_eta, channels=channels, boundary=boundary,
+        num_parameters=num_parameters, recipe=recipe, width=7,
+    )  # fmt: skip
+    data = data_on(shape, channels, num_parameters)
+    result = fit(model, AmortizedGP(model), data, recipe=recipe, **QUICK)
+    result.save(tmp_path)
+    loaded = pyro_msde.load(tmp_path)
+    own = None if data.parameters is None else data.parameters[0]
+    y0, times = data.values[0][0], [0.0, 0.05]
+    forecasts = [r.predict(y0, times, num_samples=3, parameters=own) for r in (result, loaded)]
+    assert forecasts[0].mean.shape == (2, *data.field_shape)
+    assert torch.equal(forecasts[0].mean, forecasts[1].mean)
+
+
+def test_sizes_follow_the_grid():
+    line, plane, box = (
+        multiscale((n,) * d, (c,) * d, n_eta=1) for d, n, c in ((1, 90, 30), (2, 64, 8), (3, 12, 4))
+    )
+    assert [m.drift.net.half_width for m in (line, plane, box)] == [8, 2, 1]
+    assert [m.drift.net.macro.linear.in_features for m in (line, plane, box)] == [18, 26, 28]
+    assert multiscale(90, 10, n_eta=1).drift.net.half_width == 4  # no point twice around a ring
+    assert multiscale(90, 10, boundary="dirichlet").drift.net.half_width == 8  # ghosts are zeros
+    # where the macroscale has many states, the microscale drift sees a linear map of them
+    assert isinstance(multiscale((64, 64), (32, 32), n_eta=3).drift.net.psi, nn.Linear)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])
+def test_two_dimensional_burgers_has_the_papers_networks(boundary):
+    model = burgers2d(2, recipe="published", boundary=boundary)
+    drift, encoder = model.drift.net, AmortizedGP(model).encoder
+
+    def layers(net):
+        return [tuple(m.weight.shape[::-1]) for m in net.modules() if isinstance(m, nn.Linear)]
+
+    assert layers(drift.macro) == [(25 + 2, 128), (128, 512), (512, 128), (128, 1)]
+    assert layers(drift.psi) == [(64, 2)]
+    assert layers(drift.micro) == [(2 * 2 + 2, 512), (512, 256), (256, 128), (128, 2)]
+    assert layers(encoder) == [(256, 2)]
+    convolutions = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels) for c in convolutions] == [(1, 16), (16, 32), (32, 64)]
+    assert {(c.kernel_size, c.stride) for c in convolutions} == {((9, 9), (4, 4))}
+    assert model.kernel.net.weight.shape == (1, 97, 97)
+    assert model.grid.boundary == (boundary,) * 2
+
+
+def test_parameters_reach_drifts_and_encoder():
+    model = multiscale(30, 5, n_eta=2, num_parameters=1, width=7).double()
+    guide = AmortizedGP(model).double()
+    generator = torch.Generator().manual_seed(0)
+    for net in (model, guide):  # some weights start at zero
+        for p in net.parameters():
+            p.data.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+    y = torch.randn(3, 1, 30, dtype=torch.float64, generator=generator)
+    one, two = (torch.full((3, 1), v, dtype=torch.float64) for v in (0.4, 0.9))
+    z, other = (guide.encode(y, {}, None, own)[0] for own in (one, two))
+    assert torch.equal(z[:, :5], other[:, :5])  # T_r y
+    assert (z[:, 5:] != other[:, 5:]).all()
+    t = torch.zeros(3, 1, dtype=torch.float64)
+    first, second = (model.drift.net(z[:, None], t, parameters=own) for own in (one, two))
+    assert (first != second).all()
+
+
+def test_parameters_are_scaled_by_their_root_mean_square():
+    data = data_on((30,), num_parameters=2)
+    model = multiscale(30, 5, num_parameters=2, width=7)
+    result = fit(model, AmortizedGP(model), data, **QUICK)
+    expected = np.sqrt((data.parameters**2).mean(0))
+    np.testing.assert_allclose(result.scaling.parameters, expected, rtol=1e-12)
+    # a unit a thousand times smaller changes nothing
+    milli = Trajectories(data.times, data.values, parameters=1000 * data.parameters)
+    again = multiscale(30, 5, num_parameters=2, width=7)
+    second = fit(again, AmortizedGP(again), milli, **QUICK)
+    forecasts = [
+        r.predict(data.values[0][0], [0.0, 0.1], parameters=own, num_samples=2).mean
+        for r, own in ((result, data.parameters[0]), (second, milli.parameters[0]))
+    ]
+    torch.testing.assert_close(*forecasts, rtol=1e-5, atol=1e-6)  # float32
+
+
+def test_cases_are_configurations():
+    assert burgers1d(0, num_parameters=1).num_parameters == 1
+    assert ks().grid == Grid(512, 32, upper=22.0)
+    assert burgers2d(0).grid == Grid((128, 128), (8, 8), boundary="dirichlet")
+
+
+def test_bad_grids_are_named():
+    with pytest.raises(ValueError, match="coarse: missing"):
+        multiscale(30)
+    with pytest.raises(ValueError, match="n_y=30 not divisible by n_c=7"):
+        multiscale(30, 7)
+    with pytest.raises(ValueError, match="boundary: 'open' on axis 0 is unknown"):
+        multiscale(30, 5, boundary="open")
+    with pytest.raises(ValueError, match="recipe='quick'"):
+        multiscale(30, 5, recipe="quick")
