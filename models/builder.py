@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pyro_msde.grid import Grid, gaussian_kernel, lanczos_kernel
+from pyro_msde.grid import Grid, SensorGraph, gaussian_kernel, graph_kernel, lanczos_kernel
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
@@ -40,10 +40,11 @@ _MOST_STATES = 256  # that the microscale drift sees one by one
 
 @register("multiscale")
 def multiscale(
-    grid: int | Sequence[int] | Grid,
+    grid: int | Sequence[int] | Grid | None = None,
     coarse: int | Sequence[int] | None = None,
     *,
     n_eta: int = 0,
+    adjacency: Any = None,
     channels: int = 1,
     boundary: str | Sequence[str] = "periodic",
     lower: float | Sequence[float] | None = None,
@@ -66,6 +67,8 @@ def multiscale(
         grid: Fine points per axis, one to three axes; or a `Grid`, which says the next five.
         coarse: Coarse points per axis; each divides the fine number.
         n_eta: Microscale states; 0 is the implicit-scale (closure) model.
+        adjacency: Instead of a grid, the neighbours of sensors: an index table (n, k) or a 0/1
+            matrix (n, n). Each sensor then is a coarse point.
         channels: Values per grid point.
         boundary: "periodic", "dirichlet", "neumann" or "replicate", for all axes or for each.
         lower: Lower end of the domain per axis; 0 unless given.
@@ -98,46 +101,38 @@ def multiscale(
     _check_choice("recipe", recipe, ("default", "published"))
     _check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
     _check_choice("expert_variance", expert_variance, ("point", "shared"))
-    if not isinstance(grid, Grid):
-        if coarse is None:
-            raise ValueError("coarse: missing. Give the number of coarse points per axis.")
-        grid = Grid(grid, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
-    places = grid.to_dict()
+    places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
     config = {
-        "case": "multiscale", "grid": places.pop("shape"), **places, "n_eta": n_eta,
+        "case": "multiscale", **_described(places), "n_eta": n_eta,
         "num_parameters": num_parameters, "half_width": half_width, "width": width, "rank": rank,
         "smoothing": smoothing, "radius": radius, "components": components,
-        "expert_variance": expert_variance,
-        "time_features": time_features, "recipe": recipe, "seed": seed,
+        "expert_variance": expert_variance, "time_features": time_features, "recipe": recipe,
+        "seed": seed,
     }  # fmt: skip
     published = recipe == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
     if components is None:
-        components = 0 if published else min(32, grid.channels * grid.num_points)
-    encoder, decoder = _microscale(grid, n_eta, num_parameters, components)
-    shared_variance = (grid.channels, *(1,) * grid.ndim)
-    variance_shape = grid.field_shape if expert_variance == "point" else shared_variance
-    diffusions = [grid.num_coarse] * grid.channels + [1] * n_eta
+        components = 0 if published else min(32, places.channels * places.num_points)
+    encoder, decoder = _microscale(places, n_eta, num_parameters, components)
+    shared_variance = (places.channels, *(1,) * places.ndim)
+    variance_shape = places.field_shape if expert_variance == "point" else shared_variance
+    diffusions = [places.num_coarse] * places.channels + [1] * n_eta
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Multiscale(
-            grid,
+            places,
             n_eta,
             drift=_drift(
-                grid, n_eta, num_parameters, half_width, width, rank, published,
+                places, n_eta, num_parameters, half_width, width, rank, published,
                 published if time_features is None else time_features,
             ),
-            kernel=SmoothingKernel(
-                lanczos_kernel(grid, radius or 5)
-                if smoothing == "lanczos"
-                else gaussian_kernel(grid, radius or 3)
-            ),
-            diffusion=LogVariance((grid.num_zeta + n_eta,), 0.1)
+            kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
+            diffusion=LogVariance((places.num_zeta + n_eta,), 0.1)
             if published
             else LogVariance((len(diffusions),), 0.1, repeats=diffusions),
-            var_zeta=LogVariance(variance_shape, 0.01, broadcast=grid.field_shape),
-            var_eta=LogVariance(variance_shape, 0.01, broadcast=grid.field_shape)
+            var_zeta=LogVariance(variance_shape, 0.01, broadcast=places.field_shape),
+            var_eta=LogVariance(variance_shape, 0.01, broadcast=places.field_shape)
             if n_eta
             else None,
             decoder=decoder() if n_eta else None,
@@ -147,8 +142,44 @@ def multiscale(
         )  # fmt: skip
 
 
+def _places(
+    grid: int | Sequence[int] | Grid | None,
+    coarse: int | Sequence[int] | None,
+    adjacency: Any,
+    channels: int,
+    boundary: str | Sequence[str],
+    lower: float | Sequence[float] | None,
+    upper: float | Sequence[float] | None,
+) -> Grid | SensorGraph:
+    if isinstance(grid, Grid):
+        return grid
+    if adjacency is not None:
+        if grid is not None or coarse is not None:
+            raise ValueError("adjacency: takes the place of grid and coarse. Give one of them.")
+        return SensorGraph(adjacency, channels=channels)
+    if grid is None:
+        raise ValueError("grid: missing. Give points per axis and coarse points, or adjacency.")
+    if coarse is None:
+        raise ValueError("coarse: missing. Give the number of coarse points per axis.")
+    return Grid(grid, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
+
+
+def _described(places: Grid | SensorGraph) -> dict[str, Any]:
+    """The arguments of `multiscale` that give these places."""
+    described = places.to_dict()
+    return {"grid" if name == "shape" else name: v for name, v in described.items()}
+
+
+def _kernel(places: Grid | SensorGraph, smoothing: str, radius: int | None) -> Tensor:
+    if isinstance(places, SensorGraph):
+        return graph_kernel(places)
+    if smoothing == "lanczos":
+        return lanczos_kernel(places, radius or 5)
+    return gaussian_kernel(places, radius or 3)
+
+
 def _microscale(
-    grid: Grid, n_eta: int, num_parameters: int, components: int
+    grid: Grid | SensorGraph, n_eta: int, num_parameters: int, components: int
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """What makes the microscale encoder, and the decoder."""
     if components:
@@ -156,6 +187,8 @@ def _microscale(
             partial(PrincipalEncoder, grid, n_eta, rank=components, num_parameters=num_parameters),
             partial(PrincipalDecoder, grid, n_eta, rank=components),
         )
+    if isinstance(grid, SensorGraph):
+        raise ValueError("components: a graph has no convolutions. Choose at least 1.")
     sizes = _conv_sizes(grid)
     return (
         partial(ConvEncoder, grid, n_eta, num_parameters=num_parameters, **sizes),
@@ -164,7 +197,7 @@ def _microscale(
 
 
 def _drift(
-    grid: Grid,
+    grid: Grid | SensorGraph,
     n_eta: int,
     num_parameters: int,
     half_width: int | None,
@@ -173,12 +206,11 @@ def _drift(
     published: bool,
     time_features: bool,
 ) -> MultiscaleDrift:
-    q = (
-        _half_width(grid, 2 if published else _WIDEST[grid.ndim])
-        if half_width is None
-        else half_width
-    )
-    inputs = grid.channels * (2 * q + 1) ** grid.ndim + num_parameters + n_eta
+    q = half_width
+    if q is None:
+        q = _half_width(grid, 2 if published else _WIDEST[grid.ndim])
+    neighbours = grid.neighbours(q).shape[1]
+    inputs = grid.channels * neighbours + num_parameters + n_eta
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
         [inputs, *hidden, grid.channels], inputs if rank is None else rank, published,
@@ -202,8 +234,10 @@ def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -
     return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
 
 
-def _half_width(grid: Grid, widest: int) -> int:
+def _half_width(grid: Grid | SensorGraph, widest: int) -> int:
     """At most `widest`, and no point twice in a periodic axis' stencil."""
+    if isinstance(grid, SensorGraph):
+        return 0  # it has its own neighbours
     room = [
         (n - 1) // 2 for n, b in zip(grid.coarse, grid.boundary, strict=True) if b == "periodic"
     ]

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 
 from pyro_msde.distributions import LatentSDE
 from pyro_msde.experts import ProductOfExperts
-from pyro_msde.grid import Grid, ScaleOperators
+from pyro_msde.grid import (
+    GraphOperators,
+    Grid,
+    ScaleOperators,
+    SensorGraph,
+    operators_between,
+)
 from pyro_msde.parts import Part
 from pyro_msde.segments import SegmentBatch
 
@@ -29,7 +35,7 @@ __all__ = ["Multiscale", "Theta"]
 class Theta(NamedTuple):
     """The model's parameters at one draw of θ, in the form they are used in."""
 
-    operators: ScaleOperators
+    operators: ScaleOperators | GraphOperators
     drift: Callable[..., Tensor]
     diffusion: Tensor
     decoder: Callable[[Tensor], Tensor] | None
@@ -44,7 +50,7 @@ class Multiscale(PyroModule):
     (segment, time, channel, *space), the last two in the plate `segments`.
 
     Args:
-        grid: Fine and coarse grid.
+        grid: Fine and coarse grid, or a graph of sensors.
         n_eta: Microscale states; 0 is the implicit-scale (closure) model.
         kernel: Network without input giving κ (channel, *kernel).
         drift: Network from (z, t, parameters) to z's shape.
@@ -62,7 +68,7 @@ class Multiscale(PyroModule):
 
     def __init__(
         self,
-        grid: Grid,
+        grid: Grid | SensorGraph,
         n_eta: int,
         *,
         kernel: nn.Module,
@@ -105,7 +111,7 @@ class Multiscale(PyroModule):
             theta: Values of the sites `<part>.theta` by name, as a guide draws them.
         """
         return Theta(
-            ScaleOperators(self.kernel.read(theta)(), self.grid),
+            operators_between(self.kernel.read(theta)(), self.grid),
             self.drift.read(theta),
             self.diffusion.read(theta)(),
             None if self.decoder is None else self.decoder.read(theta),

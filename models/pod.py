@@ -1,16 +1,18 @@
 """Latent SDE of POD coefficients: the multiscale model's opponent, learned by the same ELBO.
 
-    dz = γ(z) dt + L dβ,        y(t) | z(t) ~ N(s Φ z, Σ_y),        encoder mean z = Φᵀ y / s
+    dz = γ(z) dt + L dβ,        y(t) | z(t) ~ N(Φ s z, Σ_y),        encoder mean z = s⁻¹ Φᵀ y
 
-Φ (point, r) are the training snapshots' POD modes, fixed, and s one number that makes the root mean
-square of the leading coefficient one. There is no grid, no kernel and no microscale: the drift, a
+Φ (point, r) are the training snapshots' POD modes, fixed, and s, diagonal, makes the root mean
+square of each coefficient one. There is no grid, no kernel and no microscale: the drift, a
 linear and a quadratic path beside a network, takes all coefficients, and starts as ours does from a
 regression in weak form.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,10 @@ __all__ = ["ModalGrid", "ModalOperators", "PODModel", "pod"]
 
 _MOST_PRODUCTS = 512  # rank of the quadratic path
 _TOLERANCE = 0.5  # relative to no change at all
-_MOST_INPUTS = 88  # beyond it the regression leaves the quadratic part out, as ours does
+_LEADING = (2, 4, 8, 16, 32)  # coefficients in a quadratic start, if not all
+_MOST_QUADRATIC = 69  # the normal matrix of more would not fit
+_WINDOWS = 100  # of time, in that regression
+_STEP = 1 / 200  # of the horizon, in its forecasts
 
 
 def pod(
@@ -60,8 +65,8 @@ def pod(
     own = train.parameters
     scaling = Scaling.of(train.fields(1, train.field_shape), train.horizon, own)
     modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in train.values]
-    leading = np.concatenate([z[:, 0] for z in modes])
-    size = float(np.sqrt(np.mean(np.square(leading, dtype=np.float64)))) / scaling.channels[0]
+    squares = np.square(np.concatenate(modes), dtype=np.float64)
+    size = (np.sqrt(squares.mean(0)) / scaling.channels[0]).astype(np.float32)
     num_parameters = 0 if own is None else own.shape[1]
     grid = ModalGrid(train.field_shape, rank)
     inputs = rank + num_parameters
@@ -81,7 +86,7 @@ def pod(
     return PODModel(
         grid,
         0,
-        kernel=_Modes(torch.as_tensor(basis * size).float(), size),
+        kernel=_Modes(torch.as_tensor(basis).float(), torch.as_tensor(size)),
         drift=drift,
         diffusion=LogVariance((rank,), 0.1),
         var_zeta=LogVariance(grid.field_shape, 0.01),
@@ -96,7 +101,8 @@ class PODModel(Multiscale):
     def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
         """As `Multiscale.read_parameters`, with modes for the operators."""
         modes: Any = self.kernel.read(theta)
-        operators: Any = ModalOperators(modes(), modes.size, self.grid.shape)
+        basis, size = modes()
+        operators: Any = ModalOperators(basis, size, self.grid.shape)
         drift, diffusion = self.drift.read(theta), self.diffusion.read(theta)()
         return Theta(operators, drift, diffusion, None, self.var_zeta.read(theta)(), None)
 
@@ -126,25 +132,21 @@ class ModalOperators:
     """Projection on modes, with the names that guide and model use.
 
     Args:
-        modes: (point, rank) orthogonal columns s Φ.
-        size: s, their length.
+        modes: (point, rank) orthonormal columns Φ.
+        size: (rank,) diagonal of s.
         shape: Points per axis.
     """
 
-    def __init__(self, modes: Tensor, size: float, shape: tuple[int, ...]) -> None:
+    def __init__(self, modes: Tensor, size: Tensor, shape: tuple[int, ...]) -> None:
         self.modes, self.size, self.shape = modes, size, shape
 
-    def smooth(self, y: Tensor) -> Tensor:
-        """Φ Φᵀ y, (..., 1, *space)."""
-        return self.prolong(self.sample(y))
-
-    def sample(self, smoothed: Tensor) -> Tensor:
-        """Φᵀ y / s, (..., rank), from (..., 1, *space)."""
-        return smoothed.flatten(-len(self.shape) - 1) @ self.modes / self.size**2
+    def restrict(self, y: Tensor) -> Tensor:
+        """Coefficients s⁻¹ Φᵀ y, (..., rank), from (..., 1, *space)."""
+        return y.flatten(-len(self.shape) - 1) @ self.modes / self.size
 
     def prolong(self, zeta: Tensor) -> Tensor:
-        """s Φ z, (..., 1, *space), from (..., rank)."""
-        return (zeta @ self.modes.mT).unflatten(-1, (1, *self.shape))
+        """Fields Φ s z, (..., 1, *space), from (..., rank)."""
+        return ((zeta * self.size) @ self.modes.mT).unflatten(-1, (1, *self.shape))
 
 
 class ModalDrift(nn.Module):
@@ -160,20 +162,18 @@ class ModalDrift(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
         """Drift, shaped as z (..., segment, time, rank); parameters (segment, p)."""
-        if parameters is not None:
-            z = torch.cat([z, parameters[:, None, :].expand(*z.shape[:-1], -1)], -1)
-        value: Tensor = self.network(z)
+        value: Tensor = self.network(_inputs(z, parameters))
         return value
 
     @torch.no_grad()
     def start(
         self, times: Sequence[Tensor], modes: Sequence[Tensor], parameters: Tensor | None = None
-    ) -> bool:
+    ) -> float:
         """Put a weak-form regression of the coefficients in the linear and quadratic paths.
 
-        A quadratic one if its forecasts of the training trajectories from their first snapshots are
-        closer than those that do not move, else a linear one on the same terms, else none: a
-        quadratic fit of many coefficients may blow up.
+        Of all coefficients linearly, or of the leading ones quadratically, more and more shrunk: a
+        quadratic fit of many may blow up. Kept is what forecasts the training trajectories best
+        from their first snapshots, if it is clearly better than no change.
 
         Args:
             times: Per trajectory (time,).
@@ -181,56 +181,65 @@ class ModalDrift(nn.Module):
             parameters: (trajectory, p).
 
         Returns:
-            Whether anything was done.
+            Root mean square error of those forecasts, relative to the trajectories' change.
         """
+        best, weights = _TOLERANCE, self.network.state_dict()
+        weights = {k: v.clone() for k, v in weights.items()}
+        rank = modes[0].shape[1]
         own = modes[0].new_zeros(len(modes), 0) if parameters is None else parameters.to(modes[0])
-        inputs = [
-            torch.cat([z, p.expand(len(z), -1)], -1)[:, None]
-            for z, p in zip(modes, own, strict=True)
-        ]
-        before = {k: v.clone() for k, v in self.network.state_dict().items()}
-        for quadratic in (True, False):
-            if quadratic and inputs[0].shape[-1] > _MOST_INPUTS:
-                continue
-            found = weak_form_regression(
-                times, [z[:, None] for z in modes], inputs, num_windows=20, quadratic=quadratic
-            )
-            if found is not None:
-                self.network.set_polynomial(*(x.float() for x in found))
-                if self._relative_error(times, modes, own) < _TOLERANCE:
-                    return True
-        self.network.load_state_dict(before)
-        return False
+        counts = {q for q in (*_LEADING, rank) if q <= min(rank, _MOST_QUADRATIC)}
+        options = [(rank, False), *((q, True) for q in sorted(counts))]
+        for leading, quadratic in options:
+            inputs = [
+                torch.cat([p.expand(len(z), -1), z[:, :leading]], -1)[:, None]
+                for p, z in zip(own, modes, strict=True)
+            ]
+            fits = weak_form_regression(
+                times, [z[:, None] for z in modes], inputs, num_windows=_WINDOWS,
+                quadratic=quadratic,
+            )  # fmt: skip
+            for fit in fits:
+                self.network.set_polynomial(*fit)
+                error = self._relative_error(times, modes, parameters)
+                if error < best:
+                    best = error
+                    weights = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(weights)
+        return best
 
     def _relative_error(
-        self, times: Sequence[Tensor], modes: Sequence[Tensor], parameters: Tensor
+        self, times: Sequence[Tensor], modes: Sequence[Tensor], parameters: Tensor | None
     ) -> float:
         """Root mean square error of forecasts over that of no change at all."""
-        error = change = 0.0
-        for t, z, p in zip(times, modes, parameters, strict=True):
-            at = torch.linspace(0, len(t) - 1, min(21, len(t))).long()
+        shortest = min(21, *(len(t) for t in times))
+        at = [torch.linspace(0, len(t) - 1, shortest).long() for t in times]
+        clock = torch.stack([t[i] for t, i in zip(times, at, strict=True)])
+        truth = torch.stack([z[i] for z, i in zip(modes, at, strict=True)]).float()
+        drift = partial(self, parameters=parameters)
+        start = truth[None, :, 0]
+        path = integrate(drift, torch.zeros_like(truth[0, 0]), start, clock, max_step=_STEP)[0]
+        error = (path - truth).square().sum() / (truth - truth[:, :1]).square().sum()
+        return float(error.sqrt()) if error.isfinite() else math.inf
 
-            def drift(x: Tensor, _: Tensor, p: Tensor = p) -> Tensor:
-                return self.network.polynomial(torch.cat([x, p.expand(*x.shape[:-1], -1)], -1))
 
-            path = integrate(
-                drift, torch.zeros_like(z[0]), z[None, :1], t[at][None], max_step=1 / 500
-            )
-            error += float((path[0, 0] - z[at]).square().sum())
-            change += float((z[0] - z[at]).square().sum())
-        return (error / change) ** 0.5 if np.isfinite(error) else np.inf
+def _inputs(z: Tensor, parameters: Tensor | None) -> Tensor:
+    """Parameters (row, p), then the coefficients z (..., row, time, rank)."""
+    if parameters is None:
+        return z
+    return torch.cat([parameters[:, None, :].expand(*z.shape[:-1], -1).to(z), z], -1)
 
 
 class _Modes(nn.Module):
-    """The modes, in the place of a smoothing kernel; not trained."""
+    """Φ and s, in the place of a smoothing kernel; not trained."""
 
     modes: Tensor
+    size: Tensor
 
-    def __init__(self, modes: Tensor, size: float) -> None:
+    def __init__(self, modes: Tensor, size: Tensor) -> None:
         super().__init__()
-        self.size = size
         self.register_buffer("modes", modes)
+        self.register_buffer("size", size)
 
-    def forward(self) -> Tensor:
-        """(point, rank)."""
-        return self.modes
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """(point, rank) and (rank,)."""
+        return self.modes, self.size

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_msde.grid import Grid, Stencil, neighbour_table
+from pyro_msde.grid import Grid, SensorGraph, Stencil
 
 __all__ = [
     "MLP",
@@ -145,7 +145,7 @@ class MultiscaleDrift(nn.Module):
         [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
 
     Args:
-        grid: Fine and coarse grid.
+        grid: Fine and coarse grid, or a graph.
         n_eta: Microscale states.
         macro: f, from channels × stencil points + num_parameters + n_eta to channels numbers.
         micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
@@ -157,7 +157,7 @@ class MultiscaleDrift(nn.Module):
 
     def __init__(
         self,
-        grid: Grid,
+        grid: Grid | SensorGraph,
         n_eta: int,
         macro: nn.Module,
         micro: nn.Module | None,
@@ -169,7 +169,7 @@ class MultiscaleDrift(nn.Module):
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
-        self.stencil = Stencil(neighbour_table(grid.coarse, half_width, grid.boundary))
+        self.stencil = Stencil(grid.neighbours(half_width))
         self.macro, self.micro, self.psi = macro, micro, psi
         self.time_features = time_features
         self.horizon = horizon

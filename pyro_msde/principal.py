@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.segments import Segments
 
@@ -41,7 +41,7 @@ class _Modes(nn.Module):
     sizes: Tensor
     started: Tensor
 
-    def __init__(self, grid: Grid, rank: int) -> None:
+    def __init__(self, grid: Grid | SensorGraph, rank: int) -> None:
         super().__init__()
         size = grid.channels * grid.num_points
         if not 1 <= rank <= size:
@@ -71,7 +71,7 @@ class PrincipalEncoder(_Modes):
 
     def __init__(
         self,
-        grid: Grid,
+        grid: Grid | SensorGraph,
         n_eta: int,
         *,
         rank: int = 32,
@@ -95,7 +95,12 @@ class PrincipalDecoder(_Modes):
     """D(η) = Φ (s ∘ g(η)), arguments as for `PrincipalEncoder`."""
 
     def __init__(
-        self, grid: Grid, n_eta: int, *, rank: int = 32, widths: Sequence[int] = (128, 128)
+        self,
+        grid: Grid | SensorGraph,
+        n_eta: int,
+        *,
+        rank: int = 32,
+        widths: Sequence[int] = (128, 128),
     ) -> None:
         super().__init__(grid, rank)
         self.first = PolynomialMLP([n_eta, *widths, rank], 0)

@@ -55,6 +55,46 @@ def test_any_grid_is_trained_saved_and_forecast(
     assert torch.equal(forecasts[0].mean, forecasts[1].mean)
 
 
+RING = np.stack([(np.arange(11) + k) % 11 for k in (-1, 1, 4)], 1)
+
+
+@pytest.mark.parametrize("form", ["table", "matrix"])
+@pytest.mark.parametrize(("n_eta", "channels", "num_parameters"), [(0, 1, 1), (2, 2, 0)])
+def test_a_graph_of_sensors_is_trained_saved_and_forecast(
+    form, n_eta, channels, num_parameters, tmp_path
+):
+    matrix = np.zeros((11, 11), dtype=int)
+    np.put_along_axis(matrix, RING, 1, 1)
+    model = multiscale(
+        adjacency=RING if form == "table" else matrix, n_eta=n_eta, channels=channels,
+        num_parameters=num_parameters, width=7,
+    )  # fmt: skip
+    data = data_on((11,), channels, num_parameters)
+    result = fit(model, AmortizedGP(model), data, **QUICK)
+    result.save(tmp_path)
+    loaded = pyro_msde.load(tmp_path)
+    own = None if data.parameters is None else data.parameters[0]
+    forecasts = [
+        r.predict(data.values[0][0], [0.0, 0.05], num_samples=3, parameters=own)
+        for r in (result, loaded)
+    ]
+    assert forecasts[0].mean.shape == (2, *data.field_shape)
+    assert torch.equal(forecasts[0].mean, forecasts[1].mean)
+
+
+def test_the_macroscale_drift_of_a_graph_sees_its_neighbours():
+    drift = multiscale(adjacency=RING, width=7).drift.net.double()
+    torch.manual_seed(0)
+    for p in drift.parameters():  # some start at zero
+        p.data.add_(0.1 * torch.randn_like(p))
+    t = torch.zeros(1, 1, dtype=torch.float64)
+    z = torch.randn(11, dtype=torch.float64)
+    jacobian = torch.func.jacrev(lambda v: drift(v[None, None], t)[0, 0])(z)
+    expected = np.eye(11, dtype=bool)
+    np.put_along_axis(expected, RING, True, 1)
+    np.testing.assert_array_equal(jacobian.detach().numpy() != 0, expected)
+
+
 def test_sizes_follow_the_grid():
     line, plane, box = (
         multiscale((n,) * d, (c,) * d, n_eta=1) for d, n, c in ((1, 90, 30), (2, 64, 8), (3, 12, 4))
@@ -127,6 +167,17 @@ def test_cases_are_configurations():
 
 
 def test_bad_grids_are_named():
+    with pytest.raises(ValueError, match="grid: missing"):
+        multiscale()
+    with pytest.raises(ValueError, match="adjacency: takes the place of grid"):
+        multiscale(11, adjacency=RING)
+    with pytest.raises(ValueError, match="components: a graph has no convolutions"):
+        multiscale(adjacency=RING, n_eta=1, components=0)
+    uneven = np.zeros((4, 4), dtype=int)
+    uneven[np.arange(4), (np.arange(4) + 1) % 4] = 1
+    uneven[2, 0] = 1
+    with pytest.raises(ValueError, match="node 2 has 2 neighbours, node 0 has 1"):
+        multiscale(adjacency=uneven)
     with pytest.raises(ValueError, match="coarse: missing"):
         multiscale(30)
     with pytest.raises(ValueError, match="n_y=30 not divisible by n_c=7"):

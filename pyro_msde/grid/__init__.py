@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from pyro_msde.grid.boundaries import BOUNDARIES
+from pyro_msde.grid.graphs import (
+    GraphOperators,
+    SensorGraph,
+    graph_kernel,
+    operators_between,
+)
 from pyro_msde.grid.grids import Grid
 from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
 from pyro_msde.grid.operators import ScaleOperators, gaussian_kernel, lanczos_kernel
 
 __all__ = [
     "BOUNDARIES",
+    "GraphOperators",
     "Grid",
     "ScaleOperators",
+    "SensorGraph",
     "Stencil",
     "adjacency_table",
     "gaussian_kernel",
+    "graph_kernel",
     "lanczos_kernel",
     "neighbour_table",
+    "operators_between",
 ]

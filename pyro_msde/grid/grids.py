@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.grid.boundaries import per_axis
+from pyro_msde.grid.neighbours import neighbour_table
 
 __all__ = ["Grid"]
 
@@ -145,6 +146,10 @@ class Grid:
         """Coordinates of the coarse points, one array of shape (coarse[axis],) per axis."""
         pairs = zip(self.coordinates, self.coarse_index, strict=True)
         return tuple(x[index] for x, index in pairs)
+
+    def neighbours(self, half_width: int) -> Tensor:
+        """(num_coarse, (2q+1)^d) stencils on the coarse grid, see `neighbour_table`."""
+        return neighbour_table(self.coarse, half_width, self.boundary)
 
     def flatten(self, coarse_field: Tensor) -> Tensor:
         """(..., num_zeta) from a coarse field (..., channel, *coarse), channel-major.

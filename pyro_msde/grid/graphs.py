@@ -1,0 +1,192 @@
+"""Sensors without a grid: fields on the nodes of a graph, each node its own coarse point.
+
+    (S y)_j = Σ_k κ_k y_{A(j, k)},      T_r = S,      T_p = Sᵀ,
+
+with A(j, 0) = j and A(j, 1), A(j, 2), … the neighbours of node j (Ilersich & Nair 2025, eq. 10, for
+any adjacency): one kernel κ for all nodes, as on a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pyro_msde.grid.grids import Grid
+from pyro_msde.grid.neighbours import adjacency_table
+from pyro_msde.grid.operators import ScaleOperators
+
+__all__ = ["GraphOperators", "SensorGraph", "graph_kernel", "operators_between"]
+
+
+class SensorGraph:
+    """Nodes, their neighbours and the channels of the fields on them; stands in for a `Grid`.
+
+    Args:
+        adjacency: Index table (n, k) or 0/1 matrix (n, n), see `adjacency_table`. Each node is put
+            before its neighbours where it is not among them.
+        channels: Values per node.
+
+    Attributes:
+        table: (n, K) int64, the nodes themselves in column 0.
+        channels: Values per node.
+
+    Raises:
+        ValueError: As `adjacency_table`, which names a node whose number of neighbours differs;
+            channels that are not a positive integer.
+    """
+
+    ndim = 1
+
+    def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
+        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"channels: {channels!r} is not a positive integer")
+        self.channels = channels
+        self.table = _own_node_first(adjacency_table(adjacency))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n,)."""
+        return (len(self.table),)
+
+    coarse = shape
+
+    @property
+    def num_points(self) -> int:
+        """Nodes."""
+        return len(self.table)
+
+    num_coarse = num_points
+
+    @property
+    def num_zeta(self) -> int:
+        """Size of the macroscale state, channels · nodes."""
+        return self.channels * self.num_points
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one snapshot, (channel, node)."""
+        return (self.channels, self.num_points)
+
+    @property
+    def coordinates(self) -> tuple[NDArray[np.float64], ...]:
+        """Numbers of the nodes."""
+        return (np.arange(self.num_points, dtype=np.float64),)
+
+    coarse_coordinates = coordinates
+
+    @property
+    def coarse_index(self) -> tuple[NDArray[np.int64], ...]:
+        """Every node."""
+        return (np.arange(self.num_points),)
+
+    def neighbours(self, half_width: int) -> Tensor:
+        """(n, K) each node with its neighbours; a graph has no width to choose."""
+        return self.table
+
+    def flatten(self, coarse_field: Tensor) -> Tensor:
+        """(..., num_zeta) from (..., channel, node)."""
+        return coarse_field.flatten(-2)
+
+    def unflatten(self, zeta: Tensor) -> Tensor:
+        """(..., channel, node) from (..., num_zeta)."""
+        return zeta.unflatten(-1, self.field_shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists and numbers that JSON can hold; `from_dict` reads them back."""
+        return {"adjacency": self.table.tolist(), "channels": self.channels}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SensorGraph:
+        """The graph that `to_dict` described."""
+        return cls(**values)
+
+    def __eq__(self, other: object) -> bool:
+        """Same neighbours in the same order, same channels."""
+        if not isinstance(other, SensorGraph) or self.channels != other.channels:
+            return False
+        return torch.equal(self.table, other.table)
+
+    def __hash__(self) -> int:
+        """Of sizes only."""
+        return hash((self.channels, *self.table.shape))
+
+    def __repr__(self) -> str:
+        """Sizes."""
+        nodes, size = self.table.shape
+        return f"SensorGraph({nodes} nodes, {size - 1} neighbours each, channels={self.channels})"
+
+
+def _own_node_first(table: Tensor) -> Tensor:
+    own = torch.arange(len(table))[:, None]
+    among = (table == own).sum(1)
+    if (among == 0).all():
+        return torch.cat([own, table], 1)
+    if not (among == 1).all():
+        node = int((among != among.mode().values).int().argmax())
+        raise ValueError(
+            f"adjacency: node {node} is {int(among[node])} times among its own neighbours. Put "
+            "every node among its neighbours once, or none."
+        )
+    others = table[table != own].reshape(len(table), -1)
+    return torch.cat([own, others], 1)
+
+
+def graph_kernel(graph: SensorGraph) -> Tensor:
+    """κ at the start, (channel, K): one half for the node, the other shared by its neighbours."""
+    count = graph.table.shape[1] - 1
+    weights = torch.tensor([0.5] + [0.5 / count] * count if count else [1.0])
+    return weights.expand(graph.channels, -1).clone()
+
+
+class GraphOperators:
+    """The three operators of one kernel on a graph, as `ScaleOperators` on a grid.
+
+    Args:
+        kernel: κ, (channel, K).
+        graph: The graph.
+
+    Raises:
+        ValueError: A kernel of another shape.
+    """
+
+    def __init__(self, kernel: Tensor, graph: SensorGraph) -> None:
+        nodes, size = graph.table.shape
+        if kernel.shape[-2:] != (graph.channels, size):
+            raise ValueError(
+                f"kernel: shape {tuple(kernel.shape)} does not end in (channel, neighbours) = "
+                f"{(graph.channels, size)}"
+            )
+        table = graph.table.to(kernel.device).expand(*kernel.shape[:-1], nodes, size)
+        weights = kernel[..., None, :].expand_as(table)
+        empty = kernel.new_zeros(*kernel.shape[:-1], nodes, nodes)
+        self._matrix = empty.scatter_add(-1, table, weights)
+
+    def smooth(self, y: Tensor) -> Tensor:
+        """S y, (..., channel, node), from y (..., channel, node)."""
+        return torch.einsum("...ci,...cji->...cj", y, self._matrix)
+
+    def sample(self, smoothed: Tensor) -> Tensor:
+        """T_r y from S y: the same, as every node is a coarse point."""
+        return smoothed
+
+    def restrict(self, y: Tensor) -> Tensor:
+        """T_r y, (..., channel, node)."""
+        return self.smooth(y)
+
+    def prolong(self, zeta_field: Tensor) -> Tensor:
+        """T_p ζ = Sᵀ ζ, (..., channel, node)."""
+        return torch.einsum("...cj,...cji->...ci", zeta_field, self._matrix)
+
+
+def operators_between(
+    kernel: Tensor, places: Grid | SensorGraph
+) -> ScaleOperators | GraphOperators:
+    """Smoothing, restriction and prolongation with a kernel, on a grid or a graph."""
+    if isinstance(places, SensorGraph):
+        return GraphOperators(kernel, places)
+    return ScaleOperators(kernel, places)
