@@ -28,17 +28,17 @@ from pyro_msde.experts import ProductOfExperts
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv
 from pyro_msde.segments import SegmentBatch, Segments
-from pyro_msde.training import RECIPES, pyro_settings
+from pyro_msde.training import RECIPES, Recipe, pyro_settings
 
 RESULTS = Path(__file__).parent / "results" / "step.csv"
 COLUMNS = ("recipe", "n_eta", "n_coarse", "device", "threads", "pyro_ms", "plain_ms", "share_ms")
 
 
-def plain_loss(model: Any, guide: Any, batch: SegmentBatch, num_nodes: int) -> Tensor:
+def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
     """−ELBO of one minibatch without Pyro's machinery; point estimates only."""
     theta = model.read_parameters({})
     marginals = guide.path_marginals(batch, {}, theta.operators)
-    marginals.num_nodes = num_nodes
+    marginals.num_nodes, marginals.antithetic = plan.num_nodes, plan.antithetic
     z = marginals.rsample()
     experts = ProductOfExperts(
         *model.expert_means(theta, z), theta.var_zeta, theta.var_eta,
@@ -91,7 +91,7 @@ def measure(
         length=plan.length, stride=plan.stride, windows=plan.windows,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    with_pyro = MultiscaleELBO(num_nodes=plan.num_nodes)(model, guide)
+    with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
     optimiser = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
 
     def step(loss: Callable[[SegmentBatch], Tensor]) -> None:
@@ -101,7 +101,7 @@ def measure(
         optimiser.step()
 
     def plain(batch: SegmentBatch) -> Tensor:
-        return plain_loss(model, guide, batch, plan.num_nodes)
+        return plain_loss(model, guide, batch, plan)
 
     with pyro_settings(validate=False):
         pyro_ms, plain_ms = milliseconds(

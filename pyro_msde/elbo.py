@@ -35,6 +35,8 @@ class MultiscaleELBO(TraceMeanField_ELBO):
     Args:
         num_nodes: Quadrature nodes a segment for the drift residual.
         beta: Weight of the drift residual; 1 is the ELBO.
+        antithetic: A pair of opposite draws of z at each node, not one: less noise, for another
+            evaluation of the drift.
         num_particles: Draws averaged each step.
 
     Attributes:
@@ -42,9 +44,16 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             "kl_parameters".
     """
 
-    def __init__(self, num_nodes: int = 64, beta: float = 1.0, num_particles: int = 1) -> None:
+    def __init__(
+        self,
+        num_nodes: int = 64,
+        beta: float = 1.0,
+        *,
+        antithetic: bool = False,
+        num_particles: int = 1,
+    ) -> None:
         super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
-        self.num_nodes = num_nodes
+        self.num_nodes, self.antithetic = num_nodes, antithetic
         self.beta = beta
         self.terms: dict[str, Any] = {}
 
@@ -107,7 +116,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         """The drift residual, scaled to all segments."""
         marginals = guide_site["fn"]
         if isinstance(marginals, GaussianMarginals):
-            marginals.num_nodes = self.num_nodes
+            marginals.num_nodes, marginals.antithetic = self.num_nodes, self.antithetic
         divergence = kl_divergence(marginals, site["fn"])
         return scale_and_mask(divergence, guide_site["scale"], guide_site["mask"]).sum()
 

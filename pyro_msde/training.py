@@ -36,6 +36,7 @@ class Recipe:
         windows: "random" or "fixed" segments.
         segments_per_step: Segments a minibatch.
         num_nodes: Quadrature nodes a segment.
+        antithetic: A pair of opposite draws of z at each node, not one.
         learning_rate: Adam's rate for the networks.
         variance_rate: Multiple of it for variances and diffusion.
         kernel_rate: Multiple of it for the smoothing kernel. None: the kernel's largest value at
@@ -53,6 +54,7 @@ class Recipe:
     windows: str = "random"
     segments_per_step: int = 1
     num_nodes: int = 64
+    antithetic: bool = True
     learning_rate: float = 1e-3
     variance_rate: float = 10.0
     kernel_rate: float | None = None
@@ -65,8 +67,8 @@ class Recipe:
 RECIPES = {
     "default": Recipe(),
     "published": Recipe(
-        length=128, stride=1, windows="fixed", num_nodes=128, variance_rate=1.0,
-        kernel_rate=1.0, schedule="steps", anneal=5000, weight_decay=0.0, warm_start=False,
+        length=128, stride=1, windows="fixed", num_nodes=128, antithetic=False,
+        variance_rate=1.0, kernel_rate=1.0, schedule="steps", anneal=5000, weight_decay=0.0, warm_start=False,
     ),
 }  # fmt: skip
 
@@ -123,7 +125,7 @@ class Trainer:
     ) -> None:
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
         self.steps, self.rng, self.device, self.log_volume = steps, rng, device, log_volume
-        self.elbo = MultiscaleELBO(num_nodes=recipe.num_nodes)
+        self.elbo = MultiscaleELBO(recipe.num_nodes, antithetic=recipe.antithetic)
         self.loss: Any = self.elbo(model, guide)
         self.step = 0
         self.history = History()

@@ -52,6 +52,7 @@ class GaussianMarginals(TorchDistribution):
         moments: Function from times (segment, q) to `Moments` there.
         quadrature: Where the drift residual is integrated.
         num_nodes: Quadrature nodes a segment.
+        antithetic: Take a pair of opposite draws at each node, not one.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
@@ -65,11 +66,12 @@ class GaussianMarginals(TorchDistribution):
         quadrature: Quadrature,
         *,
         num_nodes: int = 64,
+        antithetic: bool = False,
     ) -> None:
         self.times = times
         self.moments = moments
         self.quadrature = quadrature
-        self.num_nodes = num_nodes
+        self.num_nodes, self.antithetic = num_nodes, antithetic
         self.at_times = moments(times)
         mean = self.at_times.mean
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)

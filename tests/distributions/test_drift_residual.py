@@ -179,12 +179,15 @@ def exact_divergence():
 
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("num_nodes", [1, 7])
-def test_divergence_has_the_exact_mean(dense, num_nodes):
+@pytest.mark.parametrize("antithetic", [False, True])
+def test_divergence_has_the_exact_mean(dense, num_nodes, antithetic):
     repeats = 6_000
     q, p = constant_marginals(2, num_nodes, dense=dense), ou_prior(2)
     edges, density = double(EDGES).repeat(repeats, 1), double(DENSITY).repeat(repeats, 1)
     quadrature = StratifiedQuadrature(edges, density)
-    many = GaussianMarginals(edges, q.moments, quadrature, num_nodes=num_nodes)
+    many = GaussianMarginals(
+        edges, q.moments, quadrature, num_nodes=num_nodes, antithetic=antithetic
+    )
     prior = LatentSDE(
         p.drift, p.diffusion, edges, initial_mean=p.initial_mean, initial_var=p.initial_var
     )
@@ -192,6 +195,42 @@ def test_divergence_has_the_exact_mean(dense, num_nodes):
     estimates = estimates.reshape(repeats, 2)
     error = (estimates.mean(0) - double(exact_divergence())) * math.sqrt(repeats) / estimates.std(0)
     assert error.abs().max() < standard_errors(2)
+
+
+def test_opposite_draws_take_the_noise_from_the_drifts_gradient():
+    """A drift that misses a constant, under a gain of a thousand: r = B (z − μ) + miss.
+
+    One draw's gradient in the miss has variance B² s / nodes, a pair's none.
+    """
+    edges = double([[0.0, 1.0]])
+    quadrature = StratifiedQuadrature(edges, double([[1.0]]))
+    mean, var = double([0.4, -0.2]), double([1e-3, 2e-3])
+
+    def moments(at):
+        shape = (*at.shape, 2)
+        zero = mean.new_zeros(shape)
+        return Moments(mean.expand(shape), zero, var.expand(shape), zero)
+
+    def gradients(antithetic, repeats=400):
+        q = GaussianMarginals(edges, moments, quadrature, num_nodes=5, antithetic=antithetic)
+        out = []
+        for _ in range(repeats):
+            miss = double([0.1, 0.3]).requires_grad_()
+            p = LatentSDE(
+                lambda z, t, miss=miss: miss.expand_as(z), double([2.0, 4.0]), edges,
+                initial_mean=mean, initial_var=var,
+            )  # fmt: skip
+            out.append(torch.autograd.grad(kl_divergence(q, p).sum(), miss)[0])
+        return torch.stack(out)
+
+    torch.manual_seed(0)
+    single, pair = gradients(False), gradients(True)
+    expected = double([0.1, 0.3]) / double([2.0, 4.0])
+    assert_close(pair, expected.expand_as(pair), rtol=1e-9, atol=1e-9)  # rounding
+    gain = double([2.0, 4.0]) / (2 * var)
+    sd = gain * var.sqrt() / double([2.0, 4.0]) / math.sqrt(5)
+    # 5 standard errors of a standard deviation
+    assert ((single.std(0) / sd - 1).abs() < 5 / math.sqrt(2 * 400)).all()
 
 
 def test_divergence_is_what_torch_and_pyro_dispatch_to(dtype):
