@@ -51,6 +51,7 @@ def multiscale(
     upper: float | Sequence[float] | None = None,
     num_parameters: int = 0,
     half_width: int | None = None,
+    located: bool = False,
     width: int = 128,
     rank: int | None = None,
     smoothing: str | None = None,
@@ -77,6 +78,8 @@ def multiscale(
             viscosity, which drifts and microscale encoder take.
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
             three dimensions, or what the coarse grid has room for; published: 2.
+        located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
+            coordinates, others scaled to [−1, 1].
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
@@ -85,8 +88,8 @@ def multiscale(
             published.
         radius: Cut-off of κ in coarse spacings; None: 3 for the Gaussian, 5 for the Lanczos kernel.
         components: Principal components of the fine scale that microscale encoder and decoder work
-            on (`pyro_msde.principal`); 0: convolutions on the grid, as published. None: 32, unless
-            published.
+            on (`pyro_msde.principal`); 0: convolutions on the grid, as published. None: 32 in one
+            dimension, 64 in more, unless published.
         expert_variance: "point": one a grid point, as published; "shared": one a channel.
         time_features: Give the microscale drift sin t and cos t, t in training horizons; None: in
             the published recipe only. Such a drift does not extrapolate in time.
@@ -104,7 +107,8 @@ def multiscale(
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
     config = {
         "case": "multiscale", **_described(places), "n_eta": n_eta,
-        "num_parameters": num_parameters, "half_width": half_width, "width": width, "rank": rank,
+        "num_parameters": num_parameters, "half_width": half_width, "located": located,
+        "width": width, "rank": rank,
         "smoothing": smoothing, "radius": radius, "components": components,
         "expert_variance": expert_variance, "time_features": time_features, "recipe": recipe,
         "seed": seed,
@@ -113,7 +117,8 @@ def multiscale(
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
     if components is None:
-        components = 0 if published else min(32, places.channels * places.num_points)
+        most = 32 if places.ndim == 1 else 64
+        components = 0 if published else min(most, places.channels * places.num_points)
     encoder, decoder = _microscale(places, n_eta, num_parameters, components)
     shared_variance = (places.channels, *(1,) * places.ndim)
     variance_shape = places.field_shape if expert_variance == "point" else shared_variance
@@ -124,7 +129,7 @@ def multiscale(
             places,
             n_eta,
             drift=_drift(
-                places, n_eta, num_parameters, half_width, width, rank, published,
+                places, n_eta, num_parameters, half_width, located, width, rank, published,
                 published if time_features is None else time_features,
             ),
             kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
@@ -201,6 +206,7 @@ def _drift(
     n_eta: int,
     num_parameters: int,
     half_width: int | None,
+    located: bool,
     width: int,
     rank: int | None,
     published: bool,
@@ -210,7 +216,9 @@ def _drift(
     if q is None:
         q = _half_width(grid, 2 if published else _WIDEST[grid.ndim])
     neighbours = grid.neighbours(q).shape[1]
+    locations = _locations(grid) if located else None
     inputs = grid.channels * neighbours + num_parameters + n_eta
+    inputs += 0 if locations is None else locations.shape[1]
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
         [inputs, *hidden, grid.channels], inputs if rank is None else rank, published,
@@ -226,8 +234,25 @@ def _drift(
         widths = (512, 256, 128) if published and grid.ndim > 1 else (128, 512, 128)
         micro = _network([size, *widths, n_eta], 8, published, reluctant=False)
     return MultiscaleDrift(
-        grid, n_eta, macro, micro, half_width=q, time_features=time_features, psi=psi
-    )
+        grid, n_eta, macro, micro, half_width=q, time_features=time_features, psi=psi,
+        places=locations,
+    )  # fmt: skip
+
+
+def _locations(grid: Grid | SensorGraph) -> Tensor:
+    """(num_coarse, k) features of where the coarse points are."""
+    if isinstance(grid, SensorGraph):
+        raise ValueError("located: sensors on a graph have no coordinates.")
+    axes = []
+    for x, boundary, low, high in zip(
+        grid.coarse_coordinates, grid.boundary, grid.lower, grid.upper, strict=True
+    ):
+        u = torch.as_tensor((x - low) / (high - low), dtype=torch.get_default_dtype())
+        turns = 2 * torch.pi * u[:, None] * torch.tensor([1.0, 2.0])
+        waves = torch.cat([turns.sin(), turns.cos()], 1)
+        axes.append(waves if boundary == "periodic" else 2 * u[:, None] - 1)
+    index = torch.cartesian_prod(*(torch.arange(len(a)) for a in axes)).reshape(-1, len(axes))
+    return torch.cat([a[i] for a, i in zip(axes, index.T, strict=True)], 1)
 
 
 def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:

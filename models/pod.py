@@ -1,11 +1,11 @@
 """Latent SDE of POD coefficients: the multiscale model's opponent, learned by the same ELBO.
 
-    dz = γ(z) dt + L dβ,        y(t) | z(t) ~ N(Φ s z, Σ_y),        encoder mean z = s⁻¹ Φᵀ y
+    dz = γ(z) dt + L dβ,        y(t) | z(t) ~ N(s Φ z, Σ_y),        encoder mean z = Φᵀ y / s
 
-Φ (point, r) are the training snapshots' POD modes, fixed, and s, diagonal, makes the root mean
-square of each coefficient one. There is no grid, no kernel and no microscale: the drift, a
-linear and a quadratic path beside a network, takes all coefficients, and starts as ours does from a
-regression in weak form.
+Φ (point, r) are the training snapshots' POD modes, fixed, and the number s makes the root mean
+square of the leading coefficient one. There is no grid, no kernel and no microscale: the drift, a
+linear and a quadratic path beside a network, takes all coefficients, and starts from a regression
+in weak form, as ours does.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def pod(
     own = train.parameters
     scaling = Scaling.of(train.fields(1, train.field_shape), train.horizon, own)
     modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in train.values]
-    squares = np.square(np.concatenate(modes), dtype=np.float64)
-    size = (np.sqrt(squares.mean(0)) / scaling.channels[0]).astype(np.float32)
+    leading = np.concatenate([z[:, 0] for z in modes])
+    size = float(np.sqrt(np.square(leading, dtype=np.float64).mean())) / scaling.channels[0]
     num_parameters = 0 if own is None else own.shape[1]
     grid = ModalGrid(train.field_shape, rank)
     inputs = rank + num_parameters
@@ -86,7 +86,7 @@ def pod(
     return PODModel(
         grid,
         0,
-        kernel=_Modes(torch.as_tensor(basis).float(), torch.as_tensor(size)),
+        kernel=_Modes(torch.as_tensor(basis).float(), torch.tensor(size)),
         drift=drift,
         diffusion=LogVariance((rank,), 0.1),
         var_zeta=LogVariance(grid.field_shape, 0.01),
@@ -133,7 +133,7 @@ class ModalOperators:
 
     Args:
         modes: (point, rank) orthonormal columns Φ.
-        size: (rank,) diagonal of s.
+        size: s, a number.
         shape: Points per axis.
     """
 
@@ -141,11 +141,11 @@ class ModalOperators:
         self.modes, self.size, self.shape = modes, size, shape
 
     def restrict(self, y: Tensor) -> Tensor:
-        """Coefficients s⁻¹ Φᵀ y, (..., rank), from (..., 1, *space)."""
+        """Coefficients Φᵀ y / s, (..., rank), from (..., 1, *space)."""
         return y.flatten(-len(self.shape) - 1) @ self.modes / self.size
 
     def prolong(self, zeta: Tensor) -> Tensor:
-        """Fields Φ s z, (..., 1, *space), from (..., rank)."""
+        """Fields s Φ z, (..., 1, *space), from (..., rank)."""
         return ((zeta * self.size) @ self.modes.mT).unflatten(-1, (1, *self.shape))
 
 
@@ -241,5 +241,5 @@ class _Modes(nn.Module):
         self.register_buffer("size", size)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """(point, rank) and (rank,)."""
+        """(point, rank) and a number."""
         return self.modes, self.size

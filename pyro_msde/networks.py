@@ -147,13 +147,17 @@ class MultiscaleDrift(nn.Module):
     Args:
         grid: Fine and coarse grid, or a graph.
         n_eta: Microscale states.
-        macro: f, from channels × stencil points + num_parameters + n_eta to channels numbers.
+        macro: f, from channels × stencil points [+ k] + num_parameters + n_eta to channels numbers.
         micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
         half_width: q.
         time_features: Give g the sine and cosine of time.
         horizon: One unit of scaled time in the units that sine and cosine take.
         psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
+        places: (num_coarse, k) features of the coarse points that f takes after the stencil, such
+            as their coordinates. With them f may do one thing here and another there.
     """
+
+    places: Tensor | None
 
     def __init__(
         self,
@@ -166,11 +170,13 @@ class MultiscaleDrift(nn.Module):
         time_features: bool = False,
         horizon: float = 1.0,
         psi: nn.Module | None = None,
+        places: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
         self.stencil = Stencil(grid.neighbours(half_width))
         self.macro, self.micro, self.psi = macro, micro, psi
+        self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
         self.horizon = horizon
 
@@ -211,6 +217,8 @@ class MultiscaleDrift(nn.Module):
         grid = self.grid
         stencil = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
         shared = [x[..., None, :].expand(*stencil.shape[:-1], -1) for x in common]
+        if self.places is not None:
+            shared.insert(0, self.places.expand(*stencil.shape[:-1], -1))
         return torch.cat([stencil, *shared], -1)
 
 

@@ -1,14 +1,16 @@
 """Microscale networks on principal components of what the macroscale leaves (POD modes).
 
-    E(r) = f(Φᵀ r / s),        D(η) = Φ (s ∘ g(η)),
+    E(r) = f(v ∘ Φᵀ r),        D(η) = Φ (w ∘ g(η)),
 
-where Φ holds the first few principal components of training residuals r, s their root mean squares
-and f, g small networks. The residuals of a flow fill a low-dimensional linear space, in which the
-curved set that η parametrises lies: the networks learn its shape, not how a field looks, which
+where Φ holds the first few principal components of training residuals r and f, g are small
+networks. With s the root mean square along each component and n that of the noise, which is what
+remains along all others, w = √(s² − n²) and v = (1 − n²/s²)/s: f gets numbers of size one, and none
+of those that are but noise. The residuals of a flow fill a low-dimensional linear space, in which
+the curved set that η parametrises lies: the networks learn its shape, not how a field looks, which
 takes far fewer steps than convolutions do, and far less work a step.
 
-Φ and s are not trained: `start_principal_components` reads them off the data, once, as `fit` does.
-Until then they are random.
+Φ, v and w are not trained: `start_principal_components` reads them off the data, once, as `fit`
+does. Until then they are random.
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ _MOST_SNAPSHOTS = 1000  # from which the components are taken
 
 
 class _Modes(nn.Module):
-    """Φ, s, and whether data have set them."""
+    """Φ, v or w, and whether data have set them."""
 
-    fixed = ("modes", "sizes", "started")
+    fixed = ("modes", "weights", "started")
     modes: Tensor
-    sizes: Tensor
+    weights: Tensor
     started: Tensor
 
     def __init__(self, grid: Grid | SensorGraph, rank: int) -> None:
@@ -48,18 +50,18 @@ class _Modes(nn.Module):
             raise ValueError(f"rank: {rank} components of fields of {size} numbers.")
         self.field_shape = grid.field_shape
         self.register_buffer("modes", torch.linalg.qr(torch.randn(size, rank))[0].mT.contiguous())
-        self.register_buffer("sizes", torch.ones(rank))
+        self.register_buffer("weights", torch.ones(rank))
         self.register_buffer("started", torch.tensor(False))
 
-    def start(self, modes: Tensor, sizes: Tensor) -> None:
-        """Set Φ (rank, numbers of a field) and s (rank,)."""
+    def start(self, modes: Tensor, weights: Tensor) -> None:
+        """Set Φ (rank, numbers of a field), and v or w (rank,)."""
         self.modes.copy_(modes)
-        self.sizes.copy_(sizes)
+        self.weights.copy_(weights)
         self.started.fill_(True)
 
 
 class PrincipalEncoder(_Modes):
-    """E(r) = f(Φᵀ r / s), from fine-scale fields to microscale states.
+    """E(r) = f(v ∘ Φᵀ r), from fine-scale fields to microscale states.
 
     Args:
         grid: Fine grid.
@@ -84,7 +86,7 @@ class PrincipalEncoder(_Modes):
 
     def forward(self, field: Tensor, parameters: Tensor | None = None) -> Tensor:
         """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
-        x = field.flatten(-len(self.field_shape)) @ self.modes.mT / self.sizes
+        x = field.flatten(-len(self.field_shape)) @ self.modes.mT * self.weights
         if parameters is not None:
             x = torch.cat([x, parameters.expand(*x.shape[:-1], -1)], -1)
         eta: Tensor = self.head(x)
@@ -92,7 +94,7 @@ class PrincipalEncoder(_Modes):
 
 
 class PrincipalDecoder(_Modes):
-    """D(η) = Φ (s ∘ g(η)), arguments as for `PrincipalEncoder`."""
+    """D(η) = Φ (w ∘ g(η)), arguments as for `PrincipalEncoder`."""
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class PrincipalDecoder(_Modes):
 
     def forward(self, eta: Tensor) -> Tensor:
         """(..., n_eta) to (..., channel, *space)."""
-        field = (self.first(eta) * self.sizes) @ self.modes
+        field = (self.first(eta) * self.weights) @ self.modes
         return field.unflatten(-1, self.field_shape)
 
 
@@ -140,11 +142,16 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     left = {id(encoder): smoothed, id(decoder): operators.prolong(operators.sample(smoothed))}
     for net in pending:
         residual = (y - left[id(net)]).flatten(1)
-        net.start(*principal_components(residual, len(net.sizes)))
+        modes, sizes, noise = principal_components(residual, len(net.weights))
+        signal = (sizes.square() - noise**2).clamp(min=(1e-3 * sizes[0]) ** 2)
+        if net is encoder:
+            net.start(modes, (sizes.square() - noise**2).clamp(min=0) / sizes**3)
+        else:
+            net.start(modes, signal.sqrt())
     return True
 
 
-def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
     """First principal components, without centring, by the method of snapshots.
 
     Args:
@@ -152,14 +159,17 @@ def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor]:
         rank: How many; if there are fewer, random ones orthogonal to them follow.
 
     Returns:
-        Components (rank, number), orthonormal, and the root mean square along each (rank,), at
-        least a thousandth of the first.
+        Components (rank, number), orthonormal; the root mean square along each (rank,), at least
+        a thousandth of the first; and that along a direction orthogonal to all, on average.
     """
     count = len(fields)
     gram = torch.zeros(count, count, dtype=torch.float64, device=fields.device)
     for columns in fields.split(4096, -1):
         gram += columns.double() @ columns.double().mT
     values, vectors = torch.linalg.eigh(gram / count)
+    # so few snapshots have no more directions than this
+    others = min(count, fields.shape[1]) - rank
+    noise = float(values.flip(0)[rank:].clamp(min=0).sum() / others) if others > 0 else 0.0
     values, vectors = values.flip(0)[:rank].clamp(min=0), vectors.flip(1)[:, :rank]
     sizes = values.sqrt()
     sizes = torch.cat([sizes, sizes.new_zeros(rank - len(sizes))])
@@ -168,4 +178,4 @@ def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     modes, upper = torch.linalg.qr(torch.cat([span, more], 1))
     modes = modes * torch.where(upper.diagonal() < 0, -1.0, 1.0)
     floor = 1e-3 * sizes[0].clamp(min=torch.finfo(torch.float32).tiny)
-    return modes.mT.to(fields.dtype), sizes.clamp(min=floor).to(fields.dtype)
+    return modes.mT.to(fields.dtype), sizes.clamp(min=floor).to(fields.dtype), noise**0.5
