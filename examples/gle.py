@@ -40,7 +40,7 @@ from pyro_msde.models.gle import gle
 # times a rate like that would settle before the drift does, move at twice it.
 RECIPE: dict[str, Any] = {
     "length": 11, "stride": 1, "segments_per_step": 16, "num_nodes": 32,
-    "learning_rate": 5e-2, "variance_rate": 2.0, "anneal": 500,
+    "learning_rate": 5e-2, "variance_rate": 2.0, "beta": 1.0, "anneal": 500,
 }  # fmt: skip
 LAGS = 20
 SHOWN = (1, 2, 3, 5, 10, 20)

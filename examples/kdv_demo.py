@@ -20,14 +20,6 @@ from pyro_msde import plot
 from pyro_msde.datasets.kdv import kdv_splits
 
 
-def every_tenth_time(data: pyro_msde.Trajectories) -> pyro_msde.Trajectories:
-    """A tenth of the times, for a demonstration that does not take all day to decode."""
-    return pyro_msde.Trajectories(
-        data.times[0][::10], [v[::10] for v in data.values],
-        dims=data.dims, coords=data.coords, units=data.units,
-    )  # fmt: skip
-
-
 def main() -> None:
     """Train n_η = 5 at a reduced number of steps; leave table, run, figure and ArviZ file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -42,7 +34,7 @@ def main() -> None:
     row = Row("demo", "published", {"n_eta": 5}, {"steps": args.steps})
     fit = train(row, data, out, args.seed)
     print("==> forecasting the 5 test trajectories from their first snapshots, at every 10th time")
-    test = every_tenth_time(data.test)
+    test = data.test.every(10)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0], num_samples=64)
     errors = np.asarray(pyro_msde.nrmse(fc, test))
     metrics = {

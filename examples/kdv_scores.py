@@ -67,13 +67,16 @@ def peaks(data: Splits) -> dict[str, tuple[float, float]]:
 
 def look_ups(data: Splits) -> dict[str, float]:
     """Errors of the answers a sceptic would try first, over the training horizon."""
-    train = np.stack(data.train.values)
-    y = np.stack(data.test.values)[:, : train.shape[1]]
+    num_times = len(data.train.times[0])
+    y = np.stack(data.test.values)[:, :num_times]
+    components, degree = baselines.choose_regression(data.train)
     forecasts = {
-        "persistence": baselines.persistence(y[:, 0], y.shape[1]),
-        "mean": baselines.mean_trajectory(train, y[:, 0]),
-        "nearest": baselines.nearest_trajectory(train, y[:, 0]),
-        "pc-regression": baselines.principal_regression(train, y[:, 0]),
+        "persistence": baselines.persistence(y[:, 0], num_times),
+        "mean": baselines.mean_trajectory(data.train, y[:, 0]),
+        "nearest": baselines.nearest_trajectory(data.train, y[:, 0]),
+        "pc-regression": baselines.principal_regression(
+            data.train, y[:, 0], components=components, degree=degree
+        ),
     }
     norms = np.square(y).sum(2)
     return {

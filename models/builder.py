@@ -86,7 +86,8 @@ def multiscale(
         smoothing: The kernel κ at the start: "gaussian", one coarse spacing wide, as published;
             "lanczos", which lets pass what the coarse points resolve. None: the second, unless
             published.
-        radius: Cut-off of κ in coarse spacings; None: 3 for the Gaussian, 5 for the Lanczos kernel.
+        radius: Cut-off of κ in coarse spacings; None: 3 for the Gaussian; for the Lanczos kernel 5
+            in one dimension, 4 in more.
         components: Principal components of the fine scale that microscale encoder and decoder work
             on (`pyro_msde.principal`); 0: convolutions on the grid, as published. None: 32 in one
             dimension, 64 in more, unless published.
@@ -179,7 +180,7 @@ def _kernel(places: Grid | SensorGraph, smoothing: str, radius: int | None) -> T
     if isinstance(places, SensorGraph):
         return graph_kernel(places)
     if smoothing == "lanczos":
-        return lanczos_kernel(places, radius or 5)
+        return lanczos_kernel(places, radius or (5 if places.ndim == 1 else 4))
     return gaussian_kernel(places, radius or 3)
 
 

@@ -103,19 +103,25 @@ def grow(
     old = _state(model, guide)
     new = {name: value.clone() for name, value in _state(larger_model, larger_guide).items()}
     sizes = (model.n_eta, larger_model.n_eta)
+    trained = {
+        f"{owner}.{name}"
+        for owner, module in (("model", larger_model), ("guide", larger_guide))
+        for name, _ in module.named_parameters()
+    }
     for name, value in new.items():
         if name in old and old[name].shape == value.shape:
             value.copy_(old[name])
             continue
-        if value.ndim > 1 and value.any():  # what starts at zero by design stays there
+        # what starts at zero by design stays there
+        if name in trained and value.ndim > 1 and value.any():
             nn.init.xavier_normal_(value)
         if name in old:
             _embed(name, old[name], value, sizes, silent=silent)
     if not model.n_eta:
         _share_variance(old, new)
-        if silent:
-            _hush_decoder(larger_model, new)
     larger_model.load_state_dict(_part(new, "model"))
+    if silent and not model.n_eta:
+        larger_model.decoder.net.silence()
     larger_guide.load_state_dict(_part(new, "guide"))
 
 
@@ -153,16 +159,6 @@ def _share_variance(old: dict[str, Tensor], new: dict[str, Tensor]) -> None:
     doubled = old["model.var_zeta.net.log_value"] + torch.log(torch.tensor(2.0))
     for part in ("var_zeta", "var_eta"):
         new[f"model.{part}.net.log_value"].copy_(doubled)
-
-
-def _hush_decoder(model: Any, new: dict[str, Tensor]) -> None:
-    """A decoder that is new gives zero: its last layer does."""
-    decoder = model.decoder.net
-    for layers in ("layers", "biases"):
-        last = len(getattr(decoder, layers)) - 1
-        for name in new:
-            if name.startswith(f"model.decoder.net.{layers}.{last}"):
-                new[name].zero_()
 
 
 def _state(model: nn.Module, guide: nn.Module) -> dict[str, Tensor]:

@@ -213,10 +213,11 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
             parameters=parameters,
             max_step=result.scaling.time / 250,
         )
-        error = fc.mean.numpy() - values[:, ::every]
-        axes = tuple(range(2, error.ndim))
-        ratio = (error**2).sum(axes) / (values[:, ::every] ** 2).sum(axes)
-        errors.append(np.sqrt(ratio.mean(1)))
+        with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
+            error = fc.mean.numpy() - values[:, ::every]
+            axes = tuple(range(2, error.ndim))
+            ratio = (error**2).sum(axes) / (values[:, ::every] ** 2).sum(axes)
+            errors.append(np.sqrt(ratio.mean(1)))
     score = float(np.concatenate(errors).mean())
     return score if np.isfinite(score) else float("inf")
 

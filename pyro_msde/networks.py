@@ -322,6 +322,12 @@ class ConvDecoder(nn.Module):
             x = self._trim(layer(self.activation(x)), size) + bias
         return x.reshape(*eta.shape[:-1], *x.shape[1:])
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make D(η) = 0 for every η, by its last layer."""
+        self.layers[-1].weight.zero_()
+        self.biases[-1].zero_()
+
     def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """What a transposed convolution leaves beyond both ends is wrapped around, or cut off."""
         for axis, (n, boundary) in enumerate(zip(size, self.boundary, strict=True), start=2):

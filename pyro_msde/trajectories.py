@@ -165,6 +165,21 @@ class Trajectories:
         out.controls = None if self.controls is None else tuple(self.controls[k] for k in chosen)
         return out
 
+    def every(self, stride: int) -> Trajectories:
+        """Every stride-th snapshot of each trajectory, from the first on, without a copy.
+
+        Raises:
+            ValueError: If the stride is not positive.
+        """
+        if stride < 1:
+            raise ValueError(f"stride: {stride}. Pass at least 1.")
+        out = copy.copy(self)
+        out.times = tuple(t[::stride] for t in self.times)
+        out.values = tuple(v[::stride] for v in self.values)
+        if self.controls is not None:
+            out.controls = tuple(c[::stride] for c in self.controls)
+        return out
+
     def __iter__(self) -> Iterator[Trajectories]:
         """The trajectories one by one, each a `Trajectories` of length 1."""
         return (self[k] for k in range(len(self)))

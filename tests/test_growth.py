@@ -25,10 +25,12 @@ def jittered(pair, seed=1):
     return pair
 
 
-def build(n_eta, *, recipe="default", num_parameters=0, seed=0, shape=(30,), coarse=(5,)):
+def build(
+    n_eta, *, recipe="default", num_parameters=0, seed=0, shape=(30,), coarse=(5,), components=4
+):
     model = multiscale(
         shape, coarse, n_eta=n_eta, recipe=recipe, num_parameters=num_parameters, seed=seed,
-        width=11, smoothing="gaussian",
+        components=0 if recipe == "published" else components, width=11, smoothing="gaussian",
     ).double()  # fmt: skip
     return model, AmortizedGP(model, seed=seed).double()
 
@@ -90,7 +92,7 @@ def test_what_is_new_is_drawn_and_what_is_old_is_kept():
     before, after = jittered(build(1)), build(3, seed=5)
     grow(*before, *after)
     old, new = before[0].state_dict(), after[0].state_dict()
-    first = "decoder.net.first.weight"
+    first = "decoder.net.first.network.0.weight"
     assert_close(new[first][:, :1], old[first], rtol=0, atol=0)
     assert new[first][:, 1:].abs().min() > 0
     # Xavier: variance 2 / (fan in + fan out); 5 standard errors of the sd of a normal sample
@@ -137,7 +139,7 @@ def test_growth_into_something_else_is_refused():
         grow(model, guide, *build(1))
     with pytest.raises(ValueError, match="larger_model: of another case"):
         grow(model, guide, *build(2, shape=(40,)))
-    other = multiscale((30,), (5,), n_eta=2, width=7, smoothing="gaussian").double()
+    other = multiscale((30,), (5,), n_eta=2, width=7, components=4, smoothing="gaussian").double()
     with pytest.raises(ValueError, match="smaller than"):
         grow(model, guide, other, AmortizedGP(other).double())
     bounded = multiscale(Grid(30, 5, boundary="dirichlet"), n_eta=2, width=11).double()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from problems import same, snapshot, tiny_data, tiny_grid, tiny_model, tiny_segments
-from torch.distributions import Normal
+from pyro.distributions import Normal
 from torch.testing import assert_close
 
 from pyro_msde import fit
@@ -33,16 +33,29 @@ def pair(rank=4, n_eta=2):
 @pytest.mark.parametrize(("snapshots", "numbers"), [(40, 17), (11, 23)])
 def test_components_are_those_of_the_singular_value_decomposition(snapshots, numbers):
     fields = torch.randn(snapshots, numbers, dtype=torch.float64) * torch.linspace(3, 1, numbers)
-    modes, sizes = principal_components(fields, 5)
+    modes, sizes, noise = principal_components(fields, 5)
     _, values, right = np.linalg.svd(fields.numpy(), full_matrices=False)
     # the Gram matrix squares the condition number, here below 100
     np.testing.assert_allclose(np.abs((modes.numpy() * right[:5]).sum(1)), 1, rtol=1e-9)
     np.testing.assert_allclose(sizes, values[:5] / np.sqrt(snapshots), rtol=1e-9)
+    np.testing.assert_allclose(noise**2, (values[5:] ** 2).mean() / snapshots, rtol=1e-9)
+
+
+def test_noise_is_told_from_signal():
+    """A rank-two signal in noise of 0.1: its size along all other directions, to 5 %."""
+    torch.manual_seed(0)
+    signal = torch.randn(400, 2) @ torch.linalg.qr(torch.randn(90, 2))[0].mT
+    _, sizes, noise = principal_components(signal + 0.1 * torch.randn(400, 90), 6)
+    assert noise == pytest.approx(0.1, rel=0.05)
+    # two of size one, to 5 standard errors; the rest is noise, whose largest of 90 stands out a bit
+    assert (sizes[:2] - 1).abs().max() < 5 / np.sqrt(2 * 400)
+    assert sizes[2:].max() < 0.1 * (1 + np.sqrt(90 / 400)) * 1.1
 
 
 def test_missing_components_are_filled_up():
     fields = torch.randn(3, 13)
-    modes, sizes = principal_components(fields, 6)
+    modes, sizes, noise = principal_components(fields, 6)
+    assert noise == 0
     assert_close(modes @ modes.mT, torch.eye(6), rtol=0, atol=1e-5)  # float32
     assert (sizes > 0).all()
     assert_close(sizes[3:], 1e-3 * sizes[0].expand(3))
@@ -73,8 +86,8 @@ def test_the_start_spans_what_the_macroscale_leaves():
         flat = residual.detach().flatten(1)
         projected = flat @ net.modes.mT @ net.modes
         assert_close(projected, flat, rtol=0, atol=1e-4 * float(flat.abs().max()))  # float32
-        coefficients = flat @ net.modes.mT / net.sizes
-        assert 0.3 < coefficients.square().mean().sqrt() < 3  # of one trajectory of three
+    unit = flat @ guide.encoder.modes.mT * guide.encoder.weights
+    assert 0.3 < unit.square().mean().sqrt() < 3  # of one trajectory of three
 
 
 def test_it_starts_once_and_not_elsewhere():
@@ -98,19 +111,21 @@ def test_encoder_and_decoder_by_hand():
     decoder.start(torch.randn(5, 60).double(), torch.rand(5).double() + 0.5)
     field, own = torch.randn(4, 7, 2, 30).double(), torch.randn(4, 1, 1).double()
     coefficients = torch.einsum("...cx,kcx->...k", field, encoder.modes.reshape(5, 2, 30))
-    inputs = torch.cat([coefficients / encoder.sizes, own.expand(4, 7, 1)], -1)
+    inputs = torch.cat([coefficients * encoder.weights, own.expand(4, 7, 1)], -1)
     assert_close(encoder(field, own), encoder.head(inputs))
     eta = torch.randn(4, 7, 3).double()
     expected = torch.einsum(
-        "...k,k,kcx->...cx", decoder.first(eta), decoder.sizes, decoder.modes.reshape(5, 2, 30)
+        "...k,k,kcx->...cx", decoder.first(eta), decoder.weights, decoder.modes.reshape(5, 2, 30)
     )
     assert_close(decoder(eta), expected)
+    decoder.silence()
+    assert (decoder(eta) == 0).all()
 
 
 def test_components_are_no_parameters():
     model, guide = pair()
     names = {n for n, _ in (*model.named_parameters(), *guide.named_parameters())}
-    assert not any(n.endswith(("modes", "sizes")) for n in names)
+    assert not any(n.endswith(("modes", "weights")) for n in names)
     decoder = model.decoder.net
     count = sum(p.numel() for p in decoder.parameters())
     assert flatten_parameters(decoder).numel() == count

@@ -261,20 +261,34 @@ def test_variances_take_their_own_larger_steps(pair):
      ("steps", 2000, 0.9), ("steps", 4500, 0.81)],
 )  # fmt: skip
 def test_schedules_of_the_learning_rate(schedule, step, factor):
-    trainer = trainer_of(tiny_pair(0), schedule=schedule, learning_rate=0.02, steps=5000)
+    trainer = trainer_of(
+        tiny_pair(0), schedule=schedule, learning_rate=0.02, kernel_rate=1.0, steps=5000
+    )
     trainer.step = step
     trainer._set_rates()
     rates = {round(g["lr"], 9) for g in trainer.optimiser.param_groups}
     assert rates == {round(0.02 * factor, 9), round(0.2 * factor, 9)}
 
 
+def test_the_kernel_has_a_rate_relative_to_its_size():
+    model, guide = tiny_pair(0)
+    trainer = trainer_of((model, guide), learning_rate=0.02)
+    trainer._set_rates()
+    largest = float(model.kernel.net.weight.detach().abs().max())
+    rates = {id(p): g["lr"] for g in trainer.optimiser.param_groups for p in g["params"]}
+    assert rates[id(model.kernel.net.weight)] == pytest.approx(0.02 * largest)
+    assert rates[id(model.drift.net.macro.linear.weight)] == 0.02
+
+
 @pytest.mark.parametrize(("anneal", "betas"), [(0, [1, 1, 1]), (4, [0.25, 0.5, 0.75])])
-def test_beta_grows_over_the_annealing(anneal, betas):
-    trainer, seen = trainer_of(tiny_pair(0), anneal=anneal), []
+@pytest.mark.parametrize(("beta", "final"), [(1.0, 1), (None, 30), (7.0, 7)])
+def test_beta_grows_over_the_annealing(anneal, betas, beta, final):
+    """None: as many as a snapshot has numbers."""
+    trainer, seen = trainer_of(tiny_pair(0), anneal=anneal, beta=beta), []
     for _ in range(3):
         trainer.one_step()
         seen.append(trainer.elbo.beta)
-    assert seen == betas
+    assert seen == [final * b for b in betas]
 
 
 def test_history_averages_the_terms_between_logging_steps():

@@ -286,3 +286,17 @@ def test_from_xarray_names_what_is_missing():
         Trajectories.from_xarray(ds, "u", parameters=["p"])
     with pytest.raises(ValueError, match="time: 'u' has dimensions"):
         Trajectories.from_xarray(ds.assign_coords(s=("k", [0.0, 1.0])), "u", time="s")
+
+
+def test_every_takes_every_stride_th_snapshot_without_a_copy():
+    times = [np.arange(7.0), np.arange(4.0)]
+    values = [np.arange(7 * 3.0).reshape(7, 3), np.arange(4 * 3.0).reshape(4, 3)]
+    data = Trajectories(times, values, controls=[np.arange(7.0), np.arange(4.0)], parameters=[1, 2])
+    thin = data.every(3)
+    assert [t.tolist() for t in thin.times] == [[0, 3, 6], [0, 3]]
+    assert [c.ravel().tolist() for c in thin.controls] == [[0, 3, 6], [0, 3]]
+    assert np.shares_memory(thin.values[0], data.values[0])
+    np.testing.assert_array_equal(thin.values[1], values[1][::3])
+    np.testing.assert_array_equal(thin.parameters, data.parameters)
+    with pytest.raises(ValueError, match="stride: 0"):
+        data.every(0)

@@ -23,7 +23,7 @@ from pyro_msde.models.gle import gle
 # as examples/gle.py, with half the segments a step
 RECIPE = {
     "length": 11, "stride": 1, "segments_per_step": 8, "num_nodes": 20,
-    "learning_rate": 5e-2, "variance_rate": 3.0, "anneal": 200,
+    "learning_rate": 5e-2, "variance_rate": 3.0, "beta": 1.0, "anneal": 200,
 }  # fmt: skip
 
 

@@ -1,0 +1,221 @@
+"""How accurate we are, and the alternatives a user would otherwise pick, on the same splits.
+
+    python -m benchmarks.accuracy --case kdv,burgers1d,burgers2d,ks --n-eta 0..5 --seeds 3
+    python -m benchmarks.accuracy --case kdv --split hard --methods msde,nearest
+    python -m benchmarks.accuracy --case kdv --n-eta 0,5 --rescore benchmarks/runs
+
+One row per run is appended to benchmarks/results/accuracy.csv; what is there is skipped, what was
+interrupted is resumed from --out. `python -m benchmarks.render` makes docs/results.md of it.
+Forecasts start from one noisy snapshot; NRMSE and the rest are taken at 101 times over the horizon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import pyro_msde
+from benchmarks import table
+from benchmarks.cases import CASES, Setting
+from benchmarks.opponents import OPPONENTS
+from pyro_msde.datasets.problem import Splits
+from pyro_msde.guides import AmortizedGP
+
+OURS = ("msde", "msde-hierarchical")
+NUM_TIMES = 101
+NUM_SAMPLES = 64
+_DIVERGED = 10.0  # an NRMSE that no forecast has which follows its truth at all
+
+
+def at_times(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
+    """The trajectories at `NUM_TIMES` times up to the horizon."""
+    times = data.times[0]
+    last = int(np.searchsorted(times, horizon * (1 + 1e-9))) - 1
+    index = np.unique(np.round(np.linspace(0, last, NUM_TIMES)).astype(int))
+    return pyro_msde.Trajectories(
+        times[index], [v[index] for v in data.values], parameters=data.parameters
+    )
+
+
+def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
+    """Error, coverage and CRPS of forecasts from the first snapshots."""
+    began = time.perf_counter()
+    y0 = np.stack([v[0] for v in test.values])
+    fc = fit.predict(y0, test.times[0], num_samples=NUM_SAMPLES, parameters=test.parameters)
+    finite = bool(torch.isfinite(fc.mean).all())
+    seconds = time.perf_counter() - began
+    errors = np.asarray(pyro_msde.nrmse(fc, test)) if finite else np.array([np.inf])
+    if not finite or errors.max() > _DIVERGED:
+        return {"status": "diverged", "predict_seconds": round(seconds, 1)}
+    covered = np.asarray(pyro_msde.coverage(fc, test, level=0.9, bins=10))
+    return {
+        "predict_seconds": round(seconds, 1),
+        "nrmse_mean": f"{errors.mean():.5f}",
+        "nrmse_sd": f"{errors.std(ddof=1):.5f}",
+        "coverage_90": f"{covered.mean():.4f}",
+        "coverage_low": f"{covered.mean(0).min():.4f}",
+        "coverage_high": f"{covered.mean(0).max():.4f}",
+        "crps": f"{np.mean(pyro_msde.crps(fc, test)):.6f}",
+        "diffusion_scale": f"{fit.diffusion_scale:g}",
+        "status": "ok",
+    }
+
+
+def one_shot(
+    setting: Setting, n_eta: int, data: Splits, seed: int, steps: int, folder: Path, device: str
+) -> pyro_msde.Fit:
+    """Train a model by itself, or go on with it."""
+    model = setting.build(n_eta, seed)
+    return pyro_msde.fit(
+        model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
+        steps=steps, seed=seed, checkpoint=folder, device=device, progress=False, **setting.fit,
+    )  # fmt: skip
+
+
+def hierarchical(
+    setting: Setting, n_eta: int, data: Splits, seed: int, steps: int, folder: Path, device: str
+) -> pyro_msde.Fit:
+    """Train n_η = 0 first, then one microscale state more at a time."""
+
+    def model_factory(n: int) -> Any:
+        return setting.model(
+            n, n_coarse=setting.coarse[0], seed=seed, smoothing="gaussian", **setting.options
+        )
+
+    return pyro_msde.fit_hierarchical(
+        model_factory, lambda model: AmortizedGP(model, seed=seed), data.train,
+        validation=data.validation, n_etas=range(n_eta + 1), steps=steps, seed=seed,
+        checkpoint=folder, device=device, progress=False, **setting.fit,
+    )[-1]  # fmt: skip
+
+
+def our_row(
+    setting: Setting, method: str, n_eta: int, data: Splits, seed: int, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Train and score one of our models, or say what went wrong."""
+    name = f"{setting.case}-{setting.split}-{method}-{n_eta}-seed{seed}"
+    steps = args.steps or setting.steps
+    train = one_shot if method == "msde" else hierarchical
+    try:
+        fit = train(setting, n_eta, data, seed, steps, args.out / name, args.device)
+    except pyro_msde.NonFiniteLossError as error:
+        return {"steps": error.step, "status": f"training: {error}"}
+    fit = fit.calibrated(at_times(data.validation, setting.horizon))
+    fit.save(args.out / name)
+    row = score(fit, at_times(data.test, setting.horizon))
+    return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
+
+
+def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str, Any] | None:
+    """Score weights that are kept as they are, with their own scale of √C."""
+    suffix = "hard" if setting.split == "hard" else str(n_eta)
+    folder = kept / f"{setting.case}-{suffix}"
+    if not (folder / "run.json").exists():
+        return None
+    fit = pyro_msde.load(folder)
+    if fit.model.n_eta != n_eta:
+        return None
+    row = score(fit, at_times(data.test, setting.horizon))
+    return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
+
+
+def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: int) -> Any:
+    """Score one of the alternatives."""
+    test = at_times(data.test, setting.horizon)
+    thin = Splits(data.train, at_times(data.validation, setting.horizon), test)
+    found = OPPONENTS[method](setting, setting.split, thin, seed, steps)
+    row = {
+        "steps": found.steps or "", "train_seconds": round(found.train_seconds, 1),
+        "predict_seconds": round(found.predict_seconds, 1), "status": found.status,
+        "choice": found.choice,
+    }  # fmt: skip
+    if found.status == "ok":
+        row["nrmse_mean"] = f"{found.errors.mean():.5f}"
+        row["nrmse_sd"] = f"{found.errors.std(ddof=1):.5f}"
+        for name, values in (("coverage_90", found.coverage_90), ("crps", found.crps)):
+            row[name] = "" if values is None else f"{np.mean(values):.6f}"
+    return row
+
+
+def runs(args: argparse.Namespace) -> Iterator[tuple[Setting, str, int | None, int]]:
+    """All runs that were asked for: setting, method, n_η (None where it has no meaning), seed."""
+    for case in args.case.split(","):
+        for split, setting in CASES[case].items():
+            if split not in args.split.split(","):
+                continue
+            for method in args.methods.split(","):
+                n_etas = _n_etas(args.n_eta, setting) if method in OURS else [None]
+                seeds = range(args.seeds) if method in OURS or method.startswith("pod") else [0]
+                yield from ((setting, method, n, seed) for n in n_etas for seed in seeds)
+
+
+def _n_etas(text: str, setting: Setting) -> list[int | None]:
+    """Numbers asked for; on hard splits and KS the one that validation chose, unless given."""
+    if not text:
+        return [0, 5] if setting.split == "published" and setting.case != "ks" else [setting.n_eta]
+    if ".." in text:
+        low, high = text.split("..")
+        return list(range(int(low), int(high) + 1))
+    return [int(n) for n in text.split(",")]
+
+
+def processor() -> str:
+    """Name of the device that the table records."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "cpu"
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", default=",".join(CASES), help="cases, separated by commas")
+    parser.add_argument("--split", default="published,hard")
+    parser.add_argument("--methods", default=",".join((*OURS[:1], *OPPONENTS)))
+    parser.add_argument("--n-eta", default="", help="0..5 or 0,5; unless given 0 and 5")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0, 1, … so many")
+    parser.add_argument("--steps", type=int, help="of training; unless given the case's")
+    parser.add_argument("--out", type=Path, default=Path("runs/accuracy"), help="checkpoints")
+    parser.add_argument("--results", type=Path, default=table.RESULTS)
+    parser.add_argument("--rescore", type=Path, help="score weights kept in this folder instead")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    device = torch.cuda.get_device_name() if args.device.startswith("cuda") else processor()
+    cached: dict[tuple[str, str], Splits] = {}
+    for setting, method, n_eta, seed in runs(args):
+        shown = "" if n_eta is None else n_eta
+        key = {"case": setting.case, "split": setting.split, "method": method, "n_eta": shown,
+               "seed": seed}  # fmt: skip
+        if table.key_of(key) in {table.key_of(row) for row in table.read(args.results)}:
+            continue
+        place = (setting.case, setting.split)
+        if place not in cached:
+            cached.clear()  # one split at a time: a 2-D one takes gigabytes
+            cached[place] = setting.problem.splits(setting.split, directory="data")
+        data = cached[place]
+        if args.rescore and method == "msde":
+            found = kept_row(setting, n_eta or 0, data, args.rescore)
+        elif method in OURS:
+            found = our_row(setting, method, n_eta or 0, data, seed, args)
+        else:
+            found = opponent_row(setting, method, data, seed, args.steps or setting.steps)
+        if found is None:
+            continue
+        row = {**key, **found, "n_coarse": "x".join(map(str, setting.coarse)), "device": device,
+               "version": pyro_msde.__version__}  # fmt: skip
+        table.append(row, args.results)
+        print(
+            ", ".join(f"{k} {v}" for k, v in row.items() if v != "" and k != "device"), flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

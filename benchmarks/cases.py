@@ -1,0 +1,74 @@
+"""The cases of the accuracy table: data, model, coarse grid and length of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyro_msde.datasets.burgers1d import BURGERS1D
+from pyro_msde.datasets.burgers2d import BURGERS2D
+from pyro_msde.datasets.kdv import KDV
+from pyro_msde.datasets.ks import KS
+from pyro_msde.datasets.problem import Problem
+from pyro_msde.models import burgers1d, burgers2d, kdv, ks
+
+__all__ = ["CASES", "Setting"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A case on one of its splits.
+
+    Attributes:
+        case: Name of the case.
+        split: Name of the split.
+        problem: Its data.
+        model: From n_η, `seed` and others to its model.
+        coarse: Coarse points per axis.
+        n_eta: Microscale states: what validation chose on hard splits, 5 on published ones.
+        options: Of the model.
+        fit: Of `pyro_msde.fit`.
+        steps: Of training.
+        horizon: Up to which test trajectories are scored.
+    """
+
+    case: str
+    split: str
+    problem: Problem
+    model: Callable[..., Any]
+    coarse: tuple[int, ...]
+    n_eta: int
+    horizon: float
+    steps: int = 8000
+    options: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, n_eta: int, seed: int) -> Any:
+        """The model with so many microscale states."""
+        return self.model(n_eta, n_coarse=self.coarse[0], seed=seed, **self.options)
+
+
+# two Lyapunov times of Kuramoto–Sivashinsky: beyond, no forecast can follow
+_TWO_LYAPUNOV = 2 / 0.043
+
+CASES: dict[str, dict[str, Setting]] = {
+    "kdv": {
+        "published": Setting("kdv", "published", KDV, kdv, (20,), 5, 1.0),
+        "hard": Setting("kdv", "hard", KDV, kdv, (50,), 0, 2.0, options={"half_width": 6}),
+    },
+    "burgers1d": {
+        "published": Setting("burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0),
+        "hard": Setting("burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0,
+                        options={"num_parameters": 1}),
+    },
+    "burgers2d": {
+        "published": Setting("burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0,
+                             steps=12_000),
+        "hard": Setting("burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5),
+    },
+    "ks": {
+        "published": Setting("ks", "published", KS, ks, (32,), 0, _TWO_LYAPUNOV,
+                             fit={"stride": 1}),
+    },
+}  # fmt: skip

@@ -1,0 +1,124 @@
+"""docs/results.md from benchmarks/results/accuracy.csv.
+
+python -m benchmarks.render
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import table
+
+OUT = Path(__file__).parent.parent / "docs" / "results.md"
+
+NAMES = {
+    "kdv": "Korteweg–de Vries",
+    "burgers1d": "Burgers, one dimension",
+    "burgers2d": "Burgers, two dimensions",
+    "ks": "Kuramoto–Sivashinsky",
+}
+# NRMSE in percent of the authors' stored runs, one test trajectory each, n_η = 0 … 5 (quoted)
+AUTHORS = {
+    "kdv": ("31.7", "13.9", "5.7", "6.4", "13.2", "5.8"),
+    "burgers1d": ("10.5", "2.4", "2.1", "2.8", "2.8", "1.1"),
+    "burgers2d": ("12.7", "4.4", "diverged", "1.1", "2.2", "1.3"),
+}
+HEAD = """# Results
+
+Made by `python -m benchmarks.render` from `benchmarks/results/accuracy.csv`, which
+`python -m benchmarks.accuracy` fills. NRMSE in percent, mean ± standard deviation over the test
+trajectories, and over seeds where there are several; forecasts start from one noisy snapshot.
+Coverage is that of the central 90 % interval, in brackets its lowest and highest tenth of the
+horizon. `msde` is this library, n_η = 0 its implicit-scale closure.
+"""
+
+Row = dict[str, str]
+
+
+def percent(value: str) -> str:
+    """A fraction as it stands in the file, in percent."""
+    return f"{100 * float(value):.2f}"
+
+
+def line(rows: Sequence[Row], authors: str = "") -> str:
+    """One line of a table, of all seeds of a method."""
+    first = rows[0]
+    name = first["method"] + (f", n_η = {first['n_eta']}" if first["n_eta"] != "" else "")
+    failed = [r["status"] for r in rows if r["status"] != "ok"]
+    good = [r for r in rows if r["status"] == "ok"]
+    if not good:
+        return (
+            f"| {name} | {first['n_coarse']} | {first['steps']} | {failed[0]} | | | | {authors} |"
+        )
+    means = [100 * float(r["nrmse_mean"]) for r in good]
+    error = f"{np.mean(means):.2f} ± {np.mean([100 * float(r['nrmse_sd']) for r in good]):.2f}"
+    if len(good) > 1:
+        error += f" ({len(good)} seeds: {min(means):.2f} to {max(means):.2f})"
+    if failed:
+        error += f"; {len(failed)} of {len(rows)}: {failed[0]}"
+    return (
+        f"| {name} | {first['n_coarse']} | {first['steps']} | {error} | {_covered(good)} | "
+        f"{_mean(good, 'crps', '.5f')} | {_mean(good, 'train_seconds', '.0f')} | {authors} |"
+    )
+
+
+def _covered(rows: Sequence[Row]) -> str:
+    overall = _mean(rows, "coverage_90", ".2f")
+    low = [float(r["coverage_low"]) for r in rows if r["coverage_low"]]
+    high = [float(r["coverage_high"]) for r in rows if r["coverage_high"]]
+    return f"{overall} ({min(low):.2f}–{max(high):.2f})" if low else overall
+
+
+def _mean(rows: Sequence[Row], column: str, form: str) -> str:
+    values = [float(r[column]) for r in rows if r[column]]
+    return format(np.mean(values), form) if values else ""
+
+
+def section(case: str, split: str, rows: Sequence[Row]) -> list[str]:
+    """Heading and table of a case's split."""
+    out = [
+        f"## {NAMES.get(case, case)}, {split} split", "",
+        "| method | coarse | steps | NRMSE % | coverage | CRPS | training s | authors % |",
+        "|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["n_eta"], row["steps"]), []).append(row)
+    for (method, n_eta, _), group in sorted(groups.items(), key=_order):
+        quoted = AUTHORS.get(case, ()) if split == "published" and method == "msde" else ()
+        out.append(line(group, quoted[int(n_eta)] if quoted else ""))
+    devices = sorted({row["device"] for row in rows})
+    return [*out, "", f"Device: {', '.join(devices)}.", ""]
+
+
+def _order(item: tuple[tuple[str, str, str], list[Row]]) -> tuple[bool, str, int]:
+    method, n_eta, _ = item[0]
+    return (not method.startswith("msde"), method, int(n_eta or 0))
+
+
+def render(rows: Sequence[Row]) -> str:
+    """The page."""
+    parts = [HEAD]
+    for case in NAMES:
+        for split in ("published", "hard"):
+            own = [r for r in rows if r["case"] == case and r["split"] == split]
+            if own:
+                parts.append("\n".join(section(case, split, own)))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=table.RESULTS)
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    args.out.write_text(render(table.read(args.results)))
+
+
+if __name__ == "__main__":
+    main()

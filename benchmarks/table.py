@@ -1,0 +1,61 @@
+"""The accuracy table as a CSV file: rows are appended, one a run, and never changed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["COLUMNS", "KEY", "RESULTS", "append", "key_of", "read"]
+
+RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
+KEY = ("case", "split", "method", "n_eta", "seed")
+COLUMNS = (
+    *KEY, "n_coarse", "steps", "train_seconds", "predict_seconds", "device", "nrmse_mean",
+    "nrmse_sd", "coverage_90", "crps", "coverage_low", "coverage_high", "diffusion_scale",
+    "status", "choice", "version",
+)  # fmt: skip
+
+
+def read(path: Path = RESULTS) -> list[dict[str, str]]:
+    """The rows; none if there is no file.
+
+    Raises:
+        ValueError: Columns are missing.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(
+                f"{path}: column(s) {', '.join(missing)} missing. Restore the file, or move it "
+                "away to start a new one."
+            )
+        return list(reader)
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells one run from another."""
+    return tuple(str(row[name]) for name in KEY)
+
+
+def append(row: Mapping[str, Any], path: Path = RESULTS) -> None:
+    """Add a row, and the head if the file is new.
+
+    Raises:
+        ValueError: Columns that the table does not know, or a file with missing ones.
+    """
+    unknown = set(row) - set(COLUMNS)
+    if unknown:
+        raise ValueError(f"row: the table has no column {', '.join(sorted(unknown))}.")
+    read(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)

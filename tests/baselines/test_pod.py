@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy.linalg import subspace_angles
+
+import pyro_msde
+from pyro_msde import Trajectories
+from pyro_msde.baselines import pod_basis
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.models.pod import pod
+
+RANK, POINTS, SIZES = 3, 31, (17, 23, 19)
+
+
+def waves(rng, *, num=4, steps=50, shape=(POINTS,)):
+    """Damped travelling waves of three wavenumbers, with noise."""
+    x, t = np.arange(np.prod(shape)) / np.prod(shape), np.linspace(0, 1, steps)
+    out = 0.001 * rng.standard_normal((num, steps, len(x)))
+    for k, amplitude in ((1, 3.0), (2, 1.0)):
+        angle = 2 * np.pi * (k * x - t[:, None] + rng.uniform(size=(num, 1, 1)))
+        out += amplitude * np.exp(-0.3 * t)[:, None] * np.cos(angle)
+    return Trajectories(t, out.reshape(num, steps, *shape).astype(np.float32))
+
+
+def test_modes_span_what_the_singular_vectors_span():
+    rng = np.random.default_rng(2)
+    values = [rng.standard_normal((n, 4)) @ rng.standard_normal((4, POINTS)) for n in SIZES]
+    values = [v + 0.01 * rng.standard_normal(v.shape) for v in values]
+    data = Trajectories([np.arange(float(n)) for n in SIZES], values)
+    basis = pod_basis(data, RANK)
+    exact = np.linalg.svd(np.concatenate(values), full_matrices=False)[2][:RANK].T
+    # eigenvectors of the snapshots' inner products: rounding over the gap between eigenvalues
+    assert subspace_angles(basis, exact).max() < 1e-8
+    assert_allclose(basis.T @ basis, np.eye(RANK), atol=1e-13)
+    for mode, vector in zip(basis.T, exact.T, strict=True):
+        assert abs(mode @ vector) == pytest.approx(1, abs=1e-8)
+
+
+def test_a_subsample_of_snapshots_is_even(monkeypatch):
+    """Every second snapshot of all, counted through the trajectories."""
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((2, 7, POINTS))
+    basis = pod_basis(Trajectories(np.arange(7.0), values), 7, max_snapshots=7)
+    assert subspace_angles(basis, values.reshape(14, POINTS)[::2].T).max() < 1e-8
+
+
+@pytest.mark.parametrize("rank", [0, 15])
+def test_more_modes_than_snapshots_are_refused(rank):
+    data = Trajectories(np.arange(7.0), np.ones((2, 7, POINTS)))
+    with pytest.raises(ValueError, match=f"rank: {rank} modes of 14 snapshots"):
+        pod_basis(data, rank)
+
+
+def test_the_model_projects_orthogonally_on_the_modes():
+    rng = np.random.default_rng(4)
+    data = waves(rng)
+    model = pod(data, RANK, width=5, start=False)
+    operators, basis = model.read_parameters().operators, pod_basis(data, RANK)
+    y = rng.standard_normal((2, 1, POINTS)).astype(np.float32)
+    z = operators.restrict(torch.as_tensor(y))
+    assert z.shape == (2, RANK)
+    # float32
+    assert_allclose(operators.prolong(z).numpy(), y @ basis @ basis.T, rtol=0, atol=1e-5)
+
+
+def test_the_leading_coefficient_has_unit_mean_square():
+    data = waves(np.random.default_rng(5))
+    model = pod(data, RANK, width=5, start=False)
+    scale = float(np.sqrt(np.mean([np.square(v).mean() for v in data.values])))
+    operators = model.read_parameters().operators
+    z = operators.restrict(torch.as_tensor(np.concatenate(data.values) / scale)[:, None])
+    assert float(z[:, 0].square().mean()) == pytest.approx(1, abs=1e-4)  # float32
+    assert float(z[:, 1].square().mean()) < 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "shape"), [(None, (5, 7)), ([0.5, 1.0, 2.0, 1.5], (POINTS,))]
+)
+def test_fit_and_forecast(parameters, shape):
+    data = waves(np.random.default_rng(6), shape=shape)
+    data = Trajectories(data.times, data.values, parameters=parameters)
+    model = pod(data, RANK, width=5, start=False)
+    fit = pyro_msde.fit(
+        model, AmortizedGP(model), data, steps=3, length=9, stride=2, progress=False
+    )
+    own = None if parameters is None else [[0.7], [1.1]]
+    fc = fit.predict(np.zeros((2, *shape), np.float32), [0.0, 0.3, 0.6], parameters=own)
+    assert fc.mean.shape == (2, 3, *shape)
+    assert fc.latent.shape[-1] == RANK
+
+
+def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
+    """Rotation and decay of two pairs of modes: 4 coefficients, dz/dt = A z."""
+    data = waves(np.random.default_rng(7), num=6, steps=51)
+    started = pod(data, 4, width=5)
+    assert started.drift.net.network.has_polynomial
+    fit = pyro_msde.fit(
+        started, AmortizedGP(started), data, steps=1, length=9, learning_rate=0.0, progress=False
+    )
+    unseen = waves(np.random.default_rng(8), num=2, steps=101)
+    y0 = np.stack([v[0] for v in unseen.values])
+    fc = fit.predict(y0, unseen.times[0], num_samples=64, max_step=0.01)
+    # the diffusion has not been learned yet: 64 paths of its start leave a few per cent
+    assert np.max(pyro_msde.nrmse(fc, unseen)) < 0.15
+    assert not pod(data, 4, width=5, start=False).drift.net.network.has_polynomial

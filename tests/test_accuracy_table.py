@@ -1,0 +1,92 @@
+"""The accuracy table: what is asked for, what a row holds, what the page says of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import accuracy, render, table
+from benchmarks.cases import CASES
+from pyro_msde import Trajectories
+
+ROW = {
+    "case": "kdv", "split": "published", "method": "msde", "n_eta": 5, "seed": 0, "n_coarse": "20",
+    "steps": 7, "train_seconds": 3, "predict_seconds": 1, "device": "a chip",
+    "nrmse_mean": "0.03210", "nrmse_sd": "0.00400", "coverage_90": "0.9100", "crps": "0.012345",
+    "coverage_low": "0.88", "coverage_high": "0.93", "status": "ok", "version": "0",
+}  # fmt: skip
+
+
+def arguments(**changes):
+    given = {"case": "kdv", "split": "published,hard", "methods": "msde,nearest", "n_eta": "",
+             "seeds": 1}  # fmt: skip
+    return argparse.Namespace(**{**given, **changes})
+
+
+def test_rows_are_appended_and_read_back(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    assert table.read(path) == []
+    table.append(ROW, path)
+    table.append({**ROW, "seed": 1, "status": "diverged", "nrmse_mean": ""}, path)
+    rows = table.read(path)
+    assert [r["seed"] for r in rows] == ["0", "1"]
+    assert tuple(rows[0]) == table.COLUMNS
+    assert table.key_of(ROW) == table.key_of(rows[0]) != table.key_of(rows[1])
+
+
+def test_a_file_with_missing_columns_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("case,split,method\nkdv,published,msde\n")
+    before = path.read_text()
+    with pytest.raises(ValueError, match=r"column\(s\) n_eta, seed, .* missing"):
+        table.append(ROW, path)
+    assert path.read_text() == before
+    with pytest.raises(ValueError, match="no column wrong"):
+        table.append({**ROW, "wrong": 1}, tmp_path / "other.csv")
+
+
+def test_runs_that_are_asked_for():
+    asked = [(s.split, m, n, k) for s, m, n, k in accuracy.runs(arguments(seeds=2))]
+    assert asked == [
+        ("published", "msde", 0, 0), ("published", "msde", 0, 1), ("published", "msde", 5, 0),
+        ("published", "msde", 5, 1), ("published", "nearest", None, 0),
+        ("hard", "msde", 0, 0), ("hard", "msde", 0, 1), ("hard", "nearest", None, 0),
+    ]  # fmt: skip
+    wide = list(accuracy.runs(arguments(n_eta="0..5", methods="msde", split="published")))
+    assert [n for _, _, n, _ in wide] == [0, 1, 2, 3, 4, 5]
+    assert CASES["ks"]["published"].horizon == pytest.approx(46.5, abs=0.1)
+
+
+def test_trajectories_are_thinned_over_the_horizon():
+    data = Trajectories(np.arange(2001) * 0.001, np.zeros((2, 2001, 3)) + 1, parameters=[1.0, 2.0])
+    thin = accuracy.at_times(data, 1.5)
+    assert len(thin.times[0]) == accuracy.NUM_TIMES
+    assert thin.times[0][0] == 0
+    assert thin.times[0][-1] == pytest.approx(1.5)
+    np.testing.assert_array_equal(thin.parameters, data.parameters)
+
+
+def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "table.csv"
+    table.append({**ROW, "method": "mean", "n_eta": ""}, path)
+    monkeypatch.setattr(sys, "argv", ["accuracy", "--case", "kdv", "--split", "published",
+                                      "--methods", "mean", "--results", str(path)])  # fmt: skip
+    accuracy.main()  # would generate the data otherwise
+    assert len(table.read(path)) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_the_page_names_seeds_failures_and_the_authors_figures():
+    text = {k: str(v) for k, v in ROW.items()} | {"diffusion_scale": "1", "choice": ""}
+    rows = [text, {**text, "seed": "1", "nrmse_mean": "0.0400"},
+            {**text, "method": "dns-coarse", "n_eta": "", "status": "not finite", "nrmse_mean": "",
+             "nrmse_sd": "", "coverage_90": "", "crps": ""}]  # fmt: skip
+    page = render.render(rows)
+    assert "## Korteweg–de Vries, published split" in page
+    assert "| msde, n_η = 5 | 20 | 7 | 3.60 ± 0.40 (2 seeds: 3.21 to 4.00) |" in page
+    assert "0.91 (0.88–0.93) | 0.01234 | 3 | 5.8 |" in page.replace("0.01235", "0.01234")
+    assert "| dns-coarse | 20 | 7 | not finite |" in page
+    assert "Device: a chip." in page
