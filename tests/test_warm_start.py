@@ -12,8 +12,9 @@ from torch.testing import assert_close
 
 from pyro_msde import Trajectories, fit, warm_start
 from pyro_msde.datasets.kdv import generate
+from pyro_msde.datasets.ks import KS
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models import kdv
+from pyro_msde.models import kdv, ks
 from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
 from pyro_msde.priors import bayesian
 from pyro_msde.segments import Segments
@@ -225,14 +226,28 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(same_objects, monkeypa
         assert same(snapshot(first), snapshot(second))
 
 
-@pytest.mark.parametrize(
-    ("split", "n_coarse", "starts"), [("hard", 50, True), ("published", 20, False)]
-)
-def test_kdv_starts_there_where_the_coarse_grid_resolves_it(split, n_coarse, starts):
-    """8 trajectories of each split, seed 7; what docs/method.md says of them."""
+def kdv_segments(split):
+    """8 trajectories of a split, seed 7."""
     u = generate(split, 8, horizon=1.0, seed=7).u.values
     scale = np.float32(np.sqrt(np.square(u).mean()))
     times = torch.arange(1001, dtype=torch.float64) / 1000
+    return Segments(
+        [times] * 8, [torch.as_tensor(v[:, None] / scale) for v in u], length=64, stride=4
+    )
+
+
+def test_kdv_starts_there_where_the_coarse_grid_resolves_it():
+    """What docs/method.md says of 50 coarse points on the hard split and of 5."""
+    segments = kdv_segments("hard")
+    assert start_macroscale_drift(kdv(0, n_coarse=50), segments)
+    assert not start_macroscale_drift(kdv(0, n_coarse=5), segments)
+
+
+def test_a_chaotic_case_starts_there_with_a_fit_that_is_stable():
+    """Kuramoto–Sivashinsky: what predicts increments best blows up."""
+    u = KS.generate("published", 8, horizon=50.0, seed=7).u.values
+    scale = np.float32(np.sqrt(np.square(u).mean()))
+    times = torch.linspace(0, 1, 201, dtype=torch.float64)
     values = [torch.as_tensor(v[:, None] / scale) for v in u]
-    segments = Segments([times] * 8, values, length=64, stride=4)
-    assert start_macroscale_drift(kdv(0, n_coarse=n_coarse), segments) == starts
+    model = ks(0)
+    assert start_macroscale_drift(model, Segments([times] * 8, values, length=64))
