@@ -54,11 +54,12 @@ _TWO_LYAPUNOV = 2 / 0.043
 
 CASES: dict[str, dict[str, Setting]] = {
     "kdv": {
-        "published": Setting("kdv", "published", KDV, kdv, (20,), 5, 1.0),
+        "published": Setting("kdv", "published", KDV, kdv, (20,), 5, 1.0, steps=16_000),
         "hard": Setting("kdv", "hard", KDV, kdv, (50,), 0, 2.0, options={"half_width": 6}),
     },
     "burgers1d": {
-        "published": Setting("burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0),
+        "published": Setting("burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0,
+                             steps=16_000),
         "hard": Setting("burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0,
                         options={"num_parameters": 1}),
     },

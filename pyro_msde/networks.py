@@ -325,8 +325,8 @@ class ConvDecoder(nn.Module):
     @torch.no_grad()
     def silence(self) -> None:
         """Make D(η) = 0 for every η, by its last layer."""
-        self.layers[-1].weight.zero_()
-        self.biases[-1].zero_()
+        for last in (*self.layers[-1].parameters(), self.biases[-1]):
+            last.zero_()
 
     def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """What a transposed convolution leaves beyond both ends is wrapped around, or cut off."""

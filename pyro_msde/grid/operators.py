@@ -228,8 +228,8 @@ class ScaleOperators:
             windows = windows.unfold(dim - axis, length, grid.stride[axis])
         # windows begin at the last coarse point
         matrix = windows.flip([dim - grid.ndim for dim in self._dims])
-        for axis in zip(self._dims, grid.shape, self._padding, grid.boundary, strict=True):
-            matrix = fold(matrix, *axis)
+        for ends in zip(self._dims, grid.shape, self._padding, grid.boundary, strict=True):
+            matrix = fold(matrix, *ends)
         return matrix.flatten(-grid.ndim).flatten(-grid.ndim - 1, -2)
 
     def _on_ring(self, kernel: Tensor) -> Tensor:
