@@ -82,16 +82,16 @@ def one_shot(
 def hierarchical(
     setting: Setting, n_eta: int, data: Splits, seed: int, steps: int, folder: Path, device: str
 ) -> pyro_msde.Fit:
-    """Train n_η = 0 first, then one microscale state more at a time."""
+    """Train n_η = 0 first, then one microscale state more at a time, in as many steps altogether."""
 
     def model_factory(n: int) -> Any:
         return setting.model(
-            n, n_coarse=setting.coarse[0], seed=seed, smoothing="gaussian", **setting.options
+            n, n_coarse=setting.coarse[0], seed=seed, smoothing="lanczos", **setting.options
         )
 
     return pyro_msde.fit_hierarchical(
         model_factory, lambda model: AmortizedGP(model, seed=seed), data.train,
-        validation=data.validation, n_etas=range(n_eta + 1), steps=steps, seed=seed,
+        validation=data.validation, n_etas=range(n_eta + 1), steps=steps // (n_eta + 1), seed=seed,
         checkpoint=folder, device=device, progress=False, **setting.fit,
     )[-1]  # fmt: skip
 

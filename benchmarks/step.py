@@ -26,12 +26,15 @@ from torch.distributions import kl_divergence
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.experts import ProductOfExperts
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models import kdv
+from pyro_msde.models import burgers2d, kdv
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.training import RECIPES, Recipe, pyro_settings
 
+MODELS = {"kdv": kdv, "burgers2d": burgers2d}
 RESULTS = Path(__file__).parent / "results" / "step.csv"
-COLUMNS = ("recipe", "n_eta", "n_coarse", "device", "threads", "pyro_ms", "plain_ms", "share_ms")
+COLUMNS = (
+    "case", "recipe", "n_eta", "n_coarse", "device", "threads", "pyro_ms", "plain_ms", "share_ms",
+)  # fmt: skip
 
 
 def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
@@ -79,15 +82,15 @@ def processor() -> str:
 
 
 def measure(
-    recipe: str, n_eta: int, n_coarse: int, repeats: int, device: torch.device
+    case: str, recipe: str, n_eta: int, n_coarse: int, repeats: int, device: torch.device
 ) -> list[Any]:
     """One row: a full step, minibatch to Adam, with and without Pyro."""
     plan = RECIPES[recipe]
-    model = kdv(n_eta, n_coarse=n_coarse, recipe=recipe).to(device)
+    model = MODELS[case](n_eta, n_coarse=n_coarse, recipe=recipe).to(device)
     guide = AmortizedGP(model).to(device)
     segments = Segments(
-        [torch.linspace(0, 1, 1001, dtype=torch.float64)] * 10,
-        [torch.randn(1001, 1, 1000) for _ in range(10)],
+        [torch.linspace(0, 1, 1001, dtype=torch.float64)] * 2,
+        [torch.randn(1001, *model.grid.field_shape) for _ in range(2)],
         length=plan.length, stride=plan.stride, windows=plan.windows,
     )  # fmt: skip
     rng = np.random.default_rng(0)
@@ -109,7 +112,7 @@ def measure(
         )
     name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
-    return [recipe, n_eta, n_coarse, name, torch.get_num_threads(), *figures]
+    return [case, recipe, n_eta, n_coarse, name, torch.get_num_threads(), *figures]
 
 
 def main() -> None:
@@ -120,8 +123,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    cases = [("default", 0, 20), ("default", 5, 20), ("default", 0, 50),
-             ("published", 0, 20), ("published", 5, 20)]  # fmt: skip
+    cases = [
+        ("kdv", "default", 0, 20), ("kdv", "default", 5, 20), ("kdv", "default", 0, 50),
+        ("kdv", "published", 0, 20), ("kdv", "published", 5, 20),
+        ("burgers2d", "default", 0, 8), ("burgers2d", "default", 5, 8),
+        ("burgers2d", "published", 0, 8), ("burgers2d", "published", 5, 8),
+    ]  # fmt: skip
     RESULTS.parent.mkdir(exist_ok=True)
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:

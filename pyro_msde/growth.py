@@ -27,7 +27,7 @@ def fit_hierarchical(
     data: Trajectories,
     *,
     n_etas: Sequence[int] = range(6),
-    learning_rates: Sequence[float] = (1e-3, 1e-4),
+    learning_rates: Sequence[float] = (3e-3, 1e-3),
     steps: int | Sequence[int] = 16_000,
     silent: bool = False,
     checkpoint: str | Path | None = None,
@@ -41,7 +41,8 @@ def fit_hierarchical(
         guide_factory: From a model to its guide.
         data: Training trajectories.
         n_etas: The stages, increasing.
-        learning_rates: Of each stage; the last one serves all later stages.
+        learning_rates: Of each stage; the last one serves all later stages. The paper's are 1e-3
+            and 1e-4.
         steps: Of each stage, likewise.
         silent: See `grow`.
         checkpoint: Folder in which each stage has one of its own, `eta-0`, `eta-1`, …: what is

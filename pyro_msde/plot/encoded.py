@@ -52,12 +52,13 @@ class Encoded:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fit: Any, y: Any, *, single: bool = False) -> Encoded:
+    def of(cls, fit: Any, y: Any, *, parameters: Any = None, single: bool = False) -> Encoded:
         """Encode.
 
         Args:
             fit: The `Fit`. Of a posterior over θ one draw is taken.
             y: One field or a batch of them, as `fit.predict` takes them.
+            parameters: As for `fit.predict`.
             single: Refuse a batch.
 
         Raises:
@@ -66,13 +67,14 @@ class Encoded:
         fields, batched = fit._fields(y)
         if single and batched:
             raise ValueError(f"y: {len(fields)} fields. Pass one.")
+        own = fit._parameters(parameters, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         devices = [] if fields.device.type == "cpu" else [fields.device]
         with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
             torch.manual_seed(0)
             sites = fit.guide.read_theta()
             theta = fit.model.read_parameters(sites)
-            z, _ = fit.guide.encode(fields / unit, sites, theta.operators)
+            z, _ = fit.guide.encode(fields / unit, sites, theta.operators, own)
         return cls(fit.model, fields, unit, z, theta)
 
     @torch.no_grad()

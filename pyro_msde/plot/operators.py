@@ -124,7 +124,13 @@ def _lags(axis: Axis, size: int) -> Array:
 
 
 def scale_operators(
-    fit: Any, y: Any, *, data: Trajectories | None = None, channel: int = 0, axes: Any = None
+    fit: Any,
+    y: Any,
+    *,
+    parameters: Any = None,
+    data: Trajectories | None = None,
+    channel: int = 0,
+    axes: Any = None,
 ) -> Array:
     """One snapshot y, smoothed S y, restricted T_r y, and brought back T_p T_r y.
 
@@ -134,6 +140,7 @@ def scale_operators(
         fit: The `Fit`, of fields with one or two axes of space. Of a posterior over θ one draw is
             taken.
         y: One field as `fit.predict` takes it.
+        parameters: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         axes: One Axes for one axis of space, four for two. None: new ones.
@@ -149,7 +156,7 @@ def scale_operators(
     two_axes_at_most(grid)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
-    fields = [values[channel] for values in _applied(fit, y)]
+    fields = [values[channel] for values in _applied(fit, y, parameters)]
     if grid.ndim == 1:
         (ax,), _ = panels(axes, 1, height=2.1)
         _lines(ax, words, fields, grid.coarse_index[0])
@@ -163,9 +170,9 @@ def scale_operators(
 
 
 @torch.no_grad()
-def _applied(fit: Any, y: Any) -> list[Array]:
+def _applied(fit: Any, y: Any, parameters: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
-    encoded = Encoded.of(fit, y, single=True)
+    encoded = Encoded.of(fit, y, parameters=parameters, single=True)
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.fields)
     restricted = operators.sample(smoothed)

@@ -32,6 +32,7 @@ def scale_images(
     y: Any,
     times: Any,
     *,
+    parameters: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -47,6 +48,7 @@ def scale_images(
             taken.
         y: (time, *field) fields as `fit.predict` takes a batch of them.
         times: (time,) theirs.
+        parameters: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         axes: 4 × columns Axes; 3 × columns if n_η = 0. None: new ones.
@@ -61,7 +63,8 @@ def scale_images(
     model = fit.model
     two_axes_at_most(model.grid)
     channel = channel_of(model.grid, channel)
-    parts, clock = Encoded.of(fit, y).scales(), np.atleast_1d(np.asarray(times, dtype=np.float64))
+    parts = Encoded.of(fit, y, parameters=parameters).scales()
+    clock = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if clock.shape != (len(parts.field),):
         raise ValueError(f"times: shape {clock.shape} for {len(parts.field)} fields; one for each.")
     words = Words.of(model.grid, data)
@@ -87,7 +90,13 @@ def scale_images(
 
 
 def scale_separation(
-    fit: Any, y: Any, *, data: Trajectories | None = None, channel: int = 0, axes: Any = None
+    fit: Any,
+    y: Any,
+    *,
+    parameters: Any = None,
+    data: Trajectories | None = None,
+    channel: int = 0,
+    axes: Any = None,
 ) -> Array:
     """What each scale contributes to a snapshot, at the encoder's mean of z.
 
@@ -97,6 +106,7 @@ def scale_separation(
     Args:
         fit: The `Fit`, of fields with one axis of space. Of a posterior over θ one draw is taken.
         y: One field as `fit.predict` takes it.
+        parameters: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         axes: Two Axes. None: new ones.
@@ -111,7 +121,7 @@ def scale_separation(
     one_axis(fit.model.grid)
     words = Words.of(fit.model.grid, data)
     channel = channel_of(fit.model.grid, channel)
-    parts = Encoded.of(fit, y, single=True).scales()
+    parts = Encoded.of(fit, y, parameters=parameters, single=True).scales()
     snapshot, macro, total = (p[0, channel] for p in (parts.field, parts.macro, parts.total))
     drawn, _ = panels(axes, 2, height=3.0, sharex=True)
     x = words.space[0].x

@@ -81,7 +81,7 @@ def drift_sensitivity(
         half_width = getattr(fit.model.drift.net, "half_width", None)
     if half_width is None:
         raise ValueError("half_width: the model's drift does not say how wide it is; pass one.")
-    encoded = Encoded.of(fit, y)
+    encoded = Encoded.of(fit, y, parameters=parameters)
     extra = fit._parameters(parameters, len(encoded.z))
     chosen = {"half_width": half_width, "channel": of, "source": by}
     rows = [stencil_derivative(encoded, fit.scaling, parameters=extra, **chosen)]

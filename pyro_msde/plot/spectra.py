@@ -91,7 +91,13 @@ def _waves(values: Array, axis: int, boundary: str, dx: float) -> tuple[Array, A
 
 
 def power_spectra(
-    fit: Any, y: Any, *, data: Trajectories | None = None, channel: int = 0, ax: Axes | None = None
+    fit: Any,
+    y: Any,
+    *,
+    parameters: Any = None,
+    data: Trajectories | None = None,
+    channel: int = 0,
+    ax: Axes | None = None,
 ) -> Axes:
     """Power spectra of y, T_p ζ and T_p ζ + Σ_y S_η D(η), at the encoder's mean of z.
 
@@ -101,6 +107,7 @@ def power_spectra(
     Args:
         fit: The `Fit`. Of a posterior over θ one draw is taken.
         y: One field or a batch of them, as `fit.predict` takes them.
+        parameters: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         ax: Axes. None: new.
@@ -115,7 +122,7 @@ def power_spectra(
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     spacing = [_spacing(axis) for axis in words.space]
-    parts = Encoded.of(fit, y).scales()
+    parts = Encoded.of(fit, y, parameters=parameters).scales()
     ax = new_axes(height=2.2)[0, 0] if ax is None else ax
     lines: list[tuple[str, Array, dict[str, Any]]] = [
         ("$y$", parts.field, {"color": "0.65", "linewidth": 2.0}),

@@ -7,8 +7,10 @@ import pytest
 import torch
 from named_fields import SCALE, TIMES, draw, image, line, named_data, untrained_fit
 
-from pyro_msde import plot
+from pyro_msde import Trajectories, fit, plot
 from pyro_msde.experts import product_mean
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 
 
 def test_scales_add_up_to_the_mean_of_the_field(case):
@@ -98,3 +100,16 @@ def test_images_want_a_time_for_each_field(case):
         plot.scale_images(fit, truth.values[0], TIMES[:3])
     with pytest.raises(ValueError, match="axes: 1 given, but the picture has 4 panels"):
         plot.scale_images(fit, truth.values[0], TIMES, axes=np.array([None]))
+
+
+def test_models_with_parameters_are_told_them():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((2, 9, 30)).astype(np.float32)
+    data = Trajectories(0.1 * np.arange(9), values, parameters=[1.0, 2.0])
+    model = multiscale(30, 5, n_eta=2, num_parameters=1, components=4, width=7)
+    trained = fit(model, AmortizedGP(model), data, steps=1, length=5, stride=1, progress=False)
+    y = values[0, 0]
+    for picture in (plot.scale_separation, plot.scale_operators, plot.power_spectra):
+        picture(trained, y, parameters=[1.0])
+        with pytest.raises(ValueError, match="parameters: the model takes 1"):
+            picture(trained, y)
