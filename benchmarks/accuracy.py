@@ -15,6 +15,7 @@ import argparse
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,20 @@ def one_shot(
 def hierarchical(
     setting: Setting, n_eta: int, data: Splits, seed: int, steps: int, folder: Path, device: str
 ) -> pyro_msde.Fit:
-    """Train n_η = 0 first, then one microscale state more at a time, in as many steps altogether."""
+    """Train n_η = 0 first, then one microscale state more at a time; as many steps altogether."""
 
     def model_factory(n: int) -> Any:
         return setting.model(
             n, n_coarse=setting.coarse[0], seed=seed, smoothing="lanczos", **setting.options
         )
 
-    return pyro_msde.fit_hierarchical(
+    fits = pyro_msde.fit_hierarchical(
         model_factory, lambda model: AmortizedGP(model, seed=seed), data.train,
         validation=data.validation, n_etas=range(n_eta + 1), steps=steps // (n_eta + 1), seed=seed,
         checkpoint=folder, device=device, progress=False, **setting.fit,
-    )[-1]  # fmt: skip
+    )  # fmt: skip
+    spent = {name: sum(getattr(f, name) for f in fits) for name in ("steps", "seconds")}
+    return replace(fits[-1], **spent)
 
 
 def our_row(
