@@ -6,7 +6,8 @@
 
 One row per run is appended to benchmarks/results/accuracy.csv; what is there is skipped, what was
 interrupted is resumed from --out. `python -m benchmarks.render` makes docs/results.md of it.
-Forecasts start from one noisy snapshot; NRMSE and the rest are taken at 101 times over the horizon.
+Forecasts start from one noisy snapshot. Ours are scored at 101 times over the horizon, the
+alternatives at all times.
 """
 
 from __future__ import annotations
@@ -35,14 +36,21 @@ NUM_SAMPLES = 64
 _DIVERGED = 10.0  # an NRMSE that no forecast has which follows its truth at all
 
 
+def until(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
+    """The trajectories up to the horizon."""
+    count = int(np.searchsorted(data.times[0], horizon * (1 + 1e-9)))
+    return _at(data, slice(count))
+
+
 def at_times(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
     """The trajectories at `NUM_TIMES` times up to the horizon."""
-    times = data.times[0]
-    last = int(np.searchsorted(times, horizon * (1 + 1e-9))) - 1
-    index = np.unique(np.round(np.linspace(0, last, NUM_TIMES)).astype(int))
-    return pyro_msde.Trajectories(
-        times[index], [v[index] for v in data.values], parameters=data.parameters
-    )
+    last = len(until(data, horizon).times[0]) - 1
+    return _at(data, np.unique(np.round(np.linspace(0, last, NUM_TIMES)).astype(int)))
+
+
+def _at(data: pyro_msde.Trajectories, index: Any) -> pyro_msde.Trajectories:
+    values = [v[index] for v in data.values]
+    return pyro_msde.Trajectories(data.times[0][index], values, parameters=data.parameters)
 
 
 def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
@@ -131,9 +139,8 @@ def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str
 
 def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: int) -> Any:
     """Score one of the alternatives."""
-    test = at_times(data.test, setting.horizon)
-    thin = Splits(data.train, at_times(data.validation, setting.horizon), test)
-    found = OPPONENTS[method](setting, setting.split, thin, seed, steps)
+    parts = (until(part, setting.horizon) for part in (data.validation, data.test))
+    found = OPPONENTS[method](setting, setting.split, Splits(data.train, *parts), seed, steps)
     row = {
         "steps": found.steps or "", "train_seconds": round(found.train_seconds, 1),
         "predict_seconds": round(found.predict_seconds, 1), "status": found.status,
