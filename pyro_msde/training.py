@@ -25,6 +25,8 @@ from pyro_msde.warm_start import start_macroscale_drift
 
 __all__ = ["RECIPES", "History", "Recipe", "Trainer"]
 
+_MEMORY = 0.02  # share of the latest gradient in the running average of their lengths
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -48,6 +50,9 @@ class Recipe:
             neighbouring points, which the likelihood takes for independent: for its sake marginals
             shrink and the path turns, until forecasts suffer.
         anneal: Steps over which β grows from 0; none after a warm start.
+        clip: Longest gradient, as a multiple of the usual one (a running average); longer ones are
+            shortened to it. After one outlier Adam would move every parameter, variances above all.
+            None: no limit.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
         warm_start: Start the macroscale drift from a regression on the data, where it can be.
@@ -65,6 +70,7 @@ class Recipe:
     schedule: str = "cosine"
     beta: float | None = None
     anneal: int = 2000
+    clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
 
@@ -74,7 +80,7 @@ RECIPES = {
     "published": Recipe(
         length=128, stride=1, windows="fixed", num_nodes=128, antithetic=False,
         learning_rate=1e-3, variance_rate=1.0, kernel_rate=1.0, schedule="steps", beta=1.0,
-        anneal=5000, weight_decay=0.0, warm_start=False,
+        anneal=5000, clip=None, weight_decay=0.0, warm_start=False,
     ),
 }  # fmt: skip
 
@@ -140,6 +146,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(self._groups())
         self.good = self.weights()
         self.anneal = recipe.anneal
+        self.usual_length: Tensor | None = None  # of the gradient
         numbers = segments.values[0][0].numel()
         self.beta = float(numbers) if recipe.beta is None else recipe.beta
 
@@ -179,6 +186,7 @@ class Trainer:
             "step": self.step,
             "weights": self.weights(),
             "anneal": self.anneal,
+            "usual_length": self.usual_length,
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
             "rng": self.rng.bit_generator.state,
@@ -196,6 +204,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.history = state["step"], state["history"]
         self.anneal, self.best = state["anneal"], state["best"]
+        self.usual_length = state["usual_length"]
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
         self.good = self.weights()
@@ -269,9 +278,23 @@ class Trainer:
         if self.device.type == "cpu" and not math.isfinite(float(loss.detach())):
             self._fail()
         loss.backward()
+        if self.recipe.clip is not None:
+            self._clip(self.recipe.clip)
         self.optimiser.step()
         self.step += 1
         return self.elbo.terms
+
+    @torch.no_grad()
+    def _clip(self, factor: float) -> None:
+        """Shorten the gradient to `factor` times its usual length; no number leaves the device."""
+        groups = self.optimiser.param_groups
+        gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        length = torch.stack([g.norm() for g in gradients]).norm()
+        usual = length if self.usual_length is None else self.usual_length.to(length.device)
+        kept = torch.minimum(length, factor * usual)
+        for g in gradients:
+            g.mul_(kept / length.clamp(min=torch.finfo(length.dtype).tiny))
+        self.usual_length = usual + _MEMORY * (kept - usual)
 
     def _beta(self) -> float:
         """Weight of the drift residual now."""
