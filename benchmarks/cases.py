@@ -58,14 +58,12 @@ CASES: dict[str, dict[str, Setting]] = {
         "hard": Setting("kdv", "hard", KDV, kdv, (50,), 0, 2.0, options={"half_width": 6}),
     },
     "burgers1d": {
-        "published": Setting("burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0,
-                             steps=16_000),
+        "published": Setting("burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0),
         "hard": Setting("burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0,
                         options={"num_parameters": 1}),
     },
     "burgers2d": {
-        "published": Setting("burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0,
-                             steps=12_000),
+        "published": Setting("burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0),
         "hard": Setting("burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5),
     },
     "ks": {
