@@ -49,25 +49,32 @@ class Setting:
         return self.model(n_eta, n_coarse=self.coarse[0], seed=seed, **self.options)
 
 
+# without a microscale, from a drift that starts near its goal: smaller steps, and the ELBO itself
+_STEADY: dict[str, Any] = {
+    "learning_rate": 1e-3, "kernel_rate": 1.0, "weight_decay": 0.3, "beta": 1.0,
+    "antithetic": False, "clip": None,
+}  # fmt: skip
 # two Lyapunov times of Kuramoto–Sivashinsky: beyond, no forecast can follow
 _TWO_LYAPUNOV = 2 / 0.043
 
 CASES: dict[str, dict[str, Setting]] = {
     "kdv": {
         "published": Setting("kdv", "published", KDV, kdv, (20,), 5, 1.0, steps=16_000),
-        "hard": Setting("kdv", "hard", KDV, kdv, (50,), 0, 2.0, options={"half_width": 6}),
+        "hard": Setting("kdv", "hard", KDV, kdv, (50,), 0, 2.0, steps=16_000,
+                        options={"half_width": 6}, fit=_STEADY),
     },
     "burgers1d": {
         "published": Setting("burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0),
         "hard": Setting("burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0,
-                        options={"num_parameters": 1}),
+                        options={"num_parameters": 1}, fit=_STEADY),
     },
     "burgers2d": {
         "published": Setting("burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0),
-        "hard": Setting("burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5),
+        "hard": Setting("burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5,
+                        fit=_STEADY),
     },
     "ks": {
         "published": Setting("ks", "published", KS, ks, (32,), 0, _TWO_LYAPUNOV,
-                             fit={"stride": 1}),
+                             fit=_STEADY | {"stride": 1}),
     },
 }  # fmt: skip
