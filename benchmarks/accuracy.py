@@ -111,8 +111,8 @@ def our_row(
     setting: Setting, method: str, n_eta: int, data: Splits, seed: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Train and score one of our models, or say what went wrong."""
-    name = f"{setting.case}-{setting.split}-{method}-{n_eta}-seed{seed}"
     steps = args.steps or setting.steps
+    name = f"{setting.case}-{setting.split}-{method}-{n_eta}-seed{seed}-{steps}steps"
     train = one_shot if method == "msde" else hierarchical
     try:
         fit = train(setting, n_eta, data, seed, steps, args.out / name, args.device)
