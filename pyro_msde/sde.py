@@ -16,6 +16,7 @@ from torch import Tensor
 __all__ = ["integrate", "stable_step"]
 
 _LARGEST_ANGLE = 0.5  # step × spectral radius: waves then grow by less than 1 % a step
+_DEEP = 4000  # steps beyond which torchsde needs a balanced tree, lest its recursion end
 _ITERATIONS = 40  # of the power method, of which the later half counts
 
 
@@ -129,6 +130,7 @@ def integrate(
         device=flat.device,
         # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
         entropy=int(torch.randint(2**31 - 1, ())),
+        dt=1.0 if steps[-1] > _DEEP else None,
     )
     path: Tensor = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")
     return path.movedim(0, -2).reshape(*start.shape[:-1], len(steps), start.shape[-1])
