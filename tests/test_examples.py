@@ -13,7 +13,6 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 RUNS = {
     "kdv_demo.py": ("forecast.png", "metrics.json", "run.json", "test.nc"),
     "burgers.py": ("forecast.png", "run.json", "weights.safetensors"),
-    "ks.py": ("run.json", "statistics.png"),
     "gle.py": ("innovations.json", "innovations.png"),
 }
 
