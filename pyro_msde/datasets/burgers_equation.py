@@ -25,7 +25,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
-from pyro_msde.datasets.etdrk4 import integrate
+from pyro_msde.datasets import etdrk4
 
 __all__ = ["points_inside", "points_periodic", "solve_periodic", "solve_square"]
 
@@ -75,15 +75,9 @@ def solve_periodic(
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(advective * scipy.fft.rfft(scipy.fft.irfft(v, n=num_points) ** 2))
 
-    states = integrate(
-        scipy.fft.rfft(initial), diffusive, advection, dt=dt, num_steps=num_steps,
-        substeps=substeps,
-    )  # fmt: skip
-    out = np.empty((*initial.shape[:-1], num_steps + 1, num_points))
-    for index, v in enumerate(states):
-        out[..., index, :] = scipy.fft.irfft(v, n=num_points)
-    out[..., 0, :] = initial
-    return out
+    return etdrk4.solve_periodic(
+        initial, diffusive, advection, dt=dt, num_steps=num_steps, substeps=substeps
+    )
 
 
 def solve_square(

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
-__all__ = ["ETDRK4", "integrate"]
+__all__ = ["ETDRK4", "integrate", "solve_periodic"]
 
 Array = NDArray[Any]
 _CIRCLE_POINTS = 64  # a trapezoidal rule of an entire function: rounding only from about 32 on
@@ -138,3 +139,36 @@ def _states(
                 f"the solution is not finite at t={index * dt:.6g}. Use more substeps."
             )
         yield v
+
+
+def solve_periodic(
+    initial: Array,
+    linear: Array,
+    nonlinear: Callable[[Array], Array],
+    *,
+    dt: float,
+    num_steps: int,
+    substeps: int,
+) -> Array:
+    """Real fields on a periodic axis: L and N act on the modes of rfft.
+
+    Args:
+        initial: (..., x), u(0).
+        linear: (x // 2 + 1,), the diagonal of L.
+        nonlinear: N, as for `integrate`.
+        dt: Time between stored states.
+        num_steps: Number of states after the first.
+        substeps: Steps of the method per `dt`.
+
+    Returns:
+        (..., num_steps + 1, x), float64.
+    """
+    num_points = initial.shape[-1]
+    states = integrate(
+        scipy.fft.rfft(initial), linear, nonlinear, dt=dt, num_steps=num_steps, substeps=substeps
+    )
+    out = np.empty((*initial.shape[:-1], num_steps + 1, num_points))
+    for index, v in enumerate(states):
+        out[..., index, :] = scipy.fft.irfft(v, n=num_points)
+    out[..., 0, :] = initial
+    return out

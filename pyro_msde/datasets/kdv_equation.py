@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from pyro_msde.datasets.etdrk4 import integrate
+from pyro_msde.datasets import etdrk4
 
 __all__ = ["LENGTH", "NU", "NUM_POINTS", "grid", "solve", "third_difference_symbol"]
 
@@ -74,16 +74,11 @@ def solve(
         u_x = (np.roll(u, -1, axis=-1) - np.roll(u, 1, axis=-1)) / (2 * dx)
         return np.asarray(scipy.fft.rfft(-u * u_x))
 
-    states = integrate(
-        scipy.fft.rfft(initial),
+    return etdrk4.solve_periodic(
+        initial,
         -NU * third_difference_symbol(num_points, dx),
         advection,
         dt=dt,
         num_steps=num_steps,
         substeps=substeps,
     )
-    out = np.empty((*initial.shape[:-1], num_steps + 1, num_points))
-    for index, v in enumerate(states):
-        out[..., index, :] = scipy.fft.irfft(v, n=num_points)
-    out[..., 0, :] = initial
-    return out

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from pyro_msde.datasets.etdrk4 import integrate
+from pyro_msde.datasets import etdrk4
 from pyro_msde.datasets.problem import Problem
 
 __all__ = ["KS", "LENGTH", "solve"]
@@ -65,15 +65,9 @@ def solve(
         u = scipy.fft.irfft(v * kept, n=num_points)
         return np.asarray(-0.5j * k * kept * scipy.fft.rfft(u * u))
 
-    states = integrate(
-        scipy.fft.rfft(initial), k**2 - k**4, advection, dt=dt, num_steps=num_steps,
-        substeps=substeps,
-    )  # fmt: skip
-    out = np.empty((*initial.shape[:-1], num_steps + 1, num_points))
-    for index, v in enumerate(states):
-        out[..., index, :] = scipy.fft.irfft(v, n=num_points)
-    out[..., 0, :] = initial
-    return out
+    return etdrk4.solve_periodic(
+        initial, k**2 - k**4, advection, dt=dt, num_steps=num_steps, substeps=substeps
+    )
 
 
 def _on_the_attractor(rng: np.random.Generator) -> tuple[Array, tuple[float, ...]]:
