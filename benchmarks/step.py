@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from benchmarks.device import name_of
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.experts import ProductOfExperts
 from pyro_msde.guides import AmortizedGP
@@ -73,14 +73,6 @@ def milliseconds(
     return [statistics.median(own) for own in times]
 
 
-def processor() -> str:
-    """The processor's model; on Linux `platform.processor` is mostly empty."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or "cpu"
-
-
 def measure(
     case: str, recipe: str, n_eta: int, n_coarse: int, repeats: int, device: torch.device
 ) -> list[Any]:
@@ -110,9 +102,8 @@ def measure(
         pyro_ms, plain_ms = milliseconds(
             [lambda: step(with_pyro), lambda: step(plain)], repeats, device
         )
-    name = torch.cuda.get_device_name() if device.type == "cuda" else processor()
     figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
-    return [case, recipe, n_eta, n_coarse, name, torch.get_num_threads(), *figures]
+    return [case, recipe, n_eta, n_coarse, name_of(device), torch.get_num_threads(), *figures]
 
 
 def main() -> None:
