@@ -13,7 +13,6 @@ alternatives at all times.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ import torch
 import pyro_msde
 from benchmarks import table
 from benchmarks.cases import CASES, Setting
+from benchmarks.device import name_of
 from benchmarks.opponents import OPPONENTS
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
@@ -36,21 +36,14 @@ NUM_SAMPLES = 64
 _DIVERGED = 10.0  # an NRMSE that no forecast has which follows its truth at all
 
 
-def until(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
-    """The trajectories up to the horizon."""
-    count = int(np.searchsorted(data.times[0], horizon * (1 + 1e-9)))
-    return _at(data, slice(count))
-
-
 def at_times(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
     """The trajectories at `NUM_TIMES` times up to the horizon."""
-    last = len(until(data, horizon).times[0]) - 1
-    return _at(data, np.unique(np.round(np.linspace(0, last, NUM_TIMES)).astype(int)))
-
-
-def _at(data: pyro_msde.Trajectories, index: Any) -> pyro_msde.Trajectories:
-    values = [v[index] for v in data.values]
-    return pyro_msde.Trajectories(data.times[0][index], values, parameters=data.parameters)
+    data = data.until(horizon)
+    times = data.times[0]
+    index = np.unique(np.round(np.linspace(0, len(times) - 1, NUM_TIMES)).astype(int))
+    return pyro_msde.Trajectories(
+        times[index], [v[index] for v in data.values], parameters=data.parameters
+    )
 
 
 def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
@@ -139,7 +132,7 @@ def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str
 
 def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: int) -> Any:
     """Score one of the alternatives."""
-    parts = (until(part, setting.horizon) for part in (data.validation, data.test))
+    parts = (part.until(setting.horizon) for part in (data.validation, data.test))
     found = OPPONENTS[method](setting, setting.split, Splits(data.train, *parts), seed, steps)
     row = {
         "steps": found.steps or "", "train_seconds": round(found.train_seconds, 1),
@@ -176,14 +169,6 @@ def _n_etas(text: str, setting: Setting) -> list[int | None]:
     return [int(n) for n in text.split(",")]
 
 
-def processor() -> str:
-    """Name of the device that the table records."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or "cpu"
-
-
 def main() -> None:
     """Fill the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -198,7 +183,7 @@ def main() -> None:
     parser.add_argument("--rescore", type=Path, help="score weights kept in this folder instead")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    device = torch.cuda.get_device_name() if args.device.startswith("cuda") else processor()
+    device = name_of(args.device)
     cached: dict[tuple[str, str], Splits] = {}
     for setting, method, n_eta, seed in runs(args):
         shown = "" if n_eta is None else n_eta

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kdv_scores import HEADER, look_ups, peaks, report, score, until
+from kdv_scores import HEADER, look_ups, peaks, report, score
 
 import pyro_msde
 from pyro_msde.datasets.kdv import kdv_splits
@@ -78,7 +78,7 @@ def run_table(rows: tuple[Row, ...], out: Path, kept: Path | None, seed: int) ->
             fit = pyro_msde.load(kept / row.name)
         for horizon in row.horizons:
             name = f"{row.name} [0,{horizon:g}]"
-            table[name] = score(fit, row.split, until(data.test, horizon))
+            table[name] = score(fit, row.split, data.test.until(horizon))
             report(name, table[name])
     for split in dict.fromkeys(row.split for row in rows):
         data = kdv_splits(split, directory="data")

@@ -21,12 +21,6 @@ HEADER = (
 )
 
 
-def until(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
-    """The part of the trajectories up to a time."""
-    last = round(horizon / DT) + 1
-    return pyro_msde.Trajectories(data.times[0][:last], [v[:last] for v in data.values])
-
-
 def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[str, Any]:
     """Error on the test trajectories; coverage, CRPS and error again on fresh ones."""
     times = test.times[0]

@@ -154,7 +154,7 @@ class Trainer:
         """Read off the data what training does not find, or finds slowly.
 
         Principal components of the fine scale, where networks use them; and, if the recipe says so
-        and it can be, a start of the macroscale drift. β is one after the latter: annealed, the
+        and it can be, a start of the macroscale drift. β is not annealed after the latter: the
         drift would lose its start while its residual is ignored. The random state is left alone.
         """
         devices = [] if self.device.type == "cpu" else [self.device]

@@ -173,11 +173,27 @@ class Trajectories:
         """
         if stride < 1:
             raise ValueError(f"stride: {stride}. Pass at least 1.")
+        return self._snapshots([slice(None, None, stride)] * len(self))
+
+    def until(self, time: float) -> Trajectories:
+        """The snapshots of each trajectory up to a time, without a copy.
+
+        Raises:
+            ValueError: If a trajectory has none.
+        """
+        slack = 1e-9 * max(abs(time), self.horizon)  # times that were added up are rounded
+        counts = [int(np.searchsorted(t, time + slack, side="right")) for t in self.times]
+        if min(counts) == 0:
+            raise ValueError(f"time: {time:g} is before trajectory {counts.index(0)} begins.")
+        return self._snapshots([slice(n) for n in counts])
+
+    def _snapshots(self, windows: Sequence[slice]) -> Trajectories:
+        """Some snapshots of each trajectory."""
         out = copy.copy(self)
-        out.times = tuple(t[::stride] for t in self.times)
-        out.values = tuple(v[::stride] for v in self.values)
+        out.times = tuple(t[w] for t, w in zip(self.times, windows, strict=True))
+        out.values = tuple(v[w] for v, w in zip(self.values, windows, strict=True))
         if self.controls is not None:
-            out.controls = tuple(c[::stride] for c in self.controls)
+            out.controls = tuple(c[w] for c, w in zip(self.controls, windows, strict=True))
         return out
 
     def __iter__(self) -> Iterator[Trajectories]:

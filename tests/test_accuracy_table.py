@@ -67,9 +67,6 @@ def test_trajectories_are_thinned_over_the_horizon():
     assert thin.times[0][0] == 0
     assert thin.times[0][-1] == pytest.approx(1.5)
     np.testing.assert_array_equal(thin.parameters, data.parameters)
-    cut = accuracy.until(data, 1.5)
-    np.testing.assert_array_equal(cut.times[0], data.times[0][:1501])
-    assert np.shares_memory(cut.values[0], data.values[0])
 
 
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):

@@ -300,3 +300,16 @@ def test_every_takes_every_stride_th_snapshot_without_a_copy():
     np.testing.assert_array_equal(thin.parameters, data.parameters)
     with pytest.raises(ValueError, match="stride: 0"):
         data.every(0)
+
+
+def test_until_takes_the_snapshots_up_to_a_time_without_a_copy():
+    times = [0.1 * np.arange(8), 0.1 * np.arange(4)]
+    values = [np.arange(8 * 3.0).reshape(8, 3), np.arange(4 * 3.0).reshape(4, 3)]
+    data = Trajectories(times, values, parameters=[1, 2])
+    cut = data.until(0.3)  # 0.1 · 3 is a little more
+    assert [len(t) for t in cut.times] == [4, 4]
+    assert np.shares_memory(cut.values[0], data.values[0])
+    np.testing.assert_array_equal(cut.values[0], values[0][:4])
+    np.testing.assert_array_equal(cut.parameters, data.parameters)
+    with pytest.raises(ValueError, match="time: -1 is before trajectory 0 begins"):
+        data.until(-1.0)
