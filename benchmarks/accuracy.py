@@ -77,7 +77,8 @@ def one_shot(
     model = setting.build(n_eta, seed)
     return pyro_msde.fit(
         model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
-        steps=steps, seed=seed, checkpoint=folder, device=device, progress=False, **setting.fit,
+        steps=steps, seed=seed, checkpoint=folder, device=device, progress=False,
+        **setting.training(n_eta),
     )  # fmt: skip
 
 

@@ -51,25 +51,38 @@ def choose_diffusion_scale(
     level: float = 0.9,
     bins: int = 10,
     scales: Sequence[float] = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
+    narrower: Sequence[float] = (0.8, 0.6, 0.4, 0.3, 0.2, 0.1),
 ) -> Calibration:
     """Try each scale; take the one whose coverage by lead time is nearest to `level`.
+
+    If that is the first, narrower ones follow as long as intervals cover clearly too much. With
+    room to spare, since the parameters kept are those that forecast validation trajectories best,
+    whose coverage is therefore flattering.
 
     Args:
         predict: From a scale to a forecast of the validation trajectories, and these at its times.
         level: Nominal coverage of the central interval.
         bins: Equal parts of the horizon.
-        scales: Multiples of L to try. None below one unless asked for: the parameters kept are
-            those that forecast validation trajectories best, whose coverage is therefore
-            flattering, so narrowing intervals on their account is not warranted.
+        scales: Multiples of L to try.
+        narrower: Smaller and smaller ones, tried while coverage stays above level + (1 − level)/4;
+            () for none.
 
     Raises:
         ValueError: `level` is not inside (0, 1).
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.9.")
-    rows = [np.mean(coverage(*predict(s), level=level, bins=bins), axis=0) for s in scales]
-    table = np.asarray(rows)
-    best = int(np.argmin(np.square(table - level).mean(1)))
-    return Calibration(
-        float(scales[best]), level, tuple(scales), tuple(map(tuple, table.tolist()))
-    )
+
+    def covered(scale: float) -> Array:
+        return np.asarray(np.mean(coverage(*predict(scale), level=level, bins=bins), axis=0))
+
+    tried = {float(s): covered(s) for s in scales}
+    best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
+    if best == scales[0]:
+        for scale in (s for s in narrower if s < scales[0]):
+            tried[float(scale)] = covered(scale)
+            if tried[float(scale)].mean() < level + (1 - level) / 4:
+                break
+            best = float(scale)
+    table = tuple(tuple(row.tolist()) for row in tried.values())
+    return Calibration(best, level, tuple(tried), table)

@@ -4,20 +4,26 @@ Where the macroscale state is well resolved its drift is close to a quadratic fu
 stencil, which linear regression finds at once and stochastic gradients slowly, as the coefficients
 of high derivatives are large. The regression is in weak form,
 
-    ζ(t_b) − ζ(t_a) = ∫ f(ζ(t)) dt,        f(x) = A x + xᵀ Q x,        ζ(t_i) = T_r y_i,
+    −∫ φ'(t) ζ(t) dt = ∫ φ(t) f(ζ(t)) dt,        f(x) = A x + xᵀ Q x,        ζ(t_i) = T_r y_i,
 
-with integrals by the trapezoidal rule over the observations: no derivative of noisy data, and no
-common or even times are needed. How much to shrink the coefficients is decided by cross-validation
-over trajectories.
+with smooth bumps φ that vanish at the ends of a window (weak SINDy, Messenger & Bortz 2021) and
+integrals of splines through the observations: no derivative of noisy data, and no common or even
+times are needed.
+
+Coefficients that the data do not determine are shrunk, and not to zero, where the fastest modes
+would neither grow nor decay but for noise: what of a state its neighbours do not predict decays.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
@@ -27,21 +33,27 @@ from pyro_msde.segments import Segments
 __all__ = ["start_macroscale_drift", "weak_form_regression"]
 
 _RIDGES = tuple(10.0**k for k in range(-9, 0))  # relative to the features' mean squares
+_POWER = 6  # of the bump (1 − τ²)^p: vanishes at the ends with its first p − 1 derivatives
+_INTERVALS = 8  # between observations, that half a window has at least
+_DAMPING = 500.0  # per horizon: about the fastest decay that forecasts' default step resolves
+_NOISE = 1e-3  # share of the inputs' mean square taken for noise where states are predicted
 _FOLDS = 5
 _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
 _TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
 _CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
 _LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
 _STEP = 1 / 500  # of the horizon, in those forecasts
+_STIFF = 20  # times more steps than that are too many
 
 
 @torch.no_grad()
 def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int = 20) -> bool:
     """Fit the polynomial paths of the model's macroscale drift to encoded observations.
 
-    A fit is kept if forecasts with it, over tenths of training trajectories, err by less than a
-    tenth of how far these move. Where the coarse grid does not resolve the state they err by more,
-    and a drift that starts at zero learns better than one that starts there.
+    Of fits more or less shrunk the one is kept that forecasts tenths of training trajectories best,
+    if it errs by less than a tenth of how far these move. Where the coarse grid does not resolve
+    the state they err by more, and a drift that starts at zero learns better than one that starts
+    there.
 
     Args:
         model: Model with `drift`, `kernel`, `grid` and `read_parameters`.
@@ -81,21 +93,23 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         quadratic=drift.macro.rank > 0 and m * (m + 3) // 2 <= _MOST_FEATURES,
     )  # fmt: skip
     before = {k: v.clone() for k, v in drift.macro.state_dict().items()}
+    best, error = before, _TOLERANCE
     for fit in fits:
         drift.macro.set_polynomial(*fit)
-        if _forecasts_well(drift, segments.times, zetas, parameters):
-            return True
-    drift.macro.load_state_dict(before)
-    return False
+        found = _forecast_error(drift, segments.times, zetas, parameters)
+        if found < error:  # False for NaN too
+            best, error = {k: v.clone() for k, v in drift.macro.state_dict().items()}, found
+    drift.macro.load_state_dict(best)
+    return error < _TOLERANCE
 
 
-def _forecasts_well(
+def _forecast_error(
     drift: MultiscaleDrift,
     times: Sequence[Tensor],
     zetas: Sequence[Tensor],
     parameters: Tensor,
-) -> bool:
-    """Whether ζ is forecast over each tenth of a trajectory to `_TOLERANCE` of how far it moves."""
+) -> float:
+    """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves."""
     macro: Any = drift.macro
     error = change = 0.0
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
@@ -107,14 +121,18 @@ def _forecasts_well(
             value: Tensor = macro.polynomial(inputs).mT.flatten(-2)
             return value
 
-        step = min(_STEP, max(_STEP / 100, stable_step(macroscale, zeta[:-1], clock[:-1])))
+        step = min(_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
+        if not step > _STEP / _STIFF:
+            return math.inf
         path = integrate(
             macroscale, torch.zeros_like(zeta[0]), zeta[None, :-1],
             torch.stack([clock[:-1], clock[1:]], -1), max_step=step,
         )  # fmt: skip
         error += float((path[0, :, -1] - zeta[1:]).square().sum())
         change += float(zeta.diff(dim=0).square().sum())
-    return error < _TOLERANCE**2 * change  # False for NaN too
+        if not error < change * len(zetas):
+            return math.inf  # others will not make up for it
+    return math.sqrt(error / change) if change else math.inf
 
 
 def weak_form_regression(
@@ -127,51 +145,75 @@ def weak_form_regression(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """A and Q of ds/dt = A x + xᵀ Q x by ridge regression over windows of time.
 
-    The first fit is the one that cross-validates best. More and more shrunk ones follow: what
-    predicts increments best may be unstable, where data hardly determine the fastest modes.
+    The first fit is the one that cross-validates best. More and more shrunk ones follow: what fits
+    best may be unstable, where data hardly determine the fastest modes. They are shrunk towards
+    ds/dt = −500 (s − ŝ) per unit of time, where ŝ is predicted linearly from x: zero on the data,
+    as near as noise allows. Outputs that are not among the inputs are shrunk towards no change.
 
     Args:
         times: Per trajectory (time,).
         states: Per trajectory s (time, point, output).
         inputs: Per trajectory x (time, point, m).
-        num_windows: Windows a trajectory.
+        num_windows: Half as wide as one over this are the windows' overlaps, of the trajectory; wider
+            where a window would hold few observations.
         quadratic: Fit Q too; otherwise it is zero.
 
     Yields:
         A (output, m) and symmetric Q (output, m, m), float64; nothing if ds/dt = 0 cross-validates
         better.
+
+    Source:
+        Windows as in weak SINDy, Messenger & Bortz, Multiscale Model. Simul. 19 (2021).
     """
     m = inputs[0].shape[-1]
     i, j = torch.triu_indices(m, m) if quadratic else torch.zeros((2, 0), dtype=torch.int64)
     folds = [_Normal() for _ in range(_FOLDS)]
+    moments = _Normal()
+    own = torch.ones(m, states[0].shape[-1], dtype=torch.bool, device=i.device)
     for k, (t, s, x) in enumerate(zip(times, states, inputs, strict=True)):
-        edges = torch.linspace(0, len(t) - 1, min(num_windows, len(t) - 1) + 1).long()
-        x, s = x.double(), s.double()
+        t, x, s = t.to(x.device).double(), x.double(), s.double()
+        moments.add(x, s)
+        own &= (x[..., None] == s[..., None, :]).flatten(0, -3).all(0).to(own.device)
         features = torch.cat([x, x[..., i] * x[..., j]], -1)
-        steps = t.to(x).diff()[:, None, None] * 0.5
-        integral = torch.cat(
-            [torch.zeros_like(features[:1]), (steps * (features[1:] + features[:-1])).cumsum(0)]
-        )
-        increments, integrals = s[edges].diff(dim=0), integral[edges].diff(dim=0)
-        count = len(increments)
+        tests = list(_bumps(t, num_windows))
         # few trajectories are divided themselves, into stretches of time
-        own = torch.arange(count) * _FOLDS // count
-        if len(times) >= _FOLDS:
-            own = torch.full((count,), k)
-        for fold, normal in enumerate(folds):
-            normal.add(integrals[own % _FOLDS == fold], increments[own % _FOLDS == fold])
+        for n, (span, bump, slope) in enumerate(tests):
+            fold = folds[(k if len(times) >= _FOLDS else n * _FOLDS // len(tests)) % _FOLDS]
+            fold.add(
+                torch.einsum("t,tpf->pf", bump, features[span]),
+                torch.einsum("t,tpo->po", -slope, s[span]),
+            )
     everything = sum(folds[1:], folds[0])
+    damped = everything.right.new_zeros(everything.right.shape)
+    damped[:m] = -_DAMPING * torch.where(own.any(0), own.double() - moments.solve(_NOISE), 0.0)
     scores = [
-        sum(fold.misfit((everything - fold).solve(ridge)) for fold in folds) for ridge in _RIDGES
+        sum(fold.misfit((everything - fold).solve(ridge, damped)) for fold in folds)
+        for ridge in _RIDGES
     ]
     best = min(range(len(_RIDGES)), key=lambda n: scores[n])
     if not scores[best] < everything.square:
         return
     for ridge in _RIDGES[best:]:
-        coefficients = everything.solve(ridge).mT
+        coefficients = everything.solve(ridge, damped).mT
         Q = coefficients.new_zeros(len(coefficients), m, m)
         Q[:, i, j] = coefficients[:, m:]
         yield coefficients[:, :m], 0.5 * (Q + Q.mT)
+
+
+def _bumps(t: Tensor, num_windows: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Overlapping windows of the times t: which, and weights w with ∫ φ g dt, ∫ φ' g dt = Σ w g."""
+    clock = t.cpu().numpy()
+    halves = max(2, min(num_windows, (len(t) - 1) // _INTERVALS))
+    edges = torch.linspace(0, len(t) - 1, halves + 1).long().tolist()
+    for low, high in zip(edges[:-2], edges[2:], strict=True):
+        span = slice(low, high + 1)
+        spline = CubicSpline(clock[span], np.eye(high - low + 1))
+        weights = t.new_tensor(spline.integrate(clock[low], clock[high]))
+        half = 0.5 * (t[high] - t[low])
+        tau = (t[span] - t[low]) / half - 1
+        bump = (1 - tau.square()) ** _POWER
+        slope = -2 * _POWER * tau * (1 - tau.square()) ** (_POWER - 1) / half
+        yield span, bump * weights, slope * weights
 
 
 @dataclass
@@ -198,12 +240,14 @@ class _Normal:
             self.matrix - other.matrix, self.right - other.right, self.square - other.square
         )
 
-    def solve(self, ridge: float) -> Tensor:
+    def solve(self, ridge: float, towards: Any = 0.0) -> Tensor:
         """Coefficients (feature, output), shrunk by `ridge` × each feature's sum of squares."""
-        size = self.matrix.diagonal().sqrt().clamp(min=torch.finfo(torch.float64).tiny)
-        scaled = self.matrix / size[:, None] / size
+        size = self.matrix.diagonal().sqrt().clamp(min=torch.finfo(torch.float64).tiny)[:, None]
+        scaled = self.matrix / size / size.mT
         scaled.diagonal().add_(ridge)
-        found: Tensor = torch.linalg.solve(scaled, self.right / size[:, None]) / size[:, None]
+        # (M + R) c = r + R c₀, with R the shrinkage
+        right = self.right / size + ridge * size * towards
+        found: Tensor = torch.linalg.solve(scaled, right) / size
         return found
 
     def misfit(self, coefficients: Tensor) -> float:

@@ -53,11 +53,24 @@ def lorenz_data(count, *, noise=0.0):
 
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_recovers_a_quadratic_system(count):
-    """To the trapezoidal rule's error, h²/12 × second derivatives of order 10⁴."""
+    """To what shrinking by 1e-9 leaves: one trajectory determines the small coefficients badly."""
     times, states = lorenz_data(count)
     linear, quadratic = next(weak_form_regression(times, states, states, num_windows=100))
     np.testing.assert_allclose(linear, A, atol=0.05)
-    np.testing.assert_allclose(quadratic, Q, atol=0.002)
+    np.testing.assert_allclose(quadratic, Q, atol=0.005)
+
+
+def test_what_the_data_do_not_determine_decays():
+    """Two outputs that oscillate, one twice the other: what they differ by is never seen."""
+    t, both = torch.linspace(0, 1, 201, dtype=torch.float64), torch.tensor([1.0, 2.0]).double()
+    angles = [20 * t[:, None, None] + k for k in range(6)]
+    states = [a.cos() * both for a in angles]
+    inputs = [torch.cat([s, a.sin()], -1) for s, a in zip(states, angles, strict=True)]
+    linear, _ = next(weak_form_regression([t] * 6, states, inputs, num_windows=20))
+    np.testing.assert_allclose(linear[:, :2] @ both, 0, atol=0.05)
+    np.testing.assert_allclose(linear[:, 2], -20 * both, rtol=1e-3)
+    rates = torch.linalg.eigvals(linear[:, :2]).real.sort().values
+    np.testing.assert_allclose(rates, [-500, 0], rtol=0.01, atol=0.05)
 
 
 def test_noise_is_averaged_out():
@@ -151,16 +164,17 @@ def test_leaves_alone_what_is_trained_random_or_of_another_kind():
         assert same(before, snapshot(model))
 
 
-def test_the_first_fit_that_forecasts_well_is_taken(monkeypatch):
-    """As where the one that predicts increments best is unstable."""
-    growth = 50 * torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+def test_the_fit_that_forecasts_best_is_taken(monkeypatch):
+    """Wherever it comes; the one that fits increments best may be unstable."""
     none = torch.zeros(1, 3, 3, dtype=torch.float64)
+    growth = 50 * torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
     # u_t = −.7 u_x by central differences of five points, in horizons
     data = resolved_data(5)
     slope = -0.7 * data.horizon * 2.5 * torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float64)
     monkeypatch.setattr(
-        warm_start, "weak_form_regression", lambda *_, **__: [(growth, none), (slope, none)]
-    )
+        warm_start, "weak_form_regression",
+        lambda *_, **__: [(growth, none), (0.9 * slope, none), (slope, none), (0.8 * slope, none)],
+    )  # fmt: skip
     monkeypatch.setattr(warm_start, "_TOLERANCE", 0.9)  # five points make a poor scheme
     model = tiny_model(0)
     assert start_macroscale_drift(model, tiny_segments(data))
