@@ -56,6 +56,9 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     errors = np.asarray(pyro_msde.nrmse(fc, test)) if finite else np.array([np.inf])
     if not finite or errors.max() > _DIVERGED:
         return {"status": "diverged", "predict_seconds": round(seconds, 1)}
+    if bool(fc.diverged.any()):
+        share = float(fc.diverged.mean())
+        return {"status": f"{share:.1%} of paths run away", "predict_seconds": round(seconds, 1)}
     covered = np.asarray(pyro_msde.coverage(fc, test, level=0.9, bins=10))
     return {
         "predict_seconds": round(seconds, 1),

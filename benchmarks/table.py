@@ -1,9 +1,9 @@
-"""The accuracy table as a CSV file: rows are appended, one a run, and never changed."""
+"""Tables of results as CSV files: rows are appended, one a run, and never changed."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def read(path: Path = RESULTS) -> list[dict[str, str]]:
+def read(path: Path = RESULTS, columns: Sequence[str] = COLUMNS) -> list[dict[str, str]]:
     """The rows; none if there is no file.
 
     Raises:
@@ -28,7 +28,7 @@ def read(path: Path = RESULTS) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        missing = [c for c in COLUMNS if c not in (reader.fieldnames or ())]
+        missing = [c for c in columns if c not in (reader.fieldnames or ())]
         if missing:
             raise ValueError(
                 f"{path}: column(s) {', '.join(missing)} missing. Restore the file, or move it "
@@ -42,20 +42,20 @@ def key_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in KEY)
 
 
-def append(row: Mapping[str, Any], path: Path = RESULTS) -> None:
+def append(row: Mapping[str, Any], path: Path = RESULTS, columns: Sequence[str] = COLUMNS) -> None:
     """Add a row, and the head if the file is new.
 
     Raises:
         ValueError: Columns that the table does not know, or a file with missing ones.
     """
-    unknown = set(row) - set(COLUMNS)
+    unknown = set(row) - set(columns)
     if unknown:
         raise ValueError(f"row: the table has no column {', '.join(sorted(unknown))}.")
-    read(path)
+    read(path, columns)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter(file, columns, restval="")
         if new:
             writer.writeheader()
         writer.writerow(row)

@@ -26,6 +26,7 @@ __all__ = ["Forecast"]
 
 _CHUNK = 2**22  # numbers decoded at once
 _KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
+_FAR = 30.0  # macroscale, in root mean squares of the training data, that no sound path reaches
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +74,19 @@ class Forecast:
         per_state = torch.tensor(self.scaling.channels, dtype=z.dtype)
         z[..., : grid.num_zeta] *= per_state.repeat_interleave(grid.num_coarse)
         return z if self.batched else z[:, 0]
+
+    @property
+    def diverged(self) -> Tensor:
+        """(…) share of latent paths that run away: not finite, or 30 times as large as the data.
+
+        A drift is known where it was learned; a path that leaves that region may never return, and
+        the moments, which it is part of, are then worthless. More noise to train with (a larger
+        `beta`), or fewer steps, keep paths together.
+        """
+        macroscale = self.paths[..., : self.model.grid.num_zeta]
+        sound = (macroscale.abs() < _FAR).flatten(3).all(-1)  # False for NaN
+        share = 1 - sound.double().mean((0, 1))
+        return share if self.batched else share[0]
 
     @property
     def mean(self) -> Tensor:

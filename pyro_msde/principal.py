@@ -112,7 +112,6 @@ class PrincipalDecoder(_Modes):
         field = (self.first(eta) * self.weights) @ self.modes
         return field.unflatten(-1, self.field_shape)
 
-
     @torch.no_grad()
     def silence(self) -> None:
         """Make D(η) = 0 for every η, by its last layers."""

@@ -401,6 +401,20 @@ def test_parameters_for_a_model_without_are_refused(result, snapshots):
         ask(result, snapshots, parameters=np.ones((3, 1)))
 
 
+def test_paths_that_run_away_are_counted(snapshots):
+    """ζ grows by exp(λ t) at every coarse point: beyond thirty times the data's size at λ = 8."""
+    for rate, expected in ((0.0, 0.0), (8.0, 1.0), (500.0, 1.0)):
+        model = tiny_model(0, drift=Linear(rate * np.eye(NUM_COARSE, dtype=np.float32)))
+        with torch.no_grad():
+            model.diffusion.net.log_value.fill_(-20.0)
+        grown = Fit(model, AmortizedGP(model), SCALING).predict(
+            10 + snapshots, [0.0, 3.0], num_samples=3, max_step=0.01
+        )
+        assert_close(grown.diverged, torch.full((len(snapshots),), expected).double())
+    one = Fit(model, AmortizedGP(model), SCALING).predict(snapshots[0], [0.0], num_samples=3)
+    assert one.diverged.shape == ()
+
+
 def test_large_forecasts_are_decoded_again_to_the_same_fields(result, snapshots, monkeypatch):
     kept, again = ask(result, snapshots), ask(result, snapshots)
     expected = [kept.cdf(kept.mean), kept.quantile(0.3)]

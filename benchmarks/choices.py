@@ -1,0 +1,106 @@
+"""What two choices of architecture are worth: the true boundary, and drifts without a clock.
+
+    python -m benchmarks.choices
+    python -m benchmarks.choices --choices boundary
+
+Each choice is trained both ways on the same data with the same seed; one row each is appended to
+benchmarks/results/choices.csv, what is there is skipped. Errors are given within the time that
+training trajectories cover, and beyond it where test trajectories go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import table
+from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
+from benchmarks.cases import CASES, Setting
+from benchmarks.device import name_of
+from pyro_msde.datasets.problem import Splits
+
+RESULTS = Path(__file__).parent / "results" / "choices.csv"
+COLUMNS = ("choice", "value", "case", "split", "n_eta", "seed", "steps", "nrmse_within",
+           "nrmse_beyond", "diverged", "train_seconds", "device")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An option of a case's model, and the two values compared.
+
+    Attributes:
+        setting: Case and split.
+        n_eta: Microscale states.
+        steps: Of training.
+        option: Name of the option.
+        values: Ours, then the authors'.
+    """
+
+    setting: Setting
+    n_eta: int
+    steps: int
+    option: str
+    values: tuple[Any, Any]
+
+
+CHOICES = {
+    # the macroscale alone: its operators and stencil meet the walls at every step
+    "boundary": Choice(
+        CASES["burgers2d"]["published"], 0, 8000, "boundary", ("dirichlet", "periodic")
+    ),
+    # sin t and cos t among the inputs of the microscale drift
+    "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
+}
+
+
+def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[str, Any]:
+    """Train one way and score it."""
+    setting = replace(choice.setting, options={**choice.setting.options, choice.option: value})
+    steps = args.steps or choice.steps
+    folder = args.out / f"{setting.case}-{setting.split}-{choice.n_eta}-{value}-{steps}steps"
+    fit = one_shot(setting, choice.n_eta, data, seed, steps, folder, args.device)
+    test = at_times(data.test, setting.horizon)
+    y, times = np.stack(test.values), test.times[0]
+    fc = fit.predict(y[:, 0], times, num_samples=NUM_SAMPLES, parameters=test.parameters)
+    found = {"diverged": f"{float(fc.diverged.mean()):.4f}", "train_seconds": round(fit.seconds)}
+    within = times <= data.train.times[0][-1]
+    for name, part in (("nrmse_within", within), ("nrmse_beyond", ~within)):
+        if part.any():
+            error = np.square(fc.mean.numpy()[:, part] - y[:, part]).sum(tuple(range(2, y.ndim)))
+            share = error / np.square(y[:, part]).sum(tuple(range(2, y.ndim)))
+            found[name] = f"{np.sqrt(share.mean(1)).mean():.5f}"
+    return {**found, "case": setting.case, "split": setting.split, "n_eta": choice.n_eta,
+            "seed": seed, "steps": fit.steps, "device": name_of(args.device)}  # fmt: skip
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--choices", default=",".join(CHOICES))
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, help="of training; unless given the choice's")
+    parser.add_argument("--out", type=Path, default=Path("runs/choices"), help="checkpoints")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    rows = table.read(args.results, COLUMNS)
+    there = {(r["choice"], r["value"], r["seed"]) for r in rows}
+    for name in args.choices.split(","):
+        choice = CHOICES[name]
+        data = choice.setting.problem.splits(choice.setting.split, directory="data")
+        for seed in range(args.seeds):
+            for value in choice.values:
+                if (name, str(value), str(seed)) in there:
+                    continue
+                found = row(choice, value, data, seed, args)
+                table.append({"choice": name, "value": value, **found}, args.results, COLUMNS)
+                print(name, value, found, flush=True)
+
+
+if __name__ == "__main__":
+    main()
