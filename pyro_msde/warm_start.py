@@ -58,7 +58,7 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     Args:
         model: Model with `drift`, `kernel`, `grid` and `read_parameters`.
         segments: Training data in scaled units.
-        num_windows: Windows [t_a, t_b] a trajectory, fewer where it has fewer intervals.
+        num_windows: Of `weak_form_regression`.
 
     Returns:
         Whether anything was done: not beside microscale states, whose part the regression would
@@ -154,8 +154,8 @@ def weak_form_regression(
         times: Per trajectory (time,).
         states: Per trajectory s (time, point, output).
         inputs: Per trajectory x (time, point, m).
-        num_windows: Half as wide as one over this are the windows' overlaps, of the trajectory; wider
-            where a window would hold few observations.
+        num_windows: Parts a trajectory is divided into; a window spans two of them, and overlaps
+            the next one by half. Fewer where they would hold few observations.
         quadratic: Fit Q too; otherwise it is zero.
 
     Yields:
