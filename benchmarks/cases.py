@@ -97,8 +97,8 @@ CASES: dict[str, dict[str, Setting]] = {
     },
     "ks": {
         "published": Setting(
-            "ks", "published", KS, ks, (32,), 0, _TWO_LYAPUNOV, fit={"stride": 1},
-            implicit_fit=_STEADY,
+            "ks", "published", KS, ks, (32,), 0, _TWO_LYAPUNOV, steps=16_000,
+            fit={"stride": 1}, implicit_fit=_STEADY,
         ),
     },
 }  # fmt: skip

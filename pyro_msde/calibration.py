@@ -51,13 +51,14 @@ def choose_diffusion_scale(
     level: float = 0.9,
     bins: int = 10,
     scales: Sequence[float] = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
-    narrower: Sequence[float] = (0.8, 0.6, 0.4, 0.3, 0.2, 0.1),
+    narrower: Sequence[float] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1),
 ) -> Calibration:
-    """Try each scale; take the one whose coverage by lead time is nearest to `level`.
+    """Of scales, the one whose coverage by lead time is nearest to `level`, if the first falls short.
 
-    If that is the first, narrower ones follow as long as intervals cover clearly too much. With
-    room to spare, since the parameters kept are those that forecast validation trajectories best,
-    whose coverage is therefore flattering.
+    If it does not, wider ones are no remedy, even where chaos saturates their coverage below it.
+    Narrower ones are tried then, as long as intervals cover clearly too much. With room to spare,
+    since the parameters kept are those that forecast validation trajectories best, whose coverage
+    is therefore flattering.
 
     Args:
         predict: From a scale to a forecast of the validation trajectories, and these at its times.
@@ -77,8 +78,10 @@ def choose_diffusion_scale(
         return np.asarray(np.mean(coverage(*predict(scale), level=level, bins=bins), axis=0))
 
     tried = {float(s): covered(s) for s in scales}
-    best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
-    if best == scales[0]:
+    best = float(scales[0])
+    if tried[best].mean() < level:
+        best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
+    else:
         for scale in (s for s in narrower if s < scales[0]):
             tried[float(scale)] = covered(scale)
             if tried[float(scale)].mean() < level + (1 - level) / 4:

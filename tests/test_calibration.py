@@ -75,7 +75,7 @@ def test_the_scale_that_makes_up_for_a_wrong_spread_is_chosen(ratio, level):
     assert result.misfit[best] == result.misfit.min()
 
 
-@pytest.mark.parametrize(("sd", "expected"), [(1.0, 1.0), (1.2, 1.0), (1.85, 0.6), (9.0, 0.2)])
+@pytest.mark.parametrize(("sd", "expected"), [(1.02, 1.0), (1.2, 1.0), (1.85, 0.65), (9.0, 0.2)])
 def test_intervals_that_are_plainly_too_wide_are_narrowed_with_room_to_spare(sd, expected):
     """The smallest scale that still covers .925; nearer to .9, at √C × .8 say, none is tried."""
     predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
@@ -86,6 +86,18 @@ def test_intervals_that_are_plainly_too_wide_are_narrowed_with_room_to_spare(sd,
     assert kept > 0.925 or expected == 1.0
     assert next_one < 0.925
     assert choose_diffusion_scale(predict, bins=3, narrower=()).scale == 1.0
+
+
+def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
+    """Where larger scales cover less, but still too much: nearer to the level, and no better."""
+
+    def predict(scale):
+        sd = torch.full((1, len(TIMES), POINTS), 1.3 if scale <= 1 else 1.3 / scale**0.1)
+        return Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES))))
+
+    result = choose_diffusion_scale(predict, bins=1, narrower=())
+    assert result.misfit.argmin() > 0  # else this test says nothing
+    assert result.scale == 1.0
 
 
 @pytest.mark.parametrize(("level", "bins"), [(0.9, 1), (0.5, 2), (0.9, 3)])
