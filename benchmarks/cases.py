@@ -58,11 +58,6 @@ class Setting:
         return {**self.fit, **({} if n_eta else self.implicit_fit)}
 
 
-# without a microscale, from a drift that starts near its goal: smaller steps, and the ELBO itself
-_STEADY: dict[str, Any] = {
-    "learning_rate": 1e-3, "kernel_rate": 1.0, "weight_decay": 0.3, "beta": 1.0,
-    "antithetic": False, "clip": None,
-}  # fmt: skip
 # two Lyapunov times of Kuramoto–Sivashinsky: beyond, no forecast can follow
 _TWO_LYAPUNOV = 2 / 0.043
 
@@ -71,11 +66,11 @@ CASES: dict[str, dict[str, Setting]] = {
         "published": Setting(
             "kdv", "published", KDV, kdv, (20,), 5, 1.0, steps=16_000,
             implicit_options={"expert_variance": "shared"},
-            implicit_fit=_STEADY | {"warm_start": False},
+            implicit_fit={"recipe": "steady", "warm_start": False},
         ),
         "hard": Setting(
             "kdv", "hard", KDV, kdv, (50,), 0, 2.0, steps=16_000, options={"half_width": 6},
-            implicit_fit=_STEADY,
+            implicit_fit={"recipe": "steady"},
         ),
     },
     "burgers1d": {
@@ -84,7 +79,7 @@ CASES: dict[str, dict[str, Setting]] = {
         ),
         "hard": Setting(
             "burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0,
-            options={"num_parameters": 1}, implicit_fit=_STEADY,
+            options={"num_parameters": 1}, implicit_fit={"recipe": "steady"},
         ),
     },
     "burgers2d": {
@@ -92,13 +87,14 @@ CASES: dict[str, dict[str, Setting]] = {
             "burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0, steps=16_000
         ),
         "hard": Setting(
-            "burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5, implicit_fit=_STEADY
+            "burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5,
+            implicit_fit={"recipe": "steady"},
         ),
     },
     "ks": {
         "published": Setting(
             "ks", "published", KS, ks, (32,), 0, _TWO_LYAPUNOV, steps=16_000,
-            fit={"stride": 1}, implicit_fit=_STEADY,
+            fit={"stride": 1}, implicit_fit={"recipe": "steady"},
         ),
     },
 }  # fmt: skip

@@ -95,7 +95,7 @@ CASES = {
         KDV, _pair("kdv"), 101, kdv_drift, "python examples/kdv.py --rows {name} --out {runs}"
     ),
     "burgers1d": Case(BURGERS1D, _pair("burgers1d"), 101, burgers1d_drift),
-    "burgers2d": Case(BURGERS2D, _pair("burgers2d"), 11, burgers2d_drift),
+    "burgers2d": Case(BURGERS2D, _pair("burgers2d"), 51, burgers2d_drift),
     "ks": Case(KS, {"multiscale": "ks"}, 101, ks_drift),
 }
 

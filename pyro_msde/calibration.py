@@ -53,7 +53,7 @@ def choose_diffusion_scale(
     scales: Sequence[float] = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
     narrower: Sequence[float] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1),
 ) -> Calibration:
-    """Of scales, the one whose coverage by lead time is nearest to `level`, if the first falls short.
+    """The scale whose coverage by lead time is nearest to `level`, if the first falls short.
 
     If it does not, wider ones are no remedy, even where chaos saturates their coverage below it.
     Narrower ones are tried then, as long as intervals cover clearly too much. With room to spare,

@@ -55,7 +55,8 @@ def fit(
             goes on. None: the last parameters are kept.
         steps: Length of the run.
         seed: Of minibatches and noise; the global random state is left alone.
-        recipe: "default", "published", or a `Recipe`.
+        recipe: "default"; "steady", which is better at n_η = 0 where the coarse grid resolves the
+            state; "published"; or a `Recipe`.
         checkpoint: Folder to save to at every validation; a run found there is resumed.
         validate_every: Steps between validations.
         device: Where to train. None: where the model is.

@@ -77,6 +77,11 @@ class Recipe:
 
 RECIPES = {
     "default": Recipe(),
+    # without a microscale, from a drift that starts near its goal: smaller steps, the ELBO itself
+    "steady": Recipe(
+        learning_rate=1e-3, kernel_rate=1.0, beta=1.0, antithetic=False, clip=None,
+        weight_decay=0.3,
+    ),
     "published": Recipe(
         length=128, stride=1, windows="fixed", num_nodes=128, antithetic=False,
         learning_rate=1e-3, variance_rate=1.0, kernel_rate=1.0, schedule="steps", beta=1.0,

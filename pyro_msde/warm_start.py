@@ -160,7 +160,7 @@ def weak_form_regression(
 
     Yields:
         A (output, m) and symmetric Q (output, m, m), float64; nothing if ds/dt = 0 cross-validates
-        better.
+        better, or there are too few windows to tell.
 
     Source:
         Windows as in weak SINDy, Messenger & Bortz, Multiscale Model. Simul. 19 (2021).
@@ -183,6 +183,9 @@ def weak_form_regression(
                 torch.einsum("t,tpf->pf", bump, features[span]),
                 torch.einsum("t,tpo->po", -slope, s[span]),
             )
+    folds = [fold for fold in folds if torch.is_tensor(fold.matrix)]
+    if len(folds) < 2:
+        return
     everything = sum(folds[1:], folds[0])
     damped = everything.right.new_zeros(everything.right.shape)
     damped[:m] = -_DAMPING * torch.where(own.any(0), own.double() - moments.solve(_NOISE), 0.0)

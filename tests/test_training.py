@@ -409,7 +409,7 @@ def test_recipes_by_name_object_and_change():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recipe": "fast"}, "recipe='fast': choose one of default, published"),
+        ({"recipe": "fast"}, "recipe='fast': choose one of default, steady, published"),
         ({"learning_rat": 1e-3}, "learning_rat: not an argument of fit nor of Recipe"),
         ({"windows": "some"}, "windows='some': choose"),
         ({"length": 23}, "trajectory 0 has 17 observations"),

@@ -90,6 +90,12 @@ def test_nothing_is_found_in_noise():
     assert not list(weak_form_regression(times, states, inputs, num_windows=100))
 
 
+def test_one_window_is_too_few_to_choose_by():
+    times, states = lorenz_data(1)
+    few = [times[0][:17]], [states[0][:17]]
+    assert not list(weak_form_regression(*few, few[1], num_windows=20))
+
+
 def advected(amplitudes, times, rng, noise=0.01):
     """(time, x): waves of u_t + .7 u_x = 0 with period 1, and noise."""
     x = np.arange(NUM_POINTS) / NUM_POINTS
