@@ -40,6 +40,8 @@ class Fit:
         has_channel: Whether the data's fields carried a channel axis.
         diffusion_scale: Multiple of L = √C in forecasts; 1 unless `calibrated`.
         calibration: What `calibrated` based it on.
+        region: (2, latent) box around the encoded training data, in scaled units, near which
+            forecasts stay; None: they may go anywhere.
     """
 
     model: Any
@@ -52,6 +54,7 @@ class Fit:
     has_channel: bool = False
     diffusion_scale: float = 1.0
     calibration: Calibration | None = None
+    region: Tensor | None = None
 
     def predict(
         self,
@@ -105,6 +108,7 @@ class Fit:
                 parameters=params,
                 max_step=self.scaling.time / 1000 if max_step is None else max_step,
                 diffusion_scale=self.diffusion_scale,
+                region=self.region,
                 layout={"batched": batched, "has_channel": self.has_channel},
             )
 
@@ -156,6 +160,7 @@ class Fit:
             "has_channel": self.has_channel,
             "diffusion_scale": self.diffusion_scale,
             "calibration": None if self.calibration is None else asdict(self.calibration),
+            "region": None if self.region is None else self.region.tolist(),
             "dtype": str(place_of(self.model)[0]).removeprefix("torch."),
             "history": asdict(self.history),
         }

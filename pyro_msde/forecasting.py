@@ -26,7 +26,6 @@ __all__ = ["Forecast"]
 
 _CHUNK = 2**22  # numbers decoded at once
 _KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
-_FAR = 30.0  # macroscale, in root mean squares of the training data, that no sound path reaches
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +40,7 @@ class Forecast:
         paths: (draw of θ, sample, batch, time, latent) latent paths in scaled units.
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
+        region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
     """
 
     times: np.ndarray
@@ -50,6 +50,7 @@ class Forecast:
     model: Any
     theta: Sequence[Any]
     scaling: Scaling
+    region: Tensor | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[tuple[slice, Tensor, Tensor]] = field(default_factory=list)
 
@@ -77,15 +78,16 @@ class Forecast:
 
     @property
     def diverged(self) -> Tensor:
-        """(…) share of latent paths that run away: not finite, or 30 times as large as the data.
+        """(…) share of latent paths that leave the region where the drift was learned.
 
-        A drift is known where it was learned; a path that leaves that region may never return, and
-        the moments, which it is part of, are then worthless. More noise to train with (a larger
-        `beta`), or fewer steps, keep paths together.
+        They are held at its edge, and are no forecast. Paths that are not finite count too. Fewer
+        steps of training, or a larger `beta`, keep paths together.
         """
-        macroscale = self.paths[..., : self.model.grid.num_zeta]
-        sound = (macroscale.abs() < _FAR).flatten(3).all(-1)  # False for NaN
-        share = 1 - sound.double().mean((0, 1))
+        strayed = ~self.paths.isfinite()
+        if self.region is not None:
+            low, high = self.region.movedim(1, 0)[:, :, None, :, None]
+            strayed |= (self.paths < low) | (self.paths > high)
+        share = strayed.flatten(3).any(-1).double().mean((0, 1))
         return share if self.batched else share[0]
 
     @property

@@ -17,6 +17,7 @@ from pyro_msde.calibration import Calibration
 from pyro_msde.checkpoint import read_run, read_state, write_state
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit, common_batches, cuda_devices, place_of
+from pyro_msde.region import learned_region
 from pyro_msde.registry import rebuild
 from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
@@ -121,6 +122,14 @@ def _train(
         trainer.warm_start()
     began, before = time.perf_counter(), result.seconds
 
+    def look_around() -> None:
+        with pyro_settings(validate=False):
+            result.region = learned_region(result.model, result.guide, trainer.segments)
+
+    def validated(data: Trajectories) -> float:
+        look_around()
+        return _score(result, data)
+
     def keep() -> None:
         result.steps = trainer.step
         result.history = trainer.history
@@ -128,10 +137,11 @@ def _train(
         if checkpoint is not None:
             write_state(checkpoint, {**trainer.state(), **identity, "seconds": result.seconds})
             with trainer.best_in_place():
+                look_around()
                 result.save(checkpoint)
 
     finished = trainer.run(
-        validate=None if validation is None else lambda: _score(result, validation),
+        validate=None if validation is None else lambda: validated(validation),
         every=every,
         on_checkpoint=keep,
         progress=progress,
@@ -139,6 +149,7 @@ def _train(
     result.interrupted = not finished
     keep()
     trainer.keep_best()
+    look_around()
     return result
 
 
@@ -185,6 +196,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
     history = History(**run["history"])
     result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
+    if run.get("region") is not None:  # runs saved before there was one have none
+        result.region = torch.tensor(run["region"], dtype=dtype)
     if run["calibration"] is not None:
         result.calibration = Calibration(**run["calibration"])
     return result

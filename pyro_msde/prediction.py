@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pyro_msde.forecasting import Forecast
+from pyro_msde.region import confined
 from pyro_msde.scaling import Scaling
 from pyro_msde.sde import integrate, stable_step
 
@@ -35,6 +36,7 @@ def forecast(
     parameters: Tensor | None = None,
     max_step: float | None = None,
     diffusion_scale: float = 1.0,
+    region: Tensor | None = None,
     layout: Mapping[str, bool],
 ) -> Forecast:
     """Forecast from checked arguments; `pyro_msde.Fit.predict` is the public face.
@@ -52,6 +54,7 @@ def forecast(
         max_step: Longest integration step, in the user's units; shorter ones are taken where the
             drift is too stiff for it.
         diffusion_scale: Multiple of L = √C.
+        region: (2, latent) box in which the drift was learned; None: everywhere.
         layout: `batched` and `has_channel` of the `Forecast`.
     """
     ndim = model.grid.ndim
@@ -62,13 +65,17 @@ def forecast(
     t = torch.as_tensor(full / scaling.time, device=y0.device).expand(len(y0), -1)
     longest = math.inf if max_step is None else max_step / scaling.time
     drawn, paths = [], []
+    boxes: list[Tensor] = []
     for _ in range(num_theta):
         sites = guide.read_theta()
         theta = model.read_parameters(sites)
         mean, var = guide.encode(scaled, sites, theta.operators, parameters)
         noise = torch.randn(-(-num_samples // num_theta), *mean.shape).to(mean)
         start = mean + var.sqrt() * noise
-        drift = partial(theta.drift, parameters=parameters)
+        drift: Callable[..., Tensor] = partial(theta.drift, parameters=parameters)
+        if region is not None:
+            box = _with(region.to(mean), mean)
+            drift, boxes = confined(drift, box), [*boxes, box]
         diffusion = theta.diffusion * diffusion_scale**2
         step = min(longest, max(_SHORTEST, stable_step(drift, mean, t[:, 0])))
         path = integrate(drift, diffusion, start, t, max_step=step)
@@ -83,4 +90,11 @@ def forecast(
         model=model,
         theta=drawn,
         scaling=scaling,
+        region=torch.stack(boxes).cpu() if boxes else None,
     )
+
+
+def _with(region: Tensor, states: Tensor) -> Tensor:
+    """(2, row, latent): the box, wide enough for each row's initial state (row, latent)."""
+    low, high = region[:, None]
+    return torch.stack([torch.minimum(low, states), torch.maximum(high, states)])

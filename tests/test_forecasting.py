@@ -401,18 +401,41 @@ def test_parameters_for_a_model_without_are_refused(result, snapshots):
         ask(result, snapshots, parameters=np.ones((3, 1)))
 
 
-def test_paths_that_run_away_are_counted(snapshots):
-    """ζ grows by exp(λ t) at every coarse point: beyond thirty times the data's size at λ = 8."""
-    for rate, expected in ((0.0, 0.0), (8.0, 1.0), (500.0, 1.0)):
-        model = tiny_model(0, drift=Linear(rate * np.eye(NUM_COARSE, dtype=np.float32)))
-        with torch.no_grad():
-            model.diffusion.net.log_value.fill_(-20.0)
-        grown = Fit(model, AmortizedGP(model), SCALING).predict(
-            10 + snapshots, [0.0, 3.0], num_samples=3, max_step=0.01
-        )
-        assert_close(grown.diverged, torch.full((len(snapshots),), expected).double())
-    one = Fit(model, AmortizedGP(model), SCALING).predict(snapshots[0], [0.0], num_samples=3)
-    assert one.diverged.shape == ()
+def growing(rate, region):
+    """A fit of ζ' = rate ζ with hardly any noise."""
+    model = tiny_model(0, drift=Linear(rate * np.eye(NUM_COARSE, dtype=np.float32)))
+    guide = AmortizedGP(model)
+    with torch.no_grad():
+        model.diffusion.net.log_value.fill_(-25.0)
+        guide.node_variance.log_value.fill_(-25.0)
+    box = None if region is None else torch.tensor(region)[:, None].expand(2, NUM_COARSE)
+    return Fit(model, guide, SCALING, region=box)
+
+
+def test_paths_are_held_where_the_drift_was_learned(snapshots):
+    """Of ζ' = λ ζ from z₀ > 0 to the edge b, then b (1 + λ/500): where γ̃ is zero."""
+    y = 4 + 0 * snapshots
+    z0 = growing(0.0, None).predict(y, [0.0]).paths[0, 0, :, 0]
+    edge = 3 * float(z0.max())
+    fc = growing(6.0, (-1.0, edge)).predict(y, [0.0, 0.3, 3.0], num_samples=3)
+    assert_close(fc.paths[0, 0, :, 1], z0 * np.exp(0.6), rtol=1e-3, atol=0)
+    assert_close(fc.paths[0, 0, :, 2], torch.full_like(z0, edge * (1 + 6 / 500)), rtol=1e-3, atol=0)
+    assert_close(fc.diverged, torch.ones(len(y)).double())
+    free = growing(6.0, None).predict(y, [0.0, 3.0], num_samples=3)
+    assert_close(free.paths[0, 0, :, 1], z0 * np.exp(6), rtol=1e-2, atol=0)
+    assert not free.diverged.any()
+    assert growing(6.0, (-1.0, edge)).predict(y[0], [0.0, 0.3]).diverged.shape == ()
+
+
+def test_initial_states_outside_are_not_drawn_in(snapshots):
+    y = 4 + 0 * snapshots
+    fc = growing(0.0, (-1e-3, 1e-3)).predict(y, [0.0, 3.0], num_samples=3)
+    assert_close(fc.paths[:, :, :, 1], fc.paths[:, :, :, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_paths_that_are_not_finite_are_counted(snapshots):
+    fc = growing(1e3, None).predict(snapshots + 1, [0.0, 3.0], num_samples=2)
+    assert_close(fc.diverged, torch.ones(len(snapshots)).double())
 
 
 def test_large_forecasts_are_decoded_again_to_the_same_fields(result, snapshots, monkeypatch):

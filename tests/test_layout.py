@@ -43,6 +43,7 @@ ORDER = (
     "registry",
     "checkpoint",
     "training",
+    "region",
     "forecasting",
     "prediction",
     "baselines",
