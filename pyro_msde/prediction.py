@@ -62,7 +62,8 @@ def forecast(
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock
-    t = torch.as_tensor(full / scaling.time, device=y0.device).expand(len(y0), -1)
+    knots, asked = _evened(full)
+    t = torch.as_tensor(knots / scaling.time, device=y0.device).expand(len(y0), -1)
     longest = math.inf if max_step is None else max_step / scaling.time
     drawn, paths = [], []
     boxes: list[Tensor] = []
@@ -78,7 +79,7 @@ def forecast(
             drift, boxes = confined(drift, box), [*boxes, box]
         diffusion = theta.diffusion * diffusion_scale**2
         step = min(longest, max(_SHORTEST, stable_step(drift, mean, t[:, 0])))
-        path = integrate(drift, diffusion, start, t, max_step=step)
+        path = integrate(drift, diffusion, start, t, max_step=step)[..., asked, :]
         paths.append(path[..., 1:, :] if starts_late else path)
         # A forecast decodes when asked: later training must not reach into it.
         drawn.append(theta._replace(decoder=deepcopy(theta.decoder)))
@@ -92,6 +93,17 @@ def forecast(
         scaling=scaling,
         region=torch.stack(boxes).cpu() if boxes else None,
     )
+
+
+def _evened(times: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """The times with long gaps divided, since all gaps get as many steps; and where they are."""
+    gaps = np.diff(times)
+    parts = np.ceil(gaps / np.median(gaps) - 1e-6).astype(int) if len(gaps) else gaps.astype(int)
+    pieces = [
+        np.linspace(a, b, n, endpoint=False)
+        for a, b, n in zip(times, times[1:], parts, strict=False)
+    ]
+    return np.concatenate([*pieces, times[-1:]]), [0, *np.cumsum(parts).tolist()]
 
 
 def _with(region: Tensor, states: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from scipy.stats import norm
 from torch import nn
 from torch.testing import assert_close
 
-from pyro_msde import Fit, Forecast, Grid, Trajectories, fit, forecasting
+from pyro_msde import Fit, Forecast, Grid, Trajectories, fit, forecasting, prediction
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models.general import Theta
 from pyro_msde.priors import bayesian, fan_in_normal
@@ -436,6 +436,24 @@ def test_initial_states_outside_are_not_drawn_in(snapshots):
 def test_paths_that_are_not_finite_are_counted(snapshots):
     fc = growing(1e3, None).predict(snapshots + 1, [0.0, 3.0], num_samples=2)
     assert_close(fc.diverged, torch.ones(len(snapshots)).double())
+
+
+def test_a_long_wait_before_the_first_time_costs_no_more_steps_than_it_is_long(monkeypatch):
+    """All gaps get as many steps, so long ones are divided: here 27 parts and two of one each."""
+    seen, integrate = [], prediction.integrate
+
+    def watched(drift, diffusion, start, times, **options):
+        seen.append(times[0].numpy() * SCALING.time)
+        return integrate(drift, diffusion, start, times, **options)
+
+    monkeypatch.setattr(prediction, "integrate", watched)
+    fit = growing(0.3, None)
+    y = np.full((1, NUM_POINTS), 4.0, dtype=np.float32)
+    late = fit.predict(y, [2.7, 2.8, 2.9], t0=0.0, max_step=0.05)
+    assert_close(torch.as_tensor(seen[0]), torch.linspace(0, 2.9, 30).double())
+    z0 = fit.predict(y, [0.0]).paths[..., 0, :].mean()
+    expected = z0 * torch.tensor([2.7, 2.8, 2.9]).mul(0.3 / SCALING.time).exp()
+    assert_close(late.paths.mean((0, 1, 2, 4)), expected, rtol=1e-3, atol=0)
 
 
 def test_large_forecasts_are_decoded_again_to_the_same_fields(result, snapshots, monkeypatch):
