@@ -1,4 +1,4 @@
-"""docs/results.md from benchmarks/results/accuracy.csv.
+"""docs/results.md from benchmarks/results/accuracy.csv, and its summary in README.md.
 
 python -m benchmarks.render
 """
@@ -14,6 +14,8 @@ import numpy as np
 from benchmarks import table
 
 OUT = Path(__file__).parent.parent / "docs" / "results.md"
+README = Path(__file__).parent.parent / "README.md"
+MARKS = ("<!-- made by python -m benchmarks.render -->\n", "\n<!-- end -->")
 
 NAMES = {
     "kdv": "Korteweg–de Vries",
@@ -27,6 +29,7 @@ AUTHORS = {
     "burgers1d": ("10.5", "2.4", "2.1", "2.8", "2.8", "1.1"),
     "burgers2d": ("12.7", "4.4", "diverged", "1.1", "2.2", "1.3"),
 }
+LOOK_UPS = ("persistence", "mean", "nearest", "pc-regression")
 HEAD = """# Results
 
 Made by `python -m benchmarks.render` from `benchmarks/results/accuracy.csv`, which
@@ -54,16 +57,23 @@ def line(rows: Sequence[Row], authors: str = "") -> str:
         return (
             f"| {name} | {first['n_coarse']} | {first['steps']} | {failed[0]} | | | | {authors} |"
         )
+    return (
+        f"| {name} | {first['n_coarse']} | {first['steps']} | {_error(rows)} | {_covered(good)} | "
+        f"{_mean(good, 'crps', '.5f')} | {_mean(good, 'train_seconds', '.0f')} | {authors} |"
+    )
+
+
+def _error(rows: Sequence[Row]) -> str:
+    """Over all seeds, with what went wrong."""
+    failed = [r["status"] for r in rows if r["status"] != "ok"]
+    good = [r for r in rows if r["status"] == "ok"]
+    if not good:
+        return failed[0]
     means = [100 * float(r["nrmse_mean"]) for r in good]
     error = f"{np.mean(means):.2f} ± {np.mean([100 * float(r['nrmse_sd']) for r in good]):.2f}"
     if len(good) > 1:
         error += f" ({len(good)} seeds: {min(means):.2f} to {max(means):.2f})"
-    if failed:
-        error += f"; {len(failed)} of {len(rows)}: {failed[0]}"
-    return (
-        f"| {name} | {first['n_coarse']} | {first['steps']} | {error} | {_covered(good)} | "
-        f"{_mean(good, 'crps', '.5f')} | {_mean(good, 'train_seconds', '.0f')} | {authors} |"
-    )
+    return f"{error}; {len(failed)} of {len(rows)}: {failed[0]}" if failed else error
 
 
 def _covered(rows: Sequence[Row]) -> str:
@@ -100,6 +110,48 @@ def _order(item: tuple[tuple[str, str, str], list[Row]]) -> tuple[bool, str, int
     return (not method.startswith("msde"), method, int(n_eta or 0))
 
 
+def summary(rows: Sequence[Row]) -> str:
+    """Our models, a line each, beside the best of the alternatives."""
+    out = [
+        "| NRMSE % | n_η | coarse | this library | coverage | authors | best look-up | "
+        "coarse simulation | noise alone |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    ours: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        if row["method"] == "msde" and row["case"] in NAMES:
+            ours.setdefault((row["case"], row["split"], row["n_eta"]), []).append(row)
+    order = {case: k for k, case in enumerate(NAMES)}
+    for case, split, n_eta in sorted(ours, key=lambda k: (order[k[0]], k[1] == "hard", int(k[2]))):
+        group = ours[case, split, n_eta]
+        others = [r for r in rows if (r["case"], r["split"], r["status"]) == (case, split, "ok")]
+
+        def best(*methods: str, others: Sequence[Row] = others) -> str:
+            errors = [100 * float(r["nrmse_mean"]) for r in others if r["method"] in methods]
+            return f"{min(errors):.1f}" if errors else ""
+
+        good = [r for r in group if r["status"] == "ok"]
+        quoted = AUTHORS.get(case, ()) if split == "published" else ()
+        out.append(
+            f"| {NAMES[case]}, {split} | {n_eta} | {group[0]['n_coarse']} | {_error(group)} | "
+            f"{_covered(good) if good else ''} | {quoted[int(n_eta)] if quoted else ''} | "
+            f"{best(*LOOK_UPS)} | {best('dns-coarse')} | {best('noise-floor')} |"
+        )
+    return "\n".join(out)
+
+
+def with_summary(text: str, table: str) -> str:
+    """A page with the table between its two marks.
+
+    Raises:
+        ValueError: The marks are not there.
+    """
+    if not all(mark in text for mark in MARKS):
+        raise ValueError(f"README.md: put {MARKS[0].strip()} and {MARKS[1].strip()} back.")
+    before, rest = text.split(MARKS[0], 1)
+    return before + MARKS[0] + table + MARKS[1] + rest.split(MARKS[1], 1)[1]
+
+
 def render(rows: Sequence[Row]) -> str:
     """The page."""
     parts = [HEAD]
@@ -116,8 +168,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=table.RESULTS)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--readme", type=Path, default=README)
     args = parser.parse_args()
-    args.out.write_text(render(table.read(args.results)))
+    rows = table.read(args.results)
+    readme = with_summary(args.readme.read_text(), summary(rows))
+    args.out.write_text(render(rows))
+    args.readme.write_text(readme)
 
 
 if __name__ == "__main__":

@@ -90,3 +90,33 @@ def test_the_page_names_seeds_failures_and_the_authors_figures():
     assert "0.91 (0.88–0.93) | 0.01234 | 3 | 5.8 |" in page.replace("0.01235", "0.01234")
     assert "| dns-coarse | 20 | 7 | not finite |" in page
     assert "Device: a chip." in page
+
+
+def test_the_readme_and_the_page_say_what_the_table_holds():
+    """As `python -m benchmarks.render` leaves them."""
+    rows = table.read()
+    readme = render.README.read_text()
+    assert render.with_summary(readme, render.summary(rows)) == readme
+    assert render.OUT.read_text() == render.render(rows)
+
+
+def test_the_summary_sets_our_figures_beside_the_best_alternatives():
+    text = {k: str(v) for k, v in ROW.items()} | {"diffusion_scale": "1", "choice": ""}
+    other = {**text, "n_eta": ""}
+    rows = [
+        text, {**text, "seed": "1", "status": "diverged", "nrmse_mean": ""},
+        {**other, "method": "mean", "nrmse_mean": "0.2"},
+        {**other, "method": "nearest", "nrmse_mean": "0.1"},
+        {**other, "method": "dns-coarse", "nrmse_mean": "", "status": "blows up"},
+        {**other, "method": "nearest", "split": "hard", "nrmse_mean": "0.01"},
+    ]  # fmt: skip
+    last = render.summary(rows).splitlines()[-1]
+    assert last == (
+        "| Korteweg–de Vries, published | 5 | 20 | 3.21 ± 0.40; 1 of 2: diverged | "
+        "0.91 (0.88–0.93) | 5.8 | 10.0 |  |  |"
+    )
+
+
+def test_a_page_without_marks_is_refused():
+    with pytest.raises(ValueError, match="put <!-- made by"):
+        render.with_summary("nothing", "a table")
