@@ -56,9 +56,6 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     errors = np.asarray(pyro_msde.nrmse(fc, test)) if finite else np.array([np.inf])
     if not finite or errors.max() > _DIVERGED:
         return {"status": "diverged", "predict_seconds": round(seconds, 1)}
-    if bool(fc.diverged.any()):
-        share = float(fc.diverged.mean())
-        return {"status": f"{share:.1%} of paths run away", "predict_seconds": round(seconds, 1)}
     covered = np.asarray(pyro_msde.coverage(fc, test, level=0.9, bins=10))
     return {
         "predict_seconds": round(seconds, 1),
@@ -68,6 +65,7 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
         "coverage_low": f"{covered.mean(0).min():.4f}",
         "coverage_high": f"{covered.mean(0).max():.4f}",
         "crps": f"{np.mean(pyro_msde.crps(fc, test)):.6f}",
+        "strayed": f"{float(fc.diverged.mean()):.4f}",
         "diffusion_scale": f"{fit.diffusion_scale:g}",
         "status": "ok",
     }

@@ -14,6 +14,7 @@ KEY = ("case", "split", "method", "n_eta", "seed")
 COLUMNS = (
     *KEY, "n_coarse", "steps", "train_seconds", "predict_seconds", "device", "nrmse_mean",
     "nrmse_sd", "coverage_90", "crps", "coverage_low", "coverage_high", "diffusion_scale",
+    "strayed",
     "status", "choice", "version",
 )  # fmt: skip
 

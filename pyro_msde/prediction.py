@@ -19,6 +19,7 @@ from pyro_msde.sde import integrate, stable_step
 
 __all__ = ["forecast"]
 
+_ROOM = 0.1  # of the region's width
 _SHORTEST = 1 / 50_000  # of the training horizon: a step that no sensible drift needs
 
 
@@ -107,6 +108,7 @@ def _evened(times: np.ndarray) -> tuple[np.ndarray, list[int]]:
 
 
 def _with(region: Tensor, states: Tensor) -> Tensor:
-    """(2, row, latent): the box, wide enough for each row's initial state (row, latent)."""
+    """(2, row, latent): the box, with room around each row's initial state (row, latent)."""
     low, high = region[:, None]
-    return torch.stack([torch.minimum(low, states), torch.maximum(high, states)])
+    room = _ROOM * (high - low)
+    return torch.stack([torch.minimum(low, states - room), torch.maximum(high, states + room)])

@@ -428,9 +428,12 @@ def test_paths_are_held_where_the_drift_was_learned(snapshots):
 
 
 def test_initial_states_outside_are_not_drawn_in(snapshots):
+    """They have room for a tenth of the region's width around them."""
     y = 4 + 0 * snapshots
-    fc = growing(0.0, (-1e-3, 1e-3)).predict(y, [0.0, 3.0], num_samples=3)
+    fc = growing(0.0, (-1.0, 0.0)).predict(y, [0.0, 3.0], num_samples=3)
     assert_close(fc.paths[:, :, :, 1], fc.paths[:, :, :, 0], rtol=1e-3, atol=1e-4)
+    assert not fc.diverged.any()
+    assert growing(0.2, (-1.0, 0.0)).predict(y, [0.0, 3.0]).diverged.all()
 
 
 def test_paths_that_are_not_finite_are_counted(snapshots):
