@@ -65,7 +65,7 @@ def choose_diffusion_scale(
         level: Nominal coverage of the central interval.
         bins: Equal parts of the horizon.
         scales: Multiples of L to try.
-        narrower: Smaller and smaller ones, tried while coverage stays above level + (1 − level)/4;
+        narrower: Smaller and smaller ones, tried while coverage stays above (1 + level)/2;
             () for none.
 
     Raises:
@@ -84,7 +84,7 @@ def choose_diffusion_scale(
     else:
         for scale in (s for s in narrower if s < scales[0]):
             tried[float(scale)] = covered(scale)
-            if tried[float(scale)].mean() < level + (1 - level) / 4:
+            if tried[float(scale)].mean() < 0.5 * (1 + level):
                 break
             best = float(scale)
     table = tuple(tuple(row.tolist()) for row in tried.values())

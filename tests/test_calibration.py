@@ -77,14 +77,14 @@ def test_the_scale_that_makes_up_for_a_wrong_spread_is_chosen(ratio, level):
 
 @pytest.mark.parametrize(("sd", "expected"), [(1.02, 1.0), (1.2, 1.0), (1.85, 0.65), (9.0, 0.2)])
 def test_intervals_that_are_plainly_too_wide_are_narrowed_with_room_to_spare(sd, expected):
-    """The smallest scale that still covers .925; nearer to .9, at √C × .8 say, none is tried."""
+    """The smallest scale that still covers .95; nearer to .9, at √C × .8 say, none is tried."""
     predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
     result = choose_diffusion_scale(predict, bins=3)
     assert result.scale == expected
     reach = norm.ppf(0.95) * sd
     kept, next_one = (2 * norm.cdf(reach * s) - 1 for s in (expected, result.scales[-1]))
-    assert kept > 0.925 or expected == 1.0
-    assert next_one < 0.925
+    assert kept > 0.95 or expected == 1.0
+    assert next_one < 0.95
     assert choose_diffusion_scale(predict, bins=3, narrower=()).scale == 1.0
 
 
