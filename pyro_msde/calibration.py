@@ -77,9 +77,10 @@ def choose_diffusion_scale(
     def covered(scale: float) -> Array:
         return np.asarray(np.mean(coverage(*predict(scale), level=level, bins=bins), axis=0))
 
-    tried = {float(s): covered(s) for s in scales}
     best = float(scales[0])
+    tried = {best: covered(best)}
     if tried[best].mean() < level:
+        tried |= {float(s): covered(s) for s in scales[1:]}
         best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
     else:
         for scale in (s for s in narrower if s < scales[0]):

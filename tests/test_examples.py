@@ -14,6 +14,7 @@ RUNS = {
     "kdv_demo.py": ("forecast.png", "metrics.json", "run.json", "test.nc"),
     "burgers.py": ("forecast.png", "run.json", "weights.safetensors"),
     "gle.py": ("innovations.json", "innovations.png"),
+    "ks.py": ("run.json", "statistics.png"),
 }
 
 
