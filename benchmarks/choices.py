@@ -22,6 +22,7 @@ from benchmarks import table
 from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
 from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
+from benchmarks.errors import trajectory_error
 from pyro_msde.datasets.problem import Splits
 
 RESULTS = Path(__file__).parent / "results" / "choices.csv"
@@ -71,9 +72,8 @@ def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[
     within = times <= data.train.times[0][-1]
     for name, part in (("nrmse_within", within), ("nrmse_beyond", ~within)):
         if part.any():
-            error = np.square(fc.mean.numpy()[:, part] - y[:, part]).sum(tuple(range(2, y.ndim)))
-            share = error / np.square(y[:, part]).sum(tuple(range(2, y.ndim)))
-            found[name] = f"{np.sqrt(share.mean(1)).mean():.5f}"
+            pairs = zip(fc.mean.numpy()[:, part], y[:, part], strict=True)
+            found[name] = f"{np.mean([trajectory_error(*pair) for pair in pairs]):.5f}"
     return {**found, "case": setting.case, "split": setting.split, "n_eta": choice.n_eta,
             "seed": seed, "steps": fit.steps, "device": name_of(args.device)}  # fmt: skip
 

@@ -1,6 +1,6 @@
 """A case of your own: chaos on a line, learned in a few lines (Kuramoto–Sivashinsky, L = 22).
 
-    python examples/ks.py --out runs/ks         some minutes on one core
+    python examples/ks.py --out runs/ks         a quarter of an hour on one core
 
 Long forecasts are impossible: they are judged over two Lyapunov times, and after that by their
 statistics. Leaves the run and statistics.png under --out.

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_msde.sde import FASTEST
 from pyro_msde.segments import Segments
 
 __all__ = ["confined", "learned_region"]
 
 _MARGIN = 0.5  # of the data's range, beyond either end
 _SNAPSHOTS = 20  # of a trajectory that are encoded
-_RATE = 500.0  # ρ per horizon: about the fastest that forecasts' default step resolves
 
 
 @torch.no_grad()
@@ -66,6 +66,6 @@ def confined(drift: Callable[..., Tensor], region: Tensor) -> Callable[..., Tens
 
     def inward(z: Tensor, t: Tensor) -> Tensor:
         inside = torch.minimum(torch.maximum(z, low), high)
-        return drift(inside, t) - _RATE * (z - inside)
+        return drift(inside, t) - FASTEST * (z - inside)
 
     return inward

@@ -27,7 +27,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
-from pyro_msde.sde import integrate, stable_step
+from pyro_msde.sde import FASTEST, integrate, stable_step
 from pyro_msde.segments import Segments
 
 __all__ = ["start_macroscale_drift", "weak_form_regression"]
@@ -35,7 +35,6 @@ __all__ = ["start_macroscale_drift", "weak_form_regression"]
 _RIDGES = tuple(10.0**k for k in range(-9, 0))  # relative to the features' mean squares
 _POWER = 6  # of the bump (1 − τ²)^p: vanishes at the ends with its first p − 1 derivatives
 _INTERVALS = 8  # between observations, that half a window has at least
-_DAMPING = 500.0  # per horizon: about the fastest decay that forecasts' default step resolves
 _NOISE = 1e-3  # share of the inputs' mean square taken for noise where states are predicted
 _FOLDS = 5
 _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
@@ -147,7 +146,7 @@ def weak_form_regression(
 
     The first fit is the one that cross-validates best. More and more shrunk ones follow: what fits
     best may be unstable, where data hardly determine the fastest modes. They are shrunk towards
-    ds/dt = −500 (s − ŝ) per unit of time, where ŝ is predicted linearly from x: zero on the data,
+    ds/dt = −500 (s − ŝ) per horizon, where ŝ is predicted linearly from x: zero on the data,
     as near as noise allows. Outputs that are not among the inputs are shrunk towards no change.
 
     Args:
@@ -188,7 +187,7 @@ def weak_form_regression(
         return
     everything = sum(folds[1:], folds[0])
     damped = everything.right.new_zeros(everything.right.shape)
-    damped[:m] = -_DAMPING * torch.where(own.any(0), own.double() - moments.solve(_NOISE), 0.0)
+    damped[:m] = -FASTEST * torch.where(own.any(0), own.double() - moments.solve(_NOISE), 0.0)
     scores = [
         sum(fold.misfit((everything - fold).solve(ridge, damped)) for fold in folds)
         for ridge in _RIDGES

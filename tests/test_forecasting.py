@@ -401,46 +401,6 @@ def test_parameters_for_a_model_without_are_refused(result, snapshots):
         ask(result, snapshots, parameters=np.ones((3, 1)))
 
 
-def growing(rate, region):
-    """A fit of ζ' = rate ζ with hardly any noise."""
-    model = tiny_model(0, drift=Linear(rate * np.eye(NUM_COARSE, dtype=np.float32)))
-    guide = AmortizedGP(model)
-    with torch.no_grad():
-        model.diffusion.net.log_value.fill_(-25.0)
-        guide.node_variance.log_value.fill_(-25.0)
-    box = None if region is None else torch.tensor(region)[:, None].expand(2, NUM_COARSE)
-    return Fit(model, guide, SCALING, region=box)
-
-
-def test_paths_are_held_where_the_drift_was_learned(snapshots):
-    """Of ζ' = λ ζ from z₀ > 0 to the edge b, then b (1 + λ/500): where γ̃ is zero."""
-    y = 4 + 0 * snapshots
-    z0 = growing(0.0, None).predict(y, [0.0]).paths[0, 0, :, 0]
-    edge = 3 * float(z0.max())
-    fc = growing(6.0, (-1.0, edge)).predict(y, [0.0, 0.3, 3.0], num_samples=3)
-    assert_close(fc.paths[0, 0, :, 1], z0 * np.exp(0.6), rtol=1e-3, atol=0)
-    assert_close(fc.paths[0, 0, :, 2], torch.full_like(z0, edge * (1 + 6 / 500)), rtol=1e-3, atol=0)
-    assert_close(fc.diverged, torch.ones(len(y)).double())
-    free = growing(6.0, None).predict(y, [0.0, 3.0], num_samples=3)
-    assert_close(free.paths[0, 0, :, 1], z0 * np.exp(6), rtol=1e-2, atol=0)
-    assert not free.diverged.any()
-    assert growing(6.0, (-1.0, edge)).predict(y[0], [0.0, 0.3]).diverged.shape == ()
-
-
-def test_initial_states_outside_are_not_drawn_in(snapshots):
-    """They have room for a tenth of the region's width around them."""
-    y = 4 + 0 * snapshots
-    fc = growing(0.0, (-1.0, 0.0)).predict(y, [0.0, 3.0], num_samples=3)
-    assert_close(fc.paths[:, :, :, 1], fc.paths[:, :, :, 0], rtol=1e-3, atol=1e-4)
-    assert not fc.diverged.any()
-    assert growing(0.2, (-1.0, 0.0)).predict(y, [0.0, 3.0]).diverged.all()
-
-
-def test_paths_that_are_not_finite_are_counted(snapshots):
-    fc = growing(1e3, None).predict(snapshots + 1, [0.0, 3.0], num_samples=2)
-    assert_close(fc.diverged, torch.ones(len(snapshots)).double())
-
-
 def test_a_long_wait_before_the_first_time_costs_no_more_steps_than_it_is_long(monkeypatch):
     """All gaps get as many steps, so long ones are divided: here 27 parts and two of one each."""
     seen, integrate = [], prediction.integrate
@@ -450,7 +410,10 @@ def test_a_long_wait_before_the_first_time_costs_no_more_steps_than_it_is_long(m
         return integrate(drift, diffusion, start, times, **options)
 
     monkeypatch.setattr(prediction, "integrate", watched)
-    fit = growing(0.3, None)
+    model = tiny_model(0, drift=Linear(0.3 * np.eye(NUM_COARSE, dtype=np.float32)))
+    with torch.no_grad():
+        model.diffusion.net.log_value.fill_(-25.0)
+    fit = Fit(model, AmortizedGP(model), SCALING)
     y = np.full((1, NUM_POINTS), 4.0, dtype=np.float32)
     late = fit.predict(y, [2.7, 2.8, 2.9], t0=0.0, max_step=0.05)
     assert_close(torch.as_tensor(seen[0]), torch.linspace(0, 2.9, 30).double())
