@@ -14,6 +14,8 @@ from pyro.infer import TraceMeanField_ELBO
 from torch.testing import assert_close
 
 from pyro_msde import MultiscaleELBO
+from pyro_msde import elbo as elbo_module
+from pyro_msde.distributions import GaussianMarginals
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.priors import bayesian, fan_in_normal
 
@@ -92,6 +94,27 @@ def test_the_number_of_nodes_reaches_the_residual(pair, monkeypatch):
     monkeypatch.setattr(type(batch.quadrature), "draw", draw)
     MultiscaleELBO(num_nodes=13)(*pair)(batch)
     assert asked == [13]
+
+
+def test_a_spread_tube_changes_the_loss_and_not_the_reported_bound(pair, monkeypatch):
+    """Half the nodes each: loss = β (narrow + wide)/2 + the rest; the terms know narrow only."""
+    found, original = {}, elbo_module.kl_divergence
+
+    def recorded(q, p):
+        divergence = original(q, p)
+        if isinstance(q, GaussianMarginals):
+            found[q.spread] = q.num_nodes, divergence.detach()
+        return divergence
+
+    monkeypatch.setattr(elbo_module, "kl_divergence", recorded)
+    elbo, batch = MultiscaleELBO(num_nodes=12, beta=0.7, spread=5.0), tiny_batch()
+    loss = evaluate(elbo, pair)
+    assert {spread: nodes for spread, (nodes, _) in found.items()} == {1.0: 6, 5.0: 6}
+    scale = batch.num_segments / len(batch.times)
+    narrow, wide = (scale * found[spread][1].sum() for spread in (1.0, 5.0))
+    assert_close(elbo.terms["drift_residual"], narrow, rtol=1e-6, atol=0)
+    rest = elbo.terms["kl_parameters"] - elbo.terms["log_likelihood"]
+    assert_close(loss.detach(), 0.7 * (narrow + wide) / 2 + rest, rtol=1e-5, atol=0)
 
 
 def delta_guide(log_density):

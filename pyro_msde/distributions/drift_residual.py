@@ -8,6 +8,9 @@ and by Girsanov the divergence between its path measure and the prior's is ½∫
 It is estimated with random nodes in time and one reparametrised draw a node, or a pair of draws
 μ ± ε. B (z − μ) is often far larger than what the drift still misses; in a pair its product with
 that has no first-order part, so the drift is learned with far less noise. Neither has a bias.
+
+Draws from a wider tube (`spread`) ask the drift to follow the linear SDE further away from the mean
+than the marginals reach. Paths that err by more than that would else meet a drift nobody taught.
 """
 
 from __future__ import annotations
@@ -62,7 +65,7 @@ def _drift_residual(q: GaussianMarginals, p: LatentSDE) -> Tensor:
     """½∫E‖r‖²_{C⁻¹}dt for each segment, with KL(q(z₀) ‖ p(z₀)) where the prior states it."""
     times, weights = q.quadrature.draw(q.num_nodes)
     moments = q.moments(times)
-    noise = torch.randn_like(moments.mean)
+    noise = q.spread * torch.randn_like(moments.mean)
     noise = torch.stack([noise, -noise]) if q.antithetic else noise[None]
     z = sample_moments(moments.mean, moments.cov, noise)
     residual = linear_drift(moments, z, p.diffusion) - p.drift(z, times)

@@ -53,6 +53,7 @@ class GaussianMarginals(TorchDistribution):
         quadrature: Where the drift residual is integrated.
         num_nodes: Quadrature nodes a segment.
         antithetic: Take a pair of opposite draws at each node, not one.
+        spread: Draw them so many times as far from the mean: 1 for the divergence itself.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
@@ -67,11 +68,12 @@ class GaussianMarginals(TorchDistribution):
         *,
         num_nodes: int = 64,
         antithetic: bool = False,
+        spread: float = 1.0,
     ) -> None:
         self.times = times
         self.moments = moments
         self.quadrature = quadrature
-        self.num_nodes, self.antithetic = num_nodes, antithetic
+        self.num_nodes, self.antithetic, self.spread = num_nodes, antithetic, spread
         self.at_times = moments(times)
         mean = self.at_times.mean
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
