@@ -1,16 +1,18 @@
-"""What two choices of architecture are worth: the true boundary, and drifts without a clock.
+"""What three choices are worth: the true boundary, drifts without a clock, a wider tube.
 
     python -m benchmarks.choices
     python -m benchmarks.choices --choices boundary
 
 Each choice is trained both ways on the same data with the same seed; one row each is appended to
 benchmarks/results/choices.csv, what is there is skipped. Errors are given within the time that
-training trajectories cover, and beyond it where test trajectories go on.
+training trajectories cover, and beyond it where test trajectories go on. The tube is tried on
+trajectories whose initial states lie further out than the training data's.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
 from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
+from pyro_msde.datasets.kdv import KDV, published_initial
 from pyro_msde.datasets.problem import Splits
+from pyro_msde.trajectories import Trajectories
 
 RESULTS = Path(__file__).parent / "results" / "choices.csv"
 COLUMNS = ("choice", "value", "case", "split", "n_eta", "seed", "steps", "nrmse_within",
@@ -40,6 +44,8 @@ class Choice:
         steps: Of training.
         option: Name of the option.
         values: Ours, then the authors'.
+        of_recipe: The option is one of training, not of the model.
+        test: Which trajectories to score.
     """
 
     setting: Setting
@@ -47,6 +53,23 @@ class Choice:
     steps: int
     option: str
     values: tuple[Any, Any]
+    of_recipe: bool = False
+    test: Callable[[Splits], Trajectories] = lambda data: data.test
+
+    def setting_with(self, value: Any) -> Setting:
+        """The case with the option at a value."""
+        name = "fit" if self.of_recipe else "options"
+        changed: Any = {name: {**getattr(self.setting, name), self.option: value}}
+        return replace(self.setting, **changed)
+
+
+def outlying(_: Splits) -> Trajectories:
+    """30 KdV trajectories with twice the training data's spread of amplitude and width."""
+
+    def draw(rng: np.random.Generator) -> Any:
+        return published_initial(rng, KDV.coords["x"], spread=2.0), ()
+
+    return replace(KDV, draw={"published": draw}).fresh("published", 30, 5, 1.0)
 
 
 CHOICES = {
@@ -56,16 +79,21 @@ CHOICES = {
     ),
     # sin t and cos t among the inputs of the microscale drift
     "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
+    # how many times as wide as the guide's marginals the tube is on which the drift is learned too
+    "tube": Choice(
+        CASES["kdv"]["published"], 3, 16_000, "spread", (4.0, 1.0), of_recipe=True, test=outlying
+    ),
 }
 
 
 def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[str, Any]:
     """Train one way and score it."""
-    setting = replace(choice.setting, options={**choice.setting.options, choice.option: value})
+    setting = choice.setting_with(value)
     steps = args.steps or choice.steps
-    folder = args.out / f"{setting.case}-{setting.split}-{choice.n_eta}-{value}-{steps}steps"
+    name = f"{setting.case}-{setting.split}-{choice.n_eta}-{choice.option}-{value}-{steps}steps"
+    folder = args.out / name
     fit = one_shot(setting, choice.n_eta, data, seed, steps, folder, args.device)
-    test = at_times(data.test, setting.horizon)
+    test = at_times(choice.test(data), setting.horizon)
     y, times = np.stack(test.values), test.times[0]
     fc = fit.predict(y[:, 0], times, num_samples=NUM_SAMPLES, parameters=test.parameters)
     found = {"diverged": f"{float(fc.diverged.mean()):.4f}", "train_seconds": round(fit.seconds)}

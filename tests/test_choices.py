@@ -66,3 +66,18 @@ def test_nothing_is_beyond_where_test_trajectories_end_with_the_others(monkeypat
     found = choices.row(choices.CHOICES["boundary"], "periodic", Splits(long, long, long), 0, args)
     assert "nrmse_beyond" not in found
     assert found["split"] == "published"
+
+
+def test_an_option_of_training_reaches_fit_and_leaves_the_model_alone():
+    tube = choices.CHOICES["tube"]
+    changed = tube.setting_with(1.0)
+    assert changed.training(3)["spread"] == 1.0
+    assert changed.options == tube.setting.options
+
+
+def test_the_tube_is_tried_on_trajectories_whose_initial_states_spread_wider():
+    u = np.stack([v[0] for v in choices.outlying(splits()).values])
+    a = u[:, 800] * np.exp(0.25)  # a cos(8π) exp(−.25/s), but for noise and s about 1
+    assert len(a) == 30
+    # sd .2 or so, against .1 of the published law: 4 standard errors of the latter are .05
+    assert a.std(ddof=1) > 0.15

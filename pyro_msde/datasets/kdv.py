@@ -27,9 +27,13 @@ NOISE_SD = 0.01
 DT = 0.001
 
 
-def published_initial(rng: np.random.Generator, x: Array) -> Array:
-    """One packet a cos(πx) exp(−(x − 7.5)²/s), a ~ N(2, .1²), s ~ N(1, .1²). Shape of x."""
-    a, s = rng.normal(2.0, 0.1), rng.normal(1.0, 0.1)
+def published_initial(rng: np.random.Generator, x: Array, *, spread: float = 1.0) -> Array:
+    """One packet a cos(πx) exp(−(x − 7.5)²/s), a ~ N(2, .1²), s ~ N(1, .1²). Shape of x.
+
+    `spread` multiplies both standard deviations, for initial states that the published law hardly
+    ever draws.
+    """
+    a, s = rng.normal(2.0, 0.1 * spread), rng.normal(1.0, 0.1 * spread)
     return np.asarray(a * np.cos(np.pi * x) * np.exp(-((x - CENTRE) ** 2) / s))
 
 

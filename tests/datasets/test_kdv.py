@@ -83,10 +83,11 @@ def test_batch_equals_loop_and_conserves_the_mean():
     )
 
 
-def test_published_initial_law():
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+def test_published_initial_law(spread):
     x = kdv_equation.grid()
     rng = np.random.default_rng(3)
-    u0 = np.stack([kdv.published_initial(rng, x) for _ in range(2000)])
+    u0 = np.stack([kdv.published_initial(rng, x, spread=spread) for _ in range(2000)])
     # cos(π 7.5) = 0; at x = 7 and 8 the cosine is −1 and 1, the Gaussian exp(−1/4s) at both
     np.testing.assert_allclose(u0[:, 750], 0, atol=1e-12)
     np.testing.assert_allclose(u0[:, 700], -u0[:, 800], rtol=1e-10)
@@ -94,8 +95,9 @@ def test_published_initial_law():
     a = u0[:, 800] * np.exp(1 / (4 * s))
     for sample, mean in ((a, 2.0), (s, 1.0)):
         # 5 standard errors of mean and sd: false alarm below 1e-6 each
-        assert abs(sample.mean() - mean) < 5 * 0.1 / np.sqrt(2000)
-        assert abs(sample.std() - 0.1) < 5 * 0.1 / np.sqrt(2 * 2000)
+        sd = 0.1 * spread
+        assert abs(sample.mean() - mean) < 5 * sd / np.sqrt(2000)
+        assert abs(sample.std() - sd) < 5 * sd / np.sqrt(2 * 2000)
 
 
 def test_hard_initial_is_periodic_and_of_the_stated_size():
