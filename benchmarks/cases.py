@@ -78,7 +78,7 @@ CASES: dict[str, dict[str, Setting]] = {
             "burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0, steps=16_000
         ),
         "hard": Setting(
-            "burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0,
+            "burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0, steps=5000,
             options={"num_parameters": 1}, implicit_fit={"recipe": "steady"},
         ),
     },
@@ -87,7 +87,7 @@ CASES: dict[str, dict[str, Setting]] = {
             "burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0, steps=16_000
         ),
         "hard": Setting(
-            "burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5,
+            "burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5, steps=4000,
             implicit_fit={"recipe": "steady"},
         ),
     },
