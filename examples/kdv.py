@@ -53,8 +53,8 @@ def train(row: Row, data: Splits, out: Path, seed: int) -> pyro_msde.Fit:
     model = kdv(**row.model, seed=seed)
     guide = AmortizedGP(model, seed=seed)
     fit = pyro_msde.fit(
-        model, guide, data.train, validation=data.validation, steps=STEPS, seed=seed,
-        checkpoint=out, **row.fit,
+        model, guide, data.train, validation=data.validation, seed=seed, checkpoint=out,
+        **{"steps": STEPS, **row.fit},
     )  # fmt: skip
     fit = fit.calibrated(data.validation)
     fit.save(out)

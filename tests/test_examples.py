@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,3 +31,21 @@ def test_example_runs(script, tmp_path):
     assert run.stdout.strip()
     for name in RUNS[script]:
         assert list((tmp_path / "here").rglob(name)), name
+
+
+@pytest.mark.parametrize(("row", "steps"), [({}, 16_000), ({"steps": 4}, 4)])
+def test_a_row_of_kdv_trains_for_its_own_steps_or_the_full_run(row, steps, monkeypatch, tmp_path):
+    """What `make demo` calls; the examples themselves run in the slow tests."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    kdv, asked = importlib.import_module("kdv"), []
+
+    def fit(*_, **options):
+        asked.append(options["steps"])
+        found = SimpleNamespace(save=lambda _: None)
+        found.calibrated = lambda _: found
+        return found
+
+    monkeypatch.setattr(kdv.pyro_msde, "fit", fit)
+    data = SimpleNamespace(train=None, validation=None)
+    kdv.train(kdv.Row("any", "published", {"n_eta": 0}, row), data, tmp_path, seed=0)
+    assert asked == [steps]
