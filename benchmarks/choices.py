@@ -6,7 +6,7 @@
 Each choice is trained both ways on the same data with the same seed; one row each is appended to
 benchmarks/results/choices.csv, what is there is skipped. Errors are given within the time that
 training trajectories cover, and beyond it where test trajectories go on. The tube is tried on
-trajectories whose initial states lie further out than the training data's.
+trajectories whose initial states lie further out than the training data's, and on hard ones.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ CHOICES = {
     "tube": Choice(
         CASES["kdv"]["published"], 3, 16_000, "spread", (4.0, 1.0), of_recipe=True, test=outlying
     ),
+    "tube-hard": Choice(CASES["kdv"]["hard"], 2, 8000, "spread", (4.0, 1.0), of_recipe=True),
 }
 
 

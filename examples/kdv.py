@@ -40,7 +40,7 @@ STEPS = 16_000
 ROWS = (
     Row("kdv-0", "published", {"n_eta": 0, "expert_variance": "shared"},
         {"recipe": "steady", "warm_start": False}),
-    Row("kdv-5", "published", {"n_eta": 5}),
+    Row("kdv-5", "published", {"n_eta": 5}, {"spread": 4.0}),
     Row("kdv-5-published-recipe", "published", {"n_eta": 5, "recipe": "published"},
         {"recipe": "published"}),
     Row("kdv-hard", "hard", {"n_eta": 0, "n_coarse": 50, "half_width": 6},

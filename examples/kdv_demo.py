@@ -31,7 +31,7 @@ def main() -> None:
     print("==> data: 20 trajectories of 1000 points and 1001 times, under data/")
     data = kdv_splits("published", directory="data")
     print(f"==> training n_η = 5 for {args.steps} steps; the full run takes 16000")
-    row = Row("demo", "published", {"n_eta": 5}, {"steps": args.steps})
+    row = Row("demo", "published", {"n_eta": 5}, {"steps": args.steps, "spread": 4.0})
     fit = train(row, data, out, args.seed)
     print("==> forecasting the 5 test trajectories from their first snapshots, at every 10th time")
     test = data.test.every(10)

@@ -40,8 +40,8 @@ class Recipe:
         num_nodes: Quadrature nodes a segment.
         antithetic: A pair of opposite draws of z at each node, not one.
         spread: How many times as wide as q(z|t) the tube is on which the drift is learned too, at
-            half of the nodes. 1 is the ELBO. Forecasts start and err outside a tube that long
-            training has made thin.
+            half of the nodes. 1 is the ELBO. More helps where few trajectories lie far apart and
+            long training has made the tube thin; it harms where wide tubes would overlap.
         learning_rate: Adam's rate for the networks.
         variance_rate: Multiple of it for variances and diffusion.
         kernel_rate: Multiple of it for the smoothing kernel. None: the kernel's largest value at
@@ -67,7 +67,7 @@ class Recipe:
     segments_per_step: int = 1
     num_nodes: int = 64
     antithetic: bool = True
-    spread: float = 4.0
+    spread: float = 1.0
     learning_rate: float = 3e-3
     variance_rate: float = 10.0
     kernel_rate: float | None = None
@@ -83,11 +83,11 @@ RECIPES = {
     "default": Recipe(),
     # without a microscale, from a drift that starts near its goal: smaller steps, the ELBO itself
     "steady": Recipe(
-        learning_rate=1e-3, kernel_rate=1.0, beta=1.0, antithetic=False, spread=1.0, clip=None,
+        learning_rate=1e-3, kernel_rate=1.0, beta=1.0, antithetic=False, clip=None,
         weight_decay=0.3,
     ),
     "published": Recipe(
-        length=128, stride=1, windows="fixed", num_nodes=128, antithetic=False, spread=1.0,
+        length=128, stride=1, windows="fixed", num_nodes=128, antithetic=False,
         learning_rate=1e-3, variance_rate=1.0, kernel_rate=1.0, schedule="steps", beta=1.0,
         anneal=5000, clip=None, weight_decay=0.0, warm_start=False,
     ),

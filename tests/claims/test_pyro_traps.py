@@ -375,9 +375,9 @@ def test_11_a_loss_that_is_not_finite_stops_training_with_usable_parameters(monk
 
     monkeypatch.setattr(type(model.drift.net), "forward", sometimes_nan)
     with pytest.raises(pyro_msde.NonFiniteLossError, match="drift_residual") as caught:
-        fit(model, guide, tiny_data(), steps=80, spread=1.0, **QUICK)
+        fit(model, guide, tiny_data(), steps=80, **QUICK)
     assert caught.value.term == "drift_residual"
-    assert caught.value.step == 59  # the dry run came first; spread=1: one call a step
+    assert caught.value.step == 59  # the dry run came first
     monkeypatch.undo()
     assert all(p.isfinite().all() for p in [*model.parameters(), *guide.parameters()])
     assert MultiscaleELBO()(model, guide)(tiny_batch()).isfinite()
