@@ -42,6 +42,9 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             bound only at 1; `terms` hold the bound's in any case.
         num_particles: Draws averaged each step.
 
+    Raises:
+        ValueError: `spread` is below 1.
+
     Attributes:
         terms: Of the last evaluation, detached: "log_likelihood", "drift_residual",
             "kl_parameters".
@@ -57,6 +60,8 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         num_particles: int = 1,
     ) -> None:
         super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
+        if not spread >= 1:
+            raise ValueError(f"spread={spread}: give 1, the bound, or more for a wider tube.")
         self.num_nodes, self.antithetic = num_nodes, antithetic
         self.beta, self.spread = beta, spread
         self.terms: dict[str, Any] = {}

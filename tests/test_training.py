@@ -412,6 +412,7 @@ def test_recipes_by_name_object_and_change():
         ({"recipe": "fast"}, "recipe='fast': choose one of default, steady, published"),
         ({"learning_rat": 1e-3}, "learning_rat: not an argument of fit nor of Recipe"),
         ({"windows": "some"}, "windows='some': choose"),
+        ({"spread": 0.5}, "spread=0.5: give 1"),
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),
         ({"data": tiny_data(parameters=np.ones((3, 2)))}, "data: 2 parameters a trajectory"),
