@@ -87,7 +87,8 @@ CASES: dict[str, dict[str, Setting]] = {
     },
     "burgers2d": {
         "published": Setting(
-            "burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0, steps=16_000, fit=_WIDE
+            "burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0, steps=16_000,
+            implicit_fit=_WIDE,
         ),
         "hard": Setting(
             "burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5, steps=4000,

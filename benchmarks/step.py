@@ -41,18 +41,13 @@ def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Ten
     """−ELBO of one minibatch without Pyro's machinery; point estimates only."""
     theta = model.read_parameters({})
     marginals = guide.path_marginals(batch, {}, theta.operators)
-    marginals.antithetic = plan.antithetic
+    marginals.num_nodes, marginals.antithetic = plan.num_nodes, plan.antithetic
     z = marginals.rsample()
     experts = ProductOfExperts(
         *model.expert_means(theta, z), theta.var_zeta, theta.var_eta,
         weight=batch.observation_weight,
     )  # fmt: skip
-    law = model.path_law(theta, batch)
-    tubes = (1.0,) if plan.spread == 1 else (plan.spread, 1.0)
-    residual = torch.zeros(())
-    for marginals.spread in tubes:
-        marginals.num_nodes = plan.num_nodes // len(tubes)
-        residual = residual + kl_divergence(marginals, law) / len(tubes)
+    residual = kl_divergence(marginals, model.path_law(theta, batch))
     scale = batch.num_segments / len(batch.times)
     return scale * (residual - experts.log_prob(batch.values)).sum()
 
@@ -91,9 +86,7 @@ def measure(
         length=plan.length, stride=plan.stride, windows=plan.windows,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic, spread=plan.spread)(
-        model, guide
-    )
+    with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
     optimiser = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
 
     def step(loss: Callable[[SegmentBatch], Tensor]) -> None:

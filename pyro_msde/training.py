@@ -40,8 +40,8 @@ class Recipe:
         num_nodes: Quadrature nodes a segment.
         antithetic: A pair of opposite draws of z at each node, not one.
         spread: How many times as wide as q(z|t) the tube is on which the drift is learned too, at
-            half of the nodes. 1 is the ELBO. More helps where few trajectories lie far apart and
-            long training has made the tube thin; it harms where wide tubes would overlap.
+            half of the nodes; 1 is the ELBO. More helps where few trajectories lie far apart and
+            long training has made the tube thin; on the hard KdV split it harms.
         learning_rate: Adam's rate for the networks.
         variance_rate: Multiple of it for variances and diffusion.
         kernel_rate: Multiple of it for the smoothing kernel. None: the kernel's largest value at
