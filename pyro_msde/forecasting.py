@@ -11,7 +11,7 @@ and kept only if all of them fit in a gigabyte, so that memory does not grow wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.mixture import Mixture, decoded
 from pyro_msde.scaling import Scaling
 
 __all__ = ["Forecast"]
@@ -41,6 +41,7 @@ class Forecast:
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
+        sites: The values of the sites `<part>.theta` at each draw of θ.
     """
 
     times: np.ndarray
@@ -51,8 +52,9 @@ class Forecast:
     theta: Sequence[Any]
     scaling: Scaling
     region: Tensor | None = None
+    sites: Sequence[Mapping[str, Tensor]] = ()
     _cache: dict[str, Tensor] = field(default_factory=dict)
-    _kept: list[tuple[slice, Tensor, Tensor]] = field(default_factory=list)
+    _kept: list[tuple[slice, Mixture]] = field(default_factory=list)
 
     @property
     def num_samples(self) -> int:
@@ -124,9 +126,8 @@ class Forecast:
         """Predictive distribution function at `values`, both (…, time, *field): the PIT."""
         target = self._as_fields(torch.as_tensor(np.asarray(values)))
         out = torch.empty_like(target)
-        for window, mean, var in self._decoded():
-            z = (target[:, window] - mean) / var.sqrt()
-            out[:, window] = torch.special.ndtr(z).mean((0, 1))
+        for window, law in self._kept_mixtures():
+            out[:, window] = law.cdf(target[:, window])
         return self._as_output(out)
 
     def quantile(self, level: float) -> Tensor:
@@ -137,20 +138,25 @@ class Forecast:
         """
         if not 0 < level < 1:
             raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.95.")
-        return self._as_output(torch.cat([
-            _mixture_quantile(level, mean.flatten(0, 1), var.flatten(0, 1))
-            for _, mean, var in self._decoded()
-        ], 1))  # fmt: skip
+        parts = [law.quantile(level) for _, law in self._kept_mixtures()]
+        return self._as_output(torch.cat(parts, 1))
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
         generator = torch.Generator().manual_seed(seed)
-        for window, mean, var in self._decoded():
-            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-            draws = (mean + var.sqrt() * noise).flatten(0, 1)
+        for window, law in self._kept_mixtures():
+            draws = law.draws(generator)
             if not self.has_channel:
                 draws = draws.squeeze(3)
             yield window, draws if self.batched else draws[:, 0]
+
+    def mixtures(self) -> Iterator[tuple[slice, Mixture]]:
+        """The fields' law by chunks of time, with the chunk's place: several statistics, one pass.
+
+        Fields keep their axes of batch and channel. Nothing is kept, so memory is that of a chunk;
+        what other methods have kept is not decoded again.
+        """
+        yield from self._kept or self._mixtures()
 
     def _moment(self, name: str) -> Tensor:
         if not self._cache:
@@ -159,38 +165,26 @@ class Forecast:
 
     def _moments(self) -> dict[str, Tensor]:
         parts: dict[str, list[Tensor]] = {}
-        for _, mean, var in self._decoded():
-            for name, value in _split_variance(mean, var).items():
+        for _, law in self._kept_mixtures():
+            for name, value in law.moments().items():
                 parts.setdefault(name, []).append(value)
         return {k: self._as_output(torch.cat(v, 1)) for k, v in parts.items()}
 
-    def _decoded(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """μ_y and Σ_y in the user's units, (θ, sample, batch, chunk, channel, *space) by chunk."""
+    def _kept_mixtures(self) -> Iterator[tuple[slice, Mixture]]:
+        """As `mixtures`, kept for the next time if they are small."""
         grid = self.model.grid
         numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
-        if numbers * self.paths.element_size() > _KEEP:
-            yield from self._decode()
-            return
-        if not self._kept:
-            self._kept.extend(self._decode())
-        yield from self._kept
+        if not self._kept and numbers * self.paths.element_size() <= _KEEP:
+            self._kept.extend(self._mixtures())
+        yield from self.mixtures()
 
-    @torch.no_grad()
-    def _decode(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        grid, model = self.model.grid, self.model
-        scale = self.scaling.field_scale(self.paths, grid.ndim)
+    def _mixtures(self) -> Iterator[tuple[slice, Mixture]]:
+        grid = self.model.grid
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         for start in range(0, len(self.times), size):
             window = slice(start, start + size)
-            means, variances = [], []
-            for theta, paths in zip(self.theta, self.paths[:, :, :, window], strict=True):
-                macro, detail = model.expert_means(theta, paths.to(theta.diffusion.device))
-                mean = product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu()
-                means.append(mean * scale)
-                var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
-                variances.append(var.expand(1, 1, 1, *var.shape))
-            yield window, torch.stack(means), torch.stack(variances)
+            yield window, decoded(self.model, self.theta, self.paths[:, :, :, window], self.scaling)
 
     def _as_fields(self, values: Tensor) -> Tensor:
         """(batch, time, channel, *space) from the user's layout."""
@@ -215,40 +209,3 @@ class Forecast:
             f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
             f"{self.num_samples} samples)"
         )
-
-
-def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
-    """Mean and the three variances, (batch, time, channel, *space), from (θ, sample, batch, …).
-
-    The variance between θ's conditional means holds 1/M of the variance within; it is taken off, so
-    that a point estimate has no parameter variance and an ensemble's is unbiased before clipping.
-    """
-    draws, paths = mean.shape[:2]
-    average = mean.mean((0, 1))
-    total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
-    parameter = torch.zeros_like(total)
-    if draws > 1:
-        between = mean.mean(1).var(0)
-        within = mean.var(1).mean(0) if paths > 1 else torch.zeros_like(total)
-        parameter = torch.minimum((between - within / paths).clamp(min=0), total)
-    return {
-        "mean": average,
-        "reconstruction": var.mean((0, 1)).expand_as(average).clone(),
-        "propagated": total - parameter,
-        "parameter": parameter,
-    }
-
-
-def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
-    """Quantile over axis 0 of an equal mixture of normals."""
-    sd = var.sqrt()
-    if sd.shape[0] not in (1, mean.shape[0]):
-        sd = sd.repeat_interleave(mean.shape[0] // sd.shape[0], 0)
-    z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
-    each = mean + z * sd
-    low, high = each.amin(0), each.amax(0)
-    for _ in range(24):
-        middle = 0.5 * (low + high)
-        below = torch.special.ndtr((middle - mean) / sd).mean(0) < level
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return 0.5 * (low + high)

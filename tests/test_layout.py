@@ -44,6 +44,7 @@ ORDER = (
     "checkpoint",
     "training",
     "region",
+    "mixture",
     "forecasting",
     "prediction",
     "baselines",
