@@ -1,0 +1,132 @@
+"""Draws of forecast fields at probes, moments on the whole grid, densities of what was observed.
+
+A forecast is decoded once, in chunks of time: of its fields only what is asked for is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_msde.arviz_io.frame import Frame, Variable, units_attr
+from pyro_msde.forecasting import Forecast
+from pyro_msde.mixture import Mixture
+
+__all__ = ["densities", "densities_at", "insert", "predictive"]
+
+Array = NDArray[Any]
+
+_LEVELS = {"q05": 0.05, "q95": 0.95}
+
+
+def predictive(
+    fc: Forecast,
+    frame: Frame,
+    seed: int,
+    *,
+    moments: bool = True,
+    truth: Tensor | None = None,
+) -> tuple[dict[str, Variable], dict[str, Variable]]:
+    """Variables of the forecast, and densities of the truth.
+
+    Args:
+        fc: Forecast of a batch.
+        frame: Axes and units.
+        seed: Of the draws.
+        moments: Also the mean, standard deviation and quantiles on the whole grid.
+        truth: (batch, time, channel, *space) for the first times of the forecast.
+
+    Returns:
+        Draws (chain, draw, batch, time, …) of fields at probes and of states, moments
+        (batch, time, …); log densities (chain, draw, batch, time, …) named as `densities` does.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts: dict[str, list[Array]] = {}
+    dense: dict[str, list[Array]] = {}
+    for window, law in fc.mixtures():
+        draws = frame.at_probes(law.draws(generator).numpy())
+        found = {frame.name: draws, **(_moments(law, frame) if moments else {})}
+        for name, value in found.items():
+            parts.setdefault(name, []).append(value)
+        if truth is not None and window.start < truth.shape[1]:
+            for name, value in densities_at(law, truth[:, window], frame).items():
+                dense.setdefault(name, []).append(value)
+    units = units_attr(frame.units.get(frame.name))
+    ahead = ("chain", "draw", *frame.lead)
+    draws = np.concatenate(parts.pop(frame.name), 2)
+    out: dict[str, Variable] = {
+        frame.name: ((*ahead, *frame.field_dims("probe")), draws[None], units),
+        **_states(fc, frame),
+    }
+    for name, pieces in parts.items():
+        field = np.concatenate(pieces, 1)
+        out[f"{frame.name}_{name}"] = ((*frame.lead, *frame.field_dims()), field, units)
+    joined = {name: np.concatenate(pieces, 2) for name, pieces in dense.items()}
+    return out, densities(joined, frame, "_forecast")
+
+
+def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
+    """Log densities of truth (batch, time, channel, *space) given each draw, float64.
+
+    Args:
+        law: Of the same times, or of more, of which the first count.
+        truth: The observed fields.
+        frame: Axes.
+
+    Returns:
+        "": of whole snapshots, (draw, batch, time); "_probes": of single values.
+    """
+    count = truth.shape[1]
+    each = Mixture(law.mean[:, :, :, :count], law.var).log_density(truth)
+    whole = each.sum(tuple(range(3, each.ndim)), dtype=torch.float64)
+    return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
+
+
+def densities(arrays: Mapping[str, Array], frame: Frame, suffix: str = "") -> dict[str, Variable]:
+    """Variables `<field><suffix>` and `<field><suffix>_probes` from arrays of `densities_at`."""
+    ahead = ("chain", "draw", *frame.lead)
+    return {
+        f"{frame.name}{suffix}{kind}": (
+            (*ahead, *(frame.field_dims("probe") if kind else ())),
+            values[None],
+            {"units": "nats"},
+        )
+        for kind, values in arrays.items()
+    }
+
+
+def insert(
+    into: dict[str, Variable], name: str, variable: Variable, rows: Array, size: tuple[int, ...]
+) -> None:
+    """Put some trajectories' values into an array for all of them, NaN where nothing is put."""
+    dims, values, attrs = variable
+    axis = dims.index("trajectory")
+    if name not in into:
+        shape = (*values.shape[:axis], *size, *values.shape[axis + 2 :])
+        into[name] = (dims, np.full(shape, np.nan, dtype=values.dtype), attrs)
+    into[name][1][(*(slice(None),) * axis, rows, slice(values.shape[axis + 1]))] = values
+
+
+def _moments(law: Mixture, frame: Frame) -> dict[str, Array]:
+    """Mean, standard deviation and quantiles, (batch, time, [channel], *space)."""
+    found = law.moments()
+    var = found["reconstruction"] + found["propagated"] + found["parameter"]
+    fields = {"mean": found["mean"], "sd": var.sqrt()}
+    fields |= {name: law.quantile(level) for name, level in _LEVELS.items()}
+    return {name: frame.squeeze(field.numpy()) for name, field in fields.items()}
+
+
+def _states(fc: Forecast, frame: Frame) -> dict[str, Variable]:
+    """ζ on the coarse grid in the field's units, and η."""
+    z, n = fc.latent.numpy(), frame.grid.num_zeta
+    zeta = frame.squeeze(z[..., :n].reshape(*z.shape[:-1], frame.grid.channels, *frame.grid.coarse))
+    ahead, units = ("chain", "draw", *frame.lead), units_attr(frame.units.get(frame.name))
+    out: dict[str, Variable] = {"zeta": ((*ahead, *frame.field_dims("coarse")), zeta[None], units)}
+    if z.shape[-1] > n:
+        out["eta"] = ((*ahead, "microscale"), z[None, ..., n:], units_attr("1"))
+    return out
