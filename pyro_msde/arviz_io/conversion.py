@@ -12,7 +12,8 @@ with times (trajectory, snapshot) where trajectories have times of their own; �
     predictions           the same after the trajectories' ends, with `horizon`
     log_likelihood        u, u_forecast (…, trajectory, time), u_probes, u_forecast_probes
                           (…, trajectory, time, [channel], x_probe)
-    sample_stats          log_likelihood, drift_residual, kl_parameters, elbo, log_prior (…)
+    log_prior             drift.theta and the like (…), of parts with a prior
+    sample_stats          log_likelihood, drift_residual, kl_parameters, elbo (…)
     prior                 as posterior, with `prior`
     prior_predictive      u, zeta, eta as in posterior_predictive, with `prior`
     observed_data         u at the probes
@@ -44,7 +45,7 @@ from pyro_msde.arviz_io.forecasts import forecast_groups
 from pyro_msde.arviz_io.frame import Frame
 from pyro_msde.arviz_io.likelihood import smoothed_likelihood
 from pyro_msde.arviz_io.parameters import network_weights, parameters
-from pyro_msde.arviz_io.prior import prior_draws, prior_fields
+from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
 from pyro_msde.arviz_io.windows import duration_of
 from pyro_msde.training import pyro_settings
@@ -53,8 +54,9 @@ from pyro_msde.trajectories import Trajectories
 __all__ = ["to_arviz"]
 
 _ORDER = (
-    "posterior", "posterior_predictive", "predictions", "log_likelihood", "sample_stats", "prior",
-    "prior_predictive", "observed_data", "constant_data", "predictions_constant_data", "training",
+    "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
+    "sample_stats", "prior", "prior_predictive", "observed_data", "constant_data",
+    "predictions_constant_data", "training",
 )  # fmt: skip
 
 
@@ -63,6 +65,7 @@ def to_arviz(
     test: Trajectories,
     *,
     num_samples: int = 64,
+    num_theta: int = 8,
     seed: int = 0,
     probes: Mapping[str, Any] | None = None,
     times: int | Sequence[float] = 50,
@@ -77,6 +80,8 @@ def to_arviz(
         fit: The `Fit`.
         test: Trajectories on the model's grid.
         num_samples: Latent paths, and draws.
+        num_theta: Draws of θ among which they are shared out, where it has a posterior; as many as
+            paths, if the posterior itself is of interest.
         seed: Of the forecasts; trajectory k has seed + k if trajectories have times of their own.
         probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, where draws of the field are
             kept; the nearest grid points are taken. Axes left out: the coarse points.
@@ -108,7 +113,9 @@ def to_arviz(
     truth = chosen.picked.to_xarray()
     values = truth[test.name].values
     frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
-    draws, groups = forecast_groups(fit, chosen, frame, num_samples, seed, log_likelihood)
+    draws, groups = forecast_groups(
+        fit, chosen, frame, num_samples, num_theta, seed=seed, log_likelihood=log_likelihood
+    )
     duration = duration_of(fit, test)
     theta = parameters(fit, draws, frame, duration) | network_weights(draws, weights)
     groups |= {
@@ -119,6 +126,8 @@ def to_arviz(
     }
     with torch.random.fork_rng(), pyro_settings(validate=False):
         torch.manual_seed(seed)
+        if draws.sites[0]:
+            groups["log_prior"] = frame.dataset(log_prior(fit.model, draws))
         if log_likelihood and hasattr(fit.guide, "path_marginals"):
             guided = smoothed_likelihood(fit, chosen, draws, frame)
             groups["log_likelihood"].update(frame.dataset(guided))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro import poutine
 from torch.distributions import kl_divergence
 
 from pyro_msde.arviz_io.frame import Variable
@@ -28,8 +27,8 @@ def elbo_terms(
 
     `log_likelihood` is the sum over the snapshots at the draw's latent states, `drift_residual` its
     estimate at the draw's θ over all segments of the trajectories, `kl_parameters` that of q(θ)
-    from the prior and the same for all draws, `elbo` the first less the others. With priors there
-    is `log_prior`, the prior's log density of the draw's θ. The noise follows torch's seed.
+    from the prior and the same for all draws, `elbo` the first less the others. The noise follows
+    torch's seed.
 
     Args:
         fit: The `Fit`.
@@ -56,8 +55,6 @@ def elbo_terms(
         "kl_parameters": np.full(likelihood.shape, _divergence_of_parameters(fit)),
     }
     terms["elbo"] = likelihood - terms["drift_residual"] - terms["kl_parameters"]
-    if draws.sites[0]:
-        terms["log_prior"] = draws.repeated(_log_prior(fit.model, draws))
     return {name: (("chain", "draw"), value, {"units": "nats"}) for name, value in terms.items()}
 
 
@@ -69,12 +66,3 @@ def _divergence_of_parameters(fit: Any) -> float:
     elbo = MultiscaleELBO(num_particles=_DRAWS)
     elbo.differentiable_loss(fit.model.read_parameters, fit.guide.read_theta)
     return float(elbo.terms["kl_parameters"])
-
-
-def _log_prior(model: Any, draws: Draws) -> torch.Tensor:
-    """(θ,) log density of each draw of θ under the prior."""
-    found = []
-    for _, sites, _ in draws:
-        program = poutine.condition(model.read_parameters, data=sites)
-        found.append(float(poutine.trace(program).get_trace().log_prob_sum()))
-    return torch.tensor(found, dtype=torch.float64)

@@ -22,6 +22,8 @@ def forecast_groups(
     chosen: Selection,
     frame: Frame,
     num_samples: int,
+    num_theta: int,
+    *,
     seed: int,
     log_likelihood: bool,
 ) -> tuple[Draws, dict[str, xr.Dataset]]:
@@ -32,6 +34,7 @@ def forecast_groups(
         chosen: Trajectories, snapshots to compare with, times beyond them.
         frame: Axes at those snapshots.
         num_samples: Latent paths, and draws.
+        num_theta: Draws of θ among which they are shared out.
         seed: Trajectory k has seed + k if trajectories have times of their own.
         log_likelihood: Also the log densities of the snapshots.
 
@@ -46,7 +49,10 @@ def forecast_groups(
     dense: dict[str, Variable] = {}
     grid = fit.model.grid
     for rows in chosen.rows():
-        fc = _forecast(fit, chosen, rows, num_samples, seed + int(rows[0]))
+        fc = _forecast(
+            fit, chosen, rows,
+            num_samples=num_samples, num_theta=num_theta, seed=seed + int(rows[0]),
+        )  # fmt: skip
         drawn.append(Draws.of(fc))
         count = len(chosen.index[int(rows[0])])
         truth = None
@@ -71,7 +77,7 @@ def forecast_groups(
     return drawn[0], groups
 
 
-def _forecast(fit: Any, chosen: Selection, rows: Array, num_samples: int, seed: int) -> Forecast:
+def _forecast(fit: Any, chosen: Selection, rows: Array, **options: int) -> Forecast:
     """Of trajectories with common times, at the picked snapshots and beyond the data."""
     k, test = int(rows[0]), chosen.test
     own = chosen.picked.times[k]
@@ -79,9 +85,8 @@ def _forecast(fit: Any, chosen: Selection, rows: Array, num_samples: int, seed: 
         np.stack([test.values[row][0] for row in rows]),
         own if chosen.later is None else np.concatenate([own, chosen.later[k]]),
         t0=float(test.times[k][0]),
-        num_samples=num_samples,
         parameters=None if test.parameters is None else test.parameters[rows],
-        seed=seed,
+        **options,
     )
     return fc
 

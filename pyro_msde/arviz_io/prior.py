@@ -23,7 +23,7 @@ from pyro_msde.quadrature import StratifiedQuadrature
 from pyro_msde.segments import SegmentBatch
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["prior_draws", "prior_fields"]
+__all__ = ["log_prior", "prior_draws", "prior_fields"]
 
 Array = NDArray[Any]
 
@@ -42,6 +42,22 @@ def prior_draws(model: Any, count: int) -> Draws:
         if not sites:
             return Draws(drawn, read, count)
     return Draws(drawn, read, 1)
+
+
+@torch.no_grad()
+def log_prior(model: Any, draws: Draws) -> dict[str, Variable]:
+    """The prior's log density of each draw of θ, by site of a part with a prior."""
+    found: dict[str, list[float]] = {}
+    for _, sites, _ in draws:
+        program = poutine.condition(model.read_parameters, data=sites)
+        trace = poutine.trace(program).get_trace()
+        trace.compute_log_prob()
+        for name in sites:
+            found.setdefault(name, []).append(float(trace.nodes[name]["log_prob_sum"]))
+    return {
+        name: (("chain", "draw"), draws.repeated(torch.tensor(values).double()), {"units": "nats"})
+        for name, values in found.items()
+    }
 
 
 def prior_fields(

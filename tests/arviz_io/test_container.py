@@ -19,10 +19,11 @@ from pyro_msde.priors import bayesian
 from pyro_msde.scaling import Scaling
 
 GROUPS = [
-    "posterior", "posterior_predictive", "predictions", "log_likelihood", "sample_stats", "prior",
-    "prior_predictive", "observed_data", "constant_data", "predictions_constant_data", "training",
+    "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
+    "sample_stats", "prior", "prior_predictive", "observed_data", "constant_data",
+    "predictions_constant_data", "training",
 ]  # fmt: skip
-OPTIONS = {"num_samples": 4, "seed": 7, "times": 3, "prior": 2, "weights": True}
+OPTIONS = {"num_samples": 4, "seed": 7, "times": 3, "prior": 2, "weights": True, "num_theta": 4}
 
 
 def bayesian_fit():
@@ -72,6 +73,14 @@ def test_a_datatree_where_arviz_has_no_inference_data_comes_back_from_its_file(
 
 def test_what_arviz_draws_from_has_chains_and_draws(case):
     idata = case[-1]
-    for group in ("posterior", "log_likelihood", "sample_stats", "prior", "prior_predictive"):
+    for group in (*GROUPS[:1], *GROUPS[3:8]):
         for name, values in idata[group].data_vars.items():
             assert values.dims[:2] == ("chain", "draw"), (group, name)
+
+
+def test_arviz_scales_the_prior_with_it(case):
+    import arviz
+
+    names = ["diffusion_sd_zeta", "diffusion_sd_eta"]
+    found = arviz.psens(case[-1], component="prior", var_names=names)
+    assert all(np.isfinite(found[name]).all() for name in names)

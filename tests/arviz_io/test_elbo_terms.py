@@ -51,7 +51,6 @@ def test_the_elbos_residual_is_its_integral():
     assert found == pytest.approx(expected, rel=0.02)
     assert terms["kl_parameters"][1].tolist() == [[0.0]]
     assert terms["elbo"][1].squeeze() == pytest.approx(-6.0 - found)
-    assert "log_prior" not in terms
 
 
 def test_terms_of_a_model_with_a_prior():
@@ -77,7 +76,7 @@ def test_terms_of_a_model_with_a_prior():
     assert len(np.unique(stats["kl_parameters"])) == 1
     theta = idata.posterior["diffusion.theta"].values
     log_p = lognorm.logpdf(theta, 0.5, scale=np.exp(-2.0)).sum(-1)
-    assert np.allclose(stats["log_prior"], log_p, rtol=1e-5, atol=0)
+    assert np.allclose(idata.log_prior["diffusion.theta"], log_p, rtol=1e-5, atol=0)
     assert len(np.unique(stats["drift_residual"])) == 6
     total = stats["log_likelihood"] - stats["drift_residual"] - stats["kl_parameters"]
     assert np.allclose(stats["elbo"], total)

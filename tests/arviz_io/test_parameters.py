@@ -92,6 +92,13 @@ def test_a_point_estimate_has_constant_draws():
         assert np.array_equal(values, values.isel(draw=[0, 0, 0, 0])), name
 
 
+def test_as_many_draws_of_theta_as_asked_for():
+    options = {"num_samples": 12, "times": 1, "log_likelihood": False}
+    for num_theta, distinct in ((8, 8), (12, 12), (3, 3)):
+        idata = to_arviz(bayesian_fit(), named_data(2, CLOCK), num_theta=num_theta, **options)
+        assert len(np.unique(idata.posterior["diffusion_sd_zeta"][0, :, 0])) == distinct
+
+
 def test_unknown_sites_are_named():
     with pytest.raises(ValueError, match=r"weights: no sites \['decoder'\].*'drift.theta'"):
         to_arviz(bayesian_fit(), named_data(2, CLOCK), num_samples=2, times=2, weights=["decoder"])
