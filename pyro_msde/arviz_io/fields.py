@@ -46,28 +46,38 @@ def predictive(
         (batch, time, …); log densities (chain, draw, batch, time, …) named as `densities` does.
     """
     generator = torch.Generator().manual_seed(seed)
-    parts: dict[str, list[Array]] = {}
-    dense: dict[str, list[Array]] = {}
+    fields: dict[str, Array] = {}
+    dense: dict[str, Array] = {}
     for window, law in fc.mixtures():
         draws = frame.at_probes(law.draws(generator).numpy())
-        found = {frame.name: draws, **(_moments(law, frame) if moments else {})}
-        for name, value in found.items():
-            parts.setdefault(name, []).append(value)
+        _put(fields, frame.name, draws, 2, window, len(fc.times))
+        for name, value in (_moments(law, frame) if moments else {}).items():
+            _put(fields, f"{frame.name}_{name}", value, 1, window, len(fc.times))
         if truth is not None and window.start < truth.shape[1]:
             for name, value in densities_at(law, truth[:, window], frame).items():
-                dense.setdefault(name, []).append(value)
+                _put(dense, name, value, 2, window, truth.shape[1])
     units = units_attr(frame.units.get(frame.name))
     ahead = ("chain", "draw", *frame.lead)
-    draws = np.concatenate(parts.pop(frame.name), 2)
     out: dict[str, Variable] = {
-        frame.name: ((*ahead, *frame.field_dims("probe")), draws[None], units),
+        frame.name: ((*ahead, *frame.field_dims("probe")), fields.pop(frame.name)[None], units),
         **_states(fc, frame),
     }
-    for name, pieces in parts.items():
-        field = np.concatenate(pieces, 1)
-        out[f"{frame.name}_{name}"] = ((*frame.lead, *frame.field_dims()), field, units)
-    joined = {name: np.concatenate(pieces, 2) for name, pieces in dense.items()}
-    return out, densities(joined, frame, "_forecast")
+    for name, value in fields.items():
+        out[name] = ((*frame.lead, *frame.field_dims()), value, units)
+    return out, densities(dense, frame, "_forecast")
+
+
+def _put(
+    into: dict[str, Array], name: str, value: Array, axis: int, window: slice, count: int
+) -> None:
+    """Put a chunk's times in place, in an array for all `count` of them.
+
+    Kept pieces between the chunks' large arrays would keep their memory from being used again.
+    """
+    if name not in into:
+        shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
+        into[name] = np.empty(shape, dtype=value.dtype)
+    into[name][(*(slice(None),) * axis, window)] = value
 
 
 def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
