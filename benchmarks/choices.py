@@ -58,8 +58,11 @@ class Choice:
 
     def setting_with(self, value: Any) -> Setting:
         """The case with the option at a value."""
-        name = "fit" if self.of_recipe else "options"
-        changed: Any = {name: {**getattr(self.setting, name), self.option: value}}
+        name = "fit_at" if self.of_recipe else "options_at"
+        at = getattr(self.setting, name)
+        changed: Any = {
+            name: {**at, self.n_eta: {**at.get(self.n_eta, {}), self.option: value}}
+        }
         return replace(self.setting, **changed)
 
 
@@ -77,11 +80,17 @@ CHOICES = {
     "boundary": Choice(
         CASES["burgers2d"]["published"], 0, 8000, "boundary", ("dirichlet", "periodic")
     ),
+    "boundary-hard": Choice(
+        CASES["burgers2d"]["hard"], 0, 4000, "boundary", ("dirichlet", "periodic")
+    ),
     # sin t and cos t among the inputs of the microscale drift
     "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
     # how many times as wide as the guide's marginals the tube is on which the drift is learned too
     "tube": Choice(
         CASES["kdv"]["published"], 3, 16_000, "spread", (4.0, 1.0), of_recipe=True, test=outlying
+    ),
+    "tube-burgers": Choice(
+        CASES["burgers1d"]["published"], 5, 16_000, "spread", (4.0, 1.0), of_recipe=True
     ),
     "tube-hard": Choice(CASES["kdv"]["hard"], 2, 8000, "spread", (4.0, 1.0), of_recipe=True),
 }
