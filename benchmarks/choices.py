@@ -60,9 +60,7 @@ class Choice:
         """The case with the option at a value."""
         name = "fit_at" if self.of_recipe else "options_at"
         at = getattr(self.setting, name)
-        changed: Any = {
-            name: {**at, self.n_eta: {**at.get(self.n_eta, {}), self.option: value}}
-        }
+        changed: Any = {name: {**at, self.n_eta: {**at.get(self.n_eta, {}), self.option: value}}}
         return replace(self.setting, **changed)
 
 

@@ -151,7 +151,7 @@ class Fit:
         run = {
             "format": FORMAT,
             "model": getattr(self.model, "config", None),
-            "guide": {"case": "AmortizedGP"} if getattr(self.guide, "is_default", False) else None,
+            "guide": getattr(self.guide, "config", None),
             "random_parts": getattr(self.guide, "theta", None) is not None,
             "scaling": asdict(self.scaling),
             "steps": self.steps,
