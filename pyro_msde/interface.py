@@ -81,6 +81,8 @@ def fit(
         _check_inputs(model, validation)
         validation.fields(grid.channels, grid.shape)
     fields = data.fields(grid.channels, grid.shape)
+    if hasattr(guide, "check_data"):
+        guide.check_data(data)
     dtype = place_of(model)[0] if dtype is None else dtype
     device = torch.device(device) if device is not None else place_of(model)[1]
     model.to(device=device, dtype=dtype)

@@ -164,13 +164,18 @@ class Trainer:
     def warm_start(self) -> None:
         """Read off the data what training does not find, or finds slowly.
 
-        Principal components of the fine scale, where networks use them; and, if the recipe says so
-        and it can be, a start of the macroscale drift. β is not annealed after the latter: the
-        drift would lose its start while its residual is ignored. The random state is left alone.
+        Principal components of the fine scale, where networks use them; a guide's free nodes; and,
+        if the recipe says so and it can be, a start of the macroscale drift. β is not annealed
+        after the latter: the drift would lose its start while its residual is ignored. The random
+        state is left alone.
         """
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices=devices):
             if start_principal_components(self.model, self.guide, self.segments):
+                self.good = self.weights()
+            guide: Any = self.guide
+            if hasattr(guide, "start_nodes"):
+                guide.start_nodes(self.segments)
                 self.good = self.weights()
             if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
                 self.anneal = 0
