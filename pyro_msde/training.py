@@ -48,10 +48,11 @@ class Recipe:
             the start. Its values are small, as they sum to one: at the rate of the weights they
             would be stirred rather than learned.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
-        beta: Weight β of the drift residual; 1 is the ELBO, more tempers the likelihood. None: how
-            many numbers a snapshot has, so that it counts as one observation. A model errs alike at
-            neighbouring points, which the likelihood takes for independent: for its sake marginals
-            shrink and the path turns, until forecasts suffer.
+        beta: Weight β of the drift residual; 1 is the ELBO. More tempers the likelihood; KL(q(θ) ‖
+            p(θ)) then has that weight too. None: how many numbers a snapshot has, so that it counts
+            as one observation. A model errs alike at neighbouring points, which the likelihood
+            takes for independent: for its sake marginals shrink and the path turns, until forecasts
+            suffer.
         anneal: Steps over which β grows from 0; none after a warm start.
         clip: Longest gradient, as a multiple of the usual one (a running average); longer ones are
             shortened to it. After one outlier Adam would move every parameter, variances above all.
@@ -160,6 +161,7 @@ class Trainer:
         self.usual_length: Tensor | None = None  # of the gradient
         numbers = segments.values[0][0].numel()
         self.beta = float(numbers) if recipe.beta is None else recipe.beta
+        self.elbo.beta_parameters = max(1.0, self.beta)
 
     def warm_start(self) -> None:
         """Read off the data what training does not find, or finds slowly.

@@ -36,6 +36,7 @@ ORDER = (
     "distributions",
     "networks",
     "parts",
+    "horseshoe",
     "priors",
     "principal",
     "warm_start",
