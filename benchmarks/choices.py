@@ -4,7 +4,8 @@
     python -m benchmarks.choices --choices boundary
 
 Each choice is trained both ways on the same data with the same seed; one row each is appended to
-benchmarks/results/choices.csv, what is there is skipped. Errors are given within the time that
+benchmarks/results/choices.csv, what is there is skipped. Forecasts are calibrated on validation
+trajectories as in the accuracy table. Errors are given within the time that
 training trajectories cover, and beyond it where test trajectories go on. The tube is tried on
 trajectories whose initial states lie further out than the training data's, and on hard ones.
 """
@@ -101,6 +102,7 @@ def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[
     name = f"{setting.case}-{setting.split}-{choice.n_eta}-{choice.option}-{value}-{steps}steps"
     folder = args.out / name
     fit = one_shot(setting, choice.n_eta, data, seed, steps, folder, args.device)
+    fit = fit.calibrated(at_times(data.validation, setting.horizon))
     test = at_times(choice.test(data), setting.horizon)
     y, times = np.stack(test.values), test.times[0]
     fc = fit.predict(y[:, 0], times, num_samples=NUM_SAMPLES, parameters=test.parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
-from pyro_msde.networks import PolynomialMLP, SmoothingKernel
-from pyro_msde.parts import LogVariance
+from pyro_msde.parameter_groups import parameter_groups
 from pyro_msde.principal import start_principal_components
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.warm_start import start_macroscale_drift
@@ -155,7 +154,7 @@ class Trainer:
         self.history = History()
         self.best: tuple[float, dict[str, Any]] | None = None
         self.dry_run()
-        self.optimiser = torch.optim.AdamW(self._groups())
+        self.optimiser = torch.optim.AdamW(parameter_groups(model, guide, recipe))
         self.good = self.weights()
         self.anneal = recipe.anneal
         self.usual_length: Tensor | None = None  # of the gradient
@@ -323,32 +322,6 @@ class Trainer:
         batch = self.segments.draw(self.recipe.segments_per_step, rng)
         return batch if self.device.type == "cpu" else batch.to(self.device)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate and decay: variances, kernel, decaying networks, the rest."""
-        modules = [m for root in (self.model, self.guide) for m in root.modules()]
-        variances = _parameters_of(m for m in modules if isinstance(m, LogVariance))
-        decaying = _parameters_of(
-            m.network for m in modules if isinstance(m, PolynomialMLP) and m.reluctant
-        )
-        kernels = _parameters_of(m for m in modules if isinstance(m, SmoothingKernel))
-        kernel_rate = self.recipe.kernel_rate
-        if kernel_rate is None:
-            kernel_rate = max([float(p.detach().abs().max()) for p in kernels.values()] or [1.0])
-        every = _parameters_of((self.model, self.guide))
-        special = {**variances, **kernels, **decaying}
-        rest = {k: p for k, p in every.items() if k not in special}
-        groups = [
-            (rest, 1.0, 0.0),
-            (decaying, 1.0, self.recipe.weight_decay),
-            (kernels, kernel_rate, 0.0),
-            (variances, self.recipe.variance_rate, 0.0),
-        ]
-        return [
-            {"params": list(p.values()), "factor": factor, "weight_decay": decay}
-            for p, factor, decay in groups
-            if p
-        ]
-
     def _set_rates(self) -> None:
         if self.recipe.schedule == "cosine":
             shape = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
@@ -390,10 +363,6 @@ class Trainer:
             f"step {self.step}: {bad} is {values.get(bad, math.nan)}. The parameters of the last "
             "logged step are back in place. Lower learning_rate or raise anneal.",
         )
-
-
-def _parameters_of(modules: Iterable[nn.Module]) -> dict[int, nn.Parameter]:
-    return {id(p): p for module in modules for p in module.parameters()}
 
 
 @contextmanager

@@ -43,6 +43,7 @@ ORDER = (
     "elbo",
     "registry",
     "checkpoint",
+    "parameter_groups",
     "training",
     "region",
     "forecasting",
