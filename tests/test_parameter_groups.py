@@ -16,7 +16,10 @@ from pyro_msde.priors import bayesian, fan_in_normal
 @pytest.mark.parametrize(
     ("theta", "fast"),
     [
-        (AutoNormal, {"locs.diffusion.theta", "scales.diffusion.theta_unconstrained"}),
+        (
+            AutoNormal,
+            {"locs.diffusion.theta_unconstrained", "scales.diffusion.theta_unconstrained"},
+        ),
         (AutoDelta, {"diffusion.theta_unconstrained"}),
         (AutoLowRankMultivariateNormal, set()),  # one vector for all sites
     ],
