@@ -48,7 +48,7 @@ ORDER = (
     "prediction",
     "baselines",
     "scores",
-    "calibration",
+    "diffusion_scale",
     "arviz_io",
     "plot",
     "fitted",

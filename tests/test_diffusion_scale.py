@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import norm
 from torch import Tensor
 
-from pyro_msde.calibration import Calibration, choose_diffusion_scale
+from pyro_msde.diffusion_scale import Calibration, choose_diffusion_scale
 from pyro_msde.trajectories import Trajectories
 
 POINTS = 999
