@@ -44,6 +44,7 @@ ORDER = (
     "checkpoint",
     "training",
     "region",
+    "mixtures",
     "forecasting",
     "prediction",
     "baselines",
