@@ -31,6 +31,10 @@ class Normal:
     def mean(self) -> Tensor:
         return torch.zeros_like(self.sd)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.sd.shape)
+
     def cdf(self, values: Tensor) -> Tensor:
         return torch.special.ndtr(values / self.sd)
 
