@@ -26,7 +26,7 @@ class NormalWindow:
         return torch.distributions.Normal(self.mean, self.sd).cdf(values)
 
     def quantile(self, level: float) -> Tensor:
-        return torch.distributions.Normal(self.mean, self.sd).icdf(torch.as_tensor(level))
+        return torch.distributions.Normal(self.mean, self.sd).icdf(self.mean.new_tensor(level))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         shape = (self.samples, *self.mean.shape)
