@@ -4,6 +4,8 @@ fit = pyro_msde.fit(model, guide, data, validation=validation)
 forecast = fit.predict(y0, times)
 """
 
+from pyro_msde.calibration_report import CalibrationReport
+from pyro_msde.calibration_scores import calibration
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
 from pyro_msde.fitted import Fit
@@ -17,6 +19,7 @@ from pyro_msde.trajectories import Trajectories
 
 __version__ = "0.1.0"
 __all__ = [
+    "CalibrationReport",
     "Fit",
     "Forecast",
     "Grid",
@@ -27,6 +30,7 @@ __all__ = [
     "Recipe",
     "SavedRunError",
     "Trajectories",
+    "calibration",
     "coverage",
     "crps",
     "fit",

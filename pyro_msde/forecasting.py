@@ -2,11 +2,8 @@
 
     μ_{y,i} = T_p ζ_i + Σ_y S_η D(η_i),     p(y) = (1/N) Σ_i N(μ_{y,i}, Σ_y)
 
-    mean (33) = average of μ_{y,i};   variance (34) = Σ_y (reconstruction) + SampleVar{μ_{y,i}}
-
-The sample variance is split by the law of total variance into what differs between draws of θ
-(parameter) and the rest (propagated). Fields are decoded from the latent paths in chunks of time,
-and kept only if all of them fit in a gigabyte, so that memory does not grow with the samples.
+Fields are decoded from the latent paths in chunks of time, and kept only if all of them fit in a
+gigabyte, so that memory does not grow with the samples.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.mixtures import Mixture
 from pyro_msde.scaling import Scaling
 
 __all__ = ["Forecast"]
@@ -52,7 +50,7 @@ class Forecast:
     scaling: Scaling
     region: Tensor | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
-    _kept: list[tuple[slice, Tensor, Tensor]] = field(default_factory=list)
+    _kept: list[Mixture] = field(default_factory=list)
 
     @property
     def num_samples(self) -> int:
@@ -66,6 +64,11 @@ class Forecast:
         field_shape = grid.field_shape if self.has_channel else grid.shape
         batch = (self.paths.shape[2],) if self.batched else ()
         return (*batch, len(self.times), *field_shape)
+
+    @property
+    def grid(self) -> Any:
+        """The model's `Grid`, or its `SensorGraph`."""
+        return self.model.grid
 
     @property
     def latent(self) -> Tensor:
@@ -122,12 +125,8 @@ class Forecast:
 
     def cdf(self, values: Any) -> Tensor:
         """Predictive distribution function at `values`, both (…, time, *field): the PIT."""
-        target = self._as_fields(torch.as_tensor(np.asarray(values)))
-        out = torch.empty_like(target)
-        for window, mean, var in self._decoded():
-            z = (target[:, window] - mean) / var.sqrt()
-            out[:, window] = torch.special.ndtr(z).mean((0, 1))
-        return self._as_output(out)
+        target = self._as_batch(torch.as_tensor(np.asarray(values)))
+        return self._as_output([w.cdf(target[:, w.where]) for w in self.windows()])
 
     def quantile(self, level: float) -> Tensor:
         """Quantile of the mixture at each point, (…, time, *field), by bisection.
@@ -137,35 +136,17 @@ class Forecast:
         """
         if not 0 < level < 1:
             raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.95.")
-        return self._as_output(torch.cat([
-            _mixture_quantile(level, mean.flatten(0, 1), var.flatten(0, 1))
-            for _, mean, var in self._decoded()
-        ], 1))  # fmt: skip
+        return self._as_output([w.quantile(level) for w in self.windows()])
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
         generator = torch.Generator().manual_seed(seed)
-        for window, mean, var in self._decoded():
-            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-            draws = (mean + var.sqrt() * noise).flatten(0, 1)
-            if not self.has_channel:
-                draws = draws.squeeze(3)
-            yield window, draws if self.batched else draws[:, 0]
+        for window in self.windows():
+            draws = window.sample(generator)
+            yield window.where, draws if self.batched else draws[:, 0]
 
-    def _moment(self, name: str) -> Tensor:
-        if not self._cache:
-            self._cache.update(self._moments())
-        return self._cache[name]
-
-    def _moments(self) -> dict[str, Tensor]:
-        parts: dict[str, list[Tensor]] = {}
-        for _, mean, var in self._decoded():
-            for name, value in _split_variance(mean, var).items():
-                parts.setdefault(name, []).append(value)
-        return {k: self._as_output(torch.cat(v, 1)) for k, v in parts.items()}
-
-    def _decoded(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """μ_y and Σ_y in the user's units, (θ, sample, batch, chunk, channel, *space) by chunk."""
+    def windows(self) -> Iterator[Mixture]:
+        """The predictive distribution chunk by chunk of time, with a batch axis in any case."""
         grid = self.model.grid
         numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
         if numbers * self.paths.element_size() > _KEEP:
@@ -175,14 +156,20 @@ class Forecast:
             self._kept.extend(self._decode())
         yield from self._kept
 
+    def _moment(self, name: str) -> Tensor:
+        if not self._cache:
+            parts = [w.moments for w in self.windows()]
+            self._cache.update({k: self._as_output([p[k] for p in parts]) for k in parts[0]})
+        return self._cache[name]
+
     @torch.no_grad()
-    def _decode(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def _decode(self) -> Iterator[Mixture]:
         grid, model = self.model.grid, self.model
         scale = self.scaling.field_scale(self.paths, grid.ndim)
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         for start in range(0, len(self.times), size):
-            window = slice(start, start + size)
+            window = slice(start, min(start + size, len(self.times)))
             means, variances = [], []
             for theta, paths in zip(self.theta, self.paths[:, :, :, window], strict=True):
                 macro, detail = model.expert_means(theta, paths.to(theta.diffusion.device))
@@ -190,22 +177,20 @@ class Forecast:
                 means.append(mean * scale)
                 var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
                 variances.append(var.expand(1, 1, 1, *var.shape))
-            yield window, torch.stack(means), torch.stack(variances)
+            both = torch.stack(means), torch.stack(variances)
+            yield Mixture(window, *(both if self.has_channel else (x.squeeze(4) for x in both)))
 
-    def _as_fields(self, values: Tensor) -> Tensor:
-        """(batch, time, channel, *space) from the user's layout."""
+    def _as_batch(self, values: Tensor) -> Tensor:
+        """(batch, time, *field) from the user's layout."""
         expected = self.shape
         if tuple(values.shape) != expected:
             raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
         values = values.to(self.paths.dtype)
-        if not self.batched:
-            values = values[None]
-        return values if self.has_channel else values[:, :, None]
+        return values if self.batched else values[None]
 
-    def _as_output(self, fields: Tensor) -> Tensor:
-        """The user's layout from (batch, time, channel, *space)."""
-        if not self.has_channel:
-            fields = fields.squeeze(2)
+    def _as_output(self, windows: Sequence[Tensor]) -> Tensor:
+        """The user's layout from (batch, chunk, *field) of each window."""
+        fields = torch.cat(list(windows), 1)
         return fields if self.batched else fields[0]
 
     def __repr__(self) -> str:
@@ -215,40 +200,3 @@ class Forecast:
             f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
             f"{self.num_samples} samples)"
         )
-
-
-def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
-    """Mean and the three variances, (batch, time, channel, *space), from (θ, sample, batch, …).
-
-    The variance between θ's conditional means holds 1/M of the variance within; it is taken off, so
-    that a point estimate has no parameter variance and an ensemble's is unbiased before clipping.
-    """
-    draws, paths = mean.shape[:2]
-    average = mean.mean((0, 1))
-    total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
-    parameter = torch.zeros_like(total)
-    if draws > 1:
-        between = mean.mean(1).var(0)
-        within = mean.var(1).mean(0) if paths > 1 else torch.zeros_like(total)
-        parameter = torch.minimum((between - within / paths).clamp(min=0), total)
-    return {
-        "mean": average,
-        "reconstruction": var.mean((0, 1)).expand_as(average).clone(),
-        "propagated": total - parameter,
-        "parameter": parameter,
-    }
-
-
-def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
-    """Quantile over axis 0 of an equal mixture of normals."""
-    sd = var.sqrt()
-    if sd.shape[0] not in (1, mean.shape[0]):
-        sd = sd.repeat_interleave(mean.shape[0] // sd.shape[0], 0)
-    z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
-    each = mean + z * sd
-    low, high = each.amin(0), each.amax(0)
-    for _ in range(24):
-        middle = 0.5 * (low + high)
-        below = torch.special.ndtr((middle - mean) / sd).mean(0) < level
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return 0.5 * (low + high)

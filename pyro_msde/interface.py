@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.calibration import Calibration
 from pyro_msde.checkpoint import read_run, read_state, write_state
+from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit, common_batches, cuda_devices, place_of
 from pyro_msde.region import learned_region
