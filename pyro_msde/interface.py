@@ -245,6 +245,8 @@ def _resume(
     state = read_state(checkpoint)
     if state is None:
         return False
+    # a field that came later has the default, which is what older runs were trained with
+    state["recipe"] = {**asdict(Recipe()), **state.get("recipe", {})}
     for key, value in identity.items():
         if state.get(key) != value:
             detail = f" ({state.get(key)}, here {value})" if key in ("seed", "steps") else ""

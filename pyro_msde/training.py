@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
+from pyro_msde.forecast_score import forecast_score
 from pyro_msde.parameter_groups import parameter_groups
 from pyro_msde.principal import start_principal_components
 from pyro_msde.segments import SegmentBatch, Segments
@@ -59,6 +60,9 @@ class Recipe:
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
         warm_start: Start the macroscale drift from a regression on the data, where it can be.
+        score_every: Every how many steps the diffusion takes one down the gradient of a proper
+            score of short forecasts (`pyro_msde.forecast_score`); it then learns from nothing else,
+            and nothing else from that. None: it is learned by the ELBO.
     """
 
     length: int = 64
@@ -77,6 +81,7 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
+    score_every: int | None = None
 
 
 RECIPES = {
@@ -130,6 +135,9 @@ class Trainer:
         rng: Draws the minibatches.
         device: Where minibatches go.
         log_volume: Nats to subtract from the log likelihood to express it in the user's units.
+
+    Raises:
+        ValueError: The diffusion has a prior and is to be learned from a score.
     """
 
     def __init__(
@@ -144,6 +152,8 @@ class Trainer:
         device: torch.device,
         log_volume: float = 0.0,
     ) -> None:
+        if recipe.score_every is not None and getattr(model.diffusion, "is_random", False):
+            raise ValueError("score_every: the diffusion has a prior. Leave one of them out.")
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
         self.steps, self.rng, self.device, self.log_volume = steps, rng, device, log_volume
         self.elbo = MultiscaleELBO(
@@ -295,11 +305,24 @@ class Trainer:
         if self.device.type == "cpu" and not math.isfinite(float(loss.detach())):
             self._fail()
         loss.backward()
+        if self.recipe.score_every is not None:
+            self._score_diffusion(self.recipe.score_every)
         if self.recipe.clip is not None:
             self._clip(self.recipe.clip)
         self.optimiser.step()
         self.step += 1
         return self.elbo.terms
+
+    def _score_diffusion(self, every: int) -> None:
+        """Put the score's gradient, or none, in the place of the ELBO's for the diffusion."""
+        model: Any = self.model
+        own = list(model.diffusion.parameters())
+        gradients: Any = [None] * len(own)
+        if self.step % every == 0 and self.step >= self.anneal:
+            score = forecast_score(model, self.guide, self._batch(self.rng))
+            gradients = torch.autograd.grad(score, own)
+        for p, gradient in zip(own, gradients, strict=True):
+            p.grad = gradient
 
     @torch.no_grad()
     def _clip(self, factor: float) -> None:
