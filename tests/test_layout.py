@@ -62,6 +62,7 @@ ORDER = (
     "arviz_io",
     "plot",
     "fitted",
+    "ensembles",
     "innovations",
     "interface",
     "growth",
