@@ -1,7 +1,7 @@
 """How well forecasts of unseen trajectories are calibrated, by lead time.
 
     python -m benchmarks.calibration
-    python -m benchmarks.calibration --case kdv --split hard --methods msde
+    python -m benchmarks.calibration --case kdv --methods alt-bayesian,alt-score,alt-ensemble
 
 50 trajectories, 20 in two dimensions, are simulated with seeds of their own, and forecast from one
 noisy snapshot at 101 times over the horizon with 64 samples. Ten rows for each level, one a tenth
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import pyro_msde
-from benchmarks import table
+from benchmarks import remedies, table
 from benchmarks.accuracy import NUM_SAMPLES, at_times, kept_fit
 from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
@@ -66,15 +65,13 @@ def shipped(setting: Setting, _: Callable[[], Splits], kept: Path) -> pyro_msde.
     return kept_fit(setting, setting.n_eta, kept)
 
 
-def unscaled(setting: Setting, data: Callable[[], Splits], kept: Path) -> pyro_msde.Fit | None:
-    """The same weights without the scale that validation chose, where it is not 1."""
-    fit = shipped(setting, data, kept)
-    if fit is None or fit.diffusion_scale == 1:
-        return None
-    return replace(fit, diffusion_scale=1.0)
-
-
-METHODS: dict[str, Method] = {"msde": shipped, "alt-unscaled": unscaled}
+METHODS: dict[str, Method] = {
+    "msde": shipped,
+    "alt-unscaled": remedies.unscaled,
+    "alt-bayesian": remedies.bayesian_drift,
+    "alt-score": remedies.scored_diffusion,
+    "alt-ensemble": remedies.ensemble,
+}
 
 
 def unseen(setting: Setting, first: int, count: int) -> Trajectories:
@@ -139,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", default="kdv,burgers1d,burgers2d", help="separated by commas")
     parser.add_argument("--split", default="published,hard")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default="msde,alt-unscaled", help=", ".join(METHODS))
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
     args = parser.parse_args()

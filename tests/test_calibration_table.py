@@ -128,7 +128,7 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
         assert (n_eta, folder) == (HARD.n_eta, "here")
         return found
 
-    monkeypatch.setattr(calibration, "kept_fit", kept)
+    monkeypatch.setattr(calibration.remedies, "kept_fit", kept)
     monkeypatch.setattr(calibration, "replace", lambda fit, **new: SimpleNamespace(**new))
     found = None
     assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
@@ -137,3 +137,32 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
     found = SimpleNamespace(diffusion_scale=0.1)
     assert calibration.METHODS["alt-unscaled"](HARD, None, "here").diffusion_scale == 1.0
     assert calibration.METHODS["msde"](HARD, None, "here") is found
+
+
+@pytest.mark.parametrize(
+    ("method", "runs", "changed"),
+    [
+        ("alt-bayesian", ["kdv-hard-bayesian0"], {}),
+        ("alt-score", ["kdv-hard-score0"], {"score_every": 50}),
+        ("alt-ensemble", [f"kdv-hard-seed{k}" for k in range(3)], {}),
+    ],
+)
+def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed, monkeypatch):
+    asked = []
+
+    def fit(model, guide, train, **options):
+        asked.append((model, guide, options))
+        return SimpleNamespace(
+            model=model, guide=guide, scaling=1, has_channel=False, diffusion_scale=1.0
+        )
+
+    monkeypatch.setattr(calibration.remedies.pyro_msde, "fit", fit)
+    calibration.METHODS[method](HARD, lambda: SimpleNamespace(train=0, validation=0), "here")
+    assert [options["checkpoint"].name for _, _, options in asked] == runs
+    for model, guide, options in asked:
+        assert model.drift.is_random == (method == "alt-bayesian")
+        assert guide.model is model
+        own = {k: options[k] for k in ("recipe", "steps")}
+        assert own == {"recipe": "steady", "steps": HARD.steps}
+        assert {k: v for k, v in options.items() if k == "score_every"} == changed
+    assert len({options["seed"] for _, _, options in asked}) == len(runs)
