@@ -129,7 +129,8 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
         return found
 
     monkeypatch.setattr(calibration.remedies, "kept_fit", kept)
-    monkeypatch.setattr(calibration, "replace", lambda fit, **new: SimpleNamespace(**new))
+    monkeypatch.setattr(calibration, "kept_fit", kept)
+    monkeypatch.setattr(calibration.remedies, "replace", lambda fit, **new: SimpleNamespace(**new))
     found = None
     assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
     found = SimpleNamespace(diffusion_scale=1.0)
