@@ -1,8 +1,8 @@
 """Sites of priors are ordinary ones: NUTS samples their posterior, here a conjugate one.
 
 Given the path, the Euler–Maruyama increments of each state are normal with variance C Δt about what
-the drift says, so with C ~ Inv-Γ(a, b) the posterior is Inv-Γ(a + w n/2, b + w Σ e²/(2Δt)), where w is the plate's scale: the one
-segment stands for all of them.
+the drift says. With C ~ Inv-Γ(a, b) the posterior is Inv-Γ(a + w n/2, b + w Σ e²/(2Δt)), where w is
+the plate's scale: the one segment stands for all of them.
 """
 
 from __future__ import annotations
