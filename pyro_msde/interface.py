@@ -149,6 +149,7 @@ def _train(
         progress=progress,
     )
     result.interrupted = not finished
+    trainer.measure_variances()
     keep()
     trainer.keep_best()
     look_around()

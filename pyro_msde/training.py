@@ -21,10 +21,12 @@ from pyro_msde.forecast_score import forecast_score
 from pyro_msde.parameter_groups import parameter_groups
 from pyro_msde.principal import start_principal_components
 from pyro_msde.segments import SegmentBatch, Segments
+from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
 __all__ = ["RECIPES", "History", "Recipe", "Trainer"]
 
+_MEASURED = 32  # minibatches over which the optima of variances are taken
 _MEMORY = 0.02  # share of the latest gradient in the running average of their lengths
 
 
@@ -109,12 +111,16 @@ class History:
             the last logging step, in nats for data in the user's units.
         validation_steps: Steps after which the model was validated.
         validation: NRMSE on the validation trajectories then.
+        variance_gaps: Mean log ratio of "diffusion" and "observation" variances to the ELBO's
+            optimum for them, at the end of the run: above zero where they are too large. Empty
+            where it has no closed form (`pyro_msde.variance_optima`).
     """
 
     steps: list[int] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
     validation_steps: list[int] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
+    variance_gaps: dict[str, float] = field(default_factory=dict)
 
     def record(self, step: int, terms: Mapping[str, float]) -> None:
         """Append one logging step."""
@@ -235,6 +241,17 @@ class Trainer:
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
         self.good = self.weights()
+
+    def measure_variances(self) -> None:
+        """Put into the history how far the variances now are from where the ELBO wants them."""
+        diagonal = getattr(self.guide, "axes", None) is None
+        if not (diagonal and hasattr(self.model, "expert_means")):
+            return
+        rng = np.random.default_rng(0)
+        devices = [] if self.device.type == "cpu" else [self.device]
+        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
+            batches = (self._batch(rng) for _ in range(_MEASURED))
+            self.history.variance_gaps = variance_optima(self.model, self.guide, batches).gaps
 
     def keep_best(self) -> None:
         """Put the parameters that validated best in place; without validation, the last ones."""

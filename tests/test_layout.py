@@ -38,6 +38,7 @@ ORDER = (
     "forecast_score",
     "networks",
     "parts",
+    "variance_optima",
     "horseshoe",
     "priors",
     "principal",
