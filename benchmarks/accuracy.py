@@ -119,14 +119,20 @@ def our_row(
     return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
 
 
-def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str, Any] | None:
-    """Score weights that are kept as they are, with their own scale of √C."""
+def kept_fit(setting: Setting, n_eta: int, kept: Path) -> pyro_msde.Fit | None:
+    """Weights that are kept as they are, with their own scale of √C; None if there are none."""
     suffix = "hard" if setting.split == "hard" else str(n_eta)
     folder = kept / f"{setting.case}-{suffix}"
     if not (folder / "run.json").exists():
         return None
     fit = pyro_msde.load(folder)
-    if fit.model.n_eta != n_eta:
+    return fit if fit.model.n_eta == n_eta else None
+
+
+def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str, Any] | None:
+    """Score weights that are kept."""
+    fit = kept_fit(setting, n_eta, kept)
+    if fit is None:
         return None
     row = score(fit, at_times(data.test, setting.horizon))
     return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}

@@ -31,8 +31,8 @@ class Setting:
         steps: Of training.
         options: Of the model.
         fit: Of `pyro_msde.fit`.
-        implicit_options: Of the model at n_η = 0 beside those, or in their place.
-        implicit_fit: Of `pyro_msde.fit` at n_η = 0 likewise.
+        options_at: By n_η, of the model beside those or in their place.
+        fit_at: Of `pyro_msde.fit` likewise.
     """
 
     case: str
@@ -45,17 +45,17 @@ class Setting:
     steps: int = 8000
     options: Mapping[str, Any] = field(default_factory=dict)
     fit: Mapping[str, Any] = field(default_factory=dict)
-    implicit_options: Mapping[str, Any] = field(default_factory=dict)
-    implicit_fit: Mapping[str, Any] = field(default_factory=dict)
+    options_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    fit_at: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def build(self, n_eta: int, seed: int) -> Any:
         """The model with so many microscale states."""
-        options = {**self.options, **({} if n_eta else self.implicit_options)}
+        options = {**self.options, **self.options_at.get(n_eta, {})}
         return self.model(n_eta, n_coarse=self.coarse[0], seed=seed, **options)
 
     def training(self, n_eta: int) -> dict[str, Any]:
         """Arguments of `pyro_msde.fit` with so many microscale states."""
-        return {**self.fit, **({} if n_eta else self.implicit_fit)}
+        return {**self.fit, **self.fit_at.get(n_eta, {})}
 
 
 # trajectories that differ in two numbers only, ten or twenty of them: their tubes do not meet
@@ -68,37 +68,39 @@ CASES: dict[str, dict[str, Setting]] = {
     "kdv": {
         "published": Setting(
             "kdv", "published", KDV, kdv, (20,), 5, 1.0, steps=16_000, fit=_WIDE,
-            implicit_options={"expert_variance": "shared"},
-            implicit_fit={"recipe": "steady", "warm_start": False, "spread": 1.0},
+            options_at={0: {"expert_variance": "shared"}},
+            fit_at={0: {"recipe": "steady", "warm_start": False, "spread": 1.0}},
         ),
         "hard": Setting(
             "kdv", "hard", KDV, kdv, (50,), 0, 2.0, steps=16_000, options={"half_width": 6},
-            implicit_fit={"recipe": "steady"},
+            fit_at={0: {"recipe": "steady"}},
         ),
     },
     "burgers1d": {
         "published": Setting(
-            "burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0, steps=16_000, fit=_WIDE
+            "burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0, steps=16_000, fit=_WIDE,
+            # the wider tube validates worse there: 1.28 % against 1.22 with seed 0
+            fit_at={5: {"spread": 1.0}},
         ),
         "hard": Setting(
             "burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0, steps=5000,
-            options={"num_parameters": 1}, implicit_fit={"recipe": "steady"},
+            options={"num_parameters": 1}, fit_at={0: {"recipe": "steady"}},
         ),
     },
     "burgers2d": {
         "published": Setting(
             "burgers2d", "published", BURGERS2D, burgers2d, (8, 8), 5, 1.0, steps=16_000,
-            implicit_fit=_WIDE,
+            fit_at={0: _WIDE},
         ),
         "hard": Setting(
             "burgers2d", "hard", BURGERS2D, burgers2d, (16, 16), 0, 1.5, steps=4000,
-            implicit_fit={"recipe": "steady"},
+            fit_at={0: {"recipe": "steady"}},
         ),
     },
     "ks": {
         "published": Setting(
             "ks", "published", KS, ks, (32,), 0, _TWO_LYAPUNOV, steps=16_000,
-            fit={"stride": 1}, implicit_fit={"recipe": "steady"},
+            fit={"stride": 1}, fit_at={0: {"recipe": "steady"}},
         ),
     },
 }  # fmt: skip

@@ -1,10 +1,14 @@
 """Milliseconds a training step takes, and Pyro's share of it.
 
     python -m benchmarks.step --threads 1 --steps 50
+    python -m benchmarks.step --threads 1 --steps 50 --priors
 
 Plain: the same mathematics called directly, without traces, plates or sites. The published recipe
 is that of the paper: 128 consecutive snapshots, 128 quadrature nodes. Data are noise: only time is
 measured. Results are kept in benchmarks/results/step.csv with the device.
+
+With --priors: what a prior over all weights of KdV's drift adds to a step, under each guide over θ,
+kept in benchmarks/results/prior_step.csv.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import argparse
 import csv
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoNormal
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -27,6 +33,8 @@ from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.experts import ProductOfExperts
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers2d, kdv
+from pyro_msde.parts import flatten_parameters
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.training import RECIPES, Recipe, pyro_settings
 
@@ -35,6 +43,15 @@ RESULTS = Path(__file__).parent / "results" / "step.csv"
 COLUMNS = (
     "case", "recipe", "n_eta", "n_coarse", "device", "threads", "pyro_ms", "plain_ms", "share_ms",
 )  # fmt: skip
+PRIOR_RESULTS = RESULTS.with_name("prior_step.csv")
+PRIOR_COLUMNS = (
+    "case", "recipe", "n_eta", "theta_guide", "parameters", "device", "threads", "prior_ms",
+    "point_ms", "overhead",
+)  # fmt: skip
+THETA = {
+    "delta": AutoDelta, "normal": AutoNormal,
+    "low rank 8": partial(AutoLowRankMultivariateNormal, rank=8),
+}  # fmt: skip
 
 
 def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
@@ -80,30 +97,76 @@ def measure(
     plan = RECIPES[recipe]
     model = MODELS[case](n_eta, n_coarse=n_coarse, recipe=recipe).to(device)
     guide = AmortizedGP(model).to(device)
+    with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
+
+    def plain(batch: SegmentBatch) -> Tensor:
+        return plain_loss(model, guide, batch, plan)
+
+    with pyro_settings(validate=False):
+        steps = [step_of(model, guide, loss, plan, device) for loss in (with_pyro, plain)]
+        pyro_ms, plain_ms = milliseconds(steps, repeats, device)
+    figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
+    return [case, recipe, n_eta, n_coarse, name_of(device), torch.get_num_threads(), *figures]
+
+
+def step_of(
+    model: Any,
+    guide: Any,
+    loss: Callable[[SegmentBatch], Tensor],
+    plan: Recipe,
+    device: torch.device,
+) -> Callable[[], None]:
+    """A full step, minibatch to Adam, on noise."""
     segments = Segments(
         [torch.linspace(0, 1, 1001, dtype=torch.float64)] * 2,
         [torch.randn(1001, *model.grid.field_shape) for _ in range(2)],
         length=plan.length, stride=plan.stride, windows=plan.windows,
     )  # fmt: skip
     rng = np.random.default_rng(0)
-    with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
+    loss(segments.draw(plan.segments_per_step, rng).to(device))  # makes an autoguide's parameters
     optimiser = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
 
-    def step(loss: Callable[[SegmentBatch], Tensor]) -> None:
+    def step() -> None:
         batch = segments.draw(plan.segments_per_step, rng).to(device)
         optimiser.zero_grad()
         loss(batch).backward()
         optimiser.step()
 
-    def plain(batch: SegmentBatch) -> Tensor:
-        return plain_loss(model, guide, batch, plan)
+    return step
 
+
+def measure_prior(n_eta: int, theta: str, repeats: int, device: torch.device) -> list[Any]:
+    """One row: a step with a prior over KdV's drift, and one without."""
+    plan, steps, count = RECIPES["default"], [], 0
+    for random in (True, False):
+        model = kdv(n_eta)
+        if random:
+            count = len(flatten_parameters(bayesian(model.drift, fan_in_normal(1.0)).net))
+        model.to(device)
+        guide = AmortizedGP(model, theta=THETA[theta]).to(device)
+        elbo = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
+        with pyro_settings(validate=False):
+            steps.append(step_of(model, guide, elbo, plan, device))
     with pyro_settings(validate=False):
-        pyro_ms, plain_ms = milliseconds(
-            [lambda: step(with_pyro), lambda: step(plain)], repeats, device
-        )
-    figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
-    return [case, recipe, n_eta, n_coarse, name_of(device), torch.get_num_threads(), *figures]
+        prior_ms, point_ms = milliseconds(steps, repeats, device)
+    return [
+        "kdv", "default", n_eta, theta, count, name_of(device), torch.get_num_threads(),
+        f"{prior_ms:.1f}", f"{point_ms:.1f}", f"{prior_ms / point_ms - 1:.3f}",
+    ]  # fmt: skip
+
+
+def keep(path: Path, columns: Sequence[str], rows: Iterable[list[Any]]) -> None:
+    """Print rows and append them to a file."""
+    path.parent.mkdir(exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(columns)
+        print(",".join(columns))
+        for row in rows:
+            writer.writerow(row)
+            print(",".join(map(str, row)), flush=True)
 
 
 def main() -> None:
@@ -112,6 +175,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--priors", action="store_true", help="what a prior over the drift adds")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cases = [
@@ -120,17 +184,12 @@ def main() -> None:
         ("burgers2d", "default", 0, 8), ("burgers2d", "default", 5, 8),
         ("burgers2d", "published", 0, 8), ("burgers2d", "published", 5, 8),
     ]  # fmt: skip
-    RESULTS.parent.mkdir(exist_ok=True)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(COLUMNS)
-        print(",".join(COLUMNS))
-        for case in cases:
-            row = measure(*case, args.steps, torch.device(args.device))
-            writer.writerow(row)
-            print(",".join(map(str, row)))
+    device = torch.device(args.device)
+    if args.priors:
+        rows = (measure_prior(n, theta, args.steps, device) for n in (0, 5) for theta in THETA)
+        keep(PRIOR_RESULTS, PRIOR_COLUMNS, rows)
+    else:
+        keep(RESULTS, COLUMNS, (measure(*case, args.steps, device) for case in cases))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Amortised guide: encoded observations, interpolated in time by a deep kernel (App. E).
 
-    q(z|t) = N(μ(t), diag Σ(t)),   μ(t) = W(t) μ_nodes,   μ_nodes,i = (T_r y_i, E(y_i − S y_i)),
+    q(z|t) = N(μ(t), Σ(t)),   μ(t) = W(t) μ_nodes,   μ_nodes,i = (T_r y_i, E(y_i − S y_i)),
 
-log Σ(t) likewise, from a learned constant Σ_e at the nodes.
+log Σ(t) likewise, from Σ_e at the nodes: learned, constant and diagonal unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_msde.distributions import GaussianMarginals, Moments
+from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
 from pyro_msde.guides.parameters import parameter_guide
 from pyro_msde.interpolation import DeepKernel, Interpolant
 from pyro_msde.parts import LogVariance
@@ -32,14 +33,19 @@ class AmortizedGP(PyroModule):
     Args:
         model: Model with `grid`, `n_eta`, `read_parameters` and `make_encoder`, such as
             `pyro_msde.models.Multiscale`. Held by reference; its parameters stay its own.
-        theta: Autoguide class for θ, or anything called like one; used if the model has priors.
+        theta: Autoguide class for θ, or anything called like one, such as
+            `partial(AutoLowRankMultivariateNormal, rank=8)`; used if the model has priors.
+        covariance: Of q(z|t): "diagonal", as published; "full"; "block", macroscale and microscale
+            states each among themselves. The last two cost O(n³) at each quadrature node.
+        heteroscedastic: Let Σ_e depend on the snapshot, through a network of its encoded mean.
         encoder: Network from y − S y (..., channel, *space) to (..., n_eta), called with the
             trajectories' parameters (..., p) as well if it has `num_parameters`. None: the model's.
         kernel: Deep kernel of time. None: a new one.
         seed: Of the initial weights.
 
     Raises:
-        ValueError: The model has microscale states and offers no encoder for them.
+        ValueError: The model has microscale states and offers no encoder for them, or an unknown
+            covariance.
     """
 
     def __init__(
@@ -47,13 +53,22 @@ class AmortizedGP(PyroModule):
         model: Any,
         *,
         theta: Callable[..., AutoGuide] = AutoNormal,
+        covariance: str = "diagonal",
+        heteroscedastic: bool = False,
         encoder: nn.Module | None = None,
         kernel: DeepKernel | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if covariance not in COVARIANCES:
+            raise ValueError(f"covariance={covariance!r}: choose one of {', '.join(COVARIANCES)}.")
         self._model = (model,)  # in a tuple: not a submodule, whose names and owner would change
-        self.is_default = theta is AutoNormal and encoder is None and kernel is None
+        # how `pyro_msde.load` builds this guide again; not with parts of the user's own
+        self.config: dict[str, Any] | None = {
+            "case": "AmortizedGP", "covariance": covariance, "heteroscedastic": heteroscedastic,
+        }  # fmt: skip
+        if theta is not AutoNormal or encoder is not None or kernel is not None:
+            self.config = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if encoder is None and model.n_eta:
@@ -62,7 +77,10 @@ class AmortizedGP(PyroModule):
                 encoder = model.make_encoder()
             self.encoder = encoder
             self.time_kernel = DeepKernel() if kernel is None else kernel
+            self.deviation = VarianceNetwork(model.num_latent) if heteroscedastic else None
         self.node_variance = LogVariance((model.num_latent,), 1e-3)
+        blocks = COVARIANCES[covariance](model.num_latent - model.n_eta, model.n_eta)
+        self.axes = Rotation(blocks) if blocks else None
         self.theta = parameter_guide(model, theta)
 
     @property
@@ -81,39 +99,79 @@ class AmortizedGP(PyroModule):
         operators: Any = None,
         parameters: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Mean (..., latent) and variance (latent,) of the encoder; fields (..., channel, *space).
+        """Moments of q(z | y): mean (..., latent), and variance shaped alike or covariance.
 
         Args:
-            values: Fields in scaled units.
+            values: Fields (..., channel, *space) in scaled units.
             theta: A draw of θ, which may hold the smoothing kernel.
             operators: The model's scale operators at `theta`, if at hand.
             parameters: (..., p) the trajectories' parameters, broadcast against `values`.
+
+        Returns:
+            (..., latent), and (..., latent) or (..., latent, latent) float64.
         """
+        mean = self.encoder_mean(values, theta, operators, parameters)
+        var = self.node_log_variance(mean).exp().expand_as(mean)
+        return mean, var if self.axes is None else along_axes(var, self.axes())
+
+    def encoder_mean(
+        self,
+        values: Tensor,
+        theta: Mapping[str, Tensor],
+        operators: Any = None,
+        parameters: Tensor | None = None,
+    ) -> Tensor:
+        """(T_r y, E(y − S y)), (..., latent); arguments as of `encode`."""
         model = self.model
         if operators is None:
             operators = model.read_parameters(theta).operators
         if self.encoder is None:
-            return model.grid.flatten(operators.restrict(values)), self.node_variance()
+            zeta: Tensor = model.grid.flatten(operators.restrict(values))
+            return zeta
         smoothed = operators.smooth(values)
-        mean = model.grid.flatten(operators.sample(smoothed))
+        zeta = model.grid.flatten(operators.sample(smoothed))
         own = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
-        mean = torch.cat([mean, self.encoder(values - smoothed, *own)], -1)
-        return mean, self.node_variance()
+        return torch.cat([zeta, self.encoder(values - smoothed, *own)], -1)
+
+    def node_log_variance(self, mean: Tensor) -> Tensor:
+        """Log λ along Σ_e's axes, (latent,), or (..., latent) if it depends on the snapshot."""
+        log = self.node_variance().log()
+        return log if self.deviation is None else log + self.deviation(mean)
 
     def path_marginals(
         self, batch: SegmentBatch, theta: Mapping[str, Tensor], operators: Any = None
     ) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
         own = None if batch.parameters is None else batch.parameters[:, None]
-        mean, var = self.encode(batch.values, theta, operators, own)
+        nodes = self.encoder_mean(batch.values, theta, operators, own)
+        return self.interpolated(batch, nodes, self.node_log_variance(nodes))
+
+    def interpolated(
+        self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor
+    ) -> GaussianMarginals:
+        """Marginals from their means and log variances at the observations.
+
+        Args:
+            batch: The segments.
+            nodes: (segment, time, latent).
+            log_variance: Along Σ_e's axes, (latent,) or shaped as the nodes.
+        """
         # Equal offsets mean equal weights: one row serves all segments.
         rows = slice(1) if batch.shared_offsets else slice(None)
         interpolant = Interpolant(self.time_kernel, batch.times[rows])
+        axes = None if self.axes is None else self.axes()
 
         def moments(at: Tensor) -> Moments:
-            W, W_dot = (w.to(mean.dtype) for w in interpolant.weights(at[rows]))
-            cov = torch.exp(W.sum(-1)[..., None] * var.log()).expand(len(batch.times), -1, -1)
-            return Moments(W @ mean, W_dot @ mean, cov, cov * W_dot.sum(-1)[..., None] * var.log())
+            W, W_dot = (w.to(nodes.dtype) for w in interpolant.weights(at[rows]))
+            if log_variance.ndim == 1:
+                log, rate = (w.sum(-1)[..., None] * log_variance for w in (W, W_dot))
+            else:
+                log, rate = W @ log_variance, W_dot @ log_variance
+            cov, cov_dot = log.exp(), log.exp() * rate
+            if axes is not None:
+                cov, cov_dot = along_axes(cov, axes), along_axes(cov_dot, axes)
+            cov, cov_dot = (c.expand(len(nodes), *c.shape[1:]) for c in (cov, cov_dot))
+            return Moments(W @ nodes, W_dot @ nodes, cov, cov_dot)
 
         return GaussianMarginals(batch.times, moments, batch.quadrature)
 
@@ -128,5 +186,5 @@ class AmortizedGP(PyroModule):
 
 
 @register("AmortizedGP")
-def _default(model: Any, seed: int = 0) -> AmortizedGP:
-    return AmortizedGP(model, seed=seed)
+def _rebuilt(model: Any, **options: Any) -> AmortizedGP:
+    return AmortizedGP(model, **options)

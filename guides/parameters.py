@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pyro.infer.autoguide import AutoGuide
+from pyro.infer.autoguide import AutoGuide, AutoLowRankMultivariateNormal, AutoMultivariateNormal
 from torch import Tensor
 
 from pyro_msde.parts import Part
-from pyro_msde.priors import initial_value
+from pyro_msde.priors import initial_values
 
 __all__ = ["parameter_guide"]
+
+_SCALE = 0.01  # of q(θ) at the start: at Pyro's 0.1 a network of trained weights is drowned
+_RANK = 8  # Pyro's √D is hundreds for a drift, and seconds a step
+_MOST_DENSE = 2000  # parameters under a full covariance, of which there are their square
 
 
 def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuide | None:
@@ -19,12 +25,42 @@ def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuid
 
     It is built on `model.read_parameters`, which reads θ and nothing else, so that setting it up
     neither simulates the prior path nor starts at a draw from the prior. None without priors.
+
+    Args:
+        model: Model with `read_parameters`.
+        autoguide: Class or `partial` of one. Unless it says so, q(θ) is 0.01 wide at the start, and
+            a low-rank one of rank 8.
+
+    Raises:
+        ValueError: A full covariance of more parameters than its square has room for.
     """
-    parts = {m.site: m for m in model.modules() if isinstance(m, Part) and m.is_random}
+    parts = [m for m in model.modules() if isinstance(m, Part) and m.is_random]
     if not parts:
         return None
+    kind = autoguide.func if isinstance(autoguide, partial) else autoguide
+    count = sum(v.numel() for part in parts for v in initial_values(part).values())
+    if kind is AutoMultivariateNormal and count > _MOST_DENSE:
+        raise ValueError(
+            f"theta: AutoMultivariateNormal of {count} parameters has {count**2:.1e} numbers. "
+            "Choose AutoNormal or AutoLowRankMultivariateNormal."
+        )
 
     def start(site: dict[str, Any]) -> Tensor:
-        return initial_value(parts[site["name"]])
+        # not until Pyro asks: by then the model is where, and of the dtype that, it is trained in
+        owner = next(part for part in parts if site["name"] in initial_values(part))
+        return initial_values(owner)[site["name"]]
 
-    return autoguide(model.read_parameters, init_loc_fn=start)
+    own = _defaults(autoguide, kind)
+    return autoguide(model.read_parameters, init_loc_fn=start, **own)
+
+
+def _defaults(autoguide: Any, kind: Any) -> dict[str, Any]:
+    """What we ask of an autoguide beyond Pyro's defaults, where the user has not."""
+    taken = inspect.signature(autoguide).parameters
+    given = set(autoguide.keywords) if isinstance(autoguide, partial) else set()
+    own: dict[str, Any] = {}
+    if "init_scale" in taken and "init_scale" not in given:
+        own["init_scale"] = _SCALE
+    if kind is AutoLowRankMultivariateNormal and "rank" not in given:
+        own["rank"] = _RANK
+    return own

@@ -4,7 +4,10 @@ fit = pyro_msde.fit(model, guide, data, validation=validation)
 forecast = fit.predict(y0, times)
 """
 
+from pyro_msde.calibration_report import CalibrationReport
+from pyro_msde.calibration_scores import calibration
 from pyro_msde.elbo import MultiscaleELBO
+from pyro_msde.ensembles import Ensemble
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
 from pyro_msde.fitted import Fit
 from pyro_msde.forecasting import Forecast
@@ -17,6 +20,8 @@ from pyro_msde.trajectories import Trajectories
 
 __version__ = "0.1.0"
 __all__ = [
+    "CalibrationReport",
+    "Ensemble",
     "Fit",
     "Forecast",
     "Grid",
@@ -27,6 +32,7 @@ __all__ = [
     "Recipe",
     "SavedRunError",
     "Trajectories",
+    "calibration",
     "coverage",
     "crps",
     "fit",

@@ -6,6 +6,7 @@ The drift residual is the KL divergence of the guide's `GaussianMarginals` from 
 * never scores the path site: it has no density in the guide, and a costly, unused one in the model;
 * counts the log density of `Delta` sites, which carries the Jacobian of an autoguide's transform;
 * weighs the residual by β, counts its quadrature nodes, and keeps the three terms apart;
+* raises where model and guide disagree about their sites, while Pyro's validation is on;
 * may hold the drift to the guide's linear one on a wider tube than the marginals fill.
 """
 
@@ -36,6 +37,8 @@ class MultiscaleELBO(TraceMeanField_ELBO):
     Args:
         num_nodes: Quadrature nodes a segment for the drift residual.
         beta: Weight of the drift residual; 1 is the ELBO.
+        beta_parameters: Weight of KL(q(θ) ‖ p(θ)); 1 is the ELBO. A likelihood tempered by 1/β is
+            one where both weights are β.
         antithetic: A pair of opposite draws of z at each node, not one: less noise, for another
             evaluation of the drift.
         spread: At half of the nodes z is drawn so many times as far from the mean. The loss is a
@@ -43,7 +46,8 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         num_particles: Draws averaged each step.
 
     Raises:
-        ValueError: `spread` is below 1.
+        ValueError: `spread` is below 1; when evaluated, sites that only the model has, or only the
+            guide.
 
     Attributes:
         terms: Of the last evaluation, detached: "log_likelihood", "drift_residual",
@@ -55,6 +59,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         num_nodes: int = 64,
         beta: float = 1.0,
         *,
+        beta_parameters: float = 1.0,
         antithetic: bool = False,
         spread: float = 1.0,
         num_particles: int = 1,
@@ -63,7 +68,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         if not spread >= 1:
             raise ValueError(f"spread={spread}: give 1, the bound, or more for a wider tube.")
         self.num_nodes, self.antithetic = num_nodes, antithetic
-        self.beta, self.spread = beta, spread
+        self.beta, self.beta_parameters, self.spread = beta, beta_parameters, spread
         self.terms: dict[str, Any] = {}
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -84,6 +89,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             *args, **kwargs
         )
         if is_validation_enabled():
+            _check_sites(model_trace, guide_trace)
             check_model_guide_match(model_trace, guide_trace)
         for site in guide_trace.nodes.values():
             if _is_path(site) or _is_subsample(site):
@@ -119,7 +125,8 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             share = torch.as_tensor(value).detach() / self.num_particles
             self.terms[name] = self.terms.get(name, 0.0) + share
         residual = terms["drift_residual"] + excess
-        loss = self.beta * residual + terms["kl_parameters"] - terms["log_likelihood"]
+        parameters = self.beta_parameters * terms["kl_parameters"]
+        loss = self.beta * residual + parameters - terms["log_likelihood"]
         loss = torch.as_tensor(loss)
         return loss.detach(), loss
 
@@ -134,6 +141,31 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             divergence = kl_divergence(marginals, site["fn"])
             found.append(scale_and_mask(divergence, guide_site["scale"], guide_site["mask"]).sum())
         return found[-1], found[0]
+
+
+def _check_sites(model_trace: Any, guide_trace: Any) -> None:
+    """Every latent site of the model is in the guide, and the other way round."""
+
+    def names(trace: Any) -> set[str]:
+        return {
+            name
+            for name, site in trace.nodes.items()
+            if site["type"] == "sample" and not site["is_observed"] and not _is_subsample(site)
+            and not site["infer"].get("is_auxiliary")
+        }  # fmt: skip
+
+    missing = sorted(names(model_trace) - names(guide_trace))
+    if missing:
+        raise ValueError(
+            f"guide: has no site {', '.join(missing)}, which the model samples. Make the guide "
+            "after putting priors on the model, or add the site."
+        )
+    extra = sorted(names(guide_trace) - names(model_trace))
+    if extra:
+        raise ValueError(
+            f"guide: samples {', '.join(extra)}, which the model does not. Make the guide for this "
+            "model, or mark the site as auxiliary."
+        )
 
 
 def _is_path(site: Any) -> bool:

@@ -12,8 +12,8 @@ from pyro.infer.autoguide import AutoDelta
 from torch import Tensor
 
 from pyro_msde.arviz_io import to_arviz
-from pyro_msde.calibration import Calibration, choose_diffusion_scale
 from pyro_msde.checkpoint import write_run
+from pyro_msde.diffusion_scale import Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.prediction import forecast
 from pyro_msde.scaling import Scaling
@@ -154,7 +154,7 @@ class Fit:
         run = {
             "format": FORMAT,
             "model": getattr(self.model, "config", None),
-            "guide": {"case": "AmortizedGP"} if getattr(self.guide, "is_default", False) else None,
+            "guide": getattr(self.guide, "config", None),
             "random_parts": getattr(self.guide, "theta", None) is not None,
             "scaling": asdict(self.scaling),
             "steps": self.steps,

@@ -2,11 +2,8 @@
 
     μ_{y,i} = T_p ζ_i + Σ_y S_η D(η_i),     p(y) = (1/N) Σ_i N(μ_{y,i}, Σ_y)
 
-    mean (33) = average of μ_{y,i};   variance (34) = Σ_y (reconstruction) + SampleVar{μ_{y,i}}
-
-The sample variance is split by the law of total variance into what differs between draws of θ
-(parameter) and the rest (propagated). Fields are decoded from the latent paths in chunks of time,
-and kept only if all of them fit in a gigabyte, so that memory does not grow with the samples.
+Fields are decoded from the latent paths in chunks of time, and kept only if all of them fit in a
+gigabyte, so that memory does not grow with the samples.
 """
 
 from __future__ import annotations
@@ -19,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.mixture import Mixture, decoded
+from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.mixtures import Mixture
 from pyro_msde.scaling import Scaling
 
-__all__ = ["Forecast"]
+__all__ = ["Forecast", "decoded"]
 
 _CHUNK = 2**22  # numbers decoded at once
 _KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
@@ -41,7 +39,7 @@ class Forecast:
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
-        sites: The values of the sites `<part>.theta` at each draw of θ.
+        sites: Values of the guide's sites at each draw of θ; empty where it is a point.
     """
 
     times: np.ndarray
@@ -54,7 +52,7 @@ class Forecast:
     region: Tensor | None = None
     sites: Sequence[Mapping[str, Tensor]] = ()
     _cache: dict[str, Tensor] = field(default_factory=dict)
-    _kept: list[tuple[slice, Mixture]] = field(default_factory=list)
+    _kept: list[Mixture] = field(default_factory=list)
 
     @property
     def num_samples(self) -> int:
@@ -68,6 +66,11 @@ class Forecast:
         field_shape = grid.field_shape if self.has_channel else grid.shape
         batch = (self.paths.shape[2],) if self.batched else ()
         return (*batch, len(self.times), *field_shape)
+
+    @property
+    def grid(self) -> Any:
+        """The model's `Grid`, or its `SensorGraph`."""
+        return self.model.grid
 
     @property
     def latent(self) -> Tensor:
@@ -124,11 +127,8 @@ class Forecast:
 
     def cdf(self, values: Any) -> Tensor:
         """Predictive distribution function at `values`, both (…, time, *field): the PIT."""
-        target = self._as_fields(torch.as_tensor(np.asarray(values)))
-        out = torch.empty_like(target)
-        for window, law in self._kept_mixtures():
-            out[:, window] = law.cdf(target[:, window])
-        return self._as_output(out)
+        target = self._as_batch(torch.as_tensor(np.asarray(values)))
+        return self._as_output([w.cdf(target[:, w.where]) for w in self.windows()])
 
     def quantile(self, level: float) -> Tensor:
         """Quantile of the mixture at each point, (…, time, *field), by bisection.
@@ -138,68 +138,56 @@ class Forecast:
         """
         if not 0 < level < 1:
             raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.95.")
-        parts = [law.quantile(level) for _, law in self._kept_mixtures()]
-        return self._as_output(torch.cat(parts, 1))
+        return self._as_output([w.quantile(level) for w in self.windows()])
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
         generator = torch.Generator().manual_seed(seed)
-        for window, law in self._kept_mixtures():
-            draws = law.draws(generator)
-            if not self.has_channel:
-                draws = draws.squeeze(3)
-            yield window, draws if self.batched else draws[:, 0]
+        for window in self.windows():
+            draws = window.sample(generator)
+            yield window.where, draws if self.batched else draws[:, 0]
 
-    def mixtures(self) -> Iterator[tuple[slice, Mixture]]:
-        """The fields' law by chunks of time, with the chunk's place: several statistics, one pass.
+    def windows(self, *, keep: bool = True) -> Iterator[Mixture]:
+        """The predictive distribution chunk by chunk of time, with a batch axis in any case.
 
-        Fields keep their axes of batch and channel. Nothing is kept, so memory is that of a chunk;
-        what other methods have kept is not decoded again.
+        Args:
+            keep: Hold the fields for the next time, if they are small.
         """
-        yield from self._kept or self._mixtures()
+        grid = self.model.grid
+        numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
+        if not self._kept and (not keep or numbers * self.paths.element_size() > _KEEP):
+            yield from self._decode()
+            return
+        if not self._kept:
+            self._kept.extend(self._decode())
+        yield from self._kept
 
     def _moment(self, name: str) -> Tensor:
         if not self._cache:
-            self._cache.update(self._moments())
+            parts = [w.moments for w in self.windows()]
+            self._cache.update({k: self._as_output([p[k] for p in parts]) for k in parts[0]})
         return self._cache[name]
 
-    def _moments(self) -> dict[str, Tensor]:
-        parts: dict[str, list[Tensor]] = {}
-        for _, law in self._kept_mixtures():
-            for name, value in law.moments().items():
-                parts.setdefault(name, []).append(value)
-        return {k: self._as_output(torch.cat(v, 1)) for k, v in parts.items()}
-
-    def _kept_mixtures(self) -> Iterator[tuple[slice, Mixture]]:
-        """As `mixtures`, kept for the next time if they are small."""
-        grid = self.model.grid
-        numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
-        if not self._kept and numbers * self.paths.element_size() <= _KEEP:
-            self._kept.extend(self._mixtures())
-        yield from self.mixtures()
-
-    def _mixtures(self) -> Iterator[tuple[slice, Mixture]]:
+    def _decode(self) -> Iterator[Mixture]:
         grid = self.model.grid
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         for start in range(0, len(self.times), size):
-            window = slice(start, start + size)
-            yield window, decoded(self.model, self.theta, self.paths[:, :, :, window], self.scaling)
+            window = slice(start, min(start + size, len(self.times)))
+            both = decoded(self.model, self.theta, self.paths[:, :, :, window], self.scaling)
+            yield Mixture(window, *(both if self.has_channel else (x.squeeze(4) for x in both)))
 
-    def _as_fields(self, values: Tensor) -> Tensor:
-        """(batch, time, channel, *space) from the user's layout."""
+    def _as_batch(self, values: Tensor) -> Tensor:
+        """(batch, time, *field) from the user's layout."""
         expected = self.shape
         if tuple(values.shape) != expected:
             raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
         values = values.to(self.paths.dtype)
-        if not self.batched:
-            values = values[None]
-        return values if self.has_channel else values[:, :, None]
+        return values if self.batched else values[None]
 
-    def _as_output(self, fields: Tensor) -> Tensor:
-        """The user's layout from (batch, time, channel, *space)."""
-        if not self.has_channel:
-            fields = fields.squeeze(2)
+    def _as_output(self, windows: Sequence[Tensor]) -> Tensor:
+        """The user's layout from (batch, chunk, *field) of each window."""
+        fields = torch.cat(list(windows), 1)
         return fields if self.batched else fields[0]
 
     def __repr__(self) -> str:
@@ -209,3 +197,29 @@ class Forecast:
             f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
             f"{self.num_samples} samples)"
         )
+
+
+@torch.no_grad()
+def decoded(
+    model: Any, thetas: Sequence[Any], paths: Tensor, scaling: Scaling
+) -> tuple[Tensor, Tensor]:
+    """μ_y and Σ_y of latent states in the user's units, on the CPU.
+
+    Args:
+        model: The generative model.
+        thetas: Draws of θ.
+        paths: (draw of θ, sample, batch, time, latent) in scaled units.
+        scaling: Units.
+
+    Returns:
+        (draw of θ, sample, batch, time, channel, *space) and (draw of θ, 1, 1, 1, channel, *space).
+    """
+    means, variances = [], []
+    scale = scaling.field_scale(torch.empty(0, dtype=paths.dtype), model.grid.ndim)
+    for theta, z in zip(thetas, paths, strict=True):
+        macro, detail = model.expert_means(theta, z.to(theta.diffusion.device))
+        mean = product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu()
+        means.append(mean * scale)
+        var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
+        variances.append(var.expand(1, 1, 1, *var.shape))
+    return torch.stack(means), torch.stack(variances)

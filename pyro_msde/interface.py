@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.calibration import Calibration
 from pyro_msde.checkpoint import read_run, read_state, write_state
+from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit, common_batches, cuda_devices, place_of
 from pyro_msde.region import learned_region
@@ -81,6 +81,8 @@ def fit(
         _check_inputs(model, validation)
         validation.fields(grid.channels, grid.shape)
     fields = data.fields(grid.channels, grid.shape)
+    if hasattr(guide, "check_data"):
+        guide.check_data(data)
     dtype = place_of(model)[0] if dtype is None else dtype
     device = torch.device(device) if device is not None else place_of(model)[1]
     model.to(device=device, dtype=dtype)
@@ -151,6 +153,7 @@ def _train(
         progress=progress,
     )
     result.interrupted = not finished
+    trainer.measure_variances()
     keep()
     trainer.keep_best()
     look_around()
@@ -249,6 +252,8 @@ def _resume(
     state = read_state(checkpoint)
     if state is None:
         return False
+    # a field that came later has the default, which is what older runs were trained with
+    state["recipe"] = {**asdict(Recipe()), **state.get("recipe", {})}
     for key, value in identity.items():
         if state.get(key) != value:
             detail = f" ({state.get(key)}, here {value})" if key in ("seed", "steps") else ""

@@ -106,6 +106,7 @@ class Part(PyroModule):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.scales_start: dict[str, Tensor] = {}  # of a hierarchical prior's other sites
 
     @property
     def is_random(self) -> bool:
@@ -118,10 +119,18 @@ class Part(PyroModule):
         Args:
             theta: Values of sites by name, as a guide over θ draws them. None: read this part's
                 site, if it has one, as the model does.
+
+        Raises:
+            ValueError: `theta` lacks this part's site.
         """
         net: Any = self._modules["net"]
         if not self.is_random:
             return net if theta is not None else self.net
+        if theta is not None and self.site not in theta:
+            raise ValueError(
+                f"guide: has no site {self.site}, which the model samples. Make the guide after "
+                "putting priors on the model."
+            )
         flat = self.theta if theta is None else theta[self.site]
         like = next(iter(net.state_dict().values()))
         return _At(net, flat.to(like))  # a prior's law keeps the dtype it was made with
@@ -129,8 +138,12 @@ class Part(PyroModule):
     @property
     def site(self) -> str:
         """Name of the site that holds the parameters."""
+        return self.site_of("theta")
+
+    def site_of(self, name: str) -> str:
+        """Name of the site of one of the part's random attributes."""
         # not Pyro's own full name, which is defined only once the model has run
-        return f"{self._pyro_name}.theta" if self._pyro_name else "theta"
+        return f"{self._pyro_name}.{name}" if self._pyro_name else name
 
 
 class _At:

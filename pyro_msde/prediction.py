@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
 from pyro_msde.region import confined
 from pyro_msde.scaling import Scaling
@@ -71,9 +72,9 @@ def forecast(
     for _ in range(num_theta):
         sites = guide.read_theta()
         theta = model.read_parameters(sites)
-        mean, var = guide.encode(scaled, sites, theta.operators, parameters)
+        mean, cov = guide.encode(scaled, sites, theta.operators, parameters)
         noise = torch.randn(-(-num_samples // num_theta), *mean.shape).to(mean)
-        start = mean + var.sqrt() * noise
+        start = sample_moments(mean, cov, noise)
         drift: Callable[..., Tensor] = partial(theta.drift, parameters=parameters)
         if region is not None:
             box = _with(region.to(mean), mean)

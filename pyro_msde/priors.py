@@ -11,27 +11,25 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.nn import PyroSample
 from torch import Tensor, nn
 
+from pyro_msde.horseshoe import Horseshoe
 from pyro_msde.parts import Part, flatten_parameters, parameter_values
 
-__all__ = ["bayesian", "fan_in_normal", "initial_value"]
+__all__ = ["Horseshoe", "bayesian", "fan_in_normal", "initial_values"]
 
 
 def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]:
     """Normal(0, scale/√fan_in) for the weights of each layer, Normal(0, scale) for its biases."""
 
     def prior(net: nn.Module) -> TorchDistributionMixin:
-        sds = [
-            torch.full((p.numel(),), scale / (p[0].numel() ** 0.5 if p.ndim > 1 else 1.0))
-            for p in parameter_values(net).values()
-        ]
-        sd = torch.cat(sds).to(flatten_parameters(net))
+        sd = scale * _units(net)
         return Normal(torch.zeros_like(sd), sd).to_event(1)
 
     return prior
 
 
 def bayesian(
-    part: Part, prior: TorchDistributionMixin | Callable[[nn.Module], TorchDistributionMixin]
+    part: Part,
+    prior: TorchDistributionMixin | Callable[[nn.Module], TorchDistributionMixin] | Horseshoe,
 ) -> Part:
     """Put a prior on all parameters of a model's part, in place.
 
@@ -40,8 +38,9 @@ def bayesian(
 
     Args:
         part: Part of a model, such as `model.drift`.
-        prior: A scalar distribution, the same for all; one with the vector's shape; or a function
-            from the network to such a distribution, as `fan_in_normal` gives.
+        prior: A scalar distribution, the same for all; one with the vector's shape; a function
+            from the network to such a distribution, as `fan_in_normal` gives; or a `Horseshoe`,
+            whose scales become sites too.
 
     Returns:
         The part itself.
@@ -57,6 +56,13 @@ def bayesian(
     if part.is_random:
         raise ValueError("part: has a prior already. Build a new model for another one.")
     net: Any = part._modules["net"]
+    if isinstance(prior, Horseshoe):
+        _check_support(prior, below_zero=True, positive=getattr(net, "positive", False))
+        start = flatten_parameters(net)
+        part.scales_start = prior.start(start, _units(net))
+        _freeze(net)
+        prior.attach(part, _units(net))
+        return part
     # the mixin: LogNormal and other transformed laws are no TorchDistribution
     law: Any = prior if isinstance(prior, TorchDistributionMixin) else prior(net)
     count = len(flatten_parameters(net))
@@ -67,23 +73,37 @@ def bayesian(
             f"prior: event shape {tuple(law.event_shape)}, batch shape {tuple(law.batch_shape)} "
             f"for {count} parameters. Give a scalar prior or one of event shape ({count},)."
         )
-    positive = getattr(net, "positive", False)
     below = [bool(law.support.check(torch.full((count,), v)).any()) for v in (-1e-6, -1.0)]
-    if positive and any(below):
-        raise ValueError(
-            f"prior: {type(prior).__name__} has support below zero, the parameters are variances. "
-            "Choose LogNormal, InverseGamma or another positive prior."
-        )
+    _check_support(prior, below_zero=any(below), positive=getattr(net, "positive", False))
     _freeze(net)
     part.theta = PyroSample(law)
     return part
 
 
-def initial_value(part: Part) -> Tensor:
-    """The parameters from before the prior was put on them, as the site's vector."""
+def initial_values(part: Part) -> dict[str, Tensor]:
+    """Where guides start, by site: the parameters from before the prior, and scales to match."""
     net: Any = part._modules["net"]
     flat = flatten_parameters(net)
-    return flat.exp() if getattr(net, "positive", False) else flat
+    values = {"theta": flat.exp() if getattr(net, "positive", False) else flat}
+    values |= {name: value.to(flat) for name, value in part.scales_start.items()}
+    return {part.site_of(name): value for name, value in values.items()}
+
+
+def _units(net: nn.Module) -> Tensor:
+    """1/√fan-in of each weight, one for each bias, (parameter,)."""
+    units = [
+        torch.full((p.numel(),), 1 / (p[0].numel() ** 0.5 if p.ndim > 1 else 1.0))
+        for p in parameter_values(net).values()
+    ]
+    return torch.cat(units).to(flatten_parameters(net))
+
+
+def _check_support(prior: Any, *, below_zero: bool, positive: bool) -> None:
+    if positive and below_zero:
+        raise ValueError(
+            f"prior: {type(prior).__name__} has support below zero, the parameters are variances. "
+            "Choose LogNormal, InverseGamma or another positive prior."
+        )
 
 
 def _freeze(net: nn.Module) -> None:

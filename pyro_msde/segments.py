@@ -36,6 +36,8 @@ class SegmentBatch:
         quadrature: Time integrals over the segments, weighted likewise.
         num_segments: Size of the plate that this batch subsamples.
         shared_offsets: All segments have the same times but for their start.
+        observations: (segment, time) place of each snapshot among those of all trajectories, one
+            trajectory after the other.
         parameters: (segment, p) the trajectories' parameters, or None.
     """
 
@@ -46,6 +48,7 @@ class SegmentBatch:
     quadrature: StratifiedQuadrature
     num_segments: int
     shared_offsets: bool
+    observations: Tensor
     parameters: Tensor | None = None
 
     def to(self, device: Any) -> SegmentBatch:
@@ -110,6 +113,7 @@ class Segments:
         self.scale = torch.ones((), dtype=values[0].dtype) if scale is None else scale
         self.stride = stride
         sizes = np.array([len(t) - 1 for t in times])
+        self._first = np.cumsum([0, *(len(t) for t in times)])
         self.num_segments = int(np.ceil(sizes / self.span).sum())
         self._trajectory = sizes / sizes.sum()
         law = _random_starts if windows == "random" else _fixed_starts
@@ -143,13 +147,14 @@ class Segments:
 
     def gather(self, places: Sequence[tuple[int, int]]) -> SegmentBatch:
         """The segments that begin at the given (trajectory, start) places."""
-        times, values, edges = [], [], []
+        times, values, edges, numbers = [], [], [], []
         observation, density, initial = [], [], []
         for k, s in places:
             window = slice(s, s + self.span + 1, self.stride)
             per_observation, per_interval = self._weights[k]
             times.append(self.times[k][window])
             values.append(self.values[k][window])
+            numbers.append(int(self._first[k]) + torch.arange(s, s + self.span + 1, self.stride))
             edges.append(self.times[k][s : s + self.span + 1])
             observation.append(per_observation[window])
             density.append(per_interval[s : s + self.span])
@@ -167,6 +172,7 @@ class Segments:
             quadrature=StratifiedQuadrature(edge, torch.stack(density), shared_offsets=shared),
             num_segments=self.num_segments,
             shared_offsets=shared,
+            observations=torch.stack(numbers),
             parameters=None if self.parameters is None else self.parameters[index],
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -17,14 +17,16 @@ from tqdm import tqdm
 
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
-from pyro_msde.networks import PolynomialMLP, SmoothingKernel
-from pyro_msde.parts import LogVariance
+from pyro_msde.forecast_score import forecast_score
+from pyro_msde.parameter_groups import parameter_groups
 from pyro_msde.principal import start_principal_components
 from pyro_msde.segments import SegmentBatch, Segments
+from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
 __all__ = ["RECIPES", "History", "Recipe", "Trainer"]
 
+_MEASURED = 32  # minibatches over which the optima of variances are taken
 _MEMORY = 0.02  # share of the latest gradient in the running average of their lengths
 
 
@@ -48,10 +50,11 @@ class Recipe:
             the start. Its values are small, as they sum to one: at the rate of the weights they
             would be stirred rather than learned.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
-        beta: Weight β of the drift residual; 1 is the ELBO, more tempers the likelihood. None: how
-            many numbers a snapshot has, so that it counts as one observation. A model errs alike at
-            neighbouring points, which the likelihood takes for independent: for its sake marginals
-            shrink and the path turns, until forecasts suffer.
+        beta: Weight β of the drift residual; 1 is the ELBO. More tempers the likelihood; KL(q(θ) ‖
+            p(θ)) then has that weight too. None: how many numbers a snapshot has, so that it counts
+            as one observation. A model errs alike at neighbouring points, which the likelihood
+            takes for independent: for its sake marginals shrink and the path turns, until forecasts
+            suffer.
         anneal: Steps over which β grows from 0; none after a warm start.
         clip: Longest gradient, as a multiple of the usual one (a running average); longer ones are
             shortened to it. After one outlier Adam would move every parameter, variances above all.
@@ -59,6 +62,9 @@ class Recipe:
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
         warm_start: Start the macroscale drift from a regression on the data, where it can be.
+        score_every: Every how many steps the diffusion takes one down the gradient of a proper
+            score of short forecasts (`pyro_msde.forecast_score`); it then learns from nothing else,
+            and nothing else from that. None: it is learned by the ELBO.
     """
 
     length: int = 64
@@ -77,6 +83,7 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
+    score_every: int | None = None
 
 
 RECIPES = {
@@ -104,12 +111,16 @@ class History:
             the last logging step, in nats for data in the user's units.
         validation_steps: Steps after which the model was validated.
         validation: NRMSE on the validation trajectories then.
+        variance_gaps: Mean log ratio of "diffusion" and "observation" variances to the ELBO's
+            optimum for them, at the end of the run: above zero where they are too large. Empty
+            where it has no closed form (`pyro_msde.variance_optima`).
     """
 
     steps: list[int] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
     validation_steps: list[int] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
+    variance_gaps: dict[str, float] = field(default_factory=dict)
 
     def record(self, step: int, terms: Mapping[str, float]) -> None:
         """Append one logging step."""
@@ -130,6 +141,9 @@ class Trainer:
         rng: Draws the minibatches.
         device: Where minibatches go.
         log_volume: Nats to subtract from the log likelihood to express it in the user's units.
+
+    Raises:
+        ValueError: The diffusion has a prior and is to be learned from a score.
     """
 
     def __init__(
@@ -144,6 +158,8 @@ class Trainer:
         device: torch.device,
         log_volume: float = 0.0,
     ) -> None:
+        if recipe.score_every is not None and getattr(model.diffusion, "is_random", False):
+            raise ValueError("score_every: the diffusion has a prior. Leave one of them out.")
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
         self.steps, self.rng, self.device, self.log_volume = steps, rng, device, log_volume
         self.elbo = MultiscaleELBO(
@@ -154,23 +170,29 @@ class Trainer:
         self.history = History()
         self.best: tuple[float, dict[str, Any]] | None = None
         self.dry_run()
-        self.optimiser = torch.optim.AdamW(self._groups())
+        self.optimiser = torch.optim.AdamW(parameter_groups(model, guide, recipe))
         self.good = self.weights()
         self.anneal = recipe.anneal
         self.usual_length: Tensor | None = None  # of the gradient
         numbers = segments.values[0][0].numel()
         self.beta = float(numbers) if recipe.beta is None else recipe.beta
+        self.elbo.beta_parameters = max(1.0, self.beta)
 
     def warm_start(self) -> None:
         """Read off the data what training does not find, or finds slowly.
 
-        Principal components of the fine scale, where networks use them; and, if the recipe says so
-        and it can be, a start of the macroscale drift. β is not annealed after the latter: the
-        drift would lose its start while its residual is ignored. The random state is left alone.
+        Principal components of the fine scale, where networks use them; a guide's free nodes; and,
+        if the recipe says so and it can be, a start of the macroscale drift. β is not annealed
+        after the latter: the drift would lose its start while its residual is ignored. The random
+        state is left alone.
         """
         devices = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(devices=devices):
             if start_principal_components(self.model, self.guide, self.segments):
+                self.good = self.weights()
+            guide: Any = self.guide
+            if hasattr(guide, "start_nodes"):
+                guide.start_nodes(self.segments)
                 self.good = self.weights()
             if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
                 self.anneal = 0
@@ -219,6 +241,17 @@ class Trainer:
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
         self.good = self.weights()
+
+    def measure_variances(self) -> None:
+        """Put into the history how far the variances now are from where the ELBO wants them."""
+        diagonal = getattr(self.guide, "axes", None) is None
+        if not (diagonal and hasattr(self.model, "expert_means")):
+            return
+        rng = np.random.default_rng(0)
+        devices = [] if self.device.type == "cpu" else [self.device]
+        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
+            batches = (self._batch(rng) for _ in range(_MEASURED))
+            self.history.variance_gaps = variance_optima(self.model, self.guide, batches).gaps
 
     def keep_best(self) -> None:
         """Put the parameters that validated best in place; without validation, the last ones."""
@@ -289,11 +322,24 @@ class Trainer:
         if self.device.type == "cpu" and not math.isfinite(float(loss.detach())):
             self._fail()
         loss.backward()
+        if self.recipe.score_every is not None:
+            self._score_diffusion(self.recipe.score_every)
         if self.recipe.clip is not None:
             self._clip(self.recipe.clip)
         self.optimiser.step()
         self.step += 1
         return self.elbo.terms
+
+    def _score_diffusion(self, every: int) -> None:
+        """Put the score's gradient, or none, in the place of the ELBO's for the diffusion."""
+        model: Any = self.model
+        own = list(model.diffusion.parameters())
+        gradients: Any = [None] * len(own)
+        if self.step % every == 0 and self.step >= self.anneal:
+            score = forecast_score(model, self.guide, self._batch(self.rng))
+            gradients = torch.autograd.grad(score, own)
+        for p, gradient in zip(own, gradients, strict=True):
+            p.grad = gradient
 
     @torch.no_grad()
     def _clip(self, factor: float) -> None:
@@ -315,32 +361,6 @@ class Trainer:
     def _batch(self, rng: np.random.Generator) -> SegmentBatch:
         batch = self.segments.draw(self.recipe.segments_per_step, rng)
         return batch if self.device.type == "cpu" else batch.to(self.device)
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Parameters by learning rate and decay: variances, kernel, decaying networks, the rest."""
-        modules = [m for root in (self.model, self.guide) for m in root.modules()]
-        variances = _parameters_of(m for m in modules if isinstance(m, LogVariance))
-        decaying = _parameters_of(
-            m.network for m in modules if isinstance(m, PolynomialMLP) and m.reluctant
-        )
-        kernels = _parameters_of(m for m in modules if isinstance(m, SmoothingKernel))
-        kernel_rate = self.recipe.kernel_rate
-        if kernel_rate is None:
-            kernel_rate = max([float(p.detach().abs().max()) for p in kernels.values()] or [1.0])
-        every = _parameters_of((self.model, self.guide))
-        special = {**variances, **kernels, **decaying}
-        rest = {k: p for k, p in every.items() if k not in special}
-        groups = [
-            (rest, 1.0, 0.0),
-            (decaying, 1.0, self.recipe.weight_decay),
-            (kernels, kernel_rate, 0.0),
-            (variances, self.recipe.variance_rate, 0.0),
-        ]
-        return [
-            {"params": list(p.values()), "factor": factor, "weight_decay": decay}
-            for p, factor, decay in groups
-            if p
-        ]
 
     def _set_rates(self) -> None:
         if self.recipe.schedule == "cosine":
@@ -383,10 +403,6 @@ class Trainer:
             f"step {self.step}: {bad} is {values.get(bad, math.nan)}. The parameters of the last "
             "logged step are back in place. Lower learning_rate or raise anneal.",
         )
-
-
-def _parameters_of(modules: Iterable[nn.Module]) -> dict[int, nn.Parameter]:
-    return {id(p): p for module in modules for p in module.parameters()}
 
 
 @contextmanager

@@ -186,5 +186,8 @@ def test_validation_finds_a_site_without_its_partner():
         guide(batch)
         pyro.sample("stray", Normal(0.0, 1.0))
 
-    with pyro.validation_enabled(True), pytest.warns(UserWarning, match="stray"):
+    with (
+        pyro.validation_enabled(True),
+        pytest.raises(ValueError, match="guide: samples stray, which the model does not"),
+    ):
         MultiscaleELBO().loss(model, with_more, tiny_batch())

@@ -24,7 +24,7 @@ from torch.testing import assert_close
 from pyro_msde import MultiscaleELBO
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.parts import LogVariance, Part
-from pyro_msde.priors import bayesian, fan_in_normal, initial_value
+from pyro_msde.priors import bayesian, fan_in_normal, initial_values
 
 PARTS = ("kernel", "drift", "diffusion", "var_zeta", "decoder", "var_eta")
 POSITIVE = {"diffusion", "var_zeta", "var_eta"}
@@ -52,7 +52,7 @@ def test_any_part_takes_a_prior_and_keeps_its_values(name):
     assert not list(part.parameters())
     own = parameters_to_vector(getattr(twin, name).parameters()).detach()
     expected = own.exp() if name in POSITIVE else own
-    assert_close(initial_value(part), expected, rtol=1e-6, atol=0)
+    assert_close(initial_values(part), {f"{name}.theta": expected}, rtol=1e-6, atol=0)
     guide, elbo = AmortizedGP(model), MultiscaleELBO()
     elbo(model, guide)(tiny_batch()).backward()
     assert elbo.terms["kl_parameters"] != 0

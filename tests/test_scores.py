@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
+from gaussian_forecasts import Gaussian
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 from torch import Tensor
@@ -16,30 +14,6 @@ from pyro_msde.trajectories import Trajectories
 BATCH, FIELD = 3, (2, 7)
 TIMES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 ROUNDING = {"rtol": 1e-12, "atol": 1e-14}  # sums of some hundred float64 numbers
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """A forecast of independent normals, in chunks of two times."""
-
-    times: np.ndarray
-    mean: Tensor
-    sd: Tensor
-    batched: bool = True
-    samples: int = 3
-
-    def cdf(self, values: Tensor) -> Tensor:
-        return torch.distributions.Normal(self.mean, self.sd).cdf(values)
-
-    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        axis = 1 if self.batched else 0
-        noise = torch.Generator().manual_seed(11)
-        for start in range(0, len(self.times), 2):
-            where = slice(start, min(start + 2, len(self.times)))
-            index = (slice(None),) * axis + (where,)
-            mean, sd = self.mean[index], self.sd[index]
-            unit = torch.randn((self.samples, *mean.shape), generator=noise, dtype=mean.dtype)
-            yield where, mean + sd * unit
 
 
 def forecast(field=FIELD, times=TIMES, dtype=torch.float64, samples=3) -> Gaussian:

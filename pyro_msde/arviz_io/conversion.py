@@ -43,7 +43,7 @@ from pyro_msde.arviz_io.container import container
 from pyro_msde.arviz_io.elbo_terms import elbo_terms
 from pyro_msde.arviz_io.forecasts import forecast_groups
 from pyro_msde.arviz_io.frame import Frame
-from pyro_msde.arviz_io.likelihood import smoothed_likelihood
+from pyro_msde.arviz_io.likelihood import knows_new_data, smoothed_likelihood
 from pyro_msde.arviz_io.parameters import network_weights, parameters
 from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
@@ -90,8 +90,8 @@ def to_arviz(
         horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
             the snapshots above.
         log_likelihood: Add `log_likelihood` and `sample_stats`. The guide encodes all snapshots for
-            that; one of your own without `path_marginals` leaves `sample_stats` and the likelihoods
-            but those of forecasts out.
+            that; one without `path_marginals`, or that knows its training data only, leaves
+            `sample_stats` and the likelihoods but those of forecasts out.
         prior: How many draws of the prior to simulate, True for `num_samples`. Each θ takes about a
             second, in one dimension.
         weights: Put the parameters of parts with a prior into `posterior` (and `prior`), all or
@@ -128,7 +128,7 @@ def to_arviz(
         torch.manual_seed(seed)
         if draws.sites[0]:
             groups["log_prior"] = frame.dataset(log_prior(fit.model, draws))
-        if log_likelihood and hasattr(fit.guide, "path_marginals"):
+        if log_likelihood and knows_new_data(fit.guide):
             guided = smoothed_likelihood(fit, chosen, draws, frame)
             groups["log_likelihood"].update(frame.dataset(guided))
             if guided:

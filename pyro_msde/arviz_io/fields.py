@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyro_msde.arviz_io.frame import Frame, Variable, units_attr
 from pyro_msde.forecasting import Forecast
-from pyro_msde.mixture import Mixture
+from pyro_msde.mixtures import Mixture
 
 __all__ = ["densities", "densities_at", "insert", "predictive"]
 
@@ -39,7 +39,7 @@ def predictive(
         frame: Axes and units.
         seed: Of the draws.
         moments: Also the mean, standard deviation and quantiles on the whole grid.
-        truth: (batch, time, channel, *space) for the first times of the forecast.
+        truth: (batch, time, *field) for the first times of the forecast.
 
     Returns:
         Draws (chain, draw, batch, time, …) of fields at probes and of states, moments
@@ -48,10 +48,11 @@ def predictive(
     generator = torch.Generator().manual_seed(seed)
     fields: dict[str, Array] = {}
     dense: dict[str, Array] = {}
-    for window, law in fc.mixtures():
-        draws = frame.at_probes(law.draws(generator).numpy())
+    for law in fc.windows(keep=False):
+        window = law.where
+        draws = frame.at_probes(law.sample(generator).numpy())
         _put(fields, frame.name, draws, 2, window, len(fc.times))
-        for name, value in (_moments(law, frame) if moments else {}).items():
+        for name, value in (_moments(law) if moments else {}).items():
             _put(fields, f"{frame.name}_{name}", value, 1, window, len(fc.times))
         if truth is not None and window.start < truth.shape[1]:
             for name, value in densities_at(law, truth[:, window], frame).items():
@@ -81,7 +82,7 @@ def _put(
 
 
 def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
-    """Log densities of truth (batch, time, channel, *space) given each draw, float64.
+    """Log densities of truth (batch, time, *field) given each draw, float64.
 
     Args:
         law: Of the same times, or of more, of which the first count.
@@ -92,7 +93,7 @@ def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
         "": of whole snapshots, (draw, batch, time); "_probes": of single values.
     """
     count = truth.shape[1]
-    each = Mixture(law.mean[:, :, :, :count], law.var).log_density(truth)
+    each = Mixture(law.where, law.means[:, :, :, :count], law.variances).log_density(truth)
     whole = each.sum(tuple(range(3, each.ndim)), dtype=torch.float64)
     return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
 
@@ -122,13 +123,11 @@ def insert(
     into[name][1][(*(slice(None),) * axis, rows, slice(values.shape[axis + 1]))] = values
 
 
-def _moments(law: Mixture, frame: Frame) -> dict[str, Array]:
-    """Mean, standard deviation and quantiles, (batch, time, [channel], *space)."""
-    found = law.moments()
-    var = found["reconstruction"] + found["propagated"] + found["parameter"]
-    fields = {"mean": found["mean"], "sd": var.sqrt()}
+def _moments(law: Mixture) -> dict[str, Array]:
+    """Mean, standard deviation and quantiles, (batch, time, *field)."""
+    fields = {"mean": law.mean, "sd": law.sd}
     fields |= {name: law.quantile(level) for name, level in _LEVELS.items()}
-    return {name: frame.squeeze(field.numpy()) for name, field in fields.items()}
+    return {name: field.numpy() for name, field in fields.items()}
 
 
 def _states(fc: Forecast, frame: Frame) -> dict[str, Variable]:

@@ -47,7 +47,6 @@ def forecast_groups(
     within: dict[str, Variable] = {}
     beyond: dict[str, Variable] = {}
     dense: dict[str, Variable] = {}
-    grid = fit.model.grid
     for rows in chosen.rows():
         fc = _forecast(
             fit, chosen, rows,
@@ -57,8 +56,8 @@ def forecast_groups(
         count = len(chosen.index[int(rows[0])])
         truth = None
         if log_likelihood:
-            fields = [chosen.picked[int(k)].fields(grid.channels, grid.shape)[0] for k in rows]
-            truth = torch.as_tensor(np.stack(fields)).to(fc.paths.dtype)
+            fields = np.stack([chosen.picked.values[int(k)] for k in rows])
+            truth = torch.as_tensor(fields).to(fc.paths.dtype)
         variables, found = predictive(fc, frame, seed + int(rows[0]), truth=truth)
         for name, variable in found.items():
             insert(dense, name, variable, rows, chosen.shape)

@@ -87,9 +87,9 @@ class Frame:
         return (*self.channel, *(f"{d}_{kind}" if kind else d for d in self.space))
 
     def at_probes(self, values: Array) -> Array:
-        """Values (..., channel, *space) at the probes, without a channel axis that data lack."""
+        """Values (..., *field) at the probes."""
         at: Any = (..., *np.ix_(*self.index))
-        return self.squeeze(values[at])
+        return values[at]
 
     def squeeze(self, values: Array) -> Array:
         """Values (..., channel, *space) without the channel axis where the data have none."""

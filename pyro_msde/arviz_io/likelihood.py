@@ -21,15 +21,21 @@ from pyro_msde.arviz_io.frame import Frame, Variable
 from pyro_msde.arviz_io.parameters import Draws
 from pyro_msde.arviz_io.snapshots import Selection
 from pyro_msde.arviz_io.windows import cut, segments_of, windows
-from pyro_msde.distributions.gaussian_marginals import sample_moments
-from pyro_msde.mixture import Mixture, decoded
+from pyro_msde.distributions import sample_moments
+from pyro_msde.forecasting import decoded
+from pyro_msde.mixtures import Mixture
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["smoothed_likelihood"]
+__all__ = ["knows_new_data", "smoothed_likelihood"]
 
 Array = NDArray[Any]
 
 _CHUNK = 2**22  # numbers decoded at once
+
+
+def knows_new_data(guide: Any) -> bool:
+    """Whether the guide has marginals of paths, of other trajectories than it was made for too."""
+    return hasattr(guide, "path_marginals") and not hasattr(guide, "check_data")
 
 
 def smoothed_likelihood(
@@ -48,9 +54,9 @@ def smoothed_likelihood(
     """
     out: dict[str, Array] = {}
     for k, index in enumerate(chosen.index):
-        fields = chosen.test[k].fields(frame.grid.channels, frame.grid.shape)[0]
+        fields = chosen.test.values[k]
         for where, places, law in _laws(fit, chosen.test, k, index, draws):
-            truth = torch.as_tensor(fields[None, index[places]]).to(law.mean.dtype)
+            truth = torch.as_tensor(fields[None, index[places]]).to(law.means.dtype)
             for name, value in densities_at(law, truth, frame).items():
                 if name not in out:
                     shape = (draws.count, *chosen.shape, *value.shape[3:])
@@ -81,4 +87,6 @@ def _laws(
                 # from torch's generator of the CPU, wherever the model is
                 noise = torch.randn(draws.repeats, *mean.shape).to(mean)
                 z = sample_moments(mean, cov, noise)
-                yield where, places[part], decoded(fit.model, [theta], z[None], fit.scaling)
+                both = decoded(fit.model, [theta], z[None], fit.scaling)
+                law = Mixture(part, *(both if fit.has_channel else (x.squeeze(4) for x in both)))
+                yield where, places[part], law

@@ -26,7 +26,7 @@ class Draws:
 
     Attributes:
         theta: As the model's `read_parameters` returns them.
-        sites: Values of the sites `<part>.theta` at each; empty without priors.
+        sites: Values of the sites of parts with a prior at each; empty without one.
         repeats: Paths drawn at each θ.
     """
 
@@ -119,7 +119,7 @@ def time_lengthscale(kernel: Any, duration: float) -> float:
 
 
 def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Variable]:
-    """The sites `<part>.theta` of parts with a prior, (…, <part>.theta_dim_0).
+    """The sites of parts with a prior, such as drift.theta (…, drift.theta_dim_0).
 
     Args:
         draws: Of θ.
@@ -136,14 +136,13 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
             f"weights: no sites {unknown}; parts with a prior have {there or 'none'}. Pass some of "
             "those, or give the part a prior (pyro_msde.priors.bayesian)."
         )
-    return {
-        name: (
-            (*_AHEAD, f"{name}_dim_0"),
-            draws.repeated(torch.stack([sites[name] for sites in draws.sites])),
-            {"long_name": "parameters of the part in scaled units"},
-        )
-        for name in names
-    }
+    out: dict[str, Variable] = {}
+    for name in names:
+        values = draws.repeated(torch.stack([sites[name] for sites in draws.sites]))
+        own = [f"{name}_dim_{i}" for i in range(values.ndim - 2)]
+        attrs = {"long_name": "parameters of the part in scaled units, or a prior's scales"}
+        out[name] = ((*_AHEAD, *own), values, attrs)
+    return out
 
 
 def kernel_draws(fit: Any, num_draws: int = 32, seed: int = 0) -> Tensor:

@@ -128,5 +128,6 @@ def _batch(fit: Any, picked: Trajectories, rows: Array) -> SegmentBatch:
         quadrature=StratifiedQuadrature(times, torch.ones_like(times[:, 1:]), shared_offsets=True),
         num_segments=len(rows),
         shared_offsets=True,
+        observations=torch.zeros(times.shape, dtype=torch.int64),
         parameters=parameters,
     )

@@ -1,7 +1,7 @@
 """Distributions of latent paths, and the divergence between them that trains the model."""
 
 from pyro_msde.distributions.drift_residual import dense_gain, diagonal_gain, linear_drift
-from pyro_msde.distributions.gaussian_marginals import GaussianMarginals, Moments
+from pyro_msde.distributions.gaussian_marginals import GaussianMarginals, Moments, sample_moments
 from pyro_msde.distributions.latent_sde import LatentSDE
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "dense_gain",
     "diagonal_gain",
     "linear_drift",
+    "sample_moments",
 ]

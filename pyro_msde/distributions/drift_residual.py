@@ -15,8 +15,11 @@ than the marginals reach. Paths that err by more than that would else meet a dri
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence, register_kl
 from torch.distributions.multivariate_normal import MultivariateNormal
 
@@ -35,20 +38,49 @@ def dense_gain(cov: Tensor, cov_dot: Tensor, diffusion: Tensor) -> Tensor:
     """B (..., time, latent, latent), symmetric in the coordinates C^{−½} z.
 
     In those coordinates the ELBO is exact for every reversible linear system. With Σ = U Λ Uᵀ,
-    B = U [ (Uᵀ (I − Σ̇) U)_ij / (λ_i + λ_j) ] Uᵀ: O(n³), never the n² × n² Kronecker system.
+    B = U [ (Uᵀ (I − Σ̇) U)_ij / (λ_i + λ_j) ] Uᵀ: O(n³), never the n² × n² Kronecker system. Of
+    Σ's dtype, which should be float64 where its eigenvalues differ by powers of ten.
 
     Args:
         cov: (..., latent, latent) Σ, symmetric positive definite.
         cov_dot: (..., latent, latent) Σ̇.
         diffusion: (latent,) diagonal of C.
     """
-    root = diffusion.sqrt()
+    root = diffusion.sqrt().to(cov.dtype)
     outer = root[:, None] * root
-    lam, u = torch.linalg.eigh(cov / outer)
     eye = torch.eye(len(root), dtype=cov.dtype, device=cov.device)
-    rotated = u.mT @ (eye - cov_dot / outer) @ u
-    gain = u @ (rotated / (lam[..., :, None] + lam[..., None, :])) @ u.mT
+    gain: Tensor = _SymmetricLyapunov.apply(  # type: ignore[no-untyped-call]
+        cov / outer, eye - cov_dot / outer
+    )
     return root[:, None] * gain / root
+
+
+class _SymmetricLyapunov(torch.autograd.Function):
+    """X of S X + X S = R, S positive definite, R symmetric; (..., n, n).
+
+    Its derivative is the solution of another such equation, so that equal eigenvalues of S, as all
+    marginals have them at the start of training, do no harm: those of `eigh` itself would be
+    infinite.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, S: Tensor, R: Tensor) -> Tensor:
+        lam, u = torch.linalg.eigh(S)
+        X = _in_eigenbasis(lam, u, R)
+        ctx.save_for_backward(lam, u, X)
+        return X
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        lam, u, X = ctx.saved_tensors
+        by_R = _in_eigenbasis(lam, u, 0.5 * (grad + grad.mT))
+        return -(by_R @ X + X @ by_R), by_R
+
+
+def _in_eigenbasis(lam: Tensor, u: Tensor, R: Tensor) -> Tensor:
+    rotated = u.mT @ R @ u
+    return u @ (rotated / (lam[..., :, None] + lam[..., None, :])) @ u.mT
 
 
 def linear_drift(moments: Moments, z: Tensor, diffusion: Tensor) -> Tensor:
@@ -56,7 +88,7 @@ def linear_drift(moments: Moments, z: Tensor, diffusion: Tensor) -> Tensor:
     mean, mean_dot, cov, cov_dot = moments
     if cov.ndim == mean.ndim:
         return mean_dot - diagonal_gain(cov, cov_dot, diffusion) * (z - mean)
-    gain = dense_gain(cov, cov_dot, diffusion)
+    gain = dense_gain(cov, cov_dot, diffusion).to(z.dtype)
     return mean_dot - (gain @ (z - mean)[..., None])[..., 0]
 
 
@@ -81,4 +113,4 @@ def _initial_divergence(q: GaussianMarginals, p: LatentSDE) -> Tensor:
     mean, cov = q.mean[..., 0, :], q.at_times.cov
     cov = torch.diag_embed(cov[..., 0, :]) if cov.ndim == q.mean.ndim else cov[..., 0, :, :]
     prior = MultivariateNormal(p.initial_mean, torch.diag_embed(p.initial_var))
-    return kl_divergence(MultivariateNormal(mean, cov), prior)
+    return kl_divergence(MultivariateNormal(mean, cov.to(mean.dtype)), prior)

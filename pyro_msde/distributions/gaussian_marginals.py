@@ -24,7 +24,7 @@ class Moments(NamedTuple):
     """Mean and covariance of the marginals at some times, with their time derivatives.
 
     mean, mean_dot: (..., time, latent). cov, cov_dot: (..., time, latent) when diagonal,
-    (..., time, latent, latent) when dense.
+    (..., time, latent, latent) when dense, which may be of higher precision than the means.
     """
 
     mean: Tensor
@@ -37,7 +37,8 @@ def sample_moments(mean: Tensor, cov: Tensor, noise: Tensor) -> Tensor:
     """Reparametrised draws N(mean, cov) from standard normal `noise`, shaped like it."""
     if cov.ndim == mean.ndim:
         return mean + cov.sqrt() * noise
-    return mean + (torch.linalg.cholesky(cov) @ noise[..., None])[..., 0]
+    chol = torch.linalg.cholesky(cov).to(noise.dtype)
+    return mean + (chol @ noise[..., None])[..., 0]
 
 
 class GaussianMarginals(TorchDistribution):

@@ -4,6 +4,12 @@ Every function draws into Axes that it is given, or makes its own, and returns t
 Okabe and Ito's, told apart by colour-blind readers too; matplotlib's settings are left alone.
 """
 
+from pyro_msde.plot.calibration import (
+    calibration_by_lead,
+    pit_histogram,
+    reliability_diagram,
+    spectral_error,
+)
 from pyro_msde.plot.comparison import forecast_comparison, forecast_images
 from pyro_msde.plot.diagnostics import coverage_by_lead, history
 from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
@@ -15,6 +21,7 @@ from pyro_msde.plot.sensitivity import drift_sensitivity
 from pyro_msde.plot.spectra import power_spectra
 
 __all__ = [
+    "calibration_by_lead",
     "coverage_by_lead",
     "drift_sensitivity",
     "forecast_comparison",
@@ -24,9 +31,12 @@ __all__ = [
     "forecast_spacetime",
     "history",
     "latent_paths",
+    "pit_histogram",
     "power_spectra",
+    "reliability_diagram",
     "scale_images",
     "scale_operators",
     "scale_separation",
     "smoothing_kernel",
+    "spectral_error",
 ]

@@ -1,93 +1,22 @@
-"""Power spectra of fields and of their two scales, in each axis's own waves.
-
-A snapshot is written in waves that suit the axis's boundary, of wavenumber k in cycles a length,
-and the mean square of each is summed over shells of |k| of width Δk:
-
-    E(k) Δk = Σ_{|k'| in the shell} |ŷ(k')|²,        ∫ E dk = mean square of the field.
-"""
+"""Picture of the power spectra of fields and of their two scales, in each axis's own waves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, new_axes
+from pyro_msde.spectra import shell_spectrum
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["power_spectra", "shell_spectrum"]
+__all__ = ["power_spectra"]
 
 Array = NDArray[Any]
-
-
-def shell_spectrum(
-    fields: Any, boundary: Sequence[str], spacing: Sequence[float]
-) -> tuple[Array, Array]:
-    """Power spectrum E(k) of fields on a regular grid, averaged over them.
-
-    Periodic axes take Fourier's waves. Dirichlet axes take the sines that vanish on the walls, one
-    spacing beyond the end points, and Neumann axes the cosines that are even about the walls, half
-    a spacing beyond: of period 2L, so that k comes in steps of 1/(2L). Replicate axes have no waves
-    of their own: their mean is taken off and a Hann window, scaled to keep the mean square of
-    noise, put over them before Fourier's transform.
-
-    Args:
-        fields: (..., *space).
-        boundary: One of `pyro_msde.grid.BOUNDARIES` per axis of space.
-        spacing: Of the points per axis, in units of length.
-
-    Returns:
-        (shell,) wavenumbers k > 0 in cycles a length, up to the coarsest axis's Nyquist wavenumber;
-        and E (shell,), in the field's units squared times length.
-
-    Raises:
-        ValueError: Fewer axes than boundaries, or as many spacings as not.
-    """
-    ndim = len(boundary)
-    values = np.asarray(fields, dtype=np.float64)
-    if values.ndim < ndim or len(spacing) != ndim:
-        raise ValueError(
-            f"fields: shape {values.shape} for {ndim} boundaries and {len(spacing)} spacings; give "
-            "(..., *space), and one of both for each axis of space."
-        )
-    waves, squared = values, np.zeros((1,) * ndim)
-    steps = []
-    for axis, (name, dx) in enumerate(zip(boundary, spacing, strict=True), start=-ndim):
-        waves, k, step = _waves(waves, axis, name, dx)
-        steps.append(step)
-        squared = squared + (k**2).reshape(-1, *(1,) * (-1 - axis))
-    space = values.shape[-ndim:]
-    power = np.square(np.abs(waves)).reshape(-1, *space).mean(0) / np.prod(space)
-    width = max(steps)
-    shell = np.rint(np.sqrt(squared) / width).astype(np.int64)
-    total = np.bincount(shell.ravel(), power.ravel())
-    # beyond the coarsest axis's shortest wave, shells are no longer whole
-    last = round(min(0.5 / dx for dx in spacing) / width + 1e-9)
-    centres = np.arange(len(total)) * width
-    return centres[1 : last + 1], total[1 : last + 1] / width
-
-
-def _waves(values: Array, axis: int, boundary: str, dx: float) -> tuple[Array, Array, float]:
-    """Orthonormal transform along an axis; its wavenumbers (n,), and their step."""
-    n = values.shape[axis]
-    if boundary == "dirichlet":
-        step = 0.5 / ((n + 1) * dx)
-        transformed = scipy.fft.dst(values, type=1, axis=axis, norm="ortho")
-        return transformed, np.arange(1, n + 1) * step, step
-    if boundary == "neumann":
-        step = 0.5 / (n * dx)
-        return scipy.fft.dct(values, type=2, axis=axis, norm="ortho"), np.arange(n) * step, step
-    if boundary == "replicate":
-        window = np.hanning(n + 1)[:-1]
-        window = window / np.sqrt(np.square(window).mean())
-        values = (values - values.mean(axis, keepdims=True)) * window.reshape(-1, *(1,) * ~axis)
-    return scipy.fft.fft(values, axis=axis, norm="ortho"), scipy.fft.fftfreq(n, dx), 1 / (n * dx)
 
 
 def power_spectra(

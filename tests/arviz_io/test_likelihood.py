@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from pyro_msde import Fit, Trajectories
 from pyro_msde.arviz_io import to_arviz
+from pyro_msde.guides import UnamortizedGP
 
 PROBES = np.array([0, 7, 29])
 SEGMENT = (4, 0.3)  # of tiny_data's spacing of 0.05 every second
@@ -81,7 +82,7 @@ def test_padding_and_lone_snapshots_are_nan():
     assert np.isnan(found["u_probes"].values[:, :, 0, 9:]).all()
 
 
-def test_likelihoods_can_be_left_out_and_need_a_guide_that_has_marginals():
+def test_likelihoods_can_be_left_out_and_need_a_guide_of_new_data():
     linear = linear_fit()
     test = tiny_data((5,))
     without = to_arviz(linear.fit, test, num_samples=2, times=2, log_likelihood=False)
@@ -97,8 +98,12 @@ def test_likelihoods_can_be_left_out_and_need_a_guide_that_has_marginals():
         def read_theta(self):
             return {}
 
-    bare = Fit(linear.fit.model, Encoder(), linear.fit.scaling)
-    idata = to_arviz(bare, test, num_samples=2, times=2)
-    assert set(idata.log_likelihood.data_vars) == {"u_forecast", "u_forecast_probes"}
-    assert "sample_stats" not in idata.groups()
-    assert "time_kernel_lengthscale" not in idata.posterior
+    model = linear.fit.model
+    # the second has marginals, of the trajectories alone that it was made for
+    for guide in (Encoder(), UnamortizedGP(model, test).double()):
+        fit = Fit(model, guide, linear.fit.scaling)
+        idata = to_arviz(fit, test, num_samples=2, times=2)
+        assert set(idata.log_likelihood.data_vars) == {"u_forecast", "u_forecast_probes"}
+        assert "sample_stats" not in idata.groups()
+        has_kernel = hasattr(guide, "time_kernel")
+        assert ("time_kernel_lengthscale" in idata.posterior) == has_kernel

@@ -9,13 +9,14 @@ import torch
 from named_fields import HORIZON, SCALE, named_data, untrained_fit
 from problems import tiny_pair
 from pyro.infer.autoguide import AutoDelta
+from scipy.stats import halfcauchy
 
 from pyro_msde import Fit
 from pyro_msde.arviz_io import to_arviz
 from pyro_msde.arviz_io.parameters import time_lengthscale
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.interpolation import DeepKernel
-from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 from pyro_msde.scaling import Scaling
 
 CLOCK = 4.0 + 0.25 * np.arange(11)
@@ -83,6 +84,21 @@ def test_weights_are_there_on_request_and_are_those_of_the_forecast():
         [all_.posterior["diffusion_sd_zeta"] / SCALE, all_.posterior["diffusion_sd_eta"]], -1
     )
     assert np.allclose(sd, np.sqrt((C + 1e-10) / HORIZON), rtol=1e-5, atol=0)  # float32
+
+
+def test_scales_of_a_hierarchical_prior_are_sites_too():
+    model, _ = tiny_pair(0)
+    bayesian(model.drift, Horseshoe())
+    fit = Fit(model, AmortizedGP(model), Scaling((SCALE,), HORIZON))
+    idata = to_arviz(fit, named_data(2, CLOCK), num_samples=4, times=2, weights=True, prior=3)
+    names = {f"drift.{name}" for name in ("theta", "global_scale", "local_scales", "slab")}
+    for group in ("posterior", "prior", "log_prior"):
+        assert names <= set(idata[group].data_vars), group
+    assert idata.posterior["drift.global_scale"].dims == ("chain", "draw")
+    tau = idata.posterior["drift.global_scale"]
+    # half Cauchy of scale 0.1
+    expected = halfcauchy.logpdf(tau, scale=0.1)
+    assert np.allclose(idata.log_prior["drift.global_scale"], expected, rtol=1e-5, atol=0)
 
 
 def test_a_point_estimate_has_constant_draws():

@@ -81,6 +81,20 @@ def test_gradients_of_the_dense_gain():
     )
 
 
+def test_gradients_where_eigenvalues_coincide():
+    """At the start of training Σ is a multiple of C: `eigh` has no derivative there."""
+    rng = np.random.default_rng(2)
+    diffusion = double([0.5, 1.0, 2.0])
+    cov_dot = double(random_spd(3, rng))
+
+    def gain(deviation):
+        cov = torch.diag(0.1 * diffusion) + deviation + deviation.T
+        return dense_gain(cov, cov_dot, diffusion)
+
+    deviation = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gain, (deviation,))
+
+
 # Linear SDEs dz = A (z − z∞) dt + L dβ whose law the family contains: A C symmetric.
 def reversible(kind):
     rng = np.random.default_rng(8)

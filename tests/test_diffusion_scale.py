@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import norm
 from torch import Tensor
 
-from pyro_msde.calibration import Calibration, choose_diffusion_scale
+from pyro_msde.diffusion_scale import Calibration, choose_diffusion_scale
 from pyro_msde.trajectories import Trajectories
 
 POINTS = 999
@@ -30,6 +30,10 @@ class Normal:
     @property
     def mean(self) -> Tensor:
         return torch.zeros_like(self.sd)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.sd.shape)
 
     def cdf(self, values: Tensor) -> Tensor:
         return torch.special.ndtr(values / self.sd)

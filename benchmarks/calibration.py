@@ -1,0 +1,163 @@
+"""How well forecasts of unseen trajectories are calibrated, by lead time.
+
+    python -m benchmarks.calibration
+    python -m benchmarks.calibration --case kdv --methods alt-bayesian,alt-score,alt-ensemble
+
+50 trajectories, 20 in two dimensions, are simulated with seeds of their own, and forecast from one
+noisy snapshot at 101 times over the horizon with 64 samples. Ten rows for each level, one a tenth
+of the horizon, are appended to benchmarks/results/calibration.csv; what is there is skipped.
+
+Column `lead` is the end of a tenth as a share of the horizon, 0.1 to 1. All but `coverage` is the
+same at every level: the interval score is that of the 90 % interval, and the reliability index that
+of the PIT histogram of the tenth. Standard errors are over trajectories. One forecast of 50 KdV
+trajectories takes a core two minutes, scoring it three; a trajectory in two dimensions about two.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import pyro_msde
+from benchmarks import remedies, table
+from benchmarks.accuracy import NUM_SAMPLES, at_times, kept_fit
+from benchmarks.cases import CASES, Setting
+from benchmarks.device import name_of
+from pyro_msde import CalibrationReport, Trajectories
+from pyro_msde.datasets.problem import Splits
+from pyro_msde.predictive import Predictive
+
+RESULTS = Path(__file__).parent / "results" / "calibration.csv"
+KEPT = Path(__file__).parent / "runs"
+KEY = ("case", "split", "method", "level", "lead")
+COLUMNS = (
+    *KEY, "coverage", "coverage_se", "spread_skill", "crps", "spread_skill_se", "crps_se", "energy",
+    "winkler_90", "reliability_index", "trajectories", "samples", "device", "version",
+)  # fmt: skip
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+TENTHS = 10
+SEED = 20_000  # of the first trajectory; the stored splits' is 0
+COUNT = {1: 50, 2: 20}  # trajectories, by axes of space
+AT_ONCE = {1: 50, 2: 1}  # in one forecast, so that memory stays bounded
+
+
+class Forecaster(Protocol):
+    """What a method is asked for."""
+
+    def predict(
+        self, y0: Any, times: Any, *, num_samples: int = 64, parameters: Any = None
+    ) -> Predictive:
+        """Forecasts from initial fields (batch, *field), as `pyro_msde.Fit.predict`."""
+
+
+# Methods take the setting, a call that gives its stored splits, and the folder of kept weights;
+# they say None where they have nothing to offer.
+Method = Callable[[Setting, Callable[[], Splits], Path], Forecaster | None]
+
+
+def shipped(setting: Setting, _: Callable[[], Splits], kept: Path) -> pyro_msde.Fit | None:
+    """The kept weights with their own scale of √C: the library's default."""
+    return kept_fit(setting, setting.n_eta, kept)
+
+
+METHODS: dict[str, Method] = {
+    "msde": shipped,
+    "alt-unscaled": remedies.unscaled,
+    "alt-bayesian": remedies.bayesian_drift,
+    "alt-score": remedies.scored_diffusion,
+    "alt-ensemble": remedies.ensemble,
+}
+
+
+def unseen(setting: Setting, first: int, count: int) -> Trajectories:
+    """Freshly simulated trajectories, thinned over the horizon; each has a seed of its own."""
+    parts = []
+    for k in range(first, first + count):
+        whole = setting.problem.fresh(setting.split, 1, SEED + k, setting.horizon)
+        parts.append(at_times(whole, setting.horizon))
+    own = [p.parameters for p in parts if p.parameters is not None]
+    values = [p.values[0] for p in parts]
+    return Trajectories(parts[0].times[0], values, parameters=np.concatenate(own) if own else None)
+
+
+def measure(method: Forecaster, setting: Setting, count: int) -> CalibrationReport:
+    """Forecast and score so many unseen trajectories, some at once."""
+    reports = []
+    at_once = AT_ONCE[len(setting.coarse)]
+    for first in range(0, count, at_once):
+        truth = unseen(setting, first, min(at_once, count - first))
+        y0 = np.stack([v[0] for v in truth.values])
+        fc = method.predict(
+            y0, truth.times[0], num_samples=NUM_SAMPLES, parameters=truth.parameters
+        )
+        reports.append(pyro_msde.calibration(fc, truth, levels=LEVELS, bins=TENTHS))
+    return CalibrationReport.joined(reports)
+
+
+def rows(report: CalibrationReport) -> Iterator[dict[str, Any]]:
+    """By level and tenth of the horizon."""
+    names = ("crps", "spread_skill", "energy", "winkler")
+    (crps, crps_se), (ratio, ratio_se), (energy, _), (winkler, _) = map(report.average, names)
+    covered, covered_se = report.average("coverage")
+    bars = report.pit.mean(0)
+    index = np.abs(bars - 1 / bars.shape[1]).sum(1)
+    for j, level in enumerate(report.levels):
+        for i in range(TENTHS):
+            yield {
+                "level": f"{level:g}", "lead": f"{(i + 1) / TENTHS:g}",
+                "coverage": f"{covered[i, j]:.4f}", "coverage_se": f"{covered_se[i, j]:.4f}",
+                "spread_skill": f"{ratio[i]:.4f}", "spread_skill_se": f"{ratio_se[i]:.4f}",
+                "crps": f"{crps[i]:.6f}", "crps_se": f"{crps_se[i]:.6f}",
+                "energy": f"{energy[i]:.6f}", "winkler_90": f"{winkler[i]:.6f}",
+                "reliability_index": f"{index[i]:.4f}",
+                "trajectories": report.num_trajectories, "samples": report.num_samples,
+            }  # fmt: skip
+
+
+def keys(setting: Setting, method: str) -> set[tuple[str, ...]]:
+    """Of all rows that a method has on a split."""
+    leads = [f"{(i + 1) / TENTHS:g}" for i in range(TENTHS)]
+    place = (setting.case, setting.split, method)
+    return {(*place, f"{level:g}", lead) for level in LEVELS for lead in leads}
+
+
+def there(path: Path) -> set[tuple[str, ...]]:
+    """Keys of the rows that the table has."""
+    return {tuple(row[name] for name in KEY) for row in table.read(path, COLUMNS)}
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", default="kdv,burgers1d,burgers2d", help="separated by commas")
+    parser.add_argument("--split", default="published,hard")
+    parser.add_argument("--methods", default="msde,alt-unscaled", help=", ".join(METHODS))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
+    args = parser.parse_args()
+    same = {"device": name_of("cpu"), "version": pyro_msde.__version__}
+    settings = [s for case in args.case.split(",") for s in CASES[case].values()]
+    for setting in (s for s in settings if s.split in args.split.split(",")):
+        data = cache(partial(setting.problem.splits, setting.split, directory="data"))
+        for name in args.methods.split(","):
+            if keys(setting, name) <= there(args.results):
+                continue
+            method = METHODS[name](setting, data, args.runs)
+            if method is None:
+                continue
+            report = measure(method, setting, COUNT[len(setting.coarse)])
+            found = there(args.results)
+            for row in rows(report):
+                row = {"case": setting.case, "split": setting.split, "method": name, **row, **same}
+                if tuple(row[k] for k in KEY) not in found:
+                    table.append(row, args.results, COLUMNS)
+            print(f"{setting.case}, {setting.split}, {name}: {report!r}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

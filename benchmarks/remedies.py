@@ -1,0 +1,81 @@
+"""Ways to make intervals as wide as forecasts err, for `python -m benchmarks.calibration`.
+
+    alt-unscaled   the kept weights without the scale of √C that validation chose
+    alt-bayesian   a mean-field posterior over all weights of the drift
+    alt-score      C learned from the CRPS of short forecasts of training segments
+    alt-ensemble   three seeds, pooled
+
+Each is as training leaves it, without a scale. The last three are trained where `TRAINED` has no
+run to resume, which takes as long as the case's own training, three times that for the ensemble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyro_msde
+from benchmarks.accuracy import kept_fit
+from benchmarks.cases import Setting
+from pyro_msde.datasets.problem import Splits
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.priors import bayesian, fan_in_normal
+
+__all__ = ["bayesian_drift", "ensemble", "scored_diffusion", "unscaled"]
+
+TRAINED = Path("runs/calibration")
+SEEDS = 3
+
+Data = Callable[[], Splits]
+
+
+def unscaled(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
+    """The kept weights, where their scale is not one."""
+    fit = kept_fit(setting, setting.n_eta, kept)
+    if fit is None or fit.diffusion_scale == 1:
+        return None
+    return replace(fit, diffusion_scale=1.0)
+
+
+def bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
+    """Weights N(0, 1/fan-in) a priori, independent normal a posteriori."""
+
+    def prior(model: Any) -> None:
+        bayesian(model.drift, fan_in_normal(1.0))
+
+    return _trained("bayesian", setting, data, prior=prior)
+
+
+def scored_diffusion(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
+    """The diffusion learns from forecasts, all else from the ELBO."""
+    return _trained("score", setting, data, score_every=50)
+
+
+def ensemble(setting: Setting, data: Data, kept: Path) -> pyro_msde.Ensemble:
+    """Seeds 0, 1 and 2."""
+    fits = [_trained("seed", setting, data, seed=seed) for seed in range(SEEDS)]
+    return pyro_msde.Ensemble(fits)
+
+
+def _trained(
+    name: str,
+    setting: Setting,
+    data: Data,
+    *,
+    prior: Callable[[Any], None] | None = None,
+    seed: int = 0,
+    **changes: Any,
+) -> pyro_msde.Fit:
+    """A run of the case's own length with one thing changed, resumed if it is there."""
+    model = setting.build(setting.n_eta, seed)
+    if prior is not None:
+        prior(model)
+    splits = data()
+    return pyro_msde.fit(
+        model, AmortizedGP(model, seed=seed), splits.train, validation=splits.validation,
+        steps=setting.steps, seed=seed, progress=False,
+        checkpoint=TRAINED / f"{setting.case}-{setting.split}-{name}{seed}",
+        **{**setting.training(setting.n_eta), **changes},
+    )  # fmt: skip

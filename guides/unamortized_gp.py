@@ -1,0 +1,109 @@
+"""Guide without an encoder: the marginals at each training observation are parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.distributions import GaussianMarginals
+from pyro_msde.guides.amortized_gp import AmortizedGP
+from pyro_msde.guides.covariances import along_axes
+from pyro_msde.guides.inversion import fit_states
+from pyro_msde.segments import SegmentBatch, Segments
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["UnamortizedGP"]
+
+_AT_ONCE = 256  # snapshots encoded at the start of training
+
+
+class UnamortizedGP(AmortizedGP):
+    """Guide of the path with free means and variances at every observation of the training data.
+
+    They are interpolated in time as those of `AmortizedGP`. Nothing is learned about snapshots that
+    were not trained on; one that a forecast starts from is encoded as its restriction T_r y and the
+    η that fits y − T_p T_r y best, with the variance of an average observation.
+
+    Args:
+        model: As for `AmortizedGP`, whose encoder only says where the means start.
+        data: The training trajectories, to be passed to `pyro_msde.fit`.
+        **options: Of `AmortizedGP`, but `heteroscedastic`: variances are free already.
+
+    Raises:
+        ValueError: As `AmortizedGP`.
+    """
+
+    started: Tensor
+
+    def __init__(self, model: Any, data: Trajectories, **options: Any) -> None:
+        if options.pop("heteroscedastic", False):
+            raise ValueError("heteroscedastic: variances are free already. Leave it out.")
+        super().__init__(model, **options)
+        self.config = None
+        size = (data.num_observations, model.num_latent)
+        self.node_means = nn.Parameter(torch.zeros(size))
+        self.node_deviations = nn.Parameter(torch.zeros(size))  # of log λ
+        self.register_buffer("started", torch.tensor(False))
+
+    def check_data(self, data: Trajectories) -> None:
+        """Refuse other data than those it was made for, as far as their number tells."""
+        if data.num_observations != len(self.node_means):
+            raise ValueError(
+                f"guide: made for {len(self.node_means)} observations, the data have "
+                f"{data.num_observations}. Make it with the trajectories that are fitted."
+            )
+
+    @torch.no_grad()
+    def start_nodes(self, segments: Segments) -> None:
+        """Put the means where the encoder puts them, unless that has been done before."""
+        if bool(self.started):
+            return
+        theta = self.read_theta()
+        operators = self.model.read_parameters(theta).operators
+        means = []
+        for k in range(len(segments.values)):
+            own = None if segments.parameters is None else segments.parameters[k]
+            fields = segments.scaled(k).to(self.node_means)
+            own = None if own is None else own.to(fields)
+            means += [
+                self.encoder_mean(part, theta, operators, own) for part in fields.split(_AT_ONCE)
+            ]
+        self.node_means.copy_(torch.cat(means))
+        self.started.fill_(True)
+
+    def path_marginals(
+        self, batch: SegmentBatch, theta: Mapping[str, Tensor], operators: Any = None
+    ) -> GaussianMarginals:
+        """q(z|t) over the batch's segments; the same at every draw of θ."""
+        nodes = self.node_means[batch.observations]
+        log = self.node_variance().log() + self.node_deviations[batch.observations]
+        return self.interpolated(batch, nodes, log)
+
+    def encode(
+        self,
+        values: Tensor,
+        theta: Mapping[str, Tensor],
+        operators: Any = None,
+        parameters: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `AmortizedGP.encode`, by least squares; not to be differentiated."""
+        read = self.model.read_parameters(theta)
+        mean = self.encoder_mean(values, theta, read.operators, parameters)
+        if read.decoder is not None:
+            split = mean.shape[-1] - self.model.n_eta
+            zeta, eta = mean[..., :split], mean[..., split:]
+            detail = values - read.operators.prolong(self.model.grid.unflatten(zeta))
+            share = read.var_zeta / (read.var_zeta + read.var_eta)  # Σ_y S_η
+            rows = eta.reshape(-1, self.model.n_eta)
+            # Σ_y⁻¹ = 1 / (v_η share)
+            eta = fit_states(
+                lambda at: share * read.decoder(at), rows,
+                detail.reshape(len(rows), *share.shape), 1 / (read.var_eta * share),
+            ).reshape(eta.shape)  # fmt: skip
+            mean = torch.cat([zeta, eta], -1)
+        log = self.node_variance().log() + self.node_deviations.mean(0)
+        var = log.exp().expand_as(mean)
+        return mean, var if self.axes is None else along_axes(var, self.axes())

@@ -1,0 +1,112 @@
+"""Equal mixtures of Gaussians over sampled paths, point by point (Ilersich & Nair 2025, App. F).
+
+    p(y) = (1/N) Σ_i N(μ_i, Σ),    mean (33) = average of μ_i,    variance (34) = Σ + SampleVar{μ_i}
+
+The sample variance is split by the law of total variance into what differs between draws of θ
+(parameter) and the rest (propagated).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+__all__ = ["Mixture"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Predictive distribution at some of a forecast's times.
+
+    Attributes:
+        where: Which times.
+        means: (draw of θ, sample, batch, chunk, *field) μ.
+        variances: (draw of θ, 1, 1, 1, *field) Σ.
+    """
+
+    where: slice
+    means: Tensor
+    variances: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """(batch, chunk, *field), eq. (33)."""
+        return self.moments["mean"]
+
+    @property
+    def sd(self) -> Tensor:
+        """(batch, chunk, *field), root of eq. (34)."""
+        m = self.moments
+        return (m["reconstruction"] + m["propagated"] + m["parameter"]).sqrt()
+
+    @cached_property
+    def moments(self) -> dict[str, Tensor]:
+        """Mean and the three parts of the variance, (batch, chunk, *field) each."""
+        return _split_variance(self.means, self.variances)
+
+    def cdf(self, values: Tensor) -> Tensor:
+        """Distribution function at values (batch, chunk, *field), shaped as these."""
+        z = (values - self.means) / self.variances.sqrt()
+        return torch.special.ndtr(z).mean((0, 1))
+
+    def quantile(self, level: float) -> Tensor:
+        """(batch, chunk, *field), by bisection; level inside (0, 1)."""
+        return _mixture_quantile(level, self.means.flatten(0, 1), self.variances.flatten(0, 1))
+
+    def log_density(self, values: Tensor) -> Tensor:
+        """Log of N(y; μ_i, Σ) of each normal, (sample, batch, chunk, *field).
+
+        Args:
+            values: y, (batch, chunk, *field).
+        """
+        misfit = (values - self.means).square() / self.variances
+        return -0.5 * (misfit + self.variances.log() + math.log(2 * math.pi)).flatten(0, 1)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """A draw from each of the normals, (sample, batch, chunk, *field), those of θ side by side.
+
+        Draws at different points and times are of one path, and otherwise independent.
+        """
+        noise = torch.randn(self.means.shape, generator=generator, dtype=self.means.dtype)
+        return (self.means + self.variances.sqrt() * noise).flatten(0, 1)
+
+
+def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
+    """Mean and the three variances, (batch, chunk, *field), from (θ, sample, batch, …).
+
+    The variance between θ's conditional means holds 1/M of the variance within; it is taken off, so
+    that a point estimate has no parameter variance and an ensemble's is unbiased before clipping.
+    """
+    draws, paths = mean.shape[:2]
+    average = mean.mean((0, 1))
+    total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
+    parameter = torch.zeros_like(total)
+    if draws > 1:
+        between = mean.mean(1).var(0)
+        within = mean.var(1).mean(0) if paths > 1 else torch.zeros_like(total)
+        parameter = torch.minimum((between - within / paths).clamp(min=0), total)
+    return {
+        "mean": average,
+        "reconstruction": var.mean((0, 1)).expand_as(average).clone(),
+        "propagated": total - parameter,
+        "parameter": parameter,
+    }
+
+
+def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
+    """Quantile over axis 0 of an equal mixture of normals."""
+    sd = var.sqrt()
+    if sd.shape[0] not in (1, mean.shape[0]):
+        sd = sd.repeat_interleave(mean.shape[0] // sd.shape[0], 0)
+    z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
+    each = mean + z * sd
+    low, high = each.amin(0), each.amax(0)
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        below = torch.special.ndtr((middle - mean) / sd).mean(0) < level
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return 0.5 * (low + high)

@@ -1,0 +1,88 @@
+"""Scores of single snapshots from draws, intervals and probabilities.
+
+Draws are (sample, batch, time, *field), the truth y and what is shaped like it (batch, time,
+*field). "Fair" scores pair different draws only, so that their expectation does not depend on how
+many there are (Ferro 2014, doi:10.1002/qj.2270); they can come out slightly negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from pyro.ops.stats import crps_empirical, energy_score_empirical
+from torch import Tensor
+
+__all__ = ["covered", "fair_crps", "fair_energy", "interval_score", "pit_histogram"]
+
+_DISTANCES = 2**22  # between draws, held at once
+
+
+def fair_crps(draws: Tensor, y: Tensor) -> Tensor:
+    """E|x − y| − ½ E|x − x'| at each point, shaped as y.
+
+    Raises:
+        ValueError: Less than two draws.
+    """
+    n = _at_least_two(draws, "CRPS")
+    score: Tensor = crps_empirical(draws, y)
+    return _fair(score, (draws - y).abs().mean(0), n)
+
+
+def fair_energy(draws: Tensor, y: Tensor) -> Tensor:
+    """Energy score E‖x − y‖ − ½ E‖x − x'‖ of whole fields, (batch, time).
+
+    ‖·‖ is the root mean square over the field, so the score is in its units and does not grow with
+    the number of points (Gneiting & Raftery 2007, eq. 22, doi:10.1198/016214506000001437).
+
+    Raises:
+        ValueError: Less than two draws.
+    """
+    n = _at_least_two(draws, "energy score")
+    centre = draws.mean(0)  # distances are differences of squares, which are to be small
+    x = (draws - centre).flatten(3).flatten(1, 2).movedim(0, 1)
+    z = (y - centre).flatten(2).flatten(0, 1)
+    size = max(1, _DISTANCES // n**2)
+    scores = [
+        _fair(energy_score_empirical(a, b), torch.cdist(a, b[:, None])[..., 0].mean(1), n)
+        for a, b in zip(x.split(size), z.split(size), strict=True)
+    ]
+    return torch.cat(scores).reshape(y.shape[:2]) / math.sqrt(z.shape[1])
+
+
+def interval_score(low: Tensor, high: Tensor, y: Tensor, level: float) -> Tensor:
+    """Winkler's score at each point: the width, and 2/(1 − level) times how far y is outside.
+
+    Smallest on average for the central interval of the true law (Gneiting & Raftery 2007, eq. 43).
+    """
+    outside = (low - y).clamp(min=0) + (y - high).clamp(min=0)
+    return high - low + 2 / (1 - level) * outside
+
+
+def covered(probability: Tensor, levels: Sequence[float]) -> Tensor:
+    """(batch, time, level) shares of the field inside central intervals, |PIT − ½| ≤ level/2."""
+    off = (probability - 0.5).abs().flatten(2)
+    return torch.stack([(off <= level / 2).double().mean(2) for level in levels], dim=2)
+
+
+def pit_histogram(probability: Tensor, bins: int) -> Tensor:
+    """(batch, time, bins) shares of the field with PIT in equal parts of [0, 1]."""
+    place = (probability.flatten(2) * bins).long().clamp(0, bins - 1)
+    counts = torch.zeros(*place.shape[:2], bins, dtype=torch.float64)
+    counts.scatter_add_(2, place, torch.ones_like(place, dtype=torch.float64))
+    return counts / place.shape[2]
+
+
+def _at_least_two(draws: Tensor, name: str) -> int:
+    n = len(draws)
+    if n < 2:
+        raise ValueError(
+            f"fc: {n} draw, but the {name} needs pairs. Predict with num_samples >= 2."
+        )
+    return n
+
+
+def _fair(score: Tensor, error: Tensor, n: int) -> Tensor:
+    """From error − ½ Σ‖x − x'‖/n², with n pairs of equal draws, to the sum over n (n − 1)."""
+    return score - (error - score) / (n - 1)

@@ -1,0 +1,120 @@
+"""Where the ELBO wants its variances, all else fixed, in closed form.
+
+Of the drift residual only C depends on C. With e = z − μ, u = μ̇ − γ(z, t) + ½ Σ̇ Σ⁻¹ e and
+v = ½ Σ⁻¹ e, both for diagonal Σ,
+
+    ½ ∫ E[(u − C v)²] / C dt    is least at    C = √( ∫ E u² dt / ∫ E v² dt ),
+
+and the likelihood's Σ_y at the mean square of y − μ_y, for a given share of the experts. Training
+ends somewhere near; how near tells whether widths are the objective's or the schedule's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.distributions import sample_moments
+from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.parts import LogVariance
+from pyro_msde.segments import SegmentBatch
+
+__all__ = ["VarianceOptima", "variance_optima"]
+
+
+@dataclass(frozen=True)
+class VarianceOptima:
+    """Variances as they are and where the ELBO is largest, in scaled units.
+
+    Attributes:
+        diffusion: (latent,) the diagonal of C.
+        diffusion_optimum: (latent,) likewise, equal where C has one parameter.
+        observation: (channel, *space) Σ_y.
+        observation_optimum: (channel, *space) likewise.
+    """
+
+    diffusion: Tensor
+    diffusion_optimum: Tensor
+    observation: Tensor
+    observation_optimum: Tensor
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """Mean log ratio of each to its optimum: above zero where it is too large."""
+        pairs = {
+            "diffusion": (self.diffusion, self.diffusion_optimum),
+            "observation": (self.observation, self.observation_optimum),
+        }
+        return {k: float((value / best).log().mean()) for k, (value, best) in pairs.items()}
+
+
+@torch.no_grad()
+def variance_optima(
+    model: Any, guide: Any, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
+) -> VarianceOptima:
+    """Optima over some minibatches at one draw of θ each; the residual's is that of β = 1 too.
+
+    Args:
+        model: The generative model.
+        guide: Its guide.
+        batches: Segments in scaled units, weighted as they are drawn.
+        num_nodes: Quadrature nodes a segment.
+
+    Raises:
+        ValueError: The guide's covariance is not diagonal, or no batches.
+    """
+    sums: dict[str, Any] = dict.fromkeys(("u", "v", "misfit", "count"), 0.0)
+    theta = None
+    for batch in batches:
+        sites = guide.read_theta()
+        theta = model.read_parameters(sites)
+        q = guide.path_marginals(batch, sites, theta.operators)
+        times, weights = q.quadrature.draw(num_nodes)
+        mean, mean_dot, cov, cov_dot = q.moments(times)
+        if cov.ndim != mean.ndim:
+            raise ValueError("guide: its covariance is not diagonal, the optimum no closed form.")
+        e = cov.sqrt() * torch.randn_like(mean)
+        z = torch.stack([mean + e, mean - e])
+        signed = torch.stack([e, -e])
+        drift = theta.drift(z, times, parameters=batch.parameters)
+        u = mean_dot - drift + 0.5 * cov_dot / cov * signed
+        v = 0.5 * signed / cov
+        for name, value in (("u", u), ("v", v)):
+            square = value.square().mean(0) * weights[..., None].to(mean.dtype)
+            sums[name] += square.sum((0, 1))
+        path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
+        macro, detail = model.expert_means(theta, path)
+        fields = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
+        w = batch.observation_weight.reshape(*fields.shape[:2], *(1,) * (fields.ndim - 2))
+        sums["misfit"] += (w * (batch.values - fields).square()).sum((0, 1))
+        sums["count"] += w.sum()
+    if theta is None:
+        raise ValueError("batches: empty. Pass at least one.")
+    u, v = (_shared(model, sums[name]) for name in ("u", "v"))
+    return VarianceOptima(
+        theta.diffusion, (u / v).sqrt(), product_variance(theta.var_zeta, theta.var_eta),
+        _pooled(sums["misfit"] / sums["count"], model),
+    )  # fmt: skip
+
+
+def _shared(model: Any, values: Tensor) -> Tensor:
+    """(latent,) sums over the states that share a parameter of C, at each of them."""
+    net = model.diffusion._modules["net"]
+    index = net.index if isinstance(net, LogVariance) else None
+    if index is None:
+        return values
+    total = values.new_zeros(int(index.max()) + 1).index_add(0, index, values)
+    return total[index]
+
+
+def _pooled(values: Tensor, model: Any) -> Tensor:
+    """(channel, *space) averaged over the points where an expert's variance is shared."""
+    net = model.var_zeta._modules["net"]
+    if not isinstance(net, LogVariance) or net.broadcast is None:
+        return values
+    axes = [i for i, n in enumerate(net.log_value.shape) if n == 1 and values.shape[i] > 1]
+    return values.mean(axes, keepdim=True).expand_as(values) if axes else values

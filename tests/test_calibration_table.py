@@ -1,0 +1,169 @@
+"""The calibration table: what is simulated, what a row holds, what is not done again."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from gaussian_forecasts import Gaussian
+
+from benchmarks import calibration, table
+from benchmarks.accuracy import NUM_TIMES
+from benchmarks.cases import CASES
+from pyro_msde import Grid, Trajectories
+from pyro_msde.datasets.problem import Problem
+
+TIMES = np.linspace(0.0, 1.0, 201)
+HARD = CASES["kdv"]["hard"]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Simulations are standard normal numbers at 20 points, their seeds recorded."""
+    seeds = []
+
+    def fresh(self, split, count, seed, horizon):
+        seeds.append(seed)
+        rng = np.random.default_rng(seed)
+        return Trajectories(TIMES, rng.normal(size=(count, 201, 20)), parameters=[float(seed)])
+
+    monkeypatch.setattr(Problem, "fresh", fresh)
+    return seeds
+
+
+class Normal:
+    """Forecasts N(0, sd²) in the place of a model's; remembers how many it was asked for."""
+
+    def __init__(self, sd):
+        self.sd, self.batches = sd, []
+
+    def predict(self, y0, times, *, num_samples, parameters):
+        self.batches.append((len(y0), parameters[:, 0].tolist()))
+        mean = torch.zeros(len(y0), len(times), y0.shape[-1], dtype=torch.float64)
+        sd = torch.full_like(mean, self.sd)
+        return Gaussian(times, mean, sd, samples=num_samples, grid=Grid(20, 4), size=60)
+
+
+def test_trajectories_have_seeds_of_their_own_and_are_thinned(asked):
+    truth = calibration.unseen(HARD, 3, 2)
+    assert asked == [calibration.SEED + 3, calibration.SEED + 4]
+    assert calibration.SEED > 0  # the stored splits' seed
+    assert [v.shape for v in truth.values] == [(NUM_TIMES, 20)] * 2
+    assert truth.parameters[:, 0].tolist() == asked
+    assert not np.array_equal(*truth.values)
+
+
+def test_planes_are_forecast_one_by_one_and_lines_together(asked):
+    method = Normal(1.0)
+    seeds = [float(calibration.SEED + k) for k in range(3)]
+    line = calibration.measure(method, HARD, 3)
+    plane = calibration.measure(method, replace(HARD, coarse=(8, 8)), 3)
+    assert method.batches == [(3, seeds), *((1, [s]) for s in seeds)]
+    assert line.num_trajectories == plane.num_trajectories == 3
+    np.testing.assert_allclose(plane.coverage, line.coverage, rtol=1e-12)
+
+
+def test_rows_hold_the_report_and_are_written_once(asked, tmp_path, monkeypatch, capsys):
+    path, made = tmp_path / "table.csv", []
+
+    def method(setting, data, kept):
+        made.append((setting.split, kept))
+        return Normal(1.5) if setting.split == "hard" else None
+
+    monkeypatch.setattr(calibration, "METHODS", {"alt-normal": method})
+    monkeypatch.setattr(calibration, "COUNT", {1: 4})
+    argv = ["calibration", "--case", "kdv", "--results", str(path), "--runs", "kept"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--methods", "alt-normal"])
+    calibration.main()
+    rows = table.read(path, calibration.COLUMNS)
+    assert tuple(rows[0]) == calibration.COLUMNS
+    assert calibration.COLUMNS[:9] == (
+        "case", "split", "method", "level", "lead", "coverage", "coverage_se", "spread_skill",
+        "crps",
+    )  # fmt: skip
+    assert len({tuple(r[k] for k in calibration.KEY) for r in rows}) == len(rows) == 40
+    assert {r["split"] for r in rows} == {"hard"}  # the other has no such method
+
+    truth = np.stack(calibration.unseen(HARD, 0, 4).values)
+    for row in (rows[0], rows[17], rows[-1]):
+        end = round(10 * float(row["lead"]))
+        part = truth[
+            :, 10 * (end - 1) + (end > 1) : 10 * end + 1
+        ]  # 101 times, the first in tenth 1
+        reach = {"0.5": 0.67449, "0.8": 1.28155, "0.9": 1.64485, "0.95": 1.95996}[row["level"]]
+        shares = (np.abs(part) < 1.5 * reach).mean((1, 2))
+        assert float(row["coverage"]) == pytest.approx(shares.mean(), abs=6e-5)  # 4 decimals
+        error = shares.std(ddof=1) / 2
+        assert float(row["coverage_se"]) == pytest.approx(error, abs=6e-5)
+        ratio = 1.5 / np.sqrt(np.square(part).mean())
+        assert float(row["spread_skill"]) == pytest.approx(ratio, abs=6e-5)
+        assert row["trajectories"] == "4"
+
+    calibration.main()  # nothing is left to do but to ask again where there was no method
+    assert made == [(s, Path("kept")) for s in ("published", "hard", "published")]
+    assert table.read(path, calibration.COLUMNS) == rows
+    assert "kdv, hard, alt-normal: CalibrationReport(4 trajectories" in capsys.readouterr().out
+
+
+def test_what_was_interrupted_is_filled_in(asked, tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    monkeypatch.setattr(calibration, "METHODS", {"alt-normal": lambda *_: Normal(1.0)})
+    monkeypatch.setattr(calibration, "COUNT", {1: 2})
+    argv = ["calibration", "--case", "kdv", "--split", "hard", "--methods", "alt-normal"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--results", str(path)])
+    calibration.main()
+    whole = path.read_text().splitlines()
+    path.write_text("\n".join(whole[:8]) + "\n")
+    calibration.main()
+    assert path.read_text().splitlines() == whole
+
+
+def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
+    def kept(setting, n_eta, folder):
+        assert (n_eta, folder) == (HARD.n_eta, "here")
+        return found
+
+    monkeypatch.setattr(calibration.remedies, "kept_fit", kept)
+    monkeypatch.setattr(calibration, "kept_fit", kept)
+    monkeypatch.setattr(calibration.remedies, "replace", lambda fit, **new: SimpleNamespace(**new))
+    found = None
+    assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
+    found = SimpleNamespace(diffusion_scale=1.0)
+    assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
+    found = SimpleNamespace(diffusion_scale=0.1)
+    assert calibration.METHODS["alt-unscaled"](HARD, None, "here").diffusion_scale == 1.0
+    assert calibration.METHODS["msde"](HARD, None, "here") is found
+
+
+@pytest.mark.parametrize(
+    ("method", "runs", "changed"),
+    [
+        ("alt-bayesian", ["kdv-hard-bayesian0"], {}),
+        ("alt-score", ["kdv-hard-score0"], {"score_every": 50}),
+        ("alt-ensemble", [f"kdv-hard-seed{k}" for k in range(3)], {}),
+    ],
+)
+def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed, monkeypatch):
+    asked = []
+
+    def fit(model, guide, train, **options):
+        asked.append((model, guide, options))
+        return SimpleNamespace(
+            model=model, guide=guide, scaling=1, has_channel=False, diffusion_scale=1.0
+        )
+
+    monkeypatch.setattr(calibration.remedies.pyro_msde, "fit", fit)
+    calibration.METHODS[method](HARD, lambda: SimpleNamespace(train=0, validation=0), "here")
+    assert [options["checkpoint"].name for _, _, options in asked] == runs
+    for model, guide, options in asked:
+        assert model.drift.is_random == (method == "alt-bayesian")
+        assert guide.model is model
+        own = {k: options[k] for k in ("recipe", "steps")}
+        assert own == {"recipe": "steady", "steps": HARD.steps}
+        assert {k: v for k, v in options.items() if k == "score_every"} == changed
+    assert len({options["seed"] for _, _, options in asked}) == len(runs)
