@@ -18,7 +18,7 @@
 
 Korteweg–de Vries with the weights kept in `benchmarks/runs`: what `fit.to_arviz(test)` holds,
 whether its intervals are honest, which number of microscale states to take, and how much a prior
-matters. Some ten minutes on one core, most of them forecasts; `docs/arviz.md` says what each
+matters. Some six minutes on one core, most of them forecasts; `docs/arviz.md` says what each
 group is.
 
 This notebook and `arviz_diagnostics.py` are a jupytext pair: edit either, then `jupytext --sync`.
@@ -284,11 +284,11 @@ for axis, (name, found) in zip(axes, learned.items(), strict=True):
 
 # %% [markdown]
 """
-Both end at the same place, which is the data's: the ELBO counts every snapshot of every
-trajectory, and the default recipe weighs the drift residual a thousandfold. Power scaling
-(`az.psens`, above 0.05 is sensitive) still flags the narrow prior, which it finds in conflict
-with the data. It takes q(θ) for the posterior; so short a training finds where that is, but
-hardly moves its width from where it starts, 0.1 in log C.
+The prior matters: a tempered likelihood counts each snapshot as one observation, and the
+divergence of θ from its prior is weighed accordingly. The wide prior lets the diffusion go where
+the data want it, the narrow one holds it far lower, if not where it would have it. Power scaling
+(`az.psens`, above 0.05 is sensitive) finds the same from the draws of either fit alone; it takes
+q(θ) for the posterior.
 """
 
 # %%
