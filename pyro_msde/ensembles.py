@@ -69,7 +69,7 @@ class Ensemble:
         return replace(
             each[0], paths=torch.cat([fc.paths for fc in each]),
             theta=list(chain.from_iterable(fc.theta for fc in each)), region=region,
-            _cache={}, _kept=[],
+            sites=list(chain.from_iterable(fc.sites for fc in each)), _cache={}, _kept=[],
         )  # fmt: skip
 
     def calibrated(self, validation: Trajectories, **options: Any) -> Ensemble:

@@ -42,6 +42,8 @@ class Fit:
         calibration: What `calibrated` based it on.
         region: (2, latent) box around the encoded training data, in scaled units, near which
             forecasts stay; None: they may go anywhere.
+        segment: Observations and mean duration of the segments it was trained on, the latter in the
+            data's time units; None: not known.
     """
 
     model: Any
@@ -55,6 +57,7 @@ class Fit:
     diffusion_scale: float = 1.0
     calibration: Calibration | None = None
     region: Tensor | None = None
+    segment: tuple[int, float] | None = None
 
     def predict(
         self,
@@ -161,6 +164,7 @@ class Fit:
             "diffusion_scale": self.diffusion_scale,
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "region": None if self.region is None else self.region.tolist(),
+            "segment": self.segment,
             "dtype": str(place_of(self.model)[0]).removeprefix("torch."),
             "history": asdict(self.history),
         }

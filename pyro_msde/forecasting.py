@@ -8,7 +8,7 @@ gigabyte, so that memory does not grow with the samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from pyro_msde.experts import product_mean, product_variance
 from pyro_msde.mixtures import Mixture
 from pyro_msde.scaling import Scaling
 
-__all__ = ["Forecast"]
+__all__ = ["Forecast", "decoded"]
 
 _CHUNK = 2**22  # numbers decoded at once
 _KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
@@ -39,6 +39,7 @@ class Forecast:
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
+        sites: Values of the guide's sites at each draw of θ; empty where it is a point.
     """
 
     times: np.ndarray
@@ -49,6 +50,7 @@ class Forecast:
     theta: Sequence[Any]
     scaling: Scaling
     region: Tensor | None = None
+    sites: Sequence[Mapping[str, Tensor]] = ()
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
 
@@ -145,11 +147,15 @@ class Forecast:
             draws = window.sample(generator)
             yield window.where, draws if self.batched else draws[:, 0]
 
-    def windows(self) -> Iterator[Mixture]:
-        """The predictive distribution chunk by chunk of time, with a batch axis in any case."""
+    def windows(self, *, keep: bool = True) -> Iterator[Mixture]:
+        """The predictive distribution chunk by chunk of time, with a batch axis in any case.
+
+        Args:
+            keep: Hold the fields for the next time, if they are small.
+        """
         grid = self.model.grid
         numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
-        if numbers * self.paths.element_size() > _KEEP:
+        if not self._kept and (not keep or numbers * self.paths.element_size() > _KEEP):
             yield from self._decode()
             return
         if not self._kept:
@@ -162,22 +168,13 @@ class Forecast:
             self._cache.update({k: self._as_output([p[k] for p in parts]) for k in parts[0]})
         return self._cache[name]
 
-    @torch.no_grad()
     def _decode(self) -> Iterator[Mixture]:
-        grid, model = self.model.grid, self.model
-        scale = self.scaling.field_scale(self.paths, grid.ndim)
+        grid = self.model.grid
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
-            means, variances = [], []
-            for theta, paths in zip(self.theta, self.paths[:, :, :, window], strict=True):
-                macro, detail = model.expert_means(theta, paths.to(theta.diffusion.device))
-                mean = product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu()
-                means.append(mean * scale)
-                var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
-                variances.append(var.expand(1, 1, 1, *var.shape))
-            both = torch.stack(means), torch.stack(variances)
+            both = decoded(self.model, self.theta, self.paths[:, :, :, window], self.scaling)
             yield Mixture(window, *(both if self.has_channel else (x.squeeze(4) for x in both)))
 
     def _as_batch(self, values: Tensor) -> Tensor:
@@ -200,3 +197,29 @@ class Forecast:
             f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
             f"{self.num_samples} samples)"
         )
+
+
+@torch.no_grad()
+def decoded(
+    model: Any, thetas: Sequence[Any], paths: Tensor, scaling: Scaling
+) -> tuple[Tensor, Tensor]:
+    """μ_y and Σ_y of latent states in the user's units, on the CPU.
+
+    Args:
+        model: The generative model.
+        thetas: Draws of θ.
+        paths: (draw of θ, sample, batch, time, latent) in scaled units.
+        scaling: Units.
+
+    Returns:
+        (draw of θ, sample, batch, time, channel, *space) and (draw of θ, 1, 1, 1, channel, *space).
+    """
+    means, variances = [], []
+    scale = scaling.field_scale(torch.empty(0, dtype=paths.dtype), model.grid.ndim)
+    for theta, z in zip(thetas, paths, strict=True):
+        macro, detail = model.expert_means(theta, z.to(theta.diffusion.device))
+        mean = product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu()
+        means.append(mean * scale)
+        var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
+        variances.append(var.expand(1, 1, 1, *var.shape))
+    return torch.stack(means), torch.stack(variances)

@@ -90,7 +90,11 @@ def fit(
     scaling = Scaling.of(fields, data.horizon, data.parameters)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
     result = Fit(
-        model, guide, scaling, has_channel=data.has_channel_axis(grid.channels, grid.shape)
+        model,
+        guide,
+        scaling,
+        has_channel=data.has_channel_axis(grid.channels, grid.shape),
+        segment=(plan.length, segments.duration * scaling.time),
     )
     snapshots = data.num_observations
     log_volume = snapshots * scaling.log_volume(grid.num_points)
@@ -201,6 +205,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
     if run.get("region") is not None:  # runs saved before there was one have none
         result.region = torch.tensor(run["region"], dtype=dtype)
+    if run.get("segment") is not None:
+        result.segment = (run["segment"][0], run["segment"][1])
     if run["calibration"] is not None:
         result.calibration = Calibration(**run["calibration"])
     return result

@@ -59,6 +59,15 @@ class Mixture:
         """(batch, chunk, *field), level inside (0, 1)."""
         return _mixture_quantile(level, self.means.flatten(0, 1), self.variances.flatten(0, 1))
 
+    def log_density(self, values: Tensor) -> Tensor:
+        """Log of N(y; μ_i, Σ) of each normal, (sample, batch, chunk, *field).
+
+        Args:
+            values: y, (batch, chunk, *field).
+        """
+        misfit = (values - self.means).square() / self.variances
+        return -0.5 * (misfit + self.variances.log() + math.log(2 * math.pi)).flatten(0, 1)
+
     def sample(self, generator: torch.Generator) -> Tensor:
         """A draw from each of the normals, (sample, batch, chunk, *field), those of θ side by side.
 

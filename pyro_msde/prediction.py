@@ -67,7 +67,7 @@ def forecast(
     knots, asked = _evened(full)
     t = torch.as_tensor(knots / scaling.time, device=y0.device).expand(len(y0), -1)
     longest = math.inf if max_step is None else max_step / scaling.time
-    drawn, paths = [], []
+    drawn, read, paths = [], [], []
     boxes: list[Tensor] = []
     for _ in range(num_theta):
         sites = guide.read_theta()
@@ -85,6 +85,7 @@ def forecast(
         paths.append(path[..., 1:, :] if starts_late else path)
         # A forecast decodes when asked: later training must not reach into it.
         drawn.append(theta._replace(decoder=deepcopy(theta.decoder)))
+        read.append({name: value.detach().cpu() for name, value in sites.items()})
     return Forecast(
         times=clock,
         paths=torch.stack(paths).cpu(),
@@ -94,6 +95,7 @@ def forecast(
         theta=drawn,
         scaling=scaling,
         region=torch.stack(boxes).cpu() if boxes else None,
+        sites=read,
     )
 
 

@@ -123,6 +123,12 @@ class Segments:
             for (s, p), share, n in zip(self._starts, self._trajectory, sizes, strict=True)
         ]
 
+    @property
+    def duration(self) -> float:
+        """Mean time from a segment's start to its end, over all stretches of its many intervals."""
+        intervals = sum(len(t) - 1 for t in self.times)
+        return self.span * float(sum(t[-1] - t[0] for t in self.times)) / intervals
+
     def scaled(self, trajectory: int) -> Tensor:
         """All values of a trajectory, (time, channel, *space), divided by the scale."""
         return self.values[trajectory] / self.scale

@@ -1,43 +1,63 @@
 """Forecasts of test trajectories as ArviZ data, all in the data's units.
 
 Groups, for a field u with one axis x; [channel] if the data have such an axis; `time` is `snapshot`
-with times (trajectory, snapshot) where trajectories have times of their own:
+with times (trajectory, snapshot) where trajectories have times of their own; … = chain, draw:
 
     posterior             diffusion_sd_zeta (…, [channel], x_coarse), diffusion_sd_eta
-                          (…, microscale), observation_sd (…, [channel]), with … = chain, draw
+                          (…, microscale), observation_sd (…, [channel]), time_kernel_lengthscale
+                          (…); on request drift.theta (…, drift.theta_dim_0) and the like
     posterior_predictive  u (…, trajectory, time, [channel], x_probe), zeta (…, trajectory, time,
                           [channel], x_coarse), eta (…, trajectory, time, microscale), and on the
                           whole grid u_mean, u_sd, u_q05, u_q95 (trajectory, time, [channel], x)
+    predictions           the same after the trajectories' ends, with `horizon`
+    log_likelihood        u, u_forecast (…, trajectory, time), u_probes, u_forecast_probes
+                          (…, trajectory, time, [channel], x_probe)
+    log_prior             drift.theta and the like (…), of parts with a prior
+    sample_stats          log_likelihood, drift_residual, kl_parameters, elbo (…)
+    prior                 as posterior, with `prior`
+    prior_predictive      u, zeta, eta as in posterior_predictive, with `prior`
     observed_data         u at the probes
     constant_data         u_field, the observed u on the whole grid, smoothing_kernel ([channel],
                           x_lag), field_scale ([channel]), time_scale, parameter_0, …
                           (trajectory), and all coordinates
+    predictions_constant_data  u_initial (trajectory, [channel], x), time_initial, time_end,
+                          parameter_0, … (trajectory), with `horizon`
     training              elbo, log_likelihood, drift_residual, kl_parameters (step),
                           validation (validation_step)
 
 ArviZ pairs variables of `observed_data` with draws of the same name, so u_field is not there; it
 takes those of `sample_stats` to have chain and draw, so the history is not there. The experts'
-variances are left out: only their product's, Σ_y, is identified.
+variances are left out: only their product's, Σ_y, is identified. What the log likelihoods are for
+is in `docs/arviz.md`.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import xarray as xr
-from numpy.typing import NDArray
+import torch
 
-from pyro_msde.arviz_io.frame import Frame, Variable
-from pyro_msde.arviz_io.groups import constants, observed, posterior, predictive, training
-from pyro_msde.forecasting import Forecast
+from pyro_msde.arviz_io.constants import constants, initial_fields, observed, training
+from pyro_msde.arviz_io.container import container
+from pyro_msde.arviz_io.elbo_terms import elbo_terms
+from pyro_msde.arviz_io.forecasts import forecast_groups
+from pyro_msde.arviz_io.frame import Frame
+from pyro_msde.arviz_io.likelihood import knows_new_data, smoothed_likelihood
+from pyro_msde.arviz_io.parameters import network_weights, parameters
+from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
+from pyro_msde.arviz_io.snapshots import Selection, clock
+from pyro_msde.arviz_io.windows import duration_of
+from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["to_arviz"]
 
-Array = NDArray[Any]
+_ORDER = (
+    "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
+    "sample_stats", "prior", "prior_predictive", "observed_data", "constant_data",
+    "predictions_constant_data", "training",
+)  # fmt: skip
 
 
 def to_arviz(
@@ -45,9 +65,14 @@ def to_arviz(
     test: Trajectories,
     *,
     num_samples: int = 64,
+    num_theta: int = 8,
     seed: int = 0,
     probes: Mapping[str, Any] | None = None,
     times: int | Sequence[float] = 50,
+    horizon: float | None = None,
+    log_likelihood: bool = True,
+    prior: bool | int = False,
+    weights: bool | Sequence[str] = False,
 ) -> Any:
     """Forecast every trajectory from its first snapshot and collect all in ArviZ's format.
 
@@ -55,11 +80,23 @@ def to_arviz(
         fit: The `Fit`.
         test: Trajectories on the model's grid.
         num_samples: Latent paths, and draws.
+        num_theta: Draws of θ among which they are shared out, where it has a posterior; as many as
+            paths, if the posterior itself is of interest.
         seed: Of the forecasts; trajectory k has seed + k if trajectories have times of their own.
         probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, where draws of the field are
             kept; the nearest grid points are taken. Axes left out: the coarse points.
         times: How many snapshots of each trajectory to forecast, evenly spaced from the first to
             the last, or times to which to take the nearest snapshots.
+        horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
+            the snapshots above.
+        log_likelihood: Add `log_likelihood` and `sample_stats`. The guide encodes all snapshots for
+            that; one without `path_marginals`, or that knows its training data only, leaves
+            `sample_stats` and the likelihoods but those of forecasts out.
+        prior: How many draws of the prior to simulate, True for `num_samples`. Each θ takes about a
+            second, in one dimension.
+        weights: Put the parameters of parts with a prior into `posterior` (and `prior`), all or
+            those of the sites named, such as ["drift.theta"]. ArviZ takes minutes to summarise
+            thousands.
 
     Returns:
         `arviz.InferenceData`; from ArviZ 1 on an `xarray.DataTree` with the same groups. Where θ
@@ -67,103 +104,43 @@ def to_arviz(
         have times of their own, they are those of the first trajectory's forecast.
 
     Raises:
-        ValueError: Data of another grid, an unknown axis, positions or times outside the data.
+        ValueError: Data of another grid, an unknown axis, positions or times outside the data, a
+            horizon within them, sites that are not there, a negative number of draws.
     """
-    picked = _pick(test, times)
-    truth = picked.to_xarray()
-    frame = Frame.of(fit.model.grid, picked, truth["time"], probes)
+    if prior < 0:
+        raise ValueError(f"prior: {prior} draws. Pass a positive number, or False.")
+    chosen = Selection.of(test, times, horizon)
+    truth = chosen.picked.to_xarray()
     values = truth[test.name].values
-    parameters: dict[str, Variable] = {}
-    fields: dict[str, Variable] = {}
-    for rows, fc in _forecasts(fit, test, picked, num_samples, seed):
-        parameters = parameters or posterior(fit, fc, frame)
-        for name, variable in predictive(fc, frame, seed).items():
-            _insert(fields, name, variable, rows, values.shape[:2])
-    inputs = truth[[str(name) for name in truth.data_vars if str(name).startswith("parameter_")]]
-    groups = {
-        "posterior": frame.dataset(parameters),
-        "posterior_predictive": frame.dataset(fields),
+    frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
+    draws, groups = forecast_groups(
+        fit, chosen, frame, num_samples, num_theta, seed=seed, log_likelihood=log_likelihood
+    )
+    duration = duration_of(fit, test)
+    theta = parameters(fit, draws, frame, duration) | network_weights(draws, weights)
+    groups |= {
+        "posterior": frame.dataset(theta),
         "observed_data": frame.dataset(observed(values, frame)),
-        "constant_data": constants(fit, values, frame).assign(inputs.data_vars),
+        "constant_data": constants(fit, test, values, frame),
         "training": training(fit.history),
     }
-    return _container({name: ds for name, ds in groups.items() if ds.data_vars})
-
-
-def _pick(test: Trajectories, times: int | Sequence[float]) -> Trajectories:
-    """Copies of the chosen snapshots."""
-    if not isinstance(times, int):
-        wanted = np.asarray(times, dtype=np.float64)
-        outside = wanted[
-            (wanted < min(t[0] for t in test.times)) | (wanted > max(t[-1] for t in test.times))
-        ]
-        if len(outside):
-            raise ValueError(f"times: {outside.tolist()} before or after all trajectories.")
-    index = [_choose(clock, times, k) for k, clock in enumerate(test.times)]
-    return Trajectories(
-        [t[i] for t, i in zip(test.times, index, strict=True)],
-        [v[i] for v, i in zip(test.values, index, strict=True)],
-        parameters=test.parameters,
-        name=test.name,
-        dims=test.dims,
-        coords=test.coords,
-        units=test.units,
-    )
-
-
-def _choose(clock: Array, times: int | Sequence[float], k: int) -> Array:
-    """Indices of snapshots of one trajectory."""
-    if isinstance(times, int):
-        if times < 1:
-            raise ValueError(f"times: {times} snapshots. Pass a positive number, or times.")
-        count = min(times, len(clock))
-        return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
-    wanted = np.asarray(times, dtype=np.float64).reshape(-1)
-    wanted = wanted[(wanted >= clock[0]) & (wanted <= clock[-1])]
-    if not len(wanted):
-        raise ValueError(
-            f"times: none within trajectory {k}, from {clock[0]:g} to {clock[-1]:g}. "
-            "Leave it out or pass a number of snapshots."
-        )
-    return np.unique(np.abs(clock[:, None] - wanted).argmin(0))
-
-
-def _forecasts(
-    fit: Any, test: Trajectories, picked: Trajectories, num_samples: int, seed: int
-) -> Iterator[tuple[Array, Forecast]]:
-    """Rows of trajectories with their forecast: all at once, or one by one if times differ."""
-    every = np.arange(len(test))
-    for rows in [every] if test.common_times() is not None else every[:, None]:
-        k = int(rows[0])
-        fc: Forecast = fit.predict(
-            np.stack([test.values[row][0] for row in rows]),
-            picked.times[k],
-            t0=float(test.times[k][0]),
-            num_samples=num_samples,
-            parameters=None if test.parameters is None else test.parameters[rows],
-            seed=seed + k,
-        )
-        yield rows, fc
-
-
-def _insert(
-    into: dict[str, Variable], name: str, variable: Variable, rows: Array, size: tuple[int, ...]
-) -> None:
-    """Put some trajectories' values into an array for all of them, NaN where nothing is put."""
-    dims, values, attrs = variable
-    axis = dims.index("trajectory")
-    if name not in into:
-        shape = (*values.shape[:axis], *size, *values.shape[axis + 2 :])
-        into[name] = (dims, np.full(shape, np.nan, dtype=values.dtype), attrs)
-    into[name][1][(*(slice(None),) * axis, rows, slice(values.shape[axis + 1]))] = values
-
-
-def _container(groups: dict[str, Any]) -> Any:
-    """`InferenceData` where ArviZ has it, else what replaced it."""
-    with warnings.catch_warnings():
-        # announces ArviZ 1, which the other branch is for
-        warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
-        import arviz
-    if hasattr(arviz, "InferenceData"):
-        return arviz.InferenceData(**groups)
-    return xr.DataTree.from_dict(groups)
+    with torch.random.fork_rng(), pyro_settings(validate=False):
+        torch.manual_seed(seed)
+        if draws.sites[0]:
+            groups["log_prior"] = frame.dataset(log_prior(fit.model, draws))
+        if log_likelihood and knows_new_data(fit.guide):
+            guided = smoothed_likelihood(fit, chosen, draws, frame)
+            groups["log_likelihood"].update(frame.dataset(guided))
+            if guided:
+                terms = elbo_terms(fit, test, draws, guided[test.name])
+                groups["sample_stats"] = frame.dataset(terms)
+        if prior:
+            drawn = prior_draws(fit.model, num_samples if prior is True else prior)
+            theta = parameters(fit, drawn, frame, duration) | network_weights(drawn, weights)
+            fields, count = prior_fields(fit, chosen, drawn, frame, seed)
+            groups["prior"] = frame.dataset(theta)
+            groups["prior_predictive"] = frame.dataset(fields).assign_attrs(count)
+    if chosen.later is not None:
+        ahead = frame.at(clock(chosen.later, test.units))
+        groups["predictions_constant_data"] = initial_fields(test, ahead)
+    return container({name: groups[name] for name in _ORDER if name in groups})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,9 +77,19 @@ class Frame:
         lead = ("trajectory", str(times.dims[-1]))
         return cls(grid, data.name, lead, channel, space, tuple(index), data.units, coords)
 
+    def at(self, times: xr.DataArray) -> Frame:
+        """The same axes at other times."""
+        coords = {**self.coords, "time": times.variable}
+        return replace(self, lead=("trajectory", str(times.dims[-1])), coords=coords)
+
     def field_dims(self, kind: str = "") -> tuple[str, ...]:
         """Axes of fields: of the whole grid, or those of kind "probe", "coarse" or "lag"."""
         return (*self.channel, *(f"{d}_{kind}" if kind else d for d in self.space))
+
+    def at_probes(self, values: Array) -> Array:
+        """Values (..., *field) at the probes."""
+        at: Any = (..., *np.ix_(*self.index))
+        return values[at]
 
     def squeeze(self, values: Array) -> Array:
         """Values (..., channel, *space) without the channel axis where the data have none."""
