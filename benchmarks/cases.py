@@ -79,8 +79,8 @@ CASES: dict[str, dict[str, Setting]] = {
     "burgers1d": {
         "published": Setting(
             "burgers1d", "published", BURGERS1D, burgers1d, (20,), 5, 1.0, steps=16_000, fit=_WIDE,
-            # the wider tube validates worse there: 1.28 % against 1.22 with seed 0
-            fit_at={5: {"spread": 1.0}},
+            # by validation, seed 0: 1.22 % at a spread of 1, 1.19 at 2, 1.28 at 4
+            fit_at={5: {"spread": 2.0}},
         ),
         "hard": Setting(
             "burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0, steps=5000,

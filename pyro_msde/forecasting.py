@@ -131,7 +131,7 @@ class Forecast:
         return self._as_output([w.cdf(target[:, w.where]) for w in self.windows()])
 
     def quantile(self, level: float) -> Tensor:
-        """Quantile of the mixture at each point, (…, time, *field), by bisection.
+        """Quantile of the mixture at each point, (…, time, *field).
 
         Raises:
             ValueError: `level` is not inside (0, 1).

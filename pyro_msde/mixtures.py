@@ -17,6 +17,8 @@ from torch import Tensor
 
 __all__ = ["Mixture"]
 
+_STEPS = 60  # of a root search: more than float64 can bisect
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -54,7 +56,7 @@ class Mixture:
         return torch.special.ndtr(z).mean((0, 1))
 
     def quantile(self, level: float) -> Tensor:
-        """(batch, chunk, *field), by bisection; level inside (0, 1)."""
+        """(batch, chunk, *field), level inside (0, 1)."""
         return _mixture_quantile(level, self.means.flatten(0, 1), self.variances.flatten(0, 1))
 
     def log_density(self, values: Tensor) -> Tensor:
@@ -98,15 +100,30 @@ def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
 
 
 def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
-    """Quantile over axis 0 of an equal mixture of normals."""
+    """Quantile over axis 0 of an equal mixture of normals.
+
+    Newton's steps where they stay between the bounds known and halve the step before, bisection of
+    these elsewhere; a point is left alone once its step is small beside the narrowest normal.
+    """
     sd = var.sqrt()
     if sd.shape[0] not in (1, mean.shape[0]):
         sd = sd.repeat_interleave(mean.shape[0] // sd.shape[0], 0)
     z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
     each = mean + z * sd
     low, high = each.amin(0), each.amax(0)
-    for _ in range(24):
-        middle = 0.5 * (low + high)
-        below = torch.special.ndtr((middle - mean) / sd).mean(0) < level
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return 0.5 * (low + high)
+    x, step = 0.5 * (low + high), high - low
+    eps = torch.finfo(mean.dtype).eps
+    enough = eps ** (2 / 3) * sd.amin(0) + 4 * eps * torch.maximum(low.abs(), high.abs())
+    for _ in range(_STEPS):
+        u = (x - mean) / sd
+        off = torch.special.ndtr(u).mean(0) - level
+        low, high = torch.where(off < 0, x, low), torch.where(off < 0, high, x)
+        density = ((-0.5 * u.square()).exp() / sd).mean(0) / math.sqrt(2 * math.pi)
+        newton = x - off / density  # not a number where both are zero
+        good = (newton >= low) & (newton <= high) & ((newton - x).abs() <= 0.5 * step)
+        new = torch.where(good, newton, 0.5 * (low + high))
+        done = step <= enough
+        step, x = torch.where(done, step, (new - x).abs()), torch.where(done, x, new)
+        if bool(done.all()):
+            break
+    return x
