@@ -35,8 +35,9 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers2d, kdv
 from pyro_msde.parts import flatten_parameters
 from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.segments import SegmentBatch, Segments
-from pyro_msde.training import RECIPES, Recipe, pyro_settings
+from pyro_msde.training import pyro_settings
 
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}
 RESULTS = Path(__file__).parent / "results" / "step.csv"

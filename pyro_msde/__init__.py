@@ -13,9 +13,10 @@ from pyro_msde.fitted import Fit
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.growth import fit_hierarchical, grow
+from pyro_msde.history import History
 from pyro_msde.interface import fit, load
+from pyro_msde.recipes import Recipe
 from pyro_msde.scores import coverage, crps, nrmse, pit, spread_skill
-from pyro_msde.training import History, Recipe
 from pyro_msde.trajectories import Trajectories
 
 __version__ = "0.1.0"

@@ -15,9 +15,10 @@ from pyro_msde.arviz_io import to_arviz
 from pyro_msde.checkpoint import write_run
 from pyro_msde.diffusion_scale import Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
+from pyro_msde.history import History
 from pyro_msde.prediction import forecast
 from pyro_msde.scaling import Scaling
-from pyro_msde.training import History, pyro_settings
+from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["FORMAT", "Fit", "common_batches", "cuda_devices", "place_of"]

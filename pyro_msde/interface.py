@@ -17,11 +17,13 @@ from pyro_msde.checkpoint import read_run, read_state, write_state
 from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit, common_batches, cuda_devices, place_of
+from pyro_msde.history import History
+from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
 from pyro_msde.registry import rebuild
 from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
-from pyro_msde.training import RECIPES, History, Recipe, Trainer, pyro_settings
+from pyro_msde.training import Trainer, pyro_settings
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["fit", "load"]

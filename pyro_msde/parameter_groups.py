@@ -9,19 +9,20 @@ from torch import nn
 
 from pyro_msde.networks import PolynomialMLP, SmoothingKernel
 from pyro_msde.parts import LogVariance, Part
+from pyro_msde.recipes import Recipe
 
 __all__ = ["parameter_groups"]
 
 Parameters = dict[int, nn.Parameter]
 
 
-def parameter_groups(model: nn.Module, guide: nn.Module, recipe: Any) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, guide: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups for an optimiser: variances, kernel, decaying networks, the rest.
 
     Args:
         model: The model.
         guide: Its guide, whose autoguide over θ has its parameters already.
-        recipe: A `Recipe`, of which kernel_rate, variance_rate and weight_decay are read.
+        recipe: Of which kernel_rate, variance_rate and weight_decay are read.
 
     Returns:
         Parameters, the multiple of the learning rate ("factor") and the decay of each group.

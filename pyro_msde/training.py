@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,115 +17,18 @@ from tqdm import tqdm
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.forecast_score import forecast_score
+from pyro_msde.history import History
 from pyro_msde.parameter_groups import parameter_groups
 from pyro_msde.principal import start_principal_components
+from pyro_msde.recipes import Recipe
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
-__all__ = ["RECIPES", "History", "Recipe", "Trainer"]
+__all__ = ["Trainer", "pyro_settings"]
 
 _MEASURED = 32  # minibatches over which the optima of variances are taken
 _MEMORY = 0.02  # share of the latest gradient in the running average of their lengths
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: segments, quadrature, learning rates, annealing.
-
-    Attributes:
-        length: Observations a segment.
-        stride: Every how many snapshots a segment takes one.
-        windows: "random" or "fixed" segments.
-        segments_per_step: Segments a minibatch.
-        num_nodes: Quadrature nodes a segment.
-        antithetic: A pair of opposite draws of z at each node, not one.
-        spread: How many times as wide as q(z|t) the tube is on which the drift is learned too, at
-            half of the nodes; 1 is the ELBO. More helps where few trajectories lie far apart and
-            long training has made the tube thin; on the hard KdV split it harms.
-        learning_rate: Adam's rate for the networks.
-        variance_rate: Multiple of it for variances and diffusion.
-        kernel_rate: Multiple of it for the smoothing kernel. None: the kernel's largest value at
-            the start. Its values are small, as they sum to one: at the rate of the weights they
-            would be stirred rather than learned.
-        schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
-        beta: Weight β of the drift residual; 1 is the ELBO. More tempers the likelihood; KL(q(θ) ‖
-            p(θ)) then has that weight too. None: how many numbers a snapshot has, so that it counts
-            as one observation. A model errs alike at neighbouring points, which the likelihood
-            takes for independent: for its sake marginals shrink and the path turns, until forecasts
-            suffer.
-        anneal: Steps over which β grows from 0; none after a warm start.
-        clip: Longest gradient, as a multiple of the usual one (a running average); longer ones are
-            shortened to it. After one outlier Adam would move every parameter, variances above all.
-            None: no limit.
-        weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
-            reluctant `PolynomialMLP`s.
-        warm_start: Start the macroscale drift from a regression on the data, where it can be.
-        score_every: Every how many steps the diffusion takes one down the gradient of a proper
-            score of short forecasts (`pyro_msde.forecast_score`); it then learns from nothing else,
-            and nothing else from that. None: it is learned by the ELBO.
-    """
-
-    length: int = 64
-    stride: int = 4
-    windows: str = "random"
-    segments_per_step: int = 1
-    num_nodes: int = 64
-    antithetic: bool = True
-    spread: float = 1.0
-    learning_rate: float = 3e-3
-    variance_rate: float = 10.0
-    kernel_rate: float | None = None
-    schedule: str = "cosine"
-    beta: float | None = None
-    anneal: int = 2000
-    clip: float | None = 3.0
-    weight_decay: float = 0.1
-    warm_start: bool = True
-    score_every: int | None = None
-
-
-RECIPES = {
-    "default": Recipe(),
-    # without a microscale, from a drift that starts near its goal: smaller steps, the ELBO itself
-    "steady": Recipe(
-        learning_rate=1e-3, kernel_rate=1.0, beta=1.0, antithetic=False, clip=None,
-        weight_decay=0.3,
-    ),
-    "published": Recipe(
-        length=128, stride=1, windows="fixed", num_nodes=128, antithetic=False,
-        learning_rate=1e-3, variance_rate=1.0, kernel_rate=1.0, schedule="steps", beta=1.0,
-        anneal=5000, clip=None, weight_decay=0.0, warm_start=False,
-    ),
-}  # fmt: skip
-
-
-@dataclass
-class History:
-    """What training recorded: the ELBO's terms per logging step, the score per validation.
-
-    Attributes:
-        steps: Steps at which the terms below were logged.
-        terms: By name ("elbo", "log_likelihood", "drift_residual", "kl_parameters"), averaged since
-            the last logging step, in nats for data in the user's units.
-        validation_steps: Steps after which the model was validated.
-        validation: NRMSE on the validation trajectories then.
-        variance_gaps: Mean log ratio of "diffusion" and "observation" variances to the ELBO's
-            optimum for them, at the end of the run: above zero where they are too large. Empty
-            where it has no closed form (`pyro_msde.variance_optima`).
-    """
-
-    steps: list[int] = field(default_factory=list)
-    terms: dict[str, list[float]] = field(default_factory=dict)
-    validation_steps: list[int] = field(default_factory=list)
-    validation: list[float] = field(default_factory=list)
-    variance_gaps: dict[str, float] = field(default_factory=dict)
-
-    def record(self, step: int, terms: Mapping[str, float]) -> None:
-        """Append one logging step."""
-        self.steps.append(step)
-        for name, value in terms.items():
-            self.terms.setdefault(name, []).append(value)
 
 
 class Trainer:

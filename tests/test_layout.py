@@ -46,6 +46,8 @@ ORDER = (
     "elbo",
     "registry",
     "checkpoint",
+    "recipes",
+    "history",
     "parameter_groups",
     "training",
     "region",

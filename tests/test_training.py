@@ -33,7 +33,8 @@ from pyro_msde import (
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.parts import LogVariance
 from pyro_msde.priors import bayesian, fan_in_normal
-from pyro_msde.training import RECIPES, Recipe, Trainer
+from pyro_msde.recipes import RECIPES, Recipe
+from pyro_msde.training import Trainer
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False}
 

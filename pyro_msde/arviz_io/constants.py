@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.arviz_io.frame import Frame, Variable, units_attr
 from pyro_msde.arviz_io.parameters import kernel_draws
-from pyro_msde.training import History
+from pyro_msde.history import History
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["constants", "initial_fields", "observed", "training"]

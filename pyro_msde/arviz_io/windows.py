@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pyro_msde.recipes import Recipe
 from pyro_msde.segments import Segments
-from pyro_msde.training import Recipe
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["Cut", "cut", "duration_of", "segments_of", "windows"]

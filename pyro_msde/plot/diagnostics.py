@@ -10,9 +10,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
+from pyro_msde.history import History
 from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, new_axes, panels
 from pyro_msde.scores import coverage
-from pyro_msde.training import History
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["coverage_by_lead", "history"]

@@ -30,8 +30,9 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.interpolation import Interpolant
 from pyro_msde.parts import LogVariance, Part
 from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.recipes import Recipe
 from pyro_msde.segments import Segments
-from pyro_msde.training import Recipe, Trainer
+from pyro_msde.training import Trainer
 
 THETA = {
     "delta": AutoDelta,
