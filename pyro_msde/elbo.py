@@ -83,7 +83,11 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         yield from super()._get_traces(model, guide, args, kwargs)  # type: ignore[no-untyped-call]
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Traces of guide and model, with everything scored but the path."""
+        """Traces of guide and model, with everything scored that the loss takes a score of.
+
+        Not the path, nor sites of θ whose divergence Pyro knows in closed form: scoring a network's
+        weights twice would cost as much as drawing them.
+        """
         guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
         model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(
             *args, **kwargs
@@ -91,8 +95,12 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         if is_validation_enabled():
             _check_sites(model_trace, guide_trace)
             check_model_guide_match(model_trace, guide_trace)
-        for site in guide_trace.nodes.values():
-            if _is_path(site) or _is_subsample(site):
+        for name, site in model_trace.nodes.items():
+            if name in guide_trace.nodes and site["type"] == "sample":
+                site["divergence"] = _closed_form(site, guide_trace.nodes[name])
+        known = {n for n, s in model_trace.nodes.items() if s.get("divergence") is not None}
+        for name, site in guide_trace.nodes.items():
+            if _is_path(site) or _is_subsample(site) or name in known:
                 continue
             if site["type"] == "sample":
                 site["score_parts"] = (
@@ -100,7 +108,9 @@ class MultiscaleELBO(TraceMeanField_ELBO):
                     .score_parts(site["value"])
                     .scale_and_mask(site["scale"], site["mask"])
                 )
-        model_trace.compute_log_prob(lambda _, site: not (_is_path(site) or _is_subsample(site)))
+        model_trace.compute_log_prob(
+            lambda name, site: not (_is_path(site) or _is_subsample(site) or name in known)
+        )
         return model_trace, guide_trace
 
     def _differentiable_loss_particle(self, model_trace: Any, guide_trace: Any) -> tuple[Any, Any]:
@@ -176,14 +186,23 @@ def _is_subsample(site: Any) -> bool:
     return isinstance(site.get("fn"), _Subsample)
 
 
-def _parameter_divergence(site: Any, guide_site: Any) -> Any:
-    """KL(q ‖ p) of one site of θ, in closed form where Pyro knows it, else by its one draw."""
+def _closed_form(site: Any, guide_site: Any) -> Any:
+    """KL(q ‖ p) of one site of θ where Pyro knows it; None where not, and for other sites."""
+    if site["is_observed"] or _is_path(site) or _is_subsample(site):
+        return None
     q = guide_site["fn"]
     try:
         divergence = kl_divergence(q, site["fn"])
     except NotImplementedError:  # the only way in which torch says that it knows none
-        return guide_site["score_parts"].entropy_term.sum() - site["log_prob_sum"]
+        return None
     if isinstance(q, Delta):
         # Pyro's own KL leaves this out; for an autoguide it is the transform's log Jacobian.
         divergence = divergence + q.log_density
     return scale_and_mask(divergence, guide_site["scale"], guide_site["mask"]).sum()
+
+
+def _parameter_divergence(site: Any, guide_site: Any) -> Any:
+    """KL(q ‖ p) of one site of θ, in closed form where Pyro knows it, else by its one draw."""
+    if site["divergence"] is not None:
+        return site["divergence"]
+    return guide_site["score_parts"].entropy_term.sum() - site["log_prob_sum"]
