@@ -43,7 +43,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 TENTHS = 10
 SEED = 20_000  # of the first trajectory; the stored splits' is 0
 COUNT = {1: 50, 2: 20}  # trajectories, by axes of space
-AT_ONCE = {1: 50, 2: 1}  # in one forecast, so that memory stays bounded
+AT_ONCE = {1: 10, 2: 1}  # in one forecast, so that memory stays bounded
 
 
 class Forecaster(Protocol):
