@@ -16,7 +16,7 @@ trajectories takes a core two minutes, scoring it three; a trajectory in two dim
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,10 +74,10 @@ METHODS: dict[str, Method] = {
 }
 
 
-def unseen(setting: Setting, first: int, count: int) -> Trajectories:
+def unseen(setting: Setting, numbers: Sequence[int]) -> Trajectories:
     """Freshly simulated trajectories, thinned over the horizon; each has a seed of its own."""
     parts = []
-    for k in range(first, first + count):
+    for k in numbers:
         whole = setting.problem.fresh(setting.split, 1, SEED + k, setting.horizon)
         parts.append(at_times(whole, setting.horizon))
     own = [p.parameters for p in parts if p.parameters is not None]
@@ -85,12 +85,12 @@ def unseen(setting: Setting, first: int, count: int) -> Trajectories:
     return Trajectories(parts[0].times[0], values, parameters=np.concatenate(own) if own else None)
 
 
-def measure(method: Forecaster, setting: Setting, count: int) -> CalibrationReport:
-    """Forecast and score so many unseen trajectories, some at once."""
+def measure(method: Forecaster, setting: Setting, numbers: Sequence[int]) -> CalibrationReport:
+    """Forecast and score unseen trajectories, some at once."""
     reports = []
     at_once = AT_ONCE[len(setting.coarse)]
-    for first in range(0, count, at_once):
-        truth = unseen(setting, first, min(at_once, count - first))
+    for first in range(0, len(numbers), at_once):
+        truth = unseen(setting, numbers[first : first + at_once])
         y0 = np.stack([v[0] for v in truth.values])
         fc = method.predict(
             y0, truth.times[0], num_samples=NUM_SAMPLES, parameters=truth.parameters
@@ -150,7 +150,7 @@ def main() -> None:
             method = METHODS[name](setting, data, args.runs)
             if method is None:
                 continue
-            report = measure(method, setting, COUNT[len(setting.coarse)])
+            report = measure(method, setting, range(COUNT[len(setting.coarse)]))
             found = there(args.results)
             for row in rows(report):
                 row = {"case": setting.case, "split": setting.split, "method": name, **row, **same}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from gaussian_forecasts import Gaussian
 
-from benchmarks import calibration, table
+from benchmarks import calibration, outside, table
 from benchmarks.accuracy import NUM_TIMES
 from benchmarks.cases import CASES
 from pyro_msde import Grid, Trajectories
@@ -20,6 +20,7 @@ from pyro_msde.datasets.problem import Problem
 
 TIMES = np.linspace(0.0, 1.0, 201)
 HARD = CASES["kdv"]["hard"]
+LOW = np.full((201, 20), 2.0)
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ class Normal:
 
 
 def test_trajectories_have_seeds_of_their_own_and_are_thinned(asked):
-    truth = calibration.unseen(HARD, 3, 2)
-    assert asked == [calibration.SEED + 3, calibration.SEED + 4]
+    truth = calibration.unseen(HARD, [3, 7])
+    assert asked == [calibration.SEED + 3, calibration.SEED + 7]
     assert calibration.SEED > 0  # the stored splits' seed
     assert [v.shape for v in truth.values] == [(NUM_TIMES, 20)] * 2
     assert truth.parameters[:, 0].tolist() == asked
@@ -61,8 +62,8 @@ def test_trajectories_have_seeds_of_their_own_and_are_thinned(asked):
 def test_planes_are_forecast_one_by_one_and_lines_together(asked):
     method = Normal(1.0)
     seeds = [float(calibration.SEED + k) for k in range(3)]
-    line = calibration.measure(method, HARD, 3)
-    plane = calibration.measure(method, replace(HARD, coarse=(8, 8)), 3)
+    line = calibration.measure(method, HARD, range(3))
+    plane = calibration.measure(method, replace(HARD, coarse=(8, 8)), range(3))
     assert method.batches == [(3, seeds), *((1, [s]) for s in seeds)]
     assert line.num_trajectories == plane.num_trajectories == 3
     np.testing.assert_allclose(plane.coverage, line.coverage, rtol=1e-12)
@@ -89,7 +90,7 @@ def test_rows_hold_the_report_and_are_written_once(asked, tmp_path, monkeypatch,
     assert len({tuple(r[k] for k in calibration.KEY) for r in rows}) == len(rows) == 40
     assert {r["split"] for r in rows} == {"hard"}  # the other has no such method
 
-    truth = np.stack(calibration.unseen(HARD, 0, 4).values)
+    truth = np.stack(calibration.unseen(HARD, range(4)).values)
     for row in (rows[0], rows[17], rows[-1]):
         end = round(10 * float(row["lead"]))
         part = truth[
@@ -167,3 +168,36 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
         assert own == {"recipe": "steady", "steps": HARD.steps}
         assert {k: v for k, v in options.items() if k == "score_every"} == changed
     assert len({options["seed"] for _, _, options in asked}) == len(runs)
+
+
+def test_trajectories_outside_start_above_all_of_training():
+    found = outside.sorted_out(iter(enumerate([1.0, 3.0, 2.0, 0.5, 2.5, 9.0])), 2.0, count=2)
+    assert found == {"inside": {0: 1.0, 2: 2.0}, "outside": {1: 3.0, 4: 2.5}}
+    with pytest.raises(RuntimeError, match=r"only 1 start outside, at \|u\| > 2\.000"):
+        outside.sorted_out(iter(enumerate([1.0, 3.0])), 2.0, count=2)
+
+
+def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, monkeypatch):
+    """Against the law of what is simulated, N(0, 1), at normal forecasts of twice its width."""
+    path = tmp_path / "outside.csv"
+    monkeypatch.setattr(outside, "METHODS", {"alt-normal": lambda *_: Normal(2.0)})
+    monkeypatch.setattr(outside, "COUNT", 2)
+    monkeypatch.setattr(
+        Problem, "splits", lambda *_, **__: SimpleNamespace(train=Trajectories(TIMES, LOW[None]))
+    )
+    argv = ["outside", "--methods", "alt-normal", "--results", str(path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    outside.main()
+    rows = table.read(path, outside.COLUMNS)
+    assert [r["where"] for r in rows] == ["inside", "outside"]
+    assert float(rows[0]["peak"]) <= 2.0 < float(rows[1]["peak"])
+    for r in rows:
+        assert r["training_peak"] == "2.000"
+        # 4040 standard normal numbers: four standard errors of their root mean square are .045
+        assert float(r["error"]) == pytest.approx(1.0, abs=0.045)
+        assert float(r["spread"]) == pytest.approx(2.0, abs=1e-6)
+        ratio = 2.0 / float(r["error"])
+        assert float(r["spread_skill"]) == pytest.approx(ratio, abs=1e-3)
+        assert float(r["coverage_90"]) > 0.995  # |x| < 3.29
+    outside.main()
+    assert table.read(path, outside.COLUMNS) == rows
