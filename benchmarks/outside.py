@@ -105,9 +105,7 @@ def main() -> None:
             for where in missing:
                 report = measure(method, setting, list(found[where]))
                 scored = row(report, list(found[where].values()), limit)
-                table.append(
-                    {**key, "where": where, **scored, **same}, args.results, COLUMNS
-                )
+                table.append({**key, "where": where, **scored, **same}, args.results, COLUMNS)
                 print(f"{setting.case}, {setting.split}, {name}, {where}: {scored}", flush=True)
 
 
