@@ -20,6 +20,8 @@ def container(groups: dict[str, Any]) -> Any:
         # announces ArviZ 1, which the other branch is for
         warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
         import arviz
-    if hasattr(arviz, "InferenceData"):
+    # not hasattr: ArviZ 1 hands out DataTree under the old name, with a warning
+    if int(arviz.__version__.split(".")[0]) < 1:
         return arviz.InferenceData(**groups)
-    return xr.DataTree.from_dict(groups)
+    # empty ones are no groups there either
+    return xr.DataTree.from_dict({name: ds for name, ds in groups.items() if ds.data_vars})

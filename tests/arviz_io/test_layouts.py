@@ -57,7 +57,7 @@ def test_channels_keep_their_axis_and_units():
     assert pp["q"].dims[-2:] == ("species", "x_probe")
     assert pp["zeta"].dims[-2:] == ("species", "x_coarse")
     assert "eta" not in pp
-    assert "training" not in idata.groups()
+    assert "training" not in idata
     assert pp["species"].values.tolist() == ["prey", "predator"]
     assert np.array_equal(pp["x"], grid.coordinates[0])
     assert np.array_equal(pp["time"], times[[0, 3]])

@@ -86,8 +86,8 @@ def test_likelihoods_can_be_left_out_and_need_a_guide_of_new_data():
     linear = linear_fit()
     test = tiny_data((5,))
     without = to_arviz(linear.fit, test, num_samples=2, times=2, log_likelihood=False)
-    assert "log_likelihood" not in without.groups()
-    assert "sample_stats" not in without.groups()
+    assert "log_likelihood" not in without
+    assert "sample_stats" not in without
 
     class Encoder:
         """A guide that only encodes."""
@@ -104,6 +104,6 @@ def test_likelihoods_can_be_left_out_and_need_a_guide_of_new_data():
         fit = Fit(model, guide, linear.fit.scaling)
         idata = to_arviz(fit, test, num_samples=2, times=2)
         assert set(idata.log_likelihood.data_vars) == {"u_forecast", "u_forecast_probes"}
-        assert "sample_stats" not in idata.groups()
+        assert "sample_stats" not in idata
         has_kernel = hasattr(guide, "time_kernel")
         assert ("time_kernel_lengthscale" in idata.posterior) == has_kernel

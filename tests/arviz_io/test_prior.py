@@ -77,7 +77,7 @@ def test_what_is_not_finite_is_nan_and_counted(sizes):
 
 def test_the_prior_is_there_on_request_only_and_leaves_the_random_state_alone():
     linear, test = linear_fit(), tiny_data((5,))
-    assert "prior" not in to_arviz(linear.fit, test, times=2, **OPTIONS).groups()
+    assert "prior" not in to_arviz(linear.fit, test, times=2, **OPTIONS)
     before = torch.get_rng_state()
     idata = to_arviz(linear.fit, test, times=2, prior=True, **OPTIONS)
     assert idata.prior_predictive.sizes["draw"] == 2
