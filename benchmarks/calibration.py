@@ -70,6 +70,7 @@ METHODS: dict[str, Method] = {
     "alt-unscaled": remedies.unscaled,
     "alt-bayesian": remedies.bayesian_drift,
     "alt-score": remedies.scored_diffusion,
+    "alt-jackknife": remedies.jackknifed,
     "alt-ensemble": remedies.ensemble,
 }
 

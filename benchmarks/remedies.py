@@ -3,10 +3,12 @@
     alt-unscaled   the kept weights without the scale of √C that validation chose
     alt-bayesian   a mean-field posterior over all weights of the drift
     alt-score      C learned from the CRPS of short forecasts of training segments
+    alt-jackknife  the kept weights, their drift uncertain by as much as single trajectories move it
     alt-ensemble   the kept weights pooled with those of two more seeds
 
-Each is as training leaves it, without a scale. The last three are trained where `TRAINED` has no
-run to resume, which takes as long as the case's own training, twice that for the ensemble.
+Each is as training leaves it, without a scale. Bayesian, score and ensemble are trained where
+`TRAINED` has no run to resume, which takes as long as the case's own training, twice that for the
+ensemble.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.priors import bayesian, fan_in_normal
 
-__all__ = ["bayesian_drift", "ensemble", "scored_diffusion", "unscaled"]
+__all__ = ["bayesian_drift", "ensemble", "jackknifed", "scored_diffusion", "unscaled"]
 
 TRAINED = Path("runs/calibration")
 MORE_SEEDS = (1, 2)  # the kept weights are of seed 0
@@ -51,6 +53,12 @@ def bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
 def scored_diffusion(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
     """The diffusion learns from forecasts, all else from the ELBO."""
     return _trained("score", setting, data, score_every=50)
+
+
+def jackknifed(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
+    """Parameter variance by leaving training trajectories out, without training anew."""
+    fit = kept_fit(setting, setting.n_eta, kept)
+    return None if fit is None else replace(fit, diffusion_scale=1.0).jackknifed(data().train)
 
 
 def ensemble(setting: Setting, data: Data, kept: Path) -> pyro_msde.Ensemble | None:

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid, SensorGraph, gaussian_kernel, graph_kernel, lanczos_kernel
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
     ConvDecoder,
     ConvEncoder,
-    MultiscaleDrift,
     PolynomialMLP,
     SmoothingKernel,
 )

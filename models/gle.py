@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid
 from pyro_msde.models.general import Multiscale
-from pyro_msde.networks import MultiscaleDrift
 from pyro_msde.parts import LogVariance
 from pyro_msde.registry import register
 

@@ -49,7 +49,7 @@ def write_run(directory: str | Path, run: Mapping[str, Any], weights: Mapping[st
     Args:
         directory: Made if missing.
         run: Anything JSON holds.
-        weights: {"model": state dict, "guide": state dict}.
+        weights: State dicts by owner: "model", "guide" and others.
     """
     directory = Path(directory)
     flat = {
@@ -81,7 +81,7 @@ def read_run(directory: str | Path) -> tuple[dict[str, Any], dict[str, dict[str,
         run = dict(json.loads((directory / _RUN).read_text()))
         for key, value in load_file(directory / _WEIGHTS).items():
             owner, name = key.split(".", 1)
-            weights[owner][name] = value
+            weights.setdefault(owner, {})[name] = value
     except Exception as error:
         raise SavedRunError(f"path: {directory} is damaged: {error!r}") from error
     return run, weights

@@ -16,10 +16,12 @@ from pyro_msde.checkpoint import write_run
 from pyro_msde.diffusion_scale import Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
+from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.prediction import forecast
 from pyro_msde.scaling import Scaling
 from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
+from pyro_msde.windows import cut, segments_of
 
 __all__ = ["FORMAT", "Fit", "common_batches", "cuda_devices", "place_of"]
 
@@ -45,6 +47,7 @@ class Fit:
             forecasts stay; None: they may go anywhere.
         segment: Observations and mean duration of the segments it was trained on, the latter in the
             data's time units; None: not known.
+        uncertainty: Of the drift, from `jackknifed`; None: not measured.
     """
 
     model: Any
@@ -59,6 +62,7 @@ class Fit:
     calibration: Calibration | None = None
     region: Tensor | None = None
     segment: tuple[int, float] | None = None
+    uncertainty: Jackknife | None = None
 
     def predict(
         self,
@@ -80,7 +84,8 @@ class Fit:
             times: (time,) increasing, in the data's units.
             t0: Time of y0; times[0] unless given.
             num_samples: Latent paths.
-            num_theta: Draws of θ among which the paths are shared out, where it has a posterior.
+            num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
+                of the drift where its uncertainty is measured.
             parameters: (batch, p) or (p,), if the trajectories had parameters.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
                 Where the drift is too stiff for it, steps are shorter.
@@ -96,6 +101,7 @@ class Fit:
         fields, batched = self._fields(y0)
         theta = getattr(self.guide, "theta", None)
         point = theta is None or isinstance(theta, AutoDelta)
+        known = point and self.uncertainty is None
         params = self._parameters(parameters, len(fields))
         devices = cuda_devices(fields.device)
         with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
@@ -108,11 +114,12 @@ class Fit:
                 clock,
                 t0=float(clock[0] if t0 is None else t0),
                 num_samples=num_samples,
-                num_theta=1 if point else min(num_theta, num_samples),
+                num_theta=1 if known else min(num_theta, num_samples),
                 parameters=params,
                 max_step=self.scaling.time / 1000 if max_step is None else max_step,
                 diffusion_scale=self.diffusion_scale,
                 region=self.region,
+                uncertainty=self.uncertainty,
                 layout={"batched": batched, "has_channel": self.has_channel},
             )
 
@@ -146,6 +153,36 @@ class Fit:
         calibration = choose_diffusion_scale(predict, level=level)
         return replace(self, diffusion_scale=calibration.scale, calibration=calibration)
 
+    def jackknifed(self, train: Trajectories, *, ridge: float = 0.1, seed: int = 0) -> Fit:
+        """A copy whose forecasts know what the drift owes to single training trajectories.
+
+        An explicit step after training, before `calibrated` if both are taken. Forecasts then draw
+        the last weights of the drift's networks `num_theta` times, and `parameter_var` is what
+        differs between these: little among the training data, more beyond them.
+
+        Args:
+            train: The trajectories that it was trained on.
+            ridge: Share of what the data say about each weight that holds it in place beside them.
+            seed: Of the quadrature; the global random state is left alone.
+
+        Raises:
+            ValueError: A drift of your own, or one with a prior; fewer than two trajectories, or
+                trajectories of a single snapshot; data of another grid.
+        """
+        for k, times in enumerate(train.times):
+            if len(times) < 2:
+                raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
+        pieces = (
+            segments_of(self, train, k, how)
+            for k, times in enumerate(train.times)
+            if (how := cut(self, times)) is not None
+        )
+        devices = cuda_devices(place_of(self.model)[1])
+        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
+            torch.manual_seed(seed)
+            found = jackknife(self.model, self.guide, pieces, ridge=ridge)
+        return replace(self, uncertainty=found)
+
     def to_arviz(self, test: Trajectories, **options: Any) -> Any:
         """ArviZ data of forecasts of `test`; see `pyro_msde.arviz_io.to_arviz`."""
         return to_arviz(self, test, **options)
@@ -170,6 +207,8 @@ class Fit:
             "history": asdict(self.history),
         }
         weights = {"model": self.model.state_dict(), "guide": self.guide.state_dict()}
+        if self.uncertainty is not None:
+            weights["uncertainty"] = dict(self.uncertainty.directions)
         write_run(path, run, weights)
 
     def _fields(self, y0: Any) -> tuple[Tensor, bool]:

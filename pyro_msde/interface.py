@@ -18,6 +18,7 @@ from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit, common_batches, cuda_devices, place_of
 from pyro_msde.history import History
+from pyro_msde.jackknife import Jackknife
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
 from pyro_msde.registry import rebuild
@@ -209,6 +210,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
         result.region = torch.tensor(run["region"], dtype=dtype)
     if run.get("segment") is not None:
         result.segment = (run["segment"][0], run["segment"][1])
+    if "uncertainty" in weights:
+        result.uncertainty = Jackknife(weights["uncertainty"])
     if run["calibration"] is not None:
         result.calibration = Calibration(**run["calibration"])
     return result

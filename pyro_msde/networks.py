@@ -1,21 +1,21 @@
-"""Network blocks: drifts on a coarse grid, convolutional microscale encoder and decoder."""
+"""Network blocks: perceptrons with polynomial paths, convolutional encoder and decoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_msde.grid import Grid, SensorGraph, Stencil
+from pyro_msde.grid import Grid
 
 __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
-    "MultiscaleDrift",
     "PolynomialMLP",
     "SmoothingKernel",
 ]
@@ -58,6 +58,17 @@ class MLP(nn.Sequential):
         for wide, narrow in pairwise(sizes):
             layers += [nn.Linear(wide, narrow), activation()]
         super().__init__(*layers[:-1])
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x), (..., p), in which the network is linear: what its last layer takes, and one."""
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        return torch.cat([x, torch.ones_like(x[..., :1])], -1)
+
+    def readout(self) -> Tensor:
+        """W, (p, sizes[-1]), with which the network is φ(x) W."""
+        last: Any = self[-1]
+        return torch.cat([last.weight.mT, last.bias[None]])
 
 
 class PolynomialMLP(nn.Module):
@@ -138,88 +149,18 @@ class PolynomialMLP(nn.Module):
             value = value + self.output(u * v)
         return value
 
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x), (..., p), in which f is linear: x, U x ∘ V x, and the network's."""
+        quadratic = []
+        if self.rank:
+            u, v = self.factors(x).chunk(2, -1)
+            quadratic.append(u * v)
+        return torch.cat([x, *quadratic, self.network.features(x)], -1)
 
-class MultiscaleDrift(nn.Module):
-    """γ(z, t): one network shared by all coarse points, one for the microscale state (eq. 10).
-
-        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
-
-    Args:
-        grid: Fine and coarse grid, or a graph.
-        n_eta: Microscale states.
-        macro: f, from channels × stencil points [+ k] + num_parameters + n_eta to channels numbers.
-        micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
-        half_width: q.
-        time_features: Give g the sine and cosine of time.
-        horizon: One unit of scaled time in the units that sine and cosine take.
-        psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
-        places: (num_coarse, k) features of the coarse points that f takes after the stencil, such
-            as their coordinates. With them f may do one thing here and another there.
-    """
-
-    places: Tensor | None
-
-    def __init__(
-        self,
-        grid: Grid | SensorGraph,
-        n_eta: int,
-        macro: nn.Module,
-        micro: nn.Module | None,
-        *,
-        half_width: int,
-        time_features: bool = False,
-        horizon: float = 1.0,
-        psi: nn.Module | None = None,
-        places: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
-        self.stencil = Stencil(grid.neighbours(half_width))
-        self.macro, self.micro, self.psi = macro, micro, psi
-        self.register_buffer("places", places, persistent=False)
-        self.time_features = time_features
-        self.horizon = horizon
-
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
-        """Drift.
-
-        Args:
-            z: (..., segment, time, latent).
-            t: (segment, time) float64, or one row for all segments.
-            parameters: (segment, p) the trajectories' parameters.
-
-        Returns:
-            Shaped as z.
-        """
-        zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
-        extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
-        inputs = self.neighbourhoods(zeta, *extra, eta)
-        drift = self.macro(inputs).mT.flatten(-2)
-        if self.micro is None:
-            return drift
-        if self.time_features:
-            angle = (t * self.horizon)[..., None]
-            clock = torch.cat([angle.sin(), angle.cos()], -1).to(z.dtype)
-            extra.append(clock.expand(*z.shape[:-1], 2))
-        seen = zeta if self.psi is None else self.psi(zeta)
-        return torch.cat([drift, self.micro(torch.cat([eta, seen, *extra], -1))], -1)
-
-    def neighbourhoods(self, zeta: Tensor, *common: Tensor) -> Tensor:
-        """What f gets at each coarse point: the stencil's values, then what all points share.
-
-        Args:
-            zeta: (..., n_ζ).
-            common: (..., any) numbers shared by the points: parameters, η.
-
-        Returns:
-            (..., num_coarse, inputs).
-        """
-        grid = self.grid
-        stencil = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
-        shared = [x[..., None, :].expand(*stencil.shape[:-1], -1) for x in common]
-        if self.places is not None:
-            shared.insert(0, self.places.expand(*stencil.shape[:-1], -1))
-        return torch.cat([stencil, *shared], -1)
+    def readout(self) -> Tensor:
+        """W, (p, sizes[-1]), with which f is φ(x) W."""
+        quadratic = [self.output.weight.mT] if self.rank else []
+        return torch.cat([self.linear.weight.mT, *quadratic, self.network.readout()])
 
 
 def _padding(boundary: Sequence[str], half: int) -> tuple[list[int], list[int]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
+from pyro_msde.jackknife import Jackknife, moved
 from pyro_msde.region import confined
 from pyro_msde.scaling import Scaling
 from pyro_msde.sde import integrate, stable_step
@@ -39,6 +40,7 @@ def forecast(
     max_step: float | None = None,
     diffusion_scale: float = 1.0,
     region: Tensor | None = None,
+    uncertainty: Jackknife | None = None,
     layout: Mapping[str, bool],
 ) -> Forecast:
     """Forecast from checked arguments; `pyro_msde.Fit.predict` is the public face.
@@ -51,11 +53,12 @@ def forecast(
         times: (time,) float64, not before t0.
         t0: Time of y0.
         num_samples: Paths altogether.
-        num_theta: Draws of θ among which they are shared out.
+        num_theta: Draws of θ among which they are shared out, or of the jackknife.
         parameters: (batch, p).
         max_step: Longest integration step, in the user's units; shorter ones are taken where the
             drift is too stiff for it.
         diffusion_scale: Multiple of L = √C.
+        uncertainty: Of the drift, where θ is a point.
         region: (2, latent) box in which the drift was learned; None: everywhere.
         layout: `batched` and `has_channel` of the `Forecast`.
     """
@@ -69,26 +72,33 @@ def forecast(
     longest = math.inf if max_step is None else max_step / scaling.time
     drawn, read, paths = [], [], []
     boxes: list[Tensor] = []
-    for _ in range(num_theta):
+    share = -(-num_samples // num_theta)
+    at_once = 1 if uncertainty is None else num_theta  # the jackknife's draws share one θ
+    for _ in range(num_theta // at_once):
         sites = guide.read_theta()
         theta = model.read_parameters(sites)
         mean, cov = guide.encode(scaled, sites, theta.operators, parameters)
-        noise = torch.randn(-(-num_samples // num_theta), *mean.shape).to(mean)
+        noise = torch.randn(at_once * share, *mean.shape).to(mean)
         start = sample_moments(mean, cov, noise)
         drift: Callable[..., Tensor] = partial(theta.drift, parameters=parameters)
+        if uncertainty is not None:
+            changes = uncertainty.draws(num_theta)
+            each = {k: d.to(mean).repeat_interleave(share, 0) for k, d in changes.items()}
+            drift = partial(moved(theta.drift, each), parameters=parameters)
         if region is not None:
             box = _with(region.to(mean), mean)
-            drift, boxes = confined(drift, box), [*boxes, box]
+            drift, boxes = confined(drift, box), boxes + [box] * at_once
         diffusion = theta.diffusion * diffusion_scale**2
         step = min(longest, max(_SHORTEST, stable_step(drift, mean, t[:, 0])))
         path = integrate(drift, diffusion, start, t, max_step=step)[..., asked, :]
-        paths.append(path[..., 1:, :] if starts_late else path)
+        path = path[..., 1:, :] if starts_late else path
+        paths.append(path.unflatten(0, (at_once, share)))
         # A forecast decodes when asked: later training must not reach into it.
-        drawn.append(theta._replace(decoder=deepcopy(theta.decoder)))
-        read.append({name: value.detach().cpu() for name, value in sites.items()})
+        drawn += [theta._replace(decoder=deepcopy(theta.decoder))] * at_once
+        read += [{name: value.detach().cpu() for name, value in sites.items()}] * at_once
     return Forecast(
         times=clock,
-        paths=torch.stack(paths).cpu(),
+        paths=torch.cat(paths).cpu(),
         batched=layout["batched"],
         has_channel=layout["has_channel"],
         model=model,

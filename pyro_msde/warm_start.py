@@ -26,7 +26,8 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
+from pyro_msde.drifts import MultiscaleDrift
+from pyro_msde.networks import PolynomialMLP
 from pyro_msde.sde import FASTEST, integrate, stable_step
 from pyro_msde.segments import Segments
 

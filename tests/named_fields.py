@@ -8,8 +8,9 @@ import numpy as np
 from problems import NUM_POINTS, tiny_fields, tiny_model, tiny_pair
 
 from pyro_msde import Fit, Grid, History, Trajectories
+from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
+from pyro_msde.networks import PolynomialMLP
 from pyro_msde.scaling import Scaling
 
 X = 3.0 + 0.2 * np.arange(NUM_POINTS)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde import Grid, Trajectories
+from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import gaussian_kernel
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import Multiscale
 from pyro_msde.networks import (
     ConvDecoder,
     ConvEncoder,
-    MultiscaleDrift,
     PolynomialMLP,
     SmoothingKernel,
 )

@@ -209,3 +209,15 @@ def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, mon
         assert float(r["coverage_90"]) > 0.995  # |x| < 3.29
     outside.main()
     assert table.read(path, outside.COLUMNS) == rows
+
+
+def test_the_jackknife_is_of_the_kept_weights_and_the_training_data(monkeypatch):
+    asked = []
+    kept = SimpleNamespace(jackknifed=lambda train: asked.append(train) or "a forecaster")
+    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
+    monkeypatch.setattr(calibration.remedies, "replace", lambda fit, **_: fit)
+    data = SimpleNamespace(train="training data")
+    assert calibration.METHODS["alt-jackknife"](HARD, lambda: data, "here") == "a forecaster"
+    assert asked == ["training data"]
+    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
+    assert calibration.METHODS["alt-jackknife"](HARD, lambda: data, "here") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import subprocess
 import sys
@@ -17,6 +18,7 @@ RUNS = {
     "burgers.py": ("forecast.png", "run.json", "weights.safetensors"),
     "gle.py": ("innovations.json", "innovations.png"),
     "ks.py": ("run.json", "statistics.png"),
+    "swap_guides.py": ("run.json",),
 }
 
 
@@ -31,6 +33,12 @@ def test_example_runs(script, tmp_path):
     assert run.stdout.strip()
     for name in RUNS[script]:
         assert list((tmp_path / "here").rglob(name)), name
+    if script == "swap_guides.py":
+        with (tmp_path / "benchmarks" / "results" / "swap.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 11
+        assert all(value for row in rows for value in row.values())
+        assert {r["path_guide"] for r in rows} >= {"diagonal", "block", "full", "unamortized"}
 
 
 @pytest.mark.parametrize(("row", "steps"), [({}, 16_000), ({"steps": 4}, 4)])

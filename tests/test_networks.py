@@ -11,12 +11,12 @@ from oracles.transposed_convolution import transposed_convolution
 from torch import nn
 from torch.testing import assert_close
 
+from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid, gaussian_kernel
 from pyro_msde.networks import (
     MLP,
     ConvDecoder,
     ConvEncoder,
-    MultiscaleDrift,
     PolynomialMLP,
     SmoothingKernel,
 )

@@ -13,9 +13,10 @@ from torch.testing import assert_close
 from pyro_msde import Trajectories, fit, warm_start
 from pyro_msde.datasets.kdv import generate
 from pyro_msde.datasets.ks import KS
+from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv, ks
-from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
+from pyro_msde.networks import MLP, PolynomialMLP
 from pyro_msde.priors import bayesian
 from pyro_msde.segments import Segments
 from pyro_msde.training import Trainer

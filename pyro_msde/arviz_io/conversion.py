@@ -47,9 +47,9 @@ from pyro_msde.arviz_io.likelihood import knows_new_data, smoothed_likelihood
 from pyro_msde.arviz_io.parameters import network_weights, parameters
 from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
-from pyro_msde.arviz_io.windows import duration_of
 from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
+from pyro_msde.windows import duration_of
 
 __all__ = ["to_arviz"]
 

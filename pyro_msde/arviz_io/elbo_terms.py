@@ -10,9 +10,9 @@ from torch.distributions import kl_divergence
 
 from pyro_msde.arviz_io.frame import Variable
 from pyro_msde.arviz_io.parameters import Draws
-from pyro_msde.arviz_io.windows import cut, segments_of
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.trajectories import Trajectories
+from pyro_msde.windows import cut, segments_of
 
 __all__ = ["elbo_terms"]
 

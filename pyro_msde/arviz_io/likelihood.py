@@ -20,11 +20,11 @@ from pyro_msde.arviz_io.fields import densities, densities_at
 from pyro_msde.arviz_io.frame import Frame, Variable
 from pyro_msde.arviz_io.parameters import Draws
 from pyro_msde.arviz_io.snapshots import Selection
-from pyro_msde.arviz_io.windows import cut, segments_of, windows
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import decoded
 from pyro_msde.mixtures import Mixture
 from pyro_msde.trajectories import Trajectories
+from pyro_msde.windows import cut, segments_of, windows
 
 __all__ = ["knows_new_data", "smoothed_likelihood"]
 

@@ -11,7 +11,7 @@ from problems import tiny_data, tiny_pair
 from torch.testing import assert_close
 
 from pyro_msde import Trajectories, fit, load
-from pyro_msde.arviz_io.windows import Cut, cut, duration_of, segments_of, windows
+from pyro_msde.windows import Cut, cut, duration_of, segments_of, windows
 
 
 @pytest.mark.parametrize("count", [*range(2, 40), 253, 256, 257, 1001])

@@ -1,0 +1,110 @@
+"""The drift of a multiscale state: a stencil network on the coarse grid, another for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.grid import Grid, SensorGraph, Stencil
+
+__all__ = ["MultiscaleDrift"]
+
+
+class MultiscaleDrift(nn.Module):
+    """γ(z, t): one network shared by all coarse points, one for the microscale state (eq. 10).
+
+        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
+
+    Args:
+        grid: Fine and coarse grid, or a graph.
+        n_eta: Microscale states.
+        macro: f, from channels × stencil points [+ k] + num_parameters + n_eta to channels numbers.
+        micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
+        half_width: q.
+        time_features: Give g the sine and cosine of time.
+        horizon: One unit of scaled time in the units that sine and cosine take.
+        psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
+        places: (num_coarse, k) features of the coarse points that f takes after the stencil, such
+            as their coordinates. With them f may do one thing here and another there.
+    """
+
+    places: Tensor | None
+
+    def __init__(
+        self,
+        grid: Grid | SensorGraph,
+        n_eta: int,
+        macro: nn.Module,
+        micro: nn.Module | None,
+        *,
+        half_width: int,
+        time_features: bool = False,
+        horizon: float = 1.0,
+        psi: nn.Module | None = None,
+        places: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
+        self.stencil = Stencil(grid.neighbours(half_width))
+        self.macro, self.micro, self.psi = macro, micro, psi
+        self.register_buffer("places", places, persistent=False)
+        self.time_features = time_features
+        self.horizon = horizon
+
+    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+        """Drift.
+
+        Args:
+            z: (..., segment, time, latent).
+            t: (segment, time) float64, or one row for all segments.
+            parameters: (segment, p) the trajectories' parameters.
+
+        Returns:
+            Shaped as z.
+        """
+        inputs = self.inputs(z, t, parameters)
+        return self.joined({name: getattr(self, name)(x) for name, x in inputs.items()})
+
+    def inputs(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+        """What the networks get, by name: "macro" (..., num_coarse, any), "micro" (..., any)."""
+        zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
+        extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
+        found = {"macro": self.neighbourhoods(zeta, *extra, eta)}
+        if self.micro is None:
+            return found
+        if self.time_features:
+            angle = (t * self.horizon)[..., None]
+            clock = torch.cat([angle.sin(), angle.cos()], -1).to(z.dtype)
+            extra.append(clock.expand(*z.shape[:-1], 2))
+        seen = zeta if self.psi is None else self.psi(zeta)
+        return {**found, "micro": torch.cat([eta, seen, *extra], -1)}
+
+    def joined(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The drift, (..., latent), of what the networks say."""
+        macro = outputs["macro"].mT.flatten(-2)
+        return torch.cat([macro, outputs["micro"]], -1) if "micro" in outputs else macro
+
+    def split(self, values: Tensor) -> dict[str, Tensor]:
+        """Inverse of `joined`."""
+        macro, micro = values.split([self.grid.num_zeta, self.n_eta], -1)
+        found = {"macro": macro.unflatten(-1, (self.grid.channels, self.grid.num_coarse)).mT}
+        return found if self.micro is None else {**found, "micro": micro}
+
+    def neighbourhoods(self, zeta: Tensor, *common: Tensor) -> Tensor:
+        """What f gets at each coarse point: the stencil's values, then what all points share.
+
+        Args:
+            zeta: (..., n_ζ).
+            common: (..., any) numbers shared by the points: parameters, η.
+
+        Returns:
+            (..., num_coarse, inputs).
+        """
+        grid = self.grid
+        stencil = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
+        shared = [x[..., None, :].expand(*stencil.shape[:-1], -1) for x in common]
+        if self.places is not None:
+            shared.insert(0, self.places.expand(*stencil.shape[:-1], -1))
+        return torch.cat([stencil, *shared], -1)

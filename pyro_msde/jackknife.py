@@ -1,0 +1,165 @@
+"""What the drift owes to single training trajectories: its parameter uncertainty, by the jackknife.
+
+A drift network is linear in its last weights, γ = φ(z) W. Along the guide's marginals it misses the
+linear drift of `GaussianMarginals` by r. With sums over trajectory k and the integral over its time
+H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares without trajectory k moves W by
+
+    d_k = (H − H_k + λ diag H)⁻¹ (g − g_k),    and    V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
+
+is the jackknife's covariance of W (Efron & Stein 1981, doi:10.1214/aos/1176345462), with whole
+trajectories, which are independent while their points are not. Draws W + Σ_k ε_k (d_k − d̄)
+√((n − 1)/n), ε_k ~ N(0, 1), have it. Where many trajectories say what the drift is, φ d_k is small;
+beyond them it grows as the features do, and so does the spread of forecasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.distributions import linear_drift, sample_moments
+from pyro_msde.drifts import MultiscaleDrift
+from pyro_msde.segments import Segments
+
+__all__ = ["Jackknife", "jackknife", "moved"]
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """Directions in which the drift's last weights are uncertain.
+
+    Attributes:
+        directions: (trajectory, feature, output) by network, "macro" and "micro": √((n − 1)/n)
+            (d_k − d̄).
+    """
+
+    directions: Mapping[str, Tensor]
+
+    def draws(self, count: int) -> dict[str, Tensor]:
+        """So many changes of the weights, (count, feature, output) by network.
+
+        They come in opposite pairs, which leave the mean forecast alone to first order; the last
+        of an odd number is zero. From torch's global random state.
+        """
+        n = len(next(iter(self.directions.values())))
+        half = torch.randn(count // 2, n, dtype=torch.float64)
+        epsilon = torch.stack([half, -half], 1).flatten(0, 1)
+        if count % 2:
+            epsilon = torch.cat([epsilon, torch.zeros(1, n, dtype=torch.float64)])
+        return {
+            name: torch.einsum("ik,kpo->ipo", epsilon.to(d), d)
+            for name, d in self.directions.items()
+        }
+
+
+@torch.no_grad()
+def jackknife(
+    model: Any,
+    guide: Any,
+    trajectories: Iterable[Segments],
+    *,
+    ridge: float = 0.1,
+    num_nodes: int = 64,
+) -> Jackknife:
+    """Measure what leaving each training trajectory out would do.
+
+    Args:
+        model: The generative model; its drift is a `MultiscaleDrift` without a prior.
+        guide: Its guide.
+        trajectories: Segments of one training trajectory each, in scaled units.
+        ridge: λ, as a share of what the data say about each weight.
+        num_nodes: Quadrature nodes a segment, with a pair of opposite draws at each.
+
+    Raises:
+        ValueError: Another drift, or one with a prior; fewer than two trajectories; λ not positive.
+    """
+    if not ridge > 0:
+        raise ValueError(f"ridge={ridge}: give a positive number, such as 0.1.")
+    sites = guide.read_theta()
+    theta = model.read_parameters(sites)
+    drift = theta.drift
+    if not isinstance(drift, MultiscaleDrift) or getattr(model.drift, "is_random", False):
+        raise ValueError(
+            "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "
+            "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
+        )
+    sums = []
+    for segments in trajectories:
+        total: dict[str, list[Tensor]] = {}
+        for probability, batch in segments.every():
+            q = guide.path_marginals(batch, sites, theta.operators)
+            times, weights = q.quadrature.draw(num_nodes)
+            moments = q.moments(times)
+            noise = torch.randn_like(moments.mean)
+            z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
+            missed = linear_drift(moments, z, theta.diffusion)
+            missed = missed - drift(z, times, parameters=batch.parameters)
+            # of the pair of draws, and of the estimate that this segment alone is of them all
+            share = 0.5 * probability * batch.num_segments * weights.double()
+            for name, both in _normal_equations(drift, z, times, batch, missed, share).items():
+                before = total.get(name, [torch.zeros_like(x) for x in both])
+                total[name] = [a + b for a, b in zip(before, both, strict=True)]
+        sums.append(total)
+    if len(sums) < 2:
+        raise ValueError(f"data: {len(sums)} trajectory. The jackknife leaves out one of several.")
+    directions = {}
+    for name in sums[0]:
+        H, g = (torch.stack([s[name][i] for s in sums]) for i in (0, 1))
+        directions[name] = _directions(H, g, ridge)
+    return Jackknife(directions)
+
+
+def moved(drift: MultiscaleDrift, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+    """The drift with other last weights for each path.
+
+    Args:
+        drift: γ(z, t, parameters).
+        changes: Of the weights by network, (sample, feature, output).
+
+    Returns:
+        γ(z, t, parameters) of z (sample, row, time, latent).
+    """
+    weights = {name: getattr(drift, name).readout() + d for name, d in changes.items()}
+
+    def changed(z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+        outputs = {}
+        for name, x in drift.inputs(z, t, parameters).items():
+            features = getattr(drift, name).features(x)
+            own = weights[name]
+            wide = own.reshape(len(own), *(1,) * (features.ndim - 3), *own.shape[1:])
+            outputs[name] = features @ wide
+        return drift.joined(outputs)
+
+    return changed
+
+
+def _normal_equations(
+    drift: MultiscaleDrift, z: Tensor, t: Tensor, batch: Any, missed: Tensor, share: Tensor
+) -> dict[str, list[Tensor]]:
+    """Weighted sums of φᵀφ and φᵀr by network, in float64."""
+    residuals = drift.split(missed)
+    found = {}
+    for name, x in drift.inputs(z, t, batch.parameters).items():
+        features = getattr(drift, name).features(x).double()
+        weight = share.reshape(*share.shape, *(1,) * (features.ndim - 3))
+        weighted = (weight * features).flatten(0, -2)
+        found[name] = [
+            weighted.mT @ features.flatten(0, -2),
+            weighted.mT @ residuals[name].double().flatten(0, -2),
+        ]
+    return found
+
+
+def _directions(H: Tensor, g: Tensor, ridge: float) -> Tensor:
+    """From (trajectory, p, p) and (trajectory, p, o) to the directions (trajectory, p, o)."""
+    total = H.sum(0)
+    # features that are zero throughout would leave nothing to invert
+    held = ridge * total.diagonal() + torch.finfo(total.dtype).tiny
+    without = torch.linalg.solve(total - H + torch.diag(held), g.sum(0) - g)
+    n = len(H)
+    spread: Tensor = (without - without.mean(0)) * ((n - 1) / n) ** 0.5
+    return spread
