@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from gaussian_forecasts import Gaussian
 
-from benchmarks import calibration, outside, table
+from benchmarks import calibration, outside, render_calibration, table
 from benchmarks.accuracy import NUM_TIMES
 from benchmarks.cases import CASES
 from pyro_msde import Fit, Grid, Trajectories
@@ -221,3 +222,41 @@ def test_the_jackknife_is_of_the_kept_weights_and_the_training_data(monkeypatch)
     assert asked == ["training data"]
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
     assert calibration.METHODS["alt-jackknife"](HARD, lambda: data, "here") is None
+
+
+def test_the_page_has_every_method_with_its_extremes(asked, tmp_path, monkeypatch):
+    lead, level = ("0.1", "0.2", "1"), ("0.5", "0.9")
+    path, page = tmp_path / "c.csv", tmp_path / "page.md"
+    for method, ell, end in itertools.product(("msde", "alt-x"), level, lead):
+        row = dict.fromkeys(calibration.COLUMNS, "0.5") | {
+            "case": "kdv", "split": "hard", "method": method, "level": ell, "lead": end,
+            "coverage": {"0.1": "0.93", "0.2": "0.95", "1": "0.88"}[end] if ell == "0.9" else "0.1",
+            "spread_skill": {"0.1": "1.5", "0.2": "0.7", "1": "0.9"}[end],
+            "crps": {"0.1": "0.01", "0.2": "0.02", "1": "0.06"}[end], "energy": "0.2",
+            "trajectories": "50",
+        }  # fmt: skip
+        table.append(row, path, calibration.COLUMNS)
+    other = dict.fromkeys(outside.COLUMNS, "0.25") | {
+        "case": "kdv", "split": "hard", "method": "msde", "where": "outside",
+    }  # fmt: skip
+    table.append(other, tmp_path / "o.csv", outside.COLUMNS)
+    argv = ["render", "--calibration", str(path), "--outside", str(tmp_path / "o.csv")]
+    monkeypatch.setattr(sys, "argv", [*argv, "--out", str(page)])
+    render_calibration.main()
+    text = page.read_text()
+    assert "### Korteweg–de Vries, hard split, 50 trajectories" in text
+    for method in ("msde", "alt-x"):
+        assert (
+            f"| {method} | 0.88–0.95, last 0.88 | 0.70–1.50, last 0.90 | 0.03000 | 0.20000 |"
+        ) in text
+    assert (
+        "| Korteweg–de Vries, hard | msde | outside | 0.2500 | 0.2500 | 0.25 | 0.25 | 0.25 |"
+    ) in text
+
+
+def test_the_page_is_that_of_the_tables(tmp_path, monkeypatch):
+    """As `python -m benchmarks.render_calibration` leaves it."""
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["render", "--out", str(page)])
+    render_calibration.main()
+    assert page.read_text() == render_calibration.OUT.read_text()

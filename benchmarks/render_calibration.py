@@ -1,0 +1,114 @@
+"""docs/calibration.md from benchmarks/results/calibration.csv and outside.csv.
+
+python -m benchmarks.render_calibration
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import calibration, outside, table
+from benchmarks.render import NAMES
+
+OUT = Path(__file__).parent.parent / "docs" / "calibration.md"
+HEAD = """# Calibration
+
+Made by `python -m benchmarks.render_calibration`. Forecasts from one noisy snapshot, 64 samples, of unseen
+trajectories that were simulated for this alone; scores are explained in `docs/method.md`.
+
+| method | |
+|---|---|
+| `msde` | what is shipped: the kept weights with the scale of √C that validation chose |
+| `alt-unscaled` | the same without the scale, where it is not 1 |
+| `alt-jackknife` | the same with `Fit.jackknifed`: the drift as uncertain as single trajectories make it |
+| `alt-ensemble` | pooled with two more seeds |
+| `alt-score` | C learned from the CRPS of short forecasts of training segments, beside the ELBO |
+| `alt-bayesian` | a mean-field posterior over all weights of the drift |
+"""
+LEVEL = "0.9"
+
+Row = dict[str, str]
+
+
+def groups(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
+    """Rows by some of their columns, in order."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[n] for n in names), []).append(row)
+    return found
+
+
+def by_lead(rows: Sequence[Row]) -> list[str]:
+    """A table for each case and split, a line for each method."""
+    out = [
+        "## By lead time", "",
+        "Lowest and highest of the ten tenths of the horizon, with the last; CRPS and energy score are means over",
+        "them, in the data's units. `python -m benchmarks.calibration` fills `benchmarks/results/calibration.csv`,",
+        "where each tenth has its line, other levels and standard errors.", "",
+    ]  # fmt: skip
+    kept = [r for r in rows if r["level"] == LEVEL]
+    for (case, split), own in groups(kept, "case", "split").items():
+        count = own[0]["trajectories"]
+        out += [
+            f"### {NAMES.get(case, case)}, {split} split, {count} trajectories", "",
+            "| method | coverage of the 90 % interval | spread / skill | CRPS | energy score |",
+            "|---|---|---|---|---|",
+        ]  # fmt: skip
+        for (method,), tenths in groups(own, "method").items():
+            tenths = sorted(tenths, key=lambda r: float(r["lead"]))
+            means = (np.mean([float(r[n]) for r in tenths]) for n in ("crps", "energy"))
+            crps, energy = (f"{m:.5f}" for m in means)
+            covered, ratio = (_range(tenths, n) for n in ("coverage", "spread_skill"))
+            out.append(f"| {method} | {covered} | {ratio} | {crps} | {energy} |")
+        out.append("")
+    return out
+
+
+def beyond(rows: Sequence[Row]) -> list[str]:
+    """Inside and outside side by side."""
+    out = [
+        "## Outside the training data", "",
+        "Ten trajectories whose initial field has a larger peak than any of training's, beside ten others, inside",
+        "over outside. Error and spread are root mean squares. `python -m benchmarks.outside` fills",
+        "`benchmarks/results/outside.csv`.", "",
+        "| case | method | where | error | spread | spread / skill | coverage | lowest | CRPS |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in sorted(rows, key=lambda r: (r["case"], r["split"])):
+        case = f"{NAMES.get(row['case'], row['case'])}, {row['split']}"
+        numbers = " | ".join(
+            f"{float(row[n]):{form}}" for n, form in (
+                ("error", ".4f"), ("spread", ".4f"), ("spread_skill", ".2f"),
+                ("coverage_90", ".2f"), ("coverage_lowest", ".2f"), ("crps", ".5f"),
+            )
+        )  # fmt: skip
+        out.append(f"| {case} | {row['method']} | {row['where']} | {numbers} |")
+    return [*out, ""]
+
+
+def _range(tenths: Sequence[Row], name: str) -> str:
+    values = [float(r[name]) for r in tenths]
+    return f"{min(values):.2f}–{max(values):.2f}, last {values[-1]:.2f}"
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calibration", type=Path, default=calibration.RESULTS)
+    parser.add_argument("--outside", type=Path, default=outside.RESULTS)
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args()
+    parts = [
+        HEAD,
+        *by_lead(table.read(args.calibration, calibration.COLUMNS)),
+        *beyond(table.read(args.outside, outside.COLUMNS)),
+    ]
+    args.out.write_text("\n".join(parts).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

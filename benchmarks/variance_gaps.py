@@ -1,0 +1,76 @@
+"""How far from where the ELBO wants them the variances of the kept weights stopped.
+
+    python -m benchmarks.variance_gaps
+
+One row for each run in benchmarks/runs is appended to benchmarks/results/variance_gaps.csv: mean
+log of C over its closed-form optimum, all else fixed, and of Σ_y likewise; 0.1 is 10 % too large.
+Training segments are those of all training trajectories, with 64 quadrature nodes and a pair of
+draws at each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pyro_msde
+from benchmarks import table
+from benchmarks.accuracy import kept_fit
+from benchmarks.calibration import KEPT
+from benchmarks.cases import CASES, Setting
+from pyro_msde.segments import SegmentBatch
+from pyro_msde.variance_optima import variance_optima
+from pyro_msde.windows import cut, segments_of
+
+RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"
+KEY = ("case", "split", "n_eta")
+COLUMNS = (*KEY, "steps", "diffusion", "observation", "version")
+
+
+def batches(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
+    """Every segment by itself."""
+    for k, times in enumerate(train.times):
+        how = cut(fit, times)
+        if how is not None:
+            yield from (batch for _, batch in segments_of(fit, train, k, how).every())
+
+
+def kept(setting: Setting, runs: Path) -> Iterator[tuple[int, pyro_msde.Fit]]:
+    """By n_η, the runs that are kept of a split."""
+    for n_eta in (0, 5) if setting.split == "published" else (setting.n_eta,):
+        fit = kept_fit(setting, n_eta, runs)
+        if fit is not None:
+            yield n_eta, fit
+
+
+def main() -> None:
+    """Fill the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", default="kdv,burgers1d,burgers2d", help="separated by commas")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
+    args = parser.parse_args()
+    for case in args.case.split(","):
+        for setting in CASES[case].values():
+            for n_eta, fit in kept(setting, args.runs):
+                key = {"case": case, "split": setting.split, "n_eta": n_eta}
+                there = [tuple(r[k] for k in KEY) for r in table.read(args.results, COLUMNS)]
+                if tuple(map(str, key.values())) in there:
+                    continue
+                train = setting.problem.splits(setting.split, directory="data").train
+                torch.manual_seed(0)
+                gaps = variance_optima(fit.model, fit.guide, batches(fit, train)).gaps
+                row: dict[str, Any] = {
+                    **key, "steps": fit.steps, **{k: f"{v:.3f}" for k, v in gaps.items()},
+                    "version": pyro_msde.__version__,
+                }  # fmt: skip
+                table.append(row, args.results, COLUMNS)
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
