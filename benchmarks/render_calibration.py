@@ -17,15 +17,15 @@ from benchmarks.render import NAMES
 OUT = Path(__file__).parent.parent / "docs" / "calibration.md"
 HEAD = """# Calibration
 
-Made by `python -m benchmarks.render_calibration`. Forecasts from one noisy snapshot, 64 samples, of unseen
-trajectories that were simulated for this alone; scores are explained in `docs/method.md`.
+Made by `python -m benchmarks.render_calibration`. Forecasts from one noisy snapshot, 64 samples, of
+unseen trajectories that were simulated for this alone; `docs/method.md` explains the scores.
 
 | method | |
 |---|---|
 | `msde` | what is shipped: the kept weights with the scale of √C that validation chose |
 | `alt-unscaled` | the same without the scale, where it is not 1 |
-| `alt-jackknife` | the same with `Fit.jackknifed`: the drift as uncertain as single trajectories make it |
-| `alt-ensemble` | pooled with two more seeds |
+| `alt-jackknife` | the kept weights with `Fit.jackknifed`, without the scale |
+| `alt-ensemble` | the kept weights pooled with two more seeds, without the scale |
 | `alt-score` | C learned from the CRPS of short forecasts of training segments, beside the ELBO |
 | `alt-bayesian` | a mean-field posterior over all weights of the drift |
 """
@@ -46,9 +46,9 @@ def by_lead(rows: Sequence[Row]) -> list[str]:
     """A table for each case and split, a line for each method."""
     out = [
         "## By lead time", "",
-        "Lowest and highest of the ten tenths of the horizon, with the last; CRPS and energy score are means over",
-        "them, in the data's units. `python -m benchmarks.calibration` fills `benchmarks/results/calibration.csv`,",
-        "where each tenth has its line, other levels and standard errors.", "",
+        "Lowest and highest of the ten tenths of the horizon, and the last; CRPS and energy score",
+        "are means over them, in the data's units. `python -m benchmarks.calibration` fills",
+        "`benchmarks/results/calibration.csv`, with other levels and standard errors.", "",
     ]  # fmt: skip
     kept = [r for r in rows if r["level"] == LEVEL]
     for (case, split), own in groups(kept, "case", "split").items():
@@ -72,9 +72,9 @@ def beyond(rows: Sequence[Row]) -> list[str]:
     """Inside and outside side by side."""
     out = [
         "## Outside the training data", "",
-        "Ten trajectories whose initial field has a larger peak than any of training's, beside ten others, inside",
-        "over outside. Error and spread are root mean squares. `python -m benchmarks.outside` fills",
-        "`benchmarks/results/outside.csv`.", "",
+        "Ten trajectories whose initial field has a larger peak than any of training's, and ten",
+        "others, inside. Error and spread are root mean squares. `python -m benchmarks.outside`",
+        "fills `benchmarks/results/outside.csv`.", "",
         "| case | method | where | error | spread | spread / skill | coverage | lowest | CRPS |",
         "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
