@@ -153,7 +153,7 @@ class Fit:
         calibration = choose_diffusion_scale(predict, level=level)
         return replace(self, diffusion_scale=calibration.scale, calibration=calibration)
 
-    def jackknifed(self, train: Trajectories, *, ridge: float = 0.1, seed: int = 0) -> Fit:
+    def jackknifed(self, train: Trajectories, *, ridge: float = 1.0, seed: int = 0) -> Fit:
         """A copy whose forecasts know what the drift owes to single training trajectories.
 
         An explicit step after training, before `calibrated` if both are taken. Forecasts then draw
@@ -162,7 +162,8 @@ class Fit:
 
         Args:
             train: The trajectories that it was trained on.
-            ridge: Share of what the data say about each weight that holds it in place beside them.
+            ridge: What holds each weight in place beside the other trajectories' data, in average
+                trajectories: smaller ones widen more.
             seed: Of the quadrature; the global random state is left alone.
 
         Raises:

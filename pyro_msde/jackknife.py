@@ -4,7 +4,7 @@ A drift network is linear in its last weights, γ = φ(z) W. Along the guide's m
 linear drift of `GaussianMarginals` by r. With sums over trajectory k and the integral over its time
 H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares without trajectory k moves W by
 
-    d_k = (H − H_k + λ diag H)⁻¹ (g − g_k),    and    V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
+    d_k = (H − H_k + λ diag H / n)⁻¹ (g − g_k),  and  V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
 
 is the jackknife's covariance of W (Efron & Stein 1981, doi:10.1214/aos/1176345462), with whole
 trajectories, which are independent while their points are not. Draws W + Σ_k ε_k (d_k − d̄)
@@ -62,7 +62,7 @@ def jackknife(
     guide: Any,
     trajectories: Iterable[Segments],
     *,
-    ridge: float = 0.1,
+    ridge: float = 1.0,
     num_nodes: int = 64,
 ) -> Jackknife:
     """Measure what leaving each training trajectory out would do.
@@ -71,14 +71,14 @@ def jackknife(
         model: The generative model; its drift is a `MultiscaleDrift` without a prior.
         guide: Its guide.
         trajectories: Segments of one training trajectory each, in scaled units.
-        ridge: λ, as a share of what the data say about each weight.
+        ridge: λ: what holds each weight in place beside the others' data, in average trajectories.
         num_nodes: Quadrature nodes a segment, with a pair of opposite draws at each.
 
     Raises:
         ValueError: Another drift, or one with a prior; fewer than two trajectories; λ not positive.
     """
     if not ridge > 0:
-        raise ValueError(f"ridge={ridge}: give a positive number, such as 0.1.")
+        raise ValueError(f"ridge={ridge}: give a positive number, such as 1.")
     sites = guide.read_theta()
     theta = model.read_parameters(sites)
     drift = theta.drift
@@ -158,7 +158,7 @@ def _directions(H: Tensor, g: Tensor, ridge: float) -> Tensor:
     """From (trajectory, p, p) and (trajectory, p, o) to the directions (trajectory, p, o)."""
     total = H.sum(0)
     # features that are zero throughout would leave nothing to invert
-    held = ridge * total.diagonal() + torch.finfo(total.dtype).tiny
+    held = ridge * total.diagonal() / len(H) + torch.finfo(total.dtype).tiny
     without = torch.linalg.solve(total - H + torch.diag(held), g.sum(0) - g)
     n = len(H)
     spread: Tensor = (without - without.mean(0)) * ((n - 1) / n) ** 0.5
