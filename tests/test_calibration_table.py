@@ -186,7 +186,7 @@ def test_trajectories_outside_start_above_all_of_training():
         outside.sorted_out(iter(enumerate([1.0, 3.0])), 2.0, count=2)
 
 
-def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, monkeypatch):
+def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, monkeypatch, capsys):
     """Against the law of what is simulated, N(0, 1), at normal forecasts of twice its width."""
     path = tmp_path / "outside.csv"
     monkeypatch.setattr(outside, "METHODS", {"alt-normal": lambda *_: Normal(2.0)})
@@ -194,8 +194,8 @@ def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, mon
     monkeypatch.setattr(
         Problem, "splits", lambda *_, **__: SimpleNamespace(train=Trajectories(TIMES, LOW[None]))
     )
-    argv = ["outside", "--methods", "alt-normal", "--results", str(path)]
-    monkeypatch.setattr(sys, "argv", argv)
+    argv = ["outside", "--case", "kdv", "--split", "hard", "--methods", "alt-normal"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--results", str(path)])
     outside.main()
     rows = table.read(path, outside.COLUMNS)
     assert [r["where"] for r in rows] == ["inside", "outside"]
@@ -209,6 +209,10 @@ def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, mon
         assert float(r["spread_skill"]) == pytest.approx(ratio, abs=1e-3)
         assert float(r["coverage_90"]) > 0.995  # |x| < 3.29
     outside.main()
+    assert table.read(path, outside.COLUMNS) == rows
+    monkeypatch.setattr(outside, "PATIENCE", 1)
+    outside.main()
+    assert "kdv, hard: left out, only " in capsys.readouterr().out
     assert table.read(path, outside.COLUMNS) == rows
 
 
