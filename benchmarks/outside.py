@@ -5,10 +5,10 @@
 
 Fresh trajectories are drawn one after the other; the first ten whose initial field has a larger
 |u| than any of training's are outside, the first ten others inside. Both are forecast as in
-`benchmarks.calibration`. One row for each, averaged over trajectories and the horizon, is appended to
-benchmarks/results/outside.csv; what is there is skipped, and splits where few start outside are
-left out. `spread` and `error` are root mean
-squares and `spread_skill` their ratio; `coverage_lowest` is that of the worst trajectory.
+`benchmarks.calibration`. One row for each, averaged over trajectories and the horizon, is appended
+to benchmarks/results/outside.csv; what is there is skipped, and splits where few start outside are
+left out. `spread` and `error` are root mean squares and `spread_skill` their ratio;
+`coverage_lowest` is that of the worst trajectory.
 """
 
 from __future__ import annotations
