@@ -173,6 +173,8 @@ class Fit:
         for k, times in enumerate(train.times):
             if len(times) < 2:
                 raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
+        if hasattr(self.guide, "check_data"):
+            self.guide.check_data(train)
         pieces = (
             segments_of(self, train, k, how)
             for k, times in enumerate(train.times)

@@ -78,6 +78,7 @@ class Segments:
         windows: "random": any start, those at both ends of a trajectory as often as its middle is
             covered (in between up to twice as often, which the weights undo); "fixed": consecutive
             segments that share their end points, the last one shifted back to fit.
+        first: Number of the first observation, where these trajectories come after others.
 
     At a stride, fixed windows, and random ones in trajectories of fewer than span + stride
     observations, never take some observations; the likelihood is then that of the others, each
@@ -97,6 +98,7 @@ class Segments:
         length: int,
         stride: int = 1,
         windows: str = "random",
+        first: int = 0,
     ) -> None:
         if length < 2 or stride < 1:
             raise ValueError(f"length={length}, stride={stride}: need at least 2 and 1.")
@@ -113,7 +115,7 @@ class Segments:
         self.scale = torch.ones((), dtype=values[0].dtype) if scale is None else scale
         self.stride = stride
         sizes = np.array([len(t) - 1 for t in times])
-        self._first = np.cumsum([0, *(len(t) for t in times)])
+        self._first = np.cumsum([first, *(len(t) for t in times)])
         self.num_segments = int(np.ceil(sizes / self.span).sum())
         self._trajectory = sizes / sizes.sum()
         law = _random_starts if windows == "random" else _fixed_starts

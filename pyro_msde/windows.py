@@ -80,7 +80,7 @@ def windows(count: int, how: Cut, picks: Array) -> dict[int, Array]:
 
 
 def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
-    """The k-th trajectory in scaled units, in consecutive segments."""
+    """The k-th trajectory in scaled units, in consecutive segments, numbered among all of them."""
     model, scaling = fit.model, fit.scaling
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
     grid = model.grid
@@ -97,6 +97,7 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
         length=how.length,
         stride=how.stride,
         windows="fixed",
+        first=sum(len(t) for t in test.times[:k]),
     )
 
 

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 import pyro_msde
 from pyro_msde import Fit
 from pyro_msde import jackknife as jackknife_module
-from pyro_msde.guides import AmortizedGP
+from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.jackknife import Jackknife, moved
 from pyro_msde.networks import MLP, PolynomialMLP
 from pyro_msde.priors import bayesian, fan_in_normal
@@ -188,6 +188,24 @@ def test_paths_move_with_their_draw_of_the_drift(known):
     draw = fc.paths[:, :, :, -1]
     assert (draw - draw[:, :1]).abs().max() < 1e-3 * (draw[0] - draw[1]).abs().max()
     assert torch.equal(fc.paths, ask(still, num_samples=8, num_theta=4).paths)
+
+
+def test_free_marginals_are_those_of_each_trajectory():
+    """Of its own observations, by their number among all."""
+    data, model = tiny_data(), tiny_model(2)
+    guide, numbers = UnamortizedGP(model, data), []
+    fit = pyro_msde.fit(model, guide, data, steps=3, length=5, stride=1, progress=False)
+    marginals = guide.path_marginals
+
+    def recorded(batch, *rest):
+        numbers.append(batch.observations)
+        return marginals(batch, *rest)
+
+    guide.path_marginals = recorded
+    assert fit.jackknifed(data).uncertainty is not None
+    assert torch.cat(numbers, 1).unique().tolist() == list(range(sum(SIZES)))
+    with pytest.raises(ValueError, match="guide: made for"):
+        fit.jackknifed(data[1:])
 
 
 def test_nothing_global_changes_and_a_seed_repeats(known):
