@@ -132,19 +132,27 @@ def there(path: Path) -> set[tuple[str, ...]]:
     return {tuple(row[name] for name in KEY) for row in table.read(path, COLUMNS)}
 
 
-def main() -> None:
-    """Fill the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", default="kdv,burgers1d,burgers2d", help="separated by commas")
+def arguments(
+    doc: str, case: str, results: Path
+) -> tuple[argparse.Namespace, list[tuple[Setting, Callable[[], Splits]]]]:
+    """The command line, and what it asks for: settings, with a call for their stored splits."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--case", default=case, help="separated by commas")
     parser.add_argument("--split", default="published,hard")
     parser.add_argument("--methods", default="msde,alt-unscaled", help=", ".join(METHODS))
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=results)
     parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
     args = parser.parse_args()
+    splits = args.split.split(",")
+    asked = [s for c in args.case.split(",") for s in CASES[c].values() if s.split in splits]
+    return args, [(s, cache(partial(s.problem.splits, s.split, directory="data"))) for s in asked]
+
+
+def main() -> None:
+    """Fill the table."""
+    args, asked = arguments(__doc__, "kdv,burgers1d,burgers2d", RESULTS)
     same = {"device": name_of("cpu"), "version": pyro_msde.__version__}
-    settings = [s for case in args.case.split(",") for s in CASES[case].values()]
-    for setting in (s for s in settings if s.split in args.split.split(",")):
-        data = cache(partial(setting.problem.splits, setting.split, directory="data"))
+    for setting, data in asked:
         for name in args.methods.split(","):
             if keys(setting, name) <= there(args.results):
                 continue

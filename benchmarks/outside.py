@@ -13,9 +13,7 @@ left out. `spread` and `error` are root mean squares and `spread_skill` their ra
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,8 @@ import numpy as np
 
 import pyro_msde
 from benchmarks import table
-from benchmarks.calibration import KEPT, METHODS, SEED, measure
-from benchmarks.cases import CASES, Setting
+from benchmarks.calibration import METHODS, SEED, arguments, measure
+from benchmarks.cases import Setting
 from benchmarks.device import name_of
 from pyro_msde import CalibrationReport
 
@@ -83,17 +81,9 @@ def row(report: CalibrationReport, peaks: Sequence[float], limit: float) -> Mapp
 
 def main() -> None:
     """Fill the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", default="kdv,burgers1d", help="separated by commas")
-    parser.add_argument("--split", default="published,hard")
-    parser.add_argument("--methods", default="msde,alt-unscaled", help=", ".join(METHODS))
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
-    args = parser.parse_args()
+    args, asked = arguments(__doc__, "kdv,burgers1d", RESULTS)
     same = {"device": name_of("cpu"), "version": pyro_msde.__version__}
-    settings = [s for case in args.case.split(",") for s in CASES[case].values()]
-    for setting in (s for s in settings if s.split in args.split.split(",")):
-        data = cache(partial(setting.problem.splits, setting.split, directory="data"))
+    for setting, data in asked:
         limit = max(peak(v[0]) for v in data().train.values)
         try:
             found = sorted_out(starts(setting), limit, COUNT)
