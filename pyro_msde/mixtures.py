@@ -102,18 +102,22 @@ def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
 def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
     """Quantile over axis 0 of an equal mixture of normals.
 
-    Newton's steps where they stay between the bounds known and halve the step before, bisection of
-    these elsewhere; a point is left alone once its step is small beside the narrowest normal.
+    From that of a normal with its moments, Newton's steps where they stay between the bounds known
+    and halve the step before, bisection of these elsewhere. A point is done once its step is small
+    beside the narrowest normal; the others go on by themselves.
     """
+    z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
+    shape, eps = mean.shape[1:], torch.finfo(mean.dtype).eps
     sd = var.sqrt()
     if sd.shape[0] not in (1, mean.shape[0]):
         sd = sd.repeat_interleave(mean.shape[0] // sd.shape[0], 0)
-    z = float(torch.special.ndtri(torch.tensor(level, dtype=torch.float64)))
+    mean, sd = mean.flatten(1), sd.expand(-1, *shape).flatten(1)
     each = mean + z * sd
     low, high = each.amin(0), each.amax(0)
-    x, step = 0.5 * (low + high), high - low
-    eps = torch.finfo(mean.dtype).eps
     enough = eps ** (2 / 3) * sd.amin(0) + 4 * eps * torch.maximum(low.abs(), high.abs())
+    total = (sd.square().mean(0) + mean.var(0, correction=0)).sqrt()
+    x, step = (mean.mean(0) + z * total).clamp(low, high), high - low
+    found, left = torch.empty_like(x), torch.arange(len(x), device=x.device)
     for _ in range(_STEPS):
         u = (x - mean) / sd
         off = torch.special.ndtr(u).mean(0) - level
@@ -124,6 +128,13 @@ def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
         new = torch.where(good, newton, 0.5 * (low + high))
         done = step <= enough
         step, x = torch.where(done, step, (new - x).abs()), torch.where(done, x, new)
-        if bool(done.all()):
-            break
-    return x
+        if 2 * int(done.sum()) >= len(done):
+            found[left[done]] = x[done]
+            going = ~done
+            left, x, step, low, high, enough, mean, sd = (
+                t[..., going] for t in (left, x, step, low, high, enough, mean, sd)
+            )
+            if len(left) == 0:
+                break
+    found[left] = x
+    return found.reshape(shape)
