@@ -27,7 +27,7 @@ RUNS = {
 def test_example_runs(script, tmp_path):
     run = subprocess.run(
         [sys.executable, str(EXAMPLES / script), "--out", "here", "--steps", "4"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=900,
+        cwd=tmp_path, capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip()
