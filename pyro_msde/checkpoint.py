@@ -22,6 +22,7 @@ from pyro_msde.errors import SavedRunError
 
 __all__ = ["read_run", "read_state", "write_run", "write_state"]
 
+_OWNERS = ("model", "guide", "uncertainty")
 _RUN, _WEIGHTS, _STATE = "run.json", "weights.safetensors", "state.pt"
 
 
@@ -49,7 +50,7 @@ def write_run(directory: str | Path, run: Mapping[str, Any], weights: Mapping[st
     Args:
         directory: Made if missing.
         run: Anything JSON holds.
-        weights: State dicts by owner: "model", "guide" and others.
+        weights: State dicts by owner: "model", "guide" and, where it is known, "uncertainty".
     """
     directory = Path(directory)
     flat = {
@@ -76,12 +77,12 @@ def read_run(directory: str | Path) -> tuple[dict[str, Any], dict[str, dict[str,
             f"path: {directory} holds no saved run ({_RUN} and {_WEIGHTS}). Pass the folder that "
             "fit.save or fit(checkpoint=…) wrote."
         )
-    weights: dict[str, dict[str, Tensor]] = {"model": {}, "guide": {}}
+    weights: dict[str, dict[str, Tensor]] = {owner: {} for owner in _OWNERS}
     try:
         run = dict(json.loads((directory / _RUN).read_text()))
         for key, value in load_file(directory / _WEIGHTS).items():
             owner, name = key.split(".", 1)
-            weights.setdefault(owner, {})[name] = value
+            weights[owner][name] = value
     except Exception as error:
         raise SavedRunError(f"path: {directory} is damaged: {error!r}") from error
     return run, weights

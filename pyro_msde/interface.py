@@ -210,7 +210,7 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
         result.region = torch.tensor(run["region"], dtype=dtype)
     if run.get("segment") is not None:
         result.segment = (run["segment"][0], run["segment"][1])
-    if "uncertainty" in weights:
+    if weights["uncertainty"]:
         result.uncertainty = Jackknife(weights["uncertainty"])
     if run["calibration"] is not None:
         result.calibration = Calibration(**run["calibration"])
