@@ -120,6 +120,7 @@ class Fit:
                 diffusion_scale=self.diffusion_scale,
                 region=self.region,
                 uncertainty=self.uncertainty,
+                point=point,
                 layout={"batched": batched, "has_channel": self.has_channel},
             )
 

@@ -41,6 +41,7 @@ def forecast(
     diffusion_scale: float = 1.0,
     region: Tensor | None = None,
     uncertainty: Jackknife | None = None,
+    point: bool,
     layout: Mapping[str, bool],
 ) -> Forecast:
     """Forecast from checked arguments; `pyro_msde.Fit.predict` is the public face.
@@ -58,7 +59,8 @@ def forecast(
         max_step: Longest integration step, in the user's units; shorter ones are taken where the
             drift is too stiff for it.
         diffusion_scale: Multiple of L = √C.
-        uncertainty: Of the drift, where θ is a point.
+        uncertainty: Of the drift.
+        point: θ is a point: one reading of it serves all draws.
         region: (2, latent) box in which the drift was learned; None: everywhere.
         layout: `batched` and `has_channel` of the `Forecast`.
     """
@@ -73,8 +75,9 @@ def forecast(
     drawn, read, paths = [], [], []
     boxes: list[Tensor] = []
     share = -(-num_samples // num_theta)
-    at_once = 1 if uncertainty is None else num_theta  # the jackknife's draws share one θ
-    for _ in range(num_theta // at_once):
+    at_once = num_theta if point else 1  # draws of the jackknife that share one θ
+    changes: dict[str, Tensor] = {}
+    for first in range(0, num_theta, at_once):
         sites = guide.read_theta()
         theta = model.read_parameters(sites)
         mean, cov = guide.encode(scaled, sites, theta.operators, parameters)
@@ -82,8 +85,9 @@ def forecast(
         start = sample_moments(mean, cov, noise)
         drift: Callable[..., Tensor] = partial(theta.drift, parameters=parameters)
         if uncertainty is not None:
-            changes = uncertainty.draws(num_theta)
-            each = {k: d.to(mean).repeat_interleave(share, 0) for k, d in changes.items()}
+            changes = changes or uncertainty.draws(num_theta)
+            own = {k: d[first : first + at_once].to(mean) for k, d in changes.items()}
+            each = {k: d.repeat_interleave(share, 0) for k, d in own.items()}
             drift = partial(moved(theta.drift, each), parameters=parameters)
         if region is not None:
             box = _with(region.to(mean), mean)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from copy import deepcopy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from named_fields import named_data
 from problems import SIZES, tiny_data, tiny_grid, tiny_model, tiny_pair
+from pyro.distributions import LogNormal
 from torch import nn
 from torch.testing import assert_close
 
@@ -188,6 +190,21 @@ def test_paths_move_with_their_draw_of_the_drift(known):
     draw = fc.paths[:, :, :, -1]
     assert (draw - draw[:, :1]).abs().max() < 1e-3 * (draw[0] - draw[1]).abs().max()
     assert torch.equal(fc.paths, ask(still, num_samples=8, num_theta=4).paths)
+
+
+def test_other_parts_may_have_a_posterior():
+    """Each draw of θ then has its own draw of the drift."""
+    data, model = tiny_data(), tiny_model(2)
+    bayesian(model.diffusion, LogNormal(-2.0, 0.5))
+    fit = pyro_msde.fit(
+        model, AmortizedGP(model), data, steps=3, length=5, stride=1, progress=False
+    ).jackknifed(data)
+    fc = ask(fit, num_samples=12, num_theta=4)
+    assert fc.paths.shape[:2] == (4, 3)
+    drawn = torch.stack([s["diffusion.theta"] for s in fc.sites])
+    assert len(drawn.unique(dim=0)) == 4
+    plain = ask(replace(fit, uncertainty=None), num_samples=12, num_theta=4)
+    assert not torch.equal(fc.paths, plain.paths)
 
 
 def test_free_marginals_are_those_of_each_trajectory():
