@@ -69,6 +69,7 @@ METHODS: dict[str, Method] = {
     "msde": shipped,
     "alt-unscaled": remedies.unscaled,
     "alt-bayesian": remedies.bayesian_drift,
+    "alt-cold": remedies.cold_bayesian_drift,
     "alt-score": remedies.scored_diffusion,
     "alt-jackknife": remedies.jackknifed,
     "alt-ensemble": remedies.ensemble,

@@ -2,11 +2,12 @@
 
     alt-unscaled   the kept weights without the scale of √C that validation chose
     alt-bayesian   a mean-field posterior over all weights of the drift
+    alt-cold       the same with KL(q(θ) ‖ p(θ)) at weight 1, where the likelihood is tempered
     alt-score      C learned from the CRPS of short forecasts of training segments
     alt-jackknife  the kept weights, their drift uncertain by as much as single trajectories move it
     alt-ensemble   the kept weights pooled with those of two more seeds
 
-Each is as training leaves it, without a scale. Bayesian, score and ensemble are trained where
+Each is as training leaves it, without a scale. Bayesian, cold, score and ensemble are trained where
 `TRAINED` has no run to resume, which takes as long as the case's own training, twice that for the
 ensemble.
 """
@@ -25,7 +26,14 @@ from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.priors import bayesian, fan_in_normal
 
-__all__ = ["bayesian_drift", "ensemble", "jackknifed", "scored_diffusion", "unscaled"]
+__all__ = [
+    "bayesian_drift",
+    "cold_bayesian_drift",
+    "ensemble",
+    "jackknifed",
+    "scored_diffusion",
+    "unscaled",
+]
 
 TRAINED = Path("runs/calibration")
 MORE_SEEDS = (1, 2)  # the kept weights are of seed 0
@@ -43,11 +51,12 @@ def unscaled(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
 
 def bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
     """Weights N(0, 1/fan-in) a priori, independent normal a posteriori."""
+    return _trained("bayesian", setting, data, prior=_prior)
 
-    def prior(model: Any) -> None:
-        bayesian(model.drift, fan_in_normal(1.0))
 
-    return _trained("bayesian", setting, data, prior=prior)
+def cold_bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
+    """Likewise, with the weight of the prior that an untempered likelihood would leave it."""
+    return _trained("cold", setting, data, prior=_prior, beta_parameters=1.0)
 
 
 def scored_diffusion(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
@@ -68,6 +77,10 @@ def ensemble(setting: Setting, data: Data, kept: Path) -> pyro_msde.Ensemble | N
         return None
     others = [_trained("seed", setting, data, seed=seed) for seed in MORE_SEEDS]
     return pyro_msde.Ensemble([replace(first, diffusion_scale=1.0), *others])
+
+
+def _prior(model: Any) -> None:
+    bayesian(model.drift, fan_in_normal(1.0))
 
 
 def _trained(

@@ -27,11 +27,13 @@ class Recipe:
             the start. Its values are small, as they sum to one: at the rate of the weights they
             would be stirred rather than learned.
         schedule: "cosine" to zero over the run, or "steps": ×0.9 every 2000 steps.
-        beta: Weight β of the drift residual; 1 is the ELBO. More tempers the likelihood; KL(q(θ) ‖
-            p(θ)) then has that weight too. None: how many numbers a snapshot has, so that it counts
-            as one observation. A model errs alike at neighbouring points, which the likelihood
-            takes for independent: for its sake marginals shrink and the path turns, until forecasts
-            suffer.
+        beta: Weight β of the drift residual; 1 is the ELBO. More tempers the likelihood. None: how
+            many numbers a snapshot has, so that it counts as one observation. A model errs alike at
+            neighbouring points, which the likelihood takes for independent: for its sake marginals
+            shrink and the path turns, until forecasts suffer.
+        beta_parameters: Weight of KL(q(θ) ‖ p(θ)). None: β, or 1 if that is less, as the tempered
+            likelihood has it. Less makes a colder posterior, in which the data say more against the
+            prior than they are worth.
         anneal: Steps over which β grows from 0; none after a warm start.
         clip: Longest gradient, as a multiple of the usual one (a running average); longer ones are
             shortened to it. After one outlier Adam would move every parameter, variances above all.
@@ -56,6 +58,7 @@ class Recipe:
     kernel_rate: float | None = None
     schedule: str = "cosine"
     beta: float | None = None
+    beta_parameters: float | None = None
     anneal: int = 2000
     clip: float | None = 3.0
     weight_decay: float = 0.1

@@ -78,7 +78,8 @@ class Trainer:
         self.usual_length: Tensor | None = None  # of the gradient
         numbers = segments.values[0][0].numel()
         self.beta = float(numbers) if recipe.beta is None else recipe.beta
-        self.elbo.beta_parameters = max(1.0, self.beta)
+        own = recipe.beta_parameters
+        self.elbo.beta_parameters = max(1.0, self.beta) if own is None else own
 
     def warm_start(self) -> None:
         """Read off the data what training does not find, or finds slowly.

@@ -80,8 +80,16 @@ def test_a_tempered_likelihood_weighs_the_parameters_too():
     assert losses[2][0] - losses[1][0] == pytest.approx(29 * kl, rel=1e-4)
 
 
-@pytest.mark.parametrize(("beta", "expected"), [(None, 30.0), (0.5, 1.0), (7.0, 7.0)])
-def test_training_weighs_the_parameters_as_it_tempers(beta, expected, monkeypatch):
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({}, 30.0),
+        ({"beta": 0.5}, 1.0),
+        ({"beta": 7.0}, 7.0),
+        ({"beta": 7.0, "beta_parameters": 2.0}, 2.0),
+    ],
+)
+def test_training_weighs_the_parameters_as_it_tempers(weights, expected, monkeypatch):
     seen = []
     original = MultiscaleELBO.differentiable_loss
 
@@ -92,7 +100,7 @@ def test_training_weighs_the_parameters_as_it_tempers(beta, expected, monkeypatc
     monkeypatch.setattr(MultiscaleELBO, "differentiable_loss", spied)
     model = tiny_model(0)
     pyro_msde.fit(
-        model, AmortizedGP(model), tiny_data(), steps=2, length=LENGTH, stride=1, beta=beta,
+        model, AmortizedGP(model), tiny_data(), steps=2, length=LENGTH, stride=1, **weights,
         progress=False,
     )  # fmt: skip
     assert seen[1:] == [expected] * 2
