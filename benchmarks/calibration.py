@@ -61,17 +61,17 @@ Method = Callable[[Setting, Callable[[], Splits], Path], Forecaster | None]
 
 
 def shipped(setting: Setting, _: Callable[[], Splits], kept: Path) -> pyro_msde.Fit | None:
-    """The kept weights with their own scale of √C: the library's default."""
+    """The kept weights with their own jackknife and scale of √C: the library's default."""
     return kept_fit(setting, setting.n_eta, kept)
 
 
 METHODS: dict[str, Method] = {
     "msde": shipped,
     "alt-unscaled": remedies.unscaled,
+    "alt-point": remedies.point,
     "alt-bayesian": remedies.bayesian_drift,
     "alt-cold": remedies.cold_bayesian_drift,
     "alt-score": remedies.scored_diffusion,
-    "alt-jackknife": remedies.jackknifed,
     "alt-ensemble": remedies.ensemble,
 }
 

@@ -1,11 +1,11 @@
 """Ways to make intervals as wide as forecasts err, for `python -m benchmarks.calibration`.
 
-    alt-unscaled   the kept weights without the scale of √C that validation chose
+    alt-unscaled   what is shipped without the scale of √C that validation chose
+    alt-point      the same with the drift as a point, not uncertain by the jackknife
     alt-bayesian   a mean-field posterior over all weights of the drift
     alt-cold       the same with KL(q(θ) ‖ p(θ)) at weight 1, where the likelihood is tempered
     alt-score      C learned from the CRPS of short forecasts of training segments
-    alt-jackknife  the kept weights, their drift uncertain by as much as single trajectories move it
-    alt-ensemble   the kept weights pooled with those of two more seeds
+    alt-ensemble   the kept weights pooled with those of two more seeds, all with a point drift
 
 Each is as training leaves it, without a scale. Bayesian, cold, score and ensemble are trained where
 `TRAINED` has no run to resume, which takes as long as the case's own training, twice that for the
@@ -30,7 +30,7 @@ __all__ = [
     "bayesian_drift",
     "cold_bayesian_drift",
     "ensemble",
-    "jackknifed",
+    "point",
     "scored_diffusion",
     "unscaled",
 ]
@@ -64,19 +64,19 @@ def scored_diffusion(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
     return _trained("score", setting, data, score_every=50)
 
 
-def jackknifed(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
-    """Parameter variance by leaving training trajectories out, without training anew."""
+def point(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
+    """The kept weights without the jackknife."""
     fit = kept_fit(setting, setting.n_eta, kept)
-    return None if fit is None else replace(fit, diffusion_scale=1.0).jackknifed(data().train)
+    return None if fit is None else replace(fit, diffusion_scale=1.0, uncertainty=None)
 
 
 def ensemble(setting: Setting, data: Data, kept: Path) -> pyro_msde.Ensemble | None:
     """Seeds 0, 1 and 2."""
-    first = kept_fit(setting, setting.n_eta, kept)
+    first = point(setting, data, kept)
     if first is None:
         return None
     others = [_trained("seed", setting, data, seed=seed) for seed in MORE_SEEDS]
-    return pyro_msde.Ensemble([replace(first, diffusion_scale=1.0), *others])
+    return pyro_msde.Ensemble([first, *others])
 
 
 def _prior(model: Any) -> None:
@@ -99,7 +99,7 @@ def _trained(
     splits = data()
     return pyro_msde.fit(
         model, AmortizedGP(model, seed=seed), splits.train, validation=splits.validation,
-        steps=setting.steps, seed=seed, progress=False,
+        steps=setting.steps, seed=seed, progress=False, jackknife=False,
         checkpoint=TRAINED / f"{setting.case}-{setting.split}-{name}{seed}",
         **{**setting.training(setting.n_eta), **changes},
     )  # fmt: skip

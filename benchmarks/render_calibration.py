@@ -22,12 +22,13 @@ unseen trajectories that were simulated for this alone; `docs/method.md` explain
 
 | method | |
 |---|---|
-| `msde` | what is shipped: the kept weights with the scale of √C that validation chose |
+| `msde` | what is shipped: the kept weights with the jackknife of their drift and a scale of √C |
 | `alt-unscaled` | the same without the scale, where it is not 1 |
-| `alt-jackknife` | the kept weights with `Fit.jackknifed`, without the scale |
-| `alt-ensemble` | the kept weights pooled with two more seeds, without the scale |
+| `alt-point` | the kept weights without either |
+| `alt-ensemble` | the kept weights pooled with two more seeds, without either |
 | `alt-score` | C learned from the CRPS of short forecasts of training segments, beside the ELBO |
 | `alt-bayesian` | a mean-field posterior over all weights of the drift |
+| `alt-cold` | the same with a prior of weight 1 beside the tempered likelihood |
 """
 LEVEL = "0.9"
 

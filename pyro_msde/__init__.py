@@ -14,7 +14,8 @@ from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.growth import fit_hierarchical, grow
 from pyro_msde.history import History
-from pyro_msde.interface import fit, load
+from pyro_msde.interface import fit
+from pyro_msde.loading import load
 from pyro_msde.recipes import Recipe
 from pyro_msde.scores import coverage, crps, nrmse, pit, spread_skill
 from pyro_msde.trajectories import Trajectories

@@ -1,4 +1,4 @@
-"""The public verbs: `fit` a model to trajectories, `load` a saved fit."""
+"""The public verb `fit`: learn a model and its guide from trajectories."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from pyro_msde.checkpoint import read_run, read_state, write_state
-from pyro_msde.diffusion_scale import Calibration
+from pyro_msde.checkpoint import read_state, write_state
 from pyro_msde.errors import SavedRunError
-from pyro_msde.fitted import FORMAT, Fit, common_batches, cuda_devices, place_of
-from pyro_msde.history import History
-from pyro_msde.jackknife import Jackknife
+from pyro_msde.fitted import Fit, common_batches, cuda_devices, place_of
+from pyro_msde.jackknife import takes
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
-from pyro_msde.registry import rebuild
 from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
 from pyro_msde.training import Trainer, pyro_settings
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["fit", "load"]
+__all__ = ["fit"]
 
 
 def fit(
@@ -44,6 +40,7 @@ def fit(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = True,
+    jackknife: bool = True,
     **changes: Any,
 ) -> Fit:
     """Learn model and guide from trajectories by stochastic variational inference.
@@ -66,6 +63,9 @@ def fit(
         device: Where to train. None: where the model is.
         dtype: torch.float32 or torch.float64. None: the model's.
         progress: Show a progress bar.
+        jackknife: Measure in the end what the drift owes to single trajectories, as
+            `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
+            done for a single trajectory, a drift of your own or one with a prior.
         **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
 
     Returns:
@@ -107,7 +107,12 @@ def fit(
             model, guide, segments, plan,
             steps=steps, rng=np.random.default_rng(seed), device=device, log_volume=log_volume,
         )  # fmt: skip
-        return _train(trainer, result, validation, checkpoint, seed, validate_every, progress)
+        _train(trainer, result, validation, checkpoint, seed, validate_every, progress)
+    if jackknife and takes(model) and len(data) > 1:
+        result = result.jackknifed(data)
+        if checkpoint is not None:
+            result.save(checkpoint)
+    return result
 
 
 def _train(
@@ -118,7 +123,7 @@ def _train(
     seed: int,
     every: int,
     progress: bool,
-) -> Fit:
+) -> None:
     """Resume if there is something to resume, train, keep the best."""
     identity: dict[str, Any] = {
         "seed": seed, "steps": trainer.steps, "recipe": asdict(trainer.recipe),
@@ -160,73 +165,6 @@ def _train(
     keep()
     trainer.keep_best()
     look_around()
-    return result
-
-
-def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
-    """Load what `Fit.save` or `fit(checkpoint=…)` wrote.
-
-    Args:
-        path: The folder.
-        model: A model built as the saved one was. Needed for models of your own and for models
-            with priors; registered cases are rebuilt, once `pyro_msde.models` is imported.
-        guide: A guide for that model, likewise.
-
-    Raises:
-        SavedRunError: No saved run there, a damaged one, or one of another model.
-    """
-    run, weights = read_run(path)
-    if run.get("format") != FORMAT:
-        raise SavedRunError(f"path: {path} is of format {run.get('format')}, not {FORMAT}.")
-    if model is None:
-        if run["model"] is None or run["random_parts"]:
-            raise SavedRunError(
-                f"path: {path} holds a model of your own or one with priors. Build it as before "
-                "and pass load(path, model=…, guide=…)."
-            )
-        model = rebuild(run["model"])
-    if guide is None:
-        if run["guide"] is None:
-            raise SavedRunError(
-                f"path: {path} holds a guide of your own; pass load(path, guide=…)."
-            )
-        guide = rebuild(run["guide"], model)
-    dtype = getattr(torch, run["dtype"])
-    model.to(dtype=dtype)
-    guide.to(dtype=dtype)
-    if getattr(guide, "theta", None) is not None:
-        with pyro_settings(validate=False):
-            guide.theta()  # creates the autoguide's parameters
-    for role, module in (("model", model), ("guide", guide)):
-        _check_saved(path, role, module, weights[role])
-    model.load_state_dict(weights["model"])
-    guide.load_state_dict(weights["guide"])
-    saved = run["scaling"]
-    scaling = Scaling(tuple(saved["channels"]), saved["time"], tuple(saved.get("parameters", ())))
-    keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
-    history = History(**run["history"])
-    result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
-    if run.get("region") is not None:  # runs saved before there was one have none
-        result.region = torch.tensor(run["region"], dtype=dtype)
-    if run.get("segment") is not None:
-        result.segment = (run["segment"][0], run["segment"][1])
-    if weights["uncertainty"]:
-        result.uncertainty = Jackknife(weights["uncertainty"])
-    if run["calibration"] is not None:
-        result.calibration = Calibration(**run["calibration"])
-    return result
-
-
-def _check_saved(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:
-    """Names and shapes agree; checked before anything is copied, so that nothing is half loaded."""
-    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    saved = {name: tuple(value.shape) for name, value in weights.items()}
-    for name in sorted(own.keys() | saved.keys()):
-        if own.get(name) != saved.get(name):
-            raise SavedRunError(
-                f"{role}: the run in {path} is of another {role}: {name} is "
-                f"{saved.get(name, 'missing')} there and {own.get(name, 'missing')} here."
-            )
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:

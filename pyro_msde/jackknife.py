@@ -23,9 +23,11 @@ from torch import Tensor
 
 from pyro_msde.distributions import linear_drift, sample_moments
 from pyro_msde.drifts import MultiscaleDrift
+from pyro_msde.networks import MLP, PolynomialMLP
+from pyro_msde.parts import Part
 from pyro_msde.segments import Segments
 
-__all__ = ["Jackknife", "jackknife", "moved"]
+__all__ = ["Jackknife", "jackknife", "moved", "takes"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class Jackknife:
         }
 
 
+def takes(model: Any) -> bool:
+    """Whether the model's drift is a `MultiscaleDrift` of MLPs, without a prior."""
+    part = getattr(model, "drift", None)
+    if not isinstance(part, Part) or part.is_random:
+        return False
+    drift: Any = part._modules["net"]
+    if not isinstance(drift, MultiscaleDrift):
+        return False
+    networks = [drift.macro] if drift.micro is None else [drift.macro, drift.micro]
+    return all(isinstance(net, MLP | PolynomialMLP) for net in networks)
+
+
 @torch.no_grad()
 def jackknife(
     model: Any,
@@ -68,7 +82,7 @@ def jackknife(
     """Measure what leaving each training trajectory out would do.
 
     Args:
-        model: The generative model; its drift is a `MultiscaleDrift` without a prior.
+        model: The generative model; its drift is a `MultiscaleDrift` of MLPs without a prior.
         guide: Its guide.
         trajectories: Segments of one training trajectory each, in scaled units.
         ridge: λ: what holds each weight in place beside the others' data, in average trajectories.
@@ -79,14 +93,14 @@ def jackknife(
     """
     if not ridge > 0:
         raise ValueError(f"ridge={ridge}: give a positive number, such as 1.")
-    sites = guide.read_theta()
-    theta = model.read_parameters(sites)
-    drift = theta.drift
-    if not isinstance(drift, MultiscaleDrift) or getattr(model.drift, "is_random", False):
+    if not takes(model):
         raise ValueError(
             "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "
             "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
         )
+    sites = guide.read_theta()
+    theta = model.read_parameters(sites)
+    drift = theta.drift
     sums = []
     for segments in trajectories:
         total: dict[str, list[Tensor]] = {}

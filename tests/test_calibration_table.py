@@ -146,6 +146,7 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
     ("method", "runs", "changed"),
     [
         ("alt-bayesian", ["kdv-hard-bayesian0"], {}),
+        ("alt-cold", ["kdv-hard-cold0"], {"beta_parameters": 1.0}),
         ("alt-score", ["kdv-hard-score0"], {"score_every": 50}),
         ("alt-ensemble", ["kdv-hard-seed1", "kdv-hard-seed2"], {}),
     ],
@@ -160,7 +161,7 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
         )
 
     monkeypatch.setattr(calibration.remedies.pyro_msde, "fit", fit)
-    kept = replace(Fit(HARD.build(0, 0), None, 1), diffusion_scale=0.1)
+    kept = replace(Fit(HARD.build(0, 0), None, 1), diffusion_scale=0.1, uncertainty="known")
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
     found = calibration.METHODS[method](
         HARD, lambda: SimpleNamespace(train=0, validation=0), "here"
@@ -168,14 +169,16 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
     if method == "alt-ensemble":
         assert len(found.fits) == 3
         assert found.fits[0].model is kept.model
-        assert found.fits[0].diffusion_scale == 1.0
+        assert (found.fits[0].diffusion_scale, found.fits[0].uncertainty) == (1.0, None)
     assert [options["checkpoint"].name for _, _, options in asked] == runs
     for model, guide, options in asked:
-        assert model.drift.is_random == (method == "alt-bayesian")
+        assert model.drift.is_random == (method in ("alt-bayesian", "alt-cold"))
         assert guide.model is model
         own = {k: options[k] for k in ("recipe", "steps")}
         assert own == {"recipe": "steady", "steps": HARD.steps}
-        assert {k: v for k, v in options.items() if k == "score_every"} == changed
+        usual = {"steps", "seed", "validation", "checkpoint", "progress", "recipe", "jackknife"}
+        assert {k: v for k, v in options.items() if k not in usual} == changed
+        assert not options["jackknife"]
     assert len({options["seed"] for _, _, options in asked}) == len(runs)
 
 
@@ -216,16 +219,15 @@ def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, mon
     assert table.read(path, outside.COLUMNS) == rows
 
 
-def test_the_jackknife_is_of_the_kept_weights_and_the_training_data(monkeypatch):
-    asked = []
-    kept = SimpleNamespace(jackknifed=lambda train: asked.append(train) or "a forecaster")
+def test_a_point_drift_is_the_kept_one_without_its_jackknife(monkeypatch):
+    kept = Fit(None, None, None, diffusion_scale=0.5, uncertainty="known")
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
-    monkeypatch.setattr(calibration.remedies, "replace", lambda fit, **_: fit)
-    data = SimpleNamespace(train="training data")
-    assert calibration.METHODS["alt-jackknife"](HARD, lambda: data, "here") == "a forecaster"
-    assert asked == ["training data"]
+    fit = calibration.METHODS["alt-point"](HARD, lambda: None, "here")
+    assert (fit.diffusion_scale, fit.uncertainty) == (1.0, None)
+    unscaled = calibration.METHODS["alt-unscaled"](HARD, lambda: None, "here")
+    assert (unscaled.diffusion_scale, unscaled.uncertainty) == (1.0, "known")
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
-    assert calibration.METHODS["alt-jackknife"](HARD, lambda: data, "here") is None
+    assert calibration.METHODS["alt-point"](HARD, lambda: None, "here") is None
 
 
 def test_the_page_has_every_method_with_its_extremes(asked, tmp_path, monkeypatch):

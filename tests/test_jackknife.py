@@ -158,7 +158,9 @@ def test_every_instant_of_a_trajectory_counts_once(covariance, monkeypatch):
 @pytest.fixture(scope="module")
 def known():
     data = tiny_data()
-    fit = pyro_msde.fit(*tiny_pair(2), data, steps=3, length=5, stride=1, progress=False)
+    fit = pyro_msde.fit(
+        *tiny_pair(2), data, steps=3, length=5, stride=1, progress=False, jackknife=False
+    )
     return fit, data, fit.jackknifed(data)
 
 
@@ -256,6 +258,34 @@ def test_the_other_steps_take_it(known):
     assert np.isfinite(idata.posterior_predictive["h_sd"]).all()
     pooled = pyro_msde.Ensemble([found, found])
     assert ask(pooled, num_samples=8, num_theta=2).paths.shape[:2] == (4, 2)
+
+
+# what `fit` does of itself
+
+
+def test_fit_ends_with_it(known, tmp_path):
+    """The copy that the checkpoint keeps has it too, and a finished run that is resumed."""
+    _, data, found = known
+    again = dict(steps=3, length=5, stride=1, progress=False, checkpoint=tmp_path)
+    for _ in range(2):
+        fit = pyro_msde.fit(*tiny_pair(2), data, **again)
+        assert torch.equal(ask(fit).paths, ask(found).paths)
+        assert torch.equal(ask(pyro_msde.load(tmp_path, *tiny_pair(2))).paths, ask(found).paths)
+
+
+def test_fit_leaves_out_what_the_jackknife_cannot_take():
+    data = tiny_data()
+    models = {name: tiny_model(2) for name in ("prior", "alone", "linear")} | {
+        "own": tiny_model(2, drift=Still())
+    }
+    models["linear"].drift._modules["net"].micro = nn.Linear(2 + 5, 2)
+    bayesian(models["prior"].drift, fan_in_normal(1.0))
+    for name, model in models.items():
+        fit = pyro_msde.fit(
+            model, AmortizedGP(model), data[:1] if name == "alone" else data,
+            steps=2, length=5, stride=1, progress=False,
+        )  # fmt: skip
+        assert fit.uncertainty is None, name
 
 
 # what is refused

@@ -71,6 +71,7 @@ ORDER = (
     "ensembles",
     "innovations",
     "interface",
+    "loading",
     "growth",
 )
 

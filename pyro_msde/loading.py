@@ -1,0 +1,87 @@
+"""The public verb `load`: a fit that was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.checkpoint import read_run
+from pyro_msde.diffusion_scale import Calibration
+from pyro_msde.errors import SavedRunError
+from pyro_msde.fitted import FORMAT, Fit
+from pyro_msde.history import History
+from pyro_msde.jackknife import Jackknife
+from pyro_msde.registry import rebuild
+from pyro_msde.scaling import Scaling
+from pyro_msde.training import pyro_settings
+
+__all__ = ["load"]
+
+
+def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
+    """Load what `Fit.save` or `fit(checkpoint=…)` wrote.
+
+    Args:
+        path: The folder.
+        model: A model built as the saved one was. Needed for models of your own and for models
+            with priors; registered cases are rebuilt, once `pyro_msde.models` is imported.
+        guide: A guide for that model, likewise.
+
+    Raises:
+        SavedRunError: No saved run there, a damaged one, or one of another model.
+    """
+    run, weights = read_run(path)
+    if run.get("format") != FORMAT:
+        raise SavedRunError(f"path: {path} is of format {run.get('format')}, not {FORMAT}.")
+    if model is None:
+        if run["model"] is None or run["random_parts"]:
+            raise SavedRunError(
+                f"path: {path} holds a model of your own or one with priors. Build it as before "
+                "and pass load(path, model=…, guide=…)."
+            )
+        model = rebuild(run["model"])
+    if guide is None:
+        if run["guide"] is None:
+            raise SavedRunError(
+                f"path: {path} holds a guide of your own; pass load(path, guide=…)."
+            )
+        guide = rebuild(run["guide"], model)
+    dtype = getattr(torch, run["dtype"])
+    model.to(dtype=dtype)
+    guide.to(dtype=dtype)
+    if getattr(guide, "theta", None) is not None:
+        with pyro_settings(validate=False):
+            guide.theta()  # creates the autoguide's parameters
+    for role, module in (("model", model), ("guide", guide)):
+        _check_saved(path, role, module, weights[role])
+    model.load_state_dict(weights["model"])
+    guide.load_state_dict(weights["guide"])
+    saved = run["scaling"]
+    scaling = Scaling(tuple(saved["channels"]), saved["time"], tuple(saved.get("parameters", ())))
+    keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
+    history = History(**run["history"])
+    result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
+    if run.get("region") is not None:  # runs saved before there was one have none
+        result.region = torch.tensor(run["region"], dtype=dtype)
+    if run.get("segment") is not None:
+        result.segment = (run["segment"][0], run["segment"][1])
+    if weights["uncertainty"]:
+        result.uncertainty = Jackknife(weights["uncertainty"])
+    if run["calibration"] is not None:
+        result.calibration = Calibration(**run["calibration"])
+    return result
+
+
+def _check_saved(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:
+    """Names and shapes agree; checked before anything is copied, so that nothing is half loaded."""
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    saved = {name: tuple(value.shape) for name, value in weights.items()}
+    for name in sorted(own.keys() | saved.keys()):
+        if own.get(name) != saved.get(name):
+            raise SavedRunError(
+                f"{role}: the run in {path} is of another {role}: {name} is "
+                f"{saved.get(name, 'missing')} there and {own.get(name, 'missing')} here."
+            )
