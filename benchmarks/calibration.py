@@ -69,10 +69,12 @@ METHODS: dict[str, Method] = {
     "msde": shipped,
     "alt-unscaled": remedies.unscaled,
     "alt-point": remedies.point,
+    "alt-loose": remedies.loosely_jackknifed,
     "alt-bayesian": remedies.bayesian_drift,
     "alt-cold": remedies.cold_bayesian_drift,
     "alt-score": remedies.scored_diffusion,
     "alt-ensemble": remedies.ensemble,
+    "alt-both": remedies.both,
 }
 
 

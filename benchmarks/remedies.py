@@ -2,12 +2,14 @@
 
     alt-unscaled   what is shipped without the scale of √C that validation chose
     alt-point      the same with the drift as a point, not uncertain by the jackknife
+    alt-loose      the same with a jackknife that little holds in place, at λ = 0.01 instead of 1
     alt-bayesian   a mean-field posterior over all weights of the drift
     alt-cold       the same with KL(q(θ) ‖ p(θ)) at weight 1, where the likelihood is tempered
     alt-score      C learned from the CRPS of short forecasts of training segments
     alt-ensemble   the kept weights pooled with those of two more seeds, all with a point drift
+    alt-both       the same three, each with its jackknife
 
-Each is as training leaves it, without a scale. Bayesian, cold, score and ensemble are trained where
+Each is as training leaves it, without a scale. Bayesian, cold, score and ensembles are trained where
 `TRAINED` has no run to resume, which takes as long as the case's own training, twice that for the
 ensemble.
 """
@@ -28,8 +30,10 @@ from pyro_msde.priors import bayesian, fan_in_normal
 
 __all__ = [
     "bayesian_drift",
+    "both",
     "cold_bayesian_drift",
     "ensemble",
+    "loosely_jackknifed",
     "point",
     "scored_diffusion",
     "unscaled",
@@ -68,6 +72,20 @@ def point(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
     """The kept weights without the jackknife."""
     fit = kept_fit(setting, setting.n_eta, kept)
     return None if fit is None else replace(fit, diffusion_scale=1.0, uncertainty=None)
+
+
+def loosely_jackknifed(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
+    """The kept weights, hardly held by anything but the other trajectories."""
+    fit = point(setting, data, kept)
+    return None if fit is None else fit.jackknifed(data().train, ridge=0.01)
+
+
+def both(setting: Setting, data: Data, kept: Path) -> pyro_msde.Ensemble | None:
+    """The ensemble of jackknifed fits."""
+    pooled = ensemble(setting, data, kept)
+    if pooled is None:
+        return None
+    return pyro_msde.Ensemble([fit.jackknifed(data().train) for fit in pooled.fits])
 
 
 def ensemble(setting: Setting, data: Data, kept: Path) -> pyro_msde.Ensemble | None:

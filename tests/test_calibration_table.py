@@ -230,6 +230,29 @@ def test_a_point_drift_is_the_kept_one_without_its_jackknife(monkeypatch):
     assert calibration.METHODS["alt-point"](HARD, lambda: None, "here") is None
 
 
+def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
+    asked = []
+
+    def jackknifed(fit, train, **options):
+        asked.append((fit.uncertainty, train, options))
+        return replace(fit, uncertainty="new")
+
+    kept = Fit(HARD.build(0, 0), None, 1, uncertainty="old")
+    monkeypatch.setattr(Fit, "jackknifed", jackknifed)
+    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
+    monkeypatch.setattr(calibration.remedies, "_trained", lambda *_, **__: replace(kept))
+    data = SimpleNamespace(train="training data")
+    loose = calibration.METHODS["alt-loose"](HARD, lambda: data, "here")
+    assert loose.uncertainty == "new"
+    assert asked.pop() == (None, "training data", {"ridge": 0.01})
+    pooled = calibration.METHODS["alt-both"](HARD, lambda: data, "here")
+    assert [fit.uncertainty for fit in pooled.fits] == ["new"] * 3
+    assert [(train, options) for _, train, options in asked] == [("training data", {})] * 3
+    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
+    for name in ("alt-loose", "alt-both"):
+        assert calibration.METHODS[name](HARD, lambda: data, "here") is None
+
+
 def test_the_page_has_every_method_with_its_extremes(asked, tmp_path, monkeypatch):
     lead, level = ("0.1", "0.2", "1"), ("0.5", "0.9")
     path, page = tmp_path / "c.csv", tmp_path / "page.md"
