@@ -7,9 +7,11 @@ H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares without 
     d_k = (H − H_k + λ diag H / n)⁻¹ (g − g_k),  and  V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
 
 is the jackknife's covariance of W (Efron & Stein 1981, doi:10.1214/aos/1176345462), with whole
-trajectories, which are independent while their points are not. Draws W + Σ_k ε_k (d_k − d̄)
-√((n − 1)/n), ε_k ~ N(0, 1), have it. Where many trajectories say what the drift is, φ d_k is small;
-beyond them it grows as the features do, and so does the spread of forecasts.
+trajectories, which are independent while their points are not; of more than a hundred, with that
+many groups (Kott, The Delete-a-Group Jackknife, J. Off. Stat. 17, 2001). Draws
+W + Σ_k ε_k (d_k − d̄) √((n − 1)/n), ε_k ~ N(0, 1), have it. Where many trajectories say what the
+drift is, φ d_k is small; beyond them it grows as the features do, and so does the spread of
+forecasts.
 """
 
 from __future__ import annotations
@@ -29,14 +31,16 @@ from pyro_msde.segments import Segments
 
 __all__ = ["Jackknife", "jackknife", "moved", "takes"]
 
+_MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
+
 
 @dataclass(frozen=True)
 class Jackknife:
     """Directions in which the drift's last weights are uncertain.
 
     Attributes:
-        directions: (trajectory, feature, output) by network, "macro" and "micro": √((n − 1)/n)
-            (d_k − d̄).
+        directions: (trajectory or group, feature, output) by network, "macro" and "micro":
+            √((n − 1)/n) (d_k − d̄).
     """
 
     directions: Mapping[str, Tensor]
@@ -101,9 +105,11 @@ def jackknife(
     sites = guide.read_theta()
     theta = model.read_parameters(sites)
     drift = theta.drift
-    sums = []
-    for segments in trajectories:
-        total: dict[str, list[Tensor]] = {}
+    sums: list[dict[str, list[Tensor]]] = []
+    for k, segments in enumerate(trajectories):
+        if k < _MOST_GROUPS:
+            sums.append({})
+        total = sums[k % _MOST_GROUPS]
         for probability, batch in segments.every():
             q = guide.path_marginals(batch, sites, theta.operators)
             times, weights = q.quadrature.draw(num_nodes)
@@ -117,7 +123,6 @@ def jackknife(
             for name, both in _normal_equations(drift, z, times, batch, missed, share).items():
                 before = total.get(name, [torch.zeros_like(x) for x in both])
                 total[name] = [a + b for a, b in zip(before, both, strict=True)]
-        sums.append(total)
     if len(sums) < 2:
         raise ValueError(f"data: {len(sums)} trajectory. The jackknife leaves out one of several.")
     directions = {}

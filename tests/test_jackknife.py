@@ -152,6 +152,24 @@ def test_every_instant_of_a_trajectory_counts_once(covariance, monkeypatch):
         assert_close(H[:, -1, -1], points * durations, rtol=1e-5, atol=0)  # float32 drifts
 
 
+def test_of_very_many_trajectories_groups_are_left_out(monkeypatch):
+    """Sums of the constant feature's square again: each trajectory is in one group."""
+    sums = []
+    original = jackknife_module._directions
+    monkeypatch.setattr(jackknife_module, "_MOST_GROUPS", 2)
+    monkeypatch.setattr(
+        jackknife_module, "_directions", lambda H, g, ridge: sums.append(H) or original(H, g, ridge)
+    )
+    data, model = tiny_data((9, 13, 21), irregular=True), tiny_model(2)
+    found = Fit(
+        model, AmortizedGP(model), Scaling((2.0,), 0.5), segment=(5, 0.2)
+    ).jackknifed(data)  # fmt: skip
+    first, second, third = ((t[-1] - t[0]) / 0.5 for t in data.times)
+    durations = torch.tensor([first + third, second])
+    assert_close(sums[1][:, -1, -1], durations, rtol=1e-5, atol=0)
+    assert {len(d) for d in found.uncertainty.directions.values()} == {2}
+
+
 # of a fit
 
 
