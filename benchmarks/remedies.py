@@ -1,17 +1,17 @@
 """Ways to make intervals as wide as forecasts err, for `python -m benchmarks.calibration`.
 
     alt-unscaled   what is shipped without the scale of √C that validation chose
-    alt-point      the same with the drift as a point, not uncertain by the jackknife
-    alt-loose      the same with a jackknife that little holds in place, at λ = 0.01 instead of 1
+    alt-point      the kept weights with neither scale nor jackknife
+    alt-loose      with a jackknife that little holds in place, at λ = 0.01 instead of 1
+    alt-ensemble   pooled with the weights of two more seeds, all with a point drift
+    alt-both       the same three, each with its jackknife
+    alt-score      C learned from the CRPS of short forecasts of training segments
     alt-bayesian   a mean-field posterior over all weights of the drift
     alt-cold       the same with KL(q(θ) ‖ p(θ)) at weight 1, where the likelihood is tempered
-    alt-score      C learned from the CRPS of short forecasts of training segments
-    alt-ensemble   the kept weights pooled with those of two more seeds, all with a point drift
-    alt-both       the same three, each with its jackknife
 
-Each is as training leaves it, without a scale. Bayesian, cold, score and ensembles are trained where
+Each is as training leaves it, without a scale. The last three and the ensembles are trained where
 `TRAINED` has no run to resume, which takes as long as the case's own training, twice that for the
-ensemble.
+ensembles.
 """
 
 from __future__ import annotations
