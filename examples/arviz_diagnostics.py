@@ -77,7 +77,7 @@ test
 
 Every test trajectory is forecast from its first noisy snapshot, here a fifth further than it was
 observed, with draws at every other coarse point and the whole field's moments. The model has no
-priors, so θ is a point.
+priors, so θ is a point, but for what the jackknife knows of the drift.
 """
 
 # %%
