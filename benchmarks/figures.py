@@ -2,7 +2,7 @@
 
     python -m benchmarks.figures --case kdv      also burgers1d, burgers2d, ks
 
-Reads {case}-0 and {case}-5 (for ks: ks) under --runs, forecasts the first test trajectory of the
+Reads {case}-0 and {case}-5 (for ks: ks-0) under --runs, forecasts the first test trajectory of the
 published split, and writes {case}-*.png under --out, a column wide. A run that is missing is left
 out. A minute or two on one core.
 """
@@ -96,7 +96,7 @@ CASES = {
     ),
     "burgers1d": Case(BURGERS1D, _pair("burgers1d"), 101, burgers1d_drift),
     "burgers2d": Case(BURGERS2D, _pair("burgers2d"), 51, burgers2d_drift),
-    "ks": Case(KS, {"multiscale": "ks"}, 101, ks_drift),
+    "ks": Case(KS, {"multiscale": "ks-0"}, 101, ks_drift),
 }
 
 
