@@ -43,9 +43,12 @@ def variances(model: Any) -> None:
 PRIORS: dict[str, Callable[[Any], Any]] = {
     "point": lambda model: None,
     "normal drift": lambda model: bayesian(model.drift, fan_in_normal(1.0)),
+    "cold normal drift": lambda model: bayesian(model.drift, fan_in_normal(1.0)),
     "horseshoe drift": lambda model: bayesian(model.drift, Horseshoe(0.1)),
     "log-normal variances": variances,
 }
+# the weight of KL(q(θ) ‖ p(θ)), which otherwise is the β that tempers the likelihood
+CHANGES = {"cold normal drift": {"beta_parameters": 1.0}}
 THETA: dict[str, Any] = {
     "none": AutoNormal,  # nothing is random
     "delta": AutoDelta,
@@ -64,6 +67,7 @@ PATH: dict[str, Callable[..., Any]] = {
 SWAPS = (
     *(("point", "none", path) for path in PATH),
     *(("normal drift", theta, "diagonal") for theta in ("delta", "normal", "low rank")),
+    ("cold normal drift", "normal", "diagonal"),
     ("horseshoe drift", "normal", "diagonal"),
     ("log-normal variances", "normal", "diagonal"),
     ("normal drift", "normal", "full"),
@@ -93,7 +97,7 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
     model, guide = pair(swap, data)
     fit = pyro_msde.fit(
         model, guide, data.train, validation=data.validation, steps=steps, spread=4.0,
-        checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False,
+        checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, **CHANGES.get(prior, {}),
     )  # fmt: skip
     test = data.test.every(10)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
