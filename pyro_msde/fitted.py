@@ -47,7 +47,7 @@ class Fit:
             forecasts stay; None: they may go anywhere.
         segment: Observations and mean duration of the segments it was trained on, the latter in the
             data's time units; None: not known.
-        uncertainty: Of the drift, from `jackknifed`; None: not measured.
+        uncertainty: Of the drift, from `jackknifed`; None: not known, the drift is a point.
     """
 
     model: Any
@@ -157,9 +157,10 @@ class Fit:
     def jackknifed(self, train: Trajectories, *, ridge: float = 1.0, seed: int = 0) -> Fit:
         """A copy whose forecasts know what the drift owes to single training trajectories.
 
-        An explicit step after training, before `calibrated` if both are taken. Forecasts then draw
-        the last weights of the drift's networks `num_theta` times, and `parameter_var` is what
-        differs between these: little among the training data, more beyond them.
+        `fit` ends with it; do it again for another λ, or for a run saved before that was so, and
+        `calibrated` after it. Forecasts draw the last weights of the drift's networks `num_theta`
+        times, and `parameter_var` is what differs between these: little among the training data,
+        more beyond them.
 
         Args:
             train: The trajectories that it was trained on.
