@@ -8,7 +8,7 @@ gigabyte, so that memory does not grow with the samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +128,8 @@ class Forecast:
     def cdf(self, values: Any) -> Tensor:
         """Predictive distribution function at `values`, both (…, time, *field): the PIT."""
         target = self._as_batch(torch.as_tensor(np.asarray(values)))
-        return self._as_output([w.cdf(target[:, w.where]) for w in self.windows()])
+        parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.windows())
+        return self._collected(parts)["cdf"]
 
     def quantile(self, level: float) -> Tensor:
         """Quantile of the mixture at each point, (…, time, *field).
@@ -138,7 +139,8 @@ class Forecast:
         """
         if not 0 < level < 1:
             raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.95.")
-        return self._as_output([w.quantile(level) for w in self.windows()])
+        parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.windows())
+        return self._collected(parts)["quantile"]
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
@@ -164,8 +166,7 @@ class Forecast:
 
     def _moment(self, name: str) -> Tensor:
         if not self._cache:
-            parts = [w.moments for w in self.windows()]
-            self._cache.update({k: self._as_output([p[k] for p in parts]) for k in parts[0]})
+            self._cache.update(self._collected((w.where, w.moments) for w in self.windows()))
         return self._cache[name]
 
     def _decode(self) -> Iterator[Mixture]:
@@ -185,10 +186,20 @@ class Forecast:
         values = values.to(self.paths.dtype)
         return values if self.batched else values[None]
 
-    def _as_output(self, windows: Sequence[Tensor]) -> Tensor:
-        """The user's layout from (batch, chunk, *field) of each window."""
-        fields = torch.cat(list(windows), 1)
-        return fields if self.batched else fields[0]
+    def _collected(self, parts: Iterable[tuple[slice, dict[str, Tensor]]]) -> dict[str, Tensor]:
+        """The user's layout from (batch, chunk, *field) of each window of time.
+
+        Into arrays made beforehand: small ones kept from each window, between the large ones that
+        it frees, would let memory grow by these.
+        """
+        whole: dict[str, Tensor] = {}
+        for where, part in parts:
+            for name, value in part.items():
+                if name not in whole:
+                    shape = (value.shape[0], len(self.times), *value.shape[2:])
+                    whole[name] = value.new_empty(shape)
+                whole[name][:, where] = value
+        return whole if self.batched else {name: value[0] for name, value in whole.items()}
 
     def __repr__(self) -> str:
         """Shapes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,31 @@ def test_samples_of_all_times_never_materialise(ask, plane, monkeypatch):
     assert SAMPLES * POINTS <= largest.numbers <= WINDOW
     assert not plane[0]._kept
     plane[0]._cache.clear()
+
+
+@pytest.mark.parametrize("what", ["moments", "quantile", "cdf"])
+def test_nothing_of_a_window_outlives_the_next(what, plane, monkeypatch):
+    """What is kept lies in arrays made beforehand: between large ones, small ones hold memory."""
+    fc, truth = plane
+    monkeypatch.setattr(forecasting, "_KEEP", 0)
+    seen, decode = [], Forecast._decode
+
+    def watched(self):
+        for window in decode(self):
+            seen.append(weakref.ref(window.moments["mean"]))
+            # the last one's are still in the caller's hands
+            assert [r() is None for r in seen[:-2]] == [True] * len(seen[:-2])
+            yield window
+
+    def answer(window, *_):
+        return window.moments["mean"]
+
+    monkeypatch.setattr(Forecast, "_decode", watched)
+    for name in ("quantile", "cdf"):
+        monkeypatch.setattr(forecasting.Mixture, name, answer)
+    fc.mean if what == "moments" else getattr(fc, what)(0.5 if what == "quantile" else truth)
+    assert len(seen) == 3
+    fc._cache.clear()
 
 
 def test_a_fit_predicts_more_samples_without_decoding_any(monkeypatch):
