@@ -40,10 +40,15 @@ def variances(model: Any) -> None:
     bayesian(model.var_eta, LogNormal(-7.0, 2.0))
 
 
+def normal_drift(model: Any) -> None:
+    """Weights N(0, 1/fan-in)."""
+    bayesian(model.drift, fan_in_normal(1.0))
+
+
 PRIORS: dict[str, Callable[[Any], Any]] = {
     "point": lambda model: None,
-    "normal drift": lambda model: bayesian(model.drift, fan_in_normal(1.0)),
-    "cold normal drift": lambda model: bayesian(model.drift, fan_in_normal(1.0)),
+    "normal drift": normal_drift,
+    "cold normal drift": normal_drift,
     "horseshoe drift": lambda model: bayesian(model.drift, Horseshoe(0.1)),
     "log-normal variances": variances,
 }
