@@ -98,7 +98,7 @@ def main() -> None:
             if method is None:
                 continue
             for where in missing:
-                report = measure(method, setting, list(found[where]))
+                report = measure(method, setting, list(found[where]), jobs=args.jobs)
                 scored = row(report, list(found[where].values()), limit)
                 table.append({**key, "where": where, **scored, **same}, args.results, COLUMNS)
                 print(f"{setting.case}, {setting.split}, {name}, {where}: {scored}", flush=True)

@@ -21,7 +21,7 @@ from pyro_msde.prediction import forecast
 from pyro_msde.scaling import Scaling
 from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.windows import cut, segments_of
+from pyro_msde.windows import each_trajectory
 
 __all__ = ["FORMAT", "Fit", "common_batches", "cuda_devices", "place_of"]
 
@@ -177,14 +177,10 @@ class Fit:
                 raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
         if hasattr(self.guide, "check_data"):
             self.guide.check_data(train)
-        pieces = (
-            segments_of(self, train, k, how)
-            for k, times in enumerate(train.times)
-            if (how := cut(self, times)) is not None
-        )
         devices = cuda_devices(place_of(self.model)[1])
         with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
             torch.manual_seed(seed)
+            pieces = each_trajectory(self, train)
             found = jackknife(self.model, self.guide, pieces, ridge=ridge)
         return replace(self, uncertainty=found)
 

@@ -60,6 +60,7 @@ class Horseshoe:
         if self.slab_scale is not None:
             shape = 0.5 * self.slab_df * like[0]
             part.slab = PyroSample(InverseGamma(shape, shape * self.slab_scale**2))
+        part.register_buffer("units", units, persistent=False)  # which moves with the part
 
         def law(own: Any) -> Any:
             # the order of reading is the order of sites: scales come before what they scale
@@ -67,7 +68,7 @@ class Horseshoe:
             sd = tau * lam
             if self.slab_scale is not None:
                 sd = sd * (1 + sd.square() / own.slab).rsqrt()
-            return Normal(torch.zeros_like(sd), sd * units.to(sd)).to_event(1)
+            return Normal(torch.zeros_like(sd), sd * own.units.to(sd)).to_event(1)
 
         part.theta = PyroSample(law)
 

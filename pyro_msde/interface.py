@@ -22,6 +22,8 @@ from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
 from pyro_msde.training import Trainer, pyro_settings
 from pyro_msde.trajectories import Trajectories
+from pyro_msde.variance_optima import close_observation_variances, has_observation_variances
+from pyro_msde.windows import each_trajectory
 
 __all__ = ["fit"]
 
@@ -46,7 +48,8 @@ def fit(
     """Learn model and guide from trajectories by stochastic variational inference.
 
     Stopped by Ctrl-C it returns what it has learned so far. The model and the guide are trained in
-    place; the parameters that were best on `validation` are in them at the end.
+    place; the parameters that were best on `validation` are in them at the end, and Σ_y is where
+    the ELBO is largest at these (`pyro_msde.variance_optima`), unless it has a prior or is held.
 
     Args:
         model: Pyro model, such as `pyro_msde.models.kdv()`.
@@ -108,10 +111,13 @@ def fit(
             steps=steps, rng=np.random.default_rng(seed), device=device, log_volume=log_volume,
         )  # fmt: skip
         _train(trainer, result, validation, checkpoint, seed, validate_every, progress)
+        if has_observation_variances(model):
+            with pyro_settings(validate=False):
+                close_observation_variances(model, guide, each_trajectory(result, data))
     if jackknife and takes(model) and len(data) > 1:
         result = result.jackknifed(data)
-        if checkpoint is not None:
-            result.save(checkpoint)
+    if checkpoint is not None:
+        result.save(checkpoint)
     return result
 
 

@@ -8,6 +8,7 @@ after the model's trace is closed, when reading a random parameter again would d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import torch
@@ -108,6 +109,20 @@ class Part(PyroModule):
         self.net = net
         self.scales_start: dict[str, Tensor] = {}  # of a hierarchical prior's other sites
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Part:
+        """What `to` and `cuda` do to tensors; priors follow to the device, not to the dtype."""
+        before = self._device()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        after = self._device()
+        if after != before:
+            for name, law in self._pyro_samples.items():
+                if hasattr(law, "sample"):  # others are functions of these
+                    self._pyro_samples[name] = _on_device(law, after)
+        return self
+
+    def _device(self) -> torch.device | None:
+        return next((v.device for v in self.state_dict().values()), None)
+
     @property
     def is_random(self) -> bool:
         """Whether the parameters have a prior."""
@@ -144,6 +159,14 @@ class Part(PyroModule):
         """Name of the site of one of the part's random attributes."""
         # not Pyro's own full name, which is defined only once the model has run
         return f"{self._pyro_name}.{name}" if self._pyro_name else name
+
+
+def _on_device(law: Any, device: torch.device | None) -> Any:
+    """A copy of a distribution, wherever it holds its tensors, which have no `to` of their own."""
+    whole = BytesIO()
+    torch.save(law, whole)
+    whole.seek(0)
+    return torch.load(whole, map_location=device, weights_only=False)
 
 
 class _At:

@@ -6,7 +6,8 @@ v = ½ Σ⁻¹ e, both for diagonal Σ,
     ½ ∫ E[(u − C v)²] / C dt    is least at    C = √( ∫ E u² dt / ∫ E v² dt ),
 
 and the likelihood's Σ_y at the mean square of y − μ_y, for a given share of the experts. Training
-ends somewhere near; how near tells whether widths are the objective's or the schedule's.
+ends somewhere near; how near tells whether widths are the objective's or the schedule's. Σ_y, which
+nothing else depends on then, is put there at the end: it stops far above where training is short.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ from torch import Tensor
 
 from pyro_msde.distributions import sample_moments
 from pyro_msde.experts import product_mean, product_variance
-from pyro_msde.parts import LogVariance
-from pyro_msde.segments import SegmentBatch
+from pyro_msde.parts import LogVariance, Part
+from pyro_msde.segments import SegmentBatch, Segments
 
-__all__ = ["VarianceOptima", "variance_optima"]
+__all__ = [
+    "VarianceOptima",
+    "close_observation_variances",
+    "has_observation_variances",
+    "variance_optima",
+]
 
 
 @dataclass(frozen=True)
@@ -86,19 +92,76 @@ def variance_optima(
         for name, value in (("u", u), ("v", v)):
             square = value.square().mean(0) * weights[..., None].to(mean.dtype)
             sums[name] += square.sum((0, 1))
-        path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
-        macro, detail = model.expert_means(theta, path)
-        fields = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
-        w = batch.observation_weight.reshape(*fields.shape[:2], *(1,) * (fields.ndim - 2))
-        sums["misfit"] += (w * (batch.values - fields).square()).sum((0, 1))
-        sums["count"] += w.sum()
+        for name, value in _misfit(model, theta, q, batch).items():
+            sums[name] += value
     if theta is None:
         raise ValueError("batches: empty. Pass at least one.")
     u, v = (_shared(model, sums[name]) for name in ("u", "v"))
-    return VarianceOptima(
-        theta.diffusion, (u / v).sqrt(), product_variance(theta.var_zeta, theta.var_eta),
-        _pooled(sums["misfit"] / sums["count"], model),
-    )  # fmt: skip
+    observation = product_variance(theta.var_zeta, theta.var_eta)
+    factor = _pooled(sums["misfit"] / sums["count"], model)
+    return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
+
+
+def has_observation_variances(model: Any) -> bool:
+    """Whether the experts' variances are `LogVariance`s that are learned, without priors."""
+    parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
+    return hasattr(model, "expert_means") and all(
+        _is_learned(part) for part in parts if part is not None
+    )
+
+
+def _is_learned(part: Any) -> bool:
+    if not isinstance(part, Part) or part.is_random:
+        return False
+    net = part._modules["net"]
+    return isinstance(net, LogVariance) and net.log_value.requires_grad
+
+
+@torch.no_grad()
+def close_observation_variances(
+    model: Any, guide: Any, trajectories: Iterable[Segments]
+) -> float | None:
+    """Put Σ_y where the ELBO is largest, in place, with the share of the experts as it is.
+
+    Args:
+        model: The generative model, of which `has_observation_variances` is true.
+        guide: Its guide.
+        trajectories: Segments of training trajectories, in scaled units.
+
+    Returns:
+        Mean log ratio of Σ_y before to after, above zero where it was too large; None where there
+        are no segments, and nothing is changed.
+    """
+    misfit: Any = 0.0
+    count: Any = 0.0
+    for segments in trajectories:
+        for probability, batch in segments.every():
+            sites = guide.read_theta()
+            theta = model.read_parameters(sites)
+            q = guide.path_marginals(batch, sites, theta.operators)
+            own = _misfit(model, theta, q, batch)
+            share = probability * batch.num_segments
+            misfit, count = misfit + share * own["misfit"], count + share * own["count"]
+    if not isinstance(misfit, Tensor):
+        return None
+    factor = _pooled(misfit / count, model)
+    change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # where y is always the same
+    for part in (model.var_zeta, model.var_eta):
+        if part is not None:
+            value = part._modules["net"].log_value
+            # where a point has a variance of its own, so have the others: `_pooled`
+            value += change[tuple(slice(n) for n in value.shape)]
+    return -float(change.mean())
+
+
+def _misfit(model: Any, theta: Any, q: Any, batch: SegmentBatch) -> dict[str, Tensor]:
+    """Weighted sum of (y − μ_y)²/Σ_y over snapshots, (channel, *space), and of the weights."""
+    path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
+    macro, detail = model.expert_means(theta, path)
+    fields = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
+    w = batch.observation_weight.reshape(*fields.shape[:2], *(1,) * (fields.ndim - 2))
+    square = (batch.values - fields).square() / product_variance(theta.var_zeta, theta.var_eta)
+    return {"misfit": (w * square).sum((0, 1)), "count": w.sum()}
 
 
 def _shared(model: Any, values: Tensor) -> Tensor:
@@ -112,9 +175,8 @@ def _shared(model: Any, values: Tensor) -> Tensor:
 
 
 def _pooled(values: Tensor, model: Any) -> Tensor:
-    """(channel, *space) averaged over the points where an expert's variance is shared."""
-    net = model.var_zeta._modules["net"]
-    if not isinstance(net, LogVariance) or net.broadcast is None:
-        return values
-    axes = [i for i, n in enumerate(net.log_value.shape) if n == 1 and values.shape[i] > 1]
+    """(channel, *space) averaged over the points that share a variance of either expert."""
+    nets = [p._modules["net"] for p in (model.var_zeta, model.var_eta) if p is not None]
+    shapes = [n.log_value.shape for n in nets if isinstance(n, LogVariance) and n.broadcast]
+    axes = [i for i, n in enumerate(values.shape) if n > 1 and any(s[i] == 1 for s in shapes)]
     return values.mean(axes, keepdim=True).expand_as(values) if axes else values

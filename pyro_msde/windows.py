@@ -6,6 +6,7 @@ of the duration, and of snapshots at the distance, that it was trained on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from pyro_msde.recipes import Recipe
 from pyro_msde.segments import Segments
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["Cut", "cut", "duration_of", "segments_of", "windows"]
+__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "segments_of", "windows"]
 
 Array = NDArray[Any]
 
@@ -99,6 +100,14 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
         windows="fixed",
         first=sum(len(t) for t in test.times[:k]),
     )
+
+
+def each_trajectory(fit: Any, data: Trajectories) -> Iterator[Segments]:
+    """Segments of one trajectory after the other, without those of a single snapshot."""
+    for k, times in enumerate(data.times):
+        how = cut(fit, times)
+        if how is not None:
+            yield segments_of(fit, data, k, how)
 
 
 def _spacing(times: Array) -> float:

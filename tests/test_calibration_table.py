@@ -45,10 +45,11 @@ class Normal:
         self.sd, self.batches = sd, []
 
     def predict(self, y0, times, *, num_samples, parameters):
-        self.batches.append((len(y0), parameters[:, 0].tolist()))
+        seeds = None if parameters is None else parameters[:, 0].tolist()
+        self.batches.append((len(y0), seeds))
         mean = torch.zeros(len(y0), len(times), y0.shape[-1], dtype=torch.float64)
         sd = torch.full_like(mean, self.sd)
-        return Gaussian(times, mean, sd, samples=num_samples, grid=Grid(20, 4), size=60)
+        return Gaussian(times, mean, sd, samples=num_samples, grid=Grid(y0.shape[-1], 4), size=60)
 
 
 def test_trajectories_have_seeds_of_their_own_and_are_thinned(asked):
@@ -68,6 +69,14 @@ def test_planes_are_forecast_one_by_one_and_lines_together(asked):
     assert method.batches == [(3, seeds), *((1, [s]) for s in seeds)]
     assert line.num_trajectories == plane.num_trajectories == 3
     np.testing.assert_allclose(plane.coverage, line.coverage, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_processes_share_the_work_and_change_no_number(monkeypatch):
+    monkeypatch.setattr(calibration, "AT_ONCE", {1: 1})
+    alone, shared = (calibration.measure(Normal(1.0), HARD, range(3), jobs=jobs) for jobs in (1, 2))
+    np.testing.assert_array_equal(alone.squared_error, shared.squared_error)
+    np.testing.assert_array_equal(alone.coverage, shared.coverage)
 
 
 def test_rows_hold_the_report_and_are_written_once(asked, tmp_path, monkeypatch, capsys):

@@ -201,6 +201,11 @@ def test_ctrl_c_returns_what_was_learned(step, validation, monkeypatch, tmp_path
     assert same(state(finished), state(trained(validation=validation))) or validation is not None
 
 
+def without_variances(weights):
+    """All but Σ_y, which is put at its optimum in the end."""
+    return {k: v for k, v in weights.items() if not k.startswith("var_")}
+
+
 @pytest.mark.parametrize(("scores", "best"), [([3, 1, 2], 1), ([1, 2, 3], 0), ([3, 2, 1], 2)])
 def test_the_parameters_that_validated_best_are_kept(scores, best, monkeypatch):
     seen = []
@@ -211,7 +216,7 @@ def test_the_parameters_that_validated_best_are_kept(scores, best, monkeypatch):
 
     monkeypatch.setattr(pyro_msde.interface, "_score", score)
     result = trained(validation=validation_data(), validate_every=2)
-    assert same(state(result), seen[best])
+    assert same(*(without_variances(s) for s in (state(result), seen[best])))
     assert not same(seen[0], seen[1])
     assert result.history.validation == scores
     assert result.history.validation_steps == [2, 4, 6]
