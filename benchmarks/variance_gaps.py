@@ -4,8 +4,9 @@
 
 One row for each run in benchmarks/runs is appended to benchmarks/results/variance_gaps.csv: mean
 log of C over its closed-form optimum, all else fixed, and of Σ_y likewise; 0.1 is 10 % too large.
-Training segments are those of all training trajectories, with 64 quadrature nodes and a pair of
-draws at each.
+`fit` ends with Σ_y at its optimum; `observation_trained` is how far above training had left it, as
+the run's history has it. Training segments are those of all training trajectories, with 64
+quadrature nodes and a pair of draws at each.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pyro_msde.windows import cut, segments_of
 
 RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"
 KEY = ("case", "split", "n_eta")
-COLUMNS = (*KEY, "steps", "diffusion", "observation", "version")
+COLUMNS = (*KEY, "steps", "diffusion", "observation", "observation_trained", "version")
 
 
 def batches(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
@@ -64,6 +65,7 @@ def main() -> None:
                 train = setting.problem.splits(setting.split, directory="data").train
                 torch.manual_seed(0)
                 gaps = variance_optima(fit.model, fit.guide, batches(fit, train)).gaps
+                gaps["observation_trained"] = fit.history.variance_gaps["observation"]
                 row: dict[str, Any] = {
                     **key, "steps": fit.steps, **{k: f"{v:.3f}" for k, v in gaps.items()},
                     "version": pyro_msde.__version__,

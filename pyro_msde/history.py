@@ -19,8 +19,8 @@ class History:
         validation_steps: Steps after which the model was validated.
         validation: NRMSE on the validation trajectories then.
         variance_gaps: Mean log ratio of "diffusion" and "observation" variances to the ELBO's
-            optimum for them, at the end of the run: above zero where they are too large. Empty
-            where it has no closed form (`pyro_msde.variance_optima`).
+            optimum for them, as training left them: above zero where they are too large. Σ_y is put
+            at its afterwards. Empty where C's has no closed form (`pyro_msde.variance_optima`).
     """
 
     steps: list[int] = field(default_factory=list)

@@ -167,9 +167,9 @@ def _train(
         progress=progress,
     )
     result.interrupted = not finished
-    trainer.measure_variances()
     keep()
     trainer.keep_best()
+    trainer.measure_variances()
     look_around()
 
 
