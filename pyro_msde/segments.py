@@ -166,7 +166,7 @@ class Segments:
         shared = bool((offsets - offsets[:1]).abs().max() <= _SAME_OFFSETS * offsets[0, -1])
         dtype = values[0].dtype
         index = [k for k, _ in places]
-        return SegmentBatch(
+        batch = SegmentBatch(
             times=stacked,
             values=torch.stack(values) / self.scale,
             observation_weight=torch.stack(observation).to(dtype),
@@ -177,6 +177,8 @@ class Segments:
             observations=torch.stack(numbers),
             parameters=None if self.parameters is None else self.parameters[index],
         )
+        device = values[0].device
+        return batch if device.type == "cpu" else batch.to(device)  # the weights as well
 
 
 def _fixed_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, np.ndarray]:

@@ -91,7 +91,7 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
         own = torch.as_tensor(test.parameters[k : k + 1])
         parameters = scaling.scaled_parameters(own).to(like)
     return Segments(
-        [torch.as_tensor(test.times[k] / scaling.time).to(like.device)],
+        [torch.as_tensor(test.times[k] / scaling.time)],
         [fields],
         scale=scaling.field_scale(fields, grid.ndim),
         parameters=parameters,

@@ -79,6 +79,9 @@ def test_paths_of_every_kind_train_and_forecast_there(options, cuda):
     fc = fit.predict(data.values[0][0], data.times[0], num_samples=8)
     assert fc.quantile(0.9).isfinite().all()
     assert fc.parameter_var.max() > 0  # the jackknife's
+    groups = fit.to_arviz(tiny_data((11, 11)), num_samples=8)
+    assert np.isfinite(groups["sample_stats"]["elbo"]).all()
+    assert np.isfinite(groups["log_likelihood"]["u"]).all()
 
 
 @pytest.mark.gpu
@@ -90,8 +93,9 @@ def test_forecasts_are_the_same_everywhere(cuda):
         model, guide, data, steps=3, dtype=torch.float64, progress=False, length=4, stride=1
     )
     with torch.no_grad():
-        model.diffusion.net.log_value.fill_(-60.0)
-        guide.node_variance.log_value.fill_(-60.0)
+        for variance in (model.diffusion.net, guide.node_variance):
+            variance.log_value.fill_(-60.0)
+            variance.floor = 0.0
     fit = replace(fit, uncertainty=None)
     here = fit.predict(data.values[0][0], data.times[0], num_samples=2).mean
     model.to(cuda), guide.to(cuda)

@@ -12,7 +12,6 @@ from pyro.distributions import (
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
-    StudentT,
     Uniform,
 )
 from pyro.nn import PyroSample
@@ -25,7 +24,6 @@ META = torch.device("meta")
 LAWS = [
     Normal(torch.zeros(3), 1.0).to_event(1),
     LogNormal(0.5, 2.0).expand([3]).to_event(1),
-    StudentT(4.0).expand([3]),
     HalfCauchy(torch.ones(3)),
     Uniform(torch.zeros(3), 2.0).mask(torch.tensor([True, False, True])),
     MultivariateNormal(torch.zeros(3), torch.eye(3)),

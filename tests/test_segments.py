@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from problems import tiny_segments
 from scipy.stats import chi2
 from torch.testing import assert_close
 
@@ -293,3 +294,13 @@ def test_the_shortest_trajectory_that_fits_is_one_segment():
     (entry,) = segments.every()
     assert entry[0] == pytest.approx(1)
     assert segments.num_segments == 1
+
+
+def test_a_batch_is_where_the_values_are():
+    """On the device "meta", which every machine has; the weights are made on the CPU."""
+    segments = tiny_segments()
+    segments.values = [v.to("meta") for v in segments.values]
+    batch = next(segments.every())[1]
+    tensors = [v for v in vars(batch).values() if isinstance(v, torch.Tensor)]
+    tensors += [batch.quadrature.edges, batch.quadrature.density]
+    assert {t.device.type for t in tensors} == {"meta"}

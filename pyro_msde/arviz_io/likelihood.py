@@ -77,7 +77,7 @@ def _laws(
     segments = segments_of(fit, test, k, how)
     for start, places in windows(len(times), how, index).items():
         batch = segments.gather([(0, start)])
-        at = segments.times[0][index[places]][None]
+        at = segments.times[0][index[places]][None].to(batch.times.device)
         for theta, sites, where in draws:
             moments = fit.guide.path_marginals(batch, sites, theta.operators).moments(at)
             step = max(1, _CHUNK // (draws.repeats * batch.values[0, 0].numel()))

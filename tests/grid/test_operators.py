@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -297,8 +298,10 @@ def test_cuda_agrees_with_the_cpu_and_never_waits(grid, size):
     expected = on_cpu.smooth(y), on_cpu.prolong(zeta)
     kernel, y, zeta = kernel.cuda(), y.cuda(), zeta.cuda()
     ScaleOperators(kernel, grid)  # the FFT library plans on first use
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it says that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
         operators = ScaleOperators(kernel, grid)
         result = operators.smooth(y), operators.prolong(zeta)
     finally:
