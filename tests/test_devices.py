@@ -79,8 +79,9 @@ def test_paths_of_every_kind_train_and_forecast_there(options, cuda):
     fc = fit.predict(data.values[0][0], data.times[0], num_samples=8)
     assert fc.quantile(0.9).isfinite().all()
     assert fc.parameter_var.max() > 0  # the jackknife's
-    groups = fit.to_arviz(tiny_data((11, 11)) if options else data, num_samples=8)
-    assert np.isfinite(groups["sample_stats"]["elbo"]).all()
+    groups = fit.to_arviz(tiny_data((11, 11)), num_samples=8)
+    if options:  # free marginals say nothing of other snapshots
+        assert np.isfinite(groups["sample_stats"]["elbo"]).all()
 
 
 @pytest.mark.gpu
