@@ -105,9 +105,9 @@ def variance_optima(
 def has_observation_variances(model: Any) -> bool:
     """Whether the experts' variances are `LogVariance`s that are learned, without priors."""
     parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
-    return hasattr(model, "expert_means") and all(
-        _is_learned(part) for part in parts if part is not None
-    )
+    if not hasattr(model, "expert_means") or parts[0] is None:
+        return False
+    return all(_is_learned(part) for part in parts if part is not None)
 
 
 def _is_learned(part: Any) -> bool:
