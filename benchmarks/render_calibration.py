@@ -32,10 +32,11 @@ unseen trajectories that were simulated for this alone; `docs/method.md` explain
 | `alt-bayesian` | a mean-field posterior over all weights of the drift |
 | `alt-cold` | the same with a prior of weight 1 beside the tempered likelihood |
 
-`alt-ensemble`, `alt-score`, `alt-bayesian` and `alt-cold`, `alt-loose` by lead time (and on Burgers) and
-`alt-point` in two dimensions were measured before `fit` ended with Σ_y where the ELBO is largest, and not again. With
-it Σ_y is 7 % smaller on KdV's published split and 23 % on its hard one, 18 % in two dimensions and the
-same on Burgers in one (`python -m benchmarks.variance_gaps`).
+`alt-ensemble`, `alt-score`, `alt-bayesian` and `alt-cold`, `alt-loose` by lead time (and on
+Burgers) and `alt-point` in two dimensions were measured before `fit` ended with Σ_y where the
+ELBO is largest, and not again. With it Σ_y is 7 % smaller on KdV's published split and 23 % on
+its hard one, 18 % in two dimensions and the same on Burgers in one (`python -m
+benchmarks.variance_gaps`).
 """
 LEVEL = "0.9"
 
