@@ -25,7 +25,7 @@ from benchmarks.calibration import KEPT
 from benchmarks.cases import CASES, Setting
 from pyro_msde.segments import SegmentBatch
 from pyro_msde.variance_optima import variance_optima
-from pyro_msde.windows import cut, segments_of
+from pyro_msde.windows import each_trajectory
 
 RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"
 KEY = ("case", "split", "n_eta")
@@ -34,10 +34,8 @@ COLUMNS = (*KEY, "steps", "diffusion", "observation", "observation_trained", "ve
 
 def batches(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
     """Every segment by itself."""
-    for k, times in enumerate(train.times):
-        how = cut(fit, times)
-        if how is not None:
-            yield from (batch for _, batch in segments_of(fit, train, k, how).every())
+    for segments in each_trajectory(fit, train):
+        yield from (batch for _, batch in segments.every())
 
 
 def kept(setting: Setting, runs: Path) -> Iterator[tuple[int, pyro_msde.Fit]]:
