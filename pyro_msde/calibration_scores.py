@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pyro_msde.calibration_report import BandPower, CalibrationReport
 from pyro_msde.grid import Grid
+from pyro_msde.levels import check_draws, check_level, check_levels
 from pyro_msde.predictive import (
     Array,
     Predictive,
@@ -74,8 +75,8 @@ def calibration(
             part of the horizon without times; a forecast that is not finite.
     """
     nominal = np.unique(np.asarray(levels, dtype=np.float64).reshape(-1))
-    _check_levels("levels", nominal)
-    _check_levels("interval", np.array([interval]))
+    check_levels("levels", nominal)
+    check_level("interval", interval)
     y = matching(fc, truth)
     y = y if fc.batched else y[None]
     lead_bin(fc.times, bins)
@@ -86,8 +87,8 @@ def calibration(
         draws = window.sample(generator)
         if not windows:
             num_samples = len(draws)
-            _check_draws("levels", float(nominal[-1]), num_samples)
-            _check_draws("interval", interval, num_samples)
+            check_draws("levels", float(nominal[-1]), num_samples)
+            check_draws("interval", interval, num_samples)
         _check_finite(window, fc.times)
         target = y[:, window.where]
         scores = _scores(window, draws, target, nominal.tolist(), interval)
@@ -150,24 +151,6 @@ def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
 
 def _has_waves(grid: Any) -> bool:
     return isinstance(grid, Grid) and min(grid.shape) > 1
-
-
-def _check_levels(name: str, levels: Array) -> None:
-    wrong = levels[~((levels > 0) & (levels < 1))]
-    if len(wrong) or not len(levels):
-        which = f"{wrong[0]:g} is not between 0 and 1" if len(wrong) else "empty"
-        raise ValueError(f"{name}: {which}. Pass 0.9 for 90 %.")
-
-
-def _check_draws(name: str, level: float, num_samples: int) -> None:
-    """At least one draw on either side of the interval, on average."""
-    needed = int(np.ceil(2 / (1 - level) - 1e-9))
-    if num_samples < needed:
-        raise ValueError(
-            f"{name}: {level:g} needs the {50 * (1 - level):.3g} % quantile, which takes {needed} "
-            f"draws, but the forecast has {num_samples}. Predict with num_samples >= {needed}, or "
-            "ask for smaller levels."
-        )
 
 
 def _check_finite(window: Window, times: Array) -> None:

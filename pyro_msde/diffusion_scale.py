@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
+from pyro_msde.levels import check_level
 from pyro_msde.scores import coverage
 from pyro_msde.trajectories import Trajectories
 
@@ -69,10 +70,9 @@ def choose_diffusion_scale(
             () for none.
 
     Raises:
-        ValueError: `level` is not inside (0, 1).
+        ValueError: `level` is not one number inside (0, 1).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.9.")
+    check_level("level", level)
 
     def covered(scale: float) -> Array:
         return np.asarray(np.mean(coverage(*predict(scale), level=level, bins=bins), axis=0))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.levels import check_level
 from pyro_msde.mixtures import Mixture
 from pyro_msde.scaling import Scaling
 
@@ -135,10 +136,9 @@ class Forecast:
         """Quantile of the mixture at each point, (…, time, *field).
 
         Raises:
-            ValueError: `level` is not inside (0, 1).
+            ValueError: `level` is not one number inside (0, 1).
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level={level}: give a number inside (0, 1), such as 0.95.")
+        check_level("level", level)
         parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.windows())
         return self._collected(parts)["quantile"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from pyro_msde.levels import check_level
 from pyro_msde.predictive import Array, Predictive, Truth, by_lead, matching, to_array
 from pyro_msde.snapshot_scores import fair_crps
 
@@ -60,10 +61,9 @@ def coverage(
         As `nrmse`.
 
     Raises:
-        ValueError: As `nrmse`, and if level is not between 0 and 1.
+        ValueError: As `nrmse`, and if level is not one number inside (0, 1).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level} is not between 0 and 1. Pass 0.9 for 90 %.")
+    check_level("level", level)
     inside = (_pit(fc, truth) - 0.5).abs() <= level / 2
     return _shaped(fc, _over_time(fc, _over_field(fc, inside.double()), bins))
 

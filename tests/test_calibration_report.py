@@ -273,9 +273,9 @@ def test_fields_without_a_regular_grid_have_no_spectra(grid):
 @pytest.mark.parametrize("level", [0.0, 1.0, 90.0, float("nan")])
 def test_levels_outside_their_range(level):
     fc = forecast()
-    with pytest.raises(ValueError, match=r"^levels: .* is not between 0 and 1. Pass 0.9"):
+    with pytest.raises(ValueError, match=r"^levels=.*: give one number inside \(0, 1\)"):
         calibration(fc, fc.mean, levels=(0.5, level))
-    with pytest.raises(ValueError, match=r"^interval: .* is not between 0 and 1"):
+    with pytest.raises(ValueError, match=r"^interval=.*: give one number inside \(0, 1\)"):
         calibration(fc, fc.mean, interval=level)
     with pytest.raises(ValueError, match=r"^levels: empty"):
         calibration(fc, fc.mean, levels=())

@@ -151,5 +151,5 @@ def test_a_level_outside_its_range_is_refused_before_any_forecast(level):
     def predict(scale):
         raise AssertionError("predicted")
 
-    with pytest.raises(ValueError, match=r"^level=.*: give a number inside \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"^level=.*: give one number inside \(0, 1\)"):
         choose_diffusion_scale(predict, level=level)

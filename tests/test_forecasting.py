@@ -435,8 +435,8 @@ def test_large_forecasts_are_decoded_again_to_the_same_fields(result, snapshots,
 
 def test_levels_and_shapes_are_checked(result, snapshots):
     fc = ask(result, snapshots)
-    for level in (0, 1, -0.1, 95):
-        with pytest.raises(ValueError, match="level="):
+    for level in (0, 1, -0.1, 95, [0.05, 0.95]):
+        with pytest.raises(ValueError, match=r"level=.*: give one number inside \(0, 1\)"):
             fc.quantile(level)
     with pytest.raises(ValueError, match=r"values: shape \(3, 30\); the forecast is \(3, 3, 30\)"):
         fc.cdf(np.zeros((3, 30)))

@@ -215,8 +215,8 @@ def test_bins_level_and_draws_out_of_range():
             nrmse(fc, fc.mean, bins=bins)
     with pytest.raises(ValueError, match=r"bins: part 2 of 5 has none of the 4 times"):
         nrmse(forecast(times=TIMES[[0, 1, 3, 4]]), fc.mean[:, :4], bins=5)
-    for level in (0, 1, 90):
-        with pytest.raises(ValueError, match=rf"level: {level} is not between 0 and 1"):
+    for level in (0, 1, 90, [0.5, 0.9]):
+        with pytest.raises(ValueError, match=r"level=.*: give one number inside \(0, 1\)"):
             coverage(fc, fc.mean, level=level)
     with pytest.raises(ValueError, match=r"1 draw, but the CRPS needs pairs"):
         crps(forecast(samples=1), fc.mean)
