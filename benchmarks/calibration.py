@@ -74,6 +74,7 @@ def shipped(setting: Setting, _: Callable[[], Splits], kept: Path) -> pyro_msde.
 METHODS: dict[str, Method] = {
     "msde": shipped,
     "alt-unscaled": remedies.unscaled,
+    "alt-optimal": remedies.optimal,
     "alt-point": remedies.point,
     "alt-loose": remedies.loosely_jackknifed,
     "alt-bayesian": remedies.bayesian_drift,

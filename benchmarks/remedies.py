@@ -1,6 +1,7 @@
 """Ways to make intervals as wide as forecasts err, for `python -m benchmarks.calibration`.
 
     alt-unscaled   what is shipped without the scale of √C that validation chose
+    alt-optimal    with C where the ELBO is largest, as Σ_y is; without a scale
     alt-point      the kept weights with neither scale nor jackknife
     alt-loose      with a jackknife that little holds in place, at λ = 0.01 instead of 1
     alt-ensemble   pooled with the weights of two more seeds, all with a point drift
@@ -16,10 +17,12 @@ ensembles.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import pyro_msde
 from benchmarks.accuracy import kept_fit
@@ -27,13 +30,18 @@ from benchmarks.cases import Setting
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.segments import SegmentBatch
+from pyro_msde.variance_optima import variance_optima
+from pyro_msde.windows import each_trajectory
 
 __all__ = [
     "bayesian_drift",
     "both",
     "cold_bayesian_drift",
     "ensemble",
+    "every_segment",
     "loosely_jackknifed",
+    "optimal",
     "point",
     "scored_diffusion",
     "unscaled",
@@ -51,6 +59,25 @@ def unscaled(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
     if fit is None or fit.diffusion_scale == 1:
         return None
     return replace(fit, diffusion_scale=1.0)
+
+
+def optimal(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
+    """The kept weights with C in its closed form, all else fixed."""
+    fit = kept_fit(setting, setting.n_eta, kept)
+    if fit is None:
+        return None
+    torch.manual_seed(0)
+    best = variance_optima(fit.model, fit.guide, every_segment(fit, data().train))
+    net = fit.model.diffusion.read()
+    with torch.no_grad():
+        net.log_value[... if net.index is None else net.index] = best.diffusion_optimum.log()
+    return replace(fit, diffusion_scale=1.0)
+
+
+def every_segment(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
+    """One after the other, of all trajectories."""
+    for segments in each_trajectory(fit, train):
+        yield from (batch for _, batch in segments.every())
 
 
 def bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:

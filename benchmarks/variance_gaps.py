@@ -23,19 +23,12 @@ from benchmarks import table
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT
 from benchmarks.cases import CASES, Setting
-from pyro_msde.segments import SegmentBatch
+from benchmarks.remedies import every_segment
 from pyro_msde.variance_optima import variance_optima
-from pyro_msde.windows import each_trajectory
 
 RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"
 KEY = ("case", "split", "n_eta")
 COLUMNS = (*KEY, "steps", "diffusion", "observation", "observation_trained", "version")
-
-
-def batches(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
-    """Every segment by itself."""
-    for segments in each_trajectory(fit, train):
-        yield from (batch for _, batch in segments.every())
 
 
 def kept(setting: Setting, runs: Path) -> Iterator[tuple[int, pyro_msde.Fit]]:
@@ -62,7 +55,7 @@ def main() -> None:
                     continue
                 train = setting.problem.splits(setting.split, directory="data").train
                 torch.manual_seed(0)
-                gaps = variance_optima(fit.model, fit.guide, batches(fit, train)).gaps
+                gaps = variance_optima(fit.model, fit.guide, every_segment(fit, train)).gaps
                 gaps["observation_trained"] = fit.history.variance_gaps["observation"]
                 row: dict[str, Any] = {
                     **key, "steps": fit.steps, **{k: f"{v:.3f}" for k, v in gaps.items()},
