@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pyro_msde.clipping import GradientClipping
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.forecast_score import forecast_score
@@ -28,7 +29,6 @@ from pyro_msde.warm_start import start_macroscale_drift
 __all__ = ["Trainer", "pyro_settings"]
 
 _MEASURED = 32  # minibatches over which the optima of variances are taken
-_MEMORY = 0.02  # share of the latest gradient in the running average of their lengths
 
 
 class Trainer:
@@ -75,7 +75,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(parameter_groups(model, guide, recipe))
         self.good = self.weights()
         self.anneal = recipe.anneal
-        self.usual_length: Tensor | None = None  # of the gradient
+        self.clip = None if recipe.clip is None else GradientClipping(recipe.clip)
         numbers = segments.values[0][0].numel()
         self.beta = float(numbers) if recipe.beta is None else recipe.beta
         own = recipe.beta_parameters
@@ -122,7 +122,7 @@ class Trainer:
             "step": self.step,
             "weights": self.weights(),
             "anneal": self.anneal,
-            "usual_length": self.usual_length,
+            "usual_length": None if self.clip is None else self.clip.usual,
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
             "rng": self.rng.bit_generator.state,
@@ -140,7 +140,8 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.history = state["step"], state["history"]
         self.anneal, self.best = state["anneal"], state["best"]
-        self.usual_length = state["usual_length"]
+        if self.clip is not None:
+            self.clip.usual = state["usual_length"]
         self.rng.bit_generator.state = state["rng"]
         torch.set_rng_state(state["torch_rng"])
         self.good = self.weights()
@@ -227,8 +228,8 @@ class Trainer:
         loss.backward()
         if self.recipe.score_every is not None:
             self._score_diffusion(self.recipe.score_every)
-        if self.recipe.clip is not None:
-            self._clip(self.recipe.clip)
+        if self.clip is not None:
+            self.clip(p for group in self.optimiser.param_groups for p in group["params"])
         self.optimiser.step()
         self.step += 1
         return self.elbo.terms
@@ -243,18 +244,6 @@ class Trainer:
             gradients = torch.autograd.grad(score, own)
         for p, gradient in zip(own, gradients, strict=True):
             p.grad = gradient
-
-    @torch.no_grad()
-    def _clip(self, factor: float) -> None:
-        """Shorten the gradient to `factor` times its usual length; no number leaves the device."""
-        groups = self.optimiser.param_groups
-        gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-        length = torch.stack([g.norm() for g in gradients]).norm()
-        usual = length if self.usual_length is None else self.usual_length.to(length.device)
-        kept = torch.minimum(length, factor * usual)
-        for g in gradients:
-            g.mul_(kept / length.clamp(min=torch.finfo(length.dtype).tiny))
-        self.usual_length = usual + _MEMORY * (kept - usual)
 
     def _beta(self) -> float:
         """Weight of the drift residual now."""

@@ -51,6 +51,7 @@ ORDER = (
     "recipes",
     "history",
     "parameter_groups",
+    "clipping",
     "training",
     "windows",
     "jackknife",

@@ -276,28 +276,6 @@ def test_schedules_of_the_learning_rate(schedule, step, factor):
     assert rates == {round(0.02 * factor, 9), round(0.2 * factor, 9)}
 
 
-def test_an_outlying_gradient_is_shortened_to_a_multiple_of_the_usual_one():
-    model, guide = tiny_pair(0)
-    trainer = trainer_of((model, guide), clip=3.0)
-    parameters = [p for group in trainer.optimiser.param_groups for p in group["params"]]
-    directions = [torch.randn_like(p) for p in parameters]
-    total = torch.stack([d.norm() for d in directions]).norm()
-
-    def length_after(length):
-        for p, d in zip(parameters, directions, strict=True):
-            p.grad = d * (length / total)
-        trainer._clip(3.0)
-        return float(torch.stack([p.grad.norm() for p in parameters]).norm())
-
-    assert length_after(2.0) == pytest.approx(2.0)  # the first is the usual one
-    assert length_after(5.0) == pytest.approx(5.0)  # no outlier
-    usual = 2.0 + 0.02 * (5.0 - 2.0)
-    assert length_after(1000.0) == pytest.approx(3 * usual)
-    usual += 0.02 * (3 * usual - usual)  # the outlier itself hardly counts
-    assert float(trainer.usual_length) == pytest.approx(usual)
-    assert length_after(0.0) == 0.0
-
-
 def test_the_kernel_has_a_rate_relative_to_its_size():
     model, guide = tiny_pair(0)
     trainer = trainer_of((model, guide), learning_rate=0.02)
