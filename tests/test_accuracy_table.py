@@ -117,6 +117,19 @@ def test_the_summary_sets_our_figures_beside_the_best_alternatives():
     )
 
 
+def test_the_summary_has_the_fewest_and_the_most_microscale_states():
+    text = {k: str(v) for k, v in ROW.items()} | {"diffusion_scale": "1", "choice": ""}
+    rows = [{**text, "n_eta": n} for n in ("5", "0", "3", "1")]
+    rows += [{**text, "split": "hard", "n_eta": "0"}, {**text, "case": "burgers1d", "n_eta": "2"}]
+    lines = render.summary(rows).splitlines()[2:]
+    assert [line.split(" | ")[:2] for line in lines] == [
+        ["| Korteweg–de Vries, published", "0"],
+        ["| Korteweg–de Vries, published", "5"],
+        ["| Korteweg–de Vries, hard", "0"],
+        ["| Burgers, one dimension, published", "2"],
+    ]
+
+
 def test_a_page_without_marks_is_refused():
     with pytest.raises(ValueError, match="put <!-- made by"):
         render.with_summary("nothing", "a table")
