@@ -92,6 +92,20 @@ class MultiscaleDrift(nn.Module):
         found = {"macro": macro.unflatten(-1, (self.grid.channels, self.grid.num_coarse)).mT}
         return found if self.micro is None else {**found, "micro": micro}
 
+    def stencils(self, zeta: Tensor) -> Tensor:
+        """(..., num_coarse, channels × stencil points), channel-major, from zeta (..., n_ζ)."""
+        grid = self.grid
+        found: Tensor = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
+        return found
+
+    @property
+    def middle(self) -> list[int]:
+        """Where in its stencil a coarse point finds its own channels."""
+        table = self.stencil.table
+        own = (table == torch.arange(len(table), device=table.device)[:, None]).all(0)
+        place = int(own.int().argmax())
+        return [channel * table.shape[1] + place for channel in range(self.grid.channels)]
+
     def neighbourhoods(self, zeta: Tensor, *common: Tensor) -> Tensor:
         """What f gets at each coarse point: the stencil's values, then what all points share.
 
@@ -102,8 +116,7 @@ class MultiscaleDrift(nn.Module):
         Returns:
             (..., num_coarse, inputs).
         """
-        grid = self.grid
-        stencil = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
+        stencil = self.stencils(zeta)
         shared = [x[..., None, :].expand(*stencil.shape[:-1], -1) for x in common]
         if self.places is not None:
             shared.insert(0, self.places.expand(*stencil.shape[:-1], -1))

@@ -18,6 +18,7 @@ from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.prediction import forecast
+from pyro_msde.region import Region
 from pyro_msde.scaling import Scaling
 from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
@@ -25,7 +26,7 @@ from pyro_msde.windows import each_trajectory
 
 __all__ = ["FORMAT", "Fit", "common_batches", "cuda_devices", "place_of"]
 
-FORMAT = 1  # of saved runs
+FORMAT = 2  # of saved runs
 
 
 @dataclass
@@ -43,8 +44,8 @@ class Fit:
         has_channel: Whether the data's fields carried a channel axis.
         diffusion_scale: Multiple of L = √C in forecasts; 1 unless `calibrated`.
         calibration: What `calibrated` based it on.
-        region: (2, latent) box around the encoded training data, in scaled units, near which
-            forecasts stay; None: they may go anywhere.
+        region: Around the encoded training data, near which forecasts stay; None: they may go
+            anywhere.
         segment: Observations and mean duration of the segments it was trained on, the latter in the
             data's time units; None: not known.
         uncertainty: Of the drift, from `jackknifed`; None: not known, the drift is a point.
@@ -60,7 +61,7 @@ class Fit:
     has_channel: bool = False
     diffusion_scale: float = 1.0
     calibration: Calibration | None = None
-    region: Tensor | None = None
+    region: Region | None = None
     segment: tuple[int, float] | None = None
     uncertainty: Jackknife | None = None
 
@@ -202,7 +203,7 @@ class Fit:
             "has_channel": self.has_channel,
             "diffusion_scale": self.diffusion_scale,
             "calibration": None if self.calibration is None else asdict(self.calibration),
-            "region": None if self.region is None else self.region.tolist(),
+            "region": None if self.region is None else self.region.to_lists(),
             "segment": self.segment,
             "dtype": str(place_of(self.model)[0]).removeprefix("torch."),
             "history": asdict(self.history),

@@ -14,6 +14,7 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife
+from pyro_msde.region import Region
 from pyro_msde.registry import rebuild
 from pyro_msde.scaling import Scaling
 from pyro_msde.training import pyro_settings
@@ -35,7 +36,10 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     """
     run, weights = read_run(path)
     if run.get("format") != FORMAT:
-        raise SavedRunError(f"path: {path} is of format {run.get('format')}, not {FORMAT}.")
+        raise SavedRunError(
+            f"path: {path} is of format {run.get('format')}, not {FORMAT}. If it has its state.pt, "
+            "fit(…, checkpoint=path) with the arguments it was trained with saves it anew."
+        )
     if model is None:
         if run["model"] is None or run["random_parts"]:
             raise SavedRunError(
@@ -64,8 +68,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
     history = History(**run["history"])
     result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
-    if run.get("region") is not None:  # runs saved before there was one have none
-        result.region = torch.tensor(run["region"], dtype=dtype)
+    if run["region"] is not None:
+        result.region = Region.from_lists(run["region"], dtype)
     if run.get("segment") is not None:
         result.segment = (run["segment"][0], run["segment"][1])
     if weights["uncertainty"]:

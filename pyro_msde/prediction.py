@@ -15,13 +15,12 @@ from torch import Tensor
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
 from pyro_msde.jackknife import Jackknife, moved
-from pyro_msde.region import confined
+from pyro_msde.region import Region, confined
 from pyro_msde.scaling import Scaling
 from pyro_msde.sde import integrate, stable_step
 
 __all__ = ["forecast"]
 
-_ROOM = 0.1  # of the region's width
 _SHORTEST = 1 / 50_000  # of the training horizon: a step that no sensible drift needs
 
 
@@ -39,7 +38,7 @@ def forecast(
     parameters: Tensor | None = None,
     max_step: float | None = None,
     diffusion_scale: float = 1.0,
-    region: Tensor | None = None,
+    region: Region | None = None,
     uncertainty: Jackknife | None = None,
     point: bool,
     layout: Mapping[str, bool],
@@ -61,7 +60,7 @@ def forecast(
         diffusion_scale: Multiple of L = √C.
         uncertainty: Of the drift.
         point: θ is a point: one reading of it serves all draws.
-        region: (2, latent) box in which the drift was learned; None: everywhere.
+        region: In which the drift was learned; None: everywhere.
         layout: `batched` and `has_channel` of the `Forecast`.
     """
     ndim = model.grid.ndim
@@ -90,8 +89,9 @@ def forecast(
             each = {k: d.repeat_interleave(share, 0) for k, d in own.items()}
             drift = partial(moved(theta.drift, each), parameters=parameters)
         if region is not None:
-            box = _with(region.to(mean), mean)
-            drift, boxes = confined(drift, box), boxes + [box] * at_once
+            own_region = region.to(mean).around(mean, model)
+            drift = confined(drift, own_region, model)
+            boxes += [own_region.box] * at_once
         diffusion = theta.diffusion * diffusion_scale**2
         step = min(longest, max(_SHORTEST, stable_step(drift, mean, t[:, 0])))
         path = integrate(drift, diffusion, start, t, max_step=step)[..., asked, :]
@@ -122,10 +122,3 @@ def _evened(times: np.ndarray) -> tuple[np.ndarray, list[int]]:
         for a, b, n in zip(times, times[1:], parts, strict=False)
     ]
     return np.concatenate([*pieces, times[-1:]]), [0, *np.cumsum(parts).tolist()]
-
-
-def _with(region: Tensor, states: Tensor) -> Tensor:
-    """(2, row, latent): the box, with room around each row's initial state (row, latent)."""
-    low, high = region[:, None]
-    room = _ROOM * (high - low)
-    return torch.stack([torch.minimum(low, states - room), torch.maximum(high, states + room)])

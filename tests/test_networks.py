@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_msde.drifts import MultiscaleDrift
-from pyro_msde.grid import Grid, gaussian_kernel
+from pyro_msde.grid import Grid, SensorGraph, gaussian_kernel
 from pyro_msde.networks import (
     MLP,
     ConvDecoder,
@@ -207,6 +207,23 @@ def test_layout_of_the_networks_inputs():
         neighbours = [(j - 1) % 7, j, (j + 1) % 7]
         stencil = zeta.unflatten(-1, (2, 7))[..., neighbours].flatten(-2)
         assert torch.equal(at, torch.cat([stencil, own, eta], -1))
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid(12, 6, channels=2),
+        Grid((8, 12), (4, 3), channels=2, boundary="dirichlet"),
+        Grid((8, 12), (4, 3), boundary=("neumann", "replicate")),
+        SensorGraph([[0, 1, 2], [1, 0, 3], [2, 0, 3], [3, 1, 2]], channels=2),
+    ],
+    ids=["ring", "walls", "mirror", "graph"],
+)
+def test_a_point_finds_itself_in_the_middle_of_its_stencil(grid):
+    drift = MultiscaleDrift(grid, 0, nn.Identity(), None, half_width=1)
+    zeta = torch.randn(2, grid.num_zeta)
+    own = drift.stencils(zeta)[..., drift.middle]
+    assert torch.equal(own.mT.flatten(-2), zeta)
 
 
 def test_time_features_repeat_with_their_period_and_leave_the_macroscale_alone():

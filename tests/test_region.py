@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.testing import assert_close
 
 from pyro_msde import Fit, fit, load
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.region import learned_region
+from pyro_msde.region import Region, confined, learned_region
 from pyro_msde.scaling import Scaling
 
 SCALING = Scaling((2.0,), 3.0)
@@ -41,7 +43,7 @@ def growing(rate, region):
         model.diffusion.net.log_value.fill_(-25.0)
         guide.node_variance.log_value.fill_(-25.0)
     box = None if region is None else torch.tensor(region)[:, None].expand(2, NUM_COARSE)
-    return Fit(model, guide, SCALING, region=box)
+    return Fit(model, guide, SCALING, region=None if box is None else Region(box))
 
 
 def test_paths_are_held_where_the_drift_was_learned(snapshots):
@@ -78,7 +80,7 @@ def test_the_box_is_half_as_wide_again_as_the_encoded_data_on_either_side():
     model, guide = tiny_pair(2)
     segments = tiny_segments()
     before = torch.get_rng_state()
-    low, high = learned_region(model, guide, segments)
+    low, high = learned_region(model, guide, segments).box
     assert torch.equal(torch.get_rng_state(), before)
     operators = model.read_parameters({}).operators
     with torch.no_grad():
@@ -91,9 +93,89 @@ def test_the_box_is_half_as_wide_again_as_the_encoded_data_on_either_side():
         assert_close(high[states].min(), most + 0.5 * (most - least))
 
 
+def bent(limit):
+    """Second differences w = (1, −2, 1)·ζ/√6 of a stencil up to a limit, all else anywhere."""
+    first = np.array([1.0, -2.0, 1.0]) / 6**0.5
+    axes = np.stack([first, np.ones(3) / 3**0.5, np.array([1.0, 0.0, -1.0]) / 2**0.5], 1)
+    ends = np.array([[-limit, -1e6, -1e6], [limit, 1e6, 1e6]])
+    box = torch.tensor([[-1e6], [1e6]]).expand(2, NUM_COARSE)
+    return Region(box, *(torch.tensor(x, dtype=torch.float32) for x in (axes, ends)))
+
+
+def test_points_that_stick_out_of_their_stencil_are_drawn_in():
+    """Against the definition in NumPy: z + d with d_j = −2/√6 (clip w_j − w_j)."""
+    model, _ = tiny_pair(0)
+    z = np.array([0.3, -0.2, 2.0, 0.1, 0.4])
+    w = (np.roll(z, 1) - 2 * z + np.roll(z, -1)) / 6**0.5
+    d = -2 / 6**0.5 * (w.clip(-0.5, 0.5) - w)
+    assert 0 < np.count_nonzero(d) < NUM_COARSE
+    region = bent(0.5)
+    rows = Region(region.box[:, None], region.axes, region.ends[:, None])
+    drift = confined(lambda z, t: 3 * z, rows, model)
+    state = torch.tensor(z, dtype=torch.float32)[None, None, None]
+    found = drift(state, torch.zeros(1, 1))
+    np.testing.assert_allclose(found.flatten(), 3 * (z + d) + 500 * d, rtol=1e-4, atol=1e-4)
+    assert torch.equal(drift(state / 10, torch.zeros(1, 1)), 3 * (state / 10))
+
+
+def test_short_waves_that_would_grow_are_held(snapshots):
+    """ζ' = −k (1, −2, 1)·ζ multiplies them; inside the box there is room for a million."""
+    model = tiny_model(0, drift=None)
+    with torch.no_grad():
+        macro = model.drift.net.macro
+        for value in macro.parameters():
+            value.zero_()
+        macro.linear.weight.copy_(torch.tensor([[-2.0, 4.0, -2.0]]))
+        model.diffusion.net.log_value.fill_(-25.0)
+    free = Fit(model, AmortizedGP(model), SCALING, region=Region(bent(0.0).box))
+    held = Fit(model, free.guide, SCALING, region=bent(1.0))
+
+    def curvature(fit):
+        z = fit.predict(0.3 * snapshots, [0.0, 6.0], num_samples=2).paths[..., -1, :]
+        return float((z.roll(1, -1) - 2 * z + z.roll(-1, -1)).abs().max() / 6**0.5)
+
+    assert curvature(free) > 100
+    assert curvature(held) < 1.2
+
+
+def test_initial_stencils_outside_are_not_drawn_in(snapshots):
+    fit = replace(growing(0.0, (-1e3, 1e3)), model=(model := tiny_model(0)))
+    with torch.no_grad():
+        for value in model.drift.parameters():
+            value.zero_()
+        model.diffusion.net.log_value.fill_(-25.0)
+    fit.guide, fit.region = AmortizedGP(model), bent(1e-3)
+    with torch.no_grad():
+        fit.guide.node_variance.log_value.fill_(-25.0)
+    fc = fit.predict(snapshots, [0.0, 3.0], num_samples=3)
+    assert_close(fc.paths[:, :, :, 1], fc.paths[:, :, :, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_stencils_may_be_a_fifth_wider_than_the_datas():
+    model, guide = tiny_pair(2)
+    segments = tiny_segments()
+    region = learned_region(model, guide, segments)
+    operators = model.read_parameters({}).operators
+    with torch.no_grad():
+        z = torch.cat([
+            guide.encode(segments.scaled(k), {}, operators)[0] for k in range(len(segments.values))
+        ])[:, :NUM_COARSE].double().numpy()  # fmt: skip
+    x = np.stack([np.roll(z, 1, 1), z, np.roll(z, -1, 1)], -1).reshape(-1, 3)
+    axes = region.axes.double().numpy()
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-5)
+    covariance = axes.T @ np.cov(x.T) @ axes
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-4)
+    along = x @ axes
+    width = np.ptp(along, axis=0)
+    ends = np.stack([along.min(0) - 0.2 * width, along.max(0) + 0.2 * width])
+    np.testing.assert_allclose(region.ends, ends, rtol=1e-4, atol=1e-5)
+
+
 def test_a_saved_run_keeps_its_region(tmp_path):
     pair = tiny_pair(0)
     result = fit(*pair, tiny_data(), steps=1, length=8, stride=1, num_nodes=9, progress=False)
-    assert result.region.shape == (2, NUM_COARSE)
+    assert result.region.box.shape == (2, NUM_COARSE)
     result.save(tmp_path)
-    assert_close(load(tmp_path, *pair).region, result.region)
+    saved = load(tmp_path, *pair).region
+    for name in ("box", "axes", "ends"):
+        assert_close(getattr(saved, name), getattr(result.region, name))
