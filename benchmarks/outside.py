@@ -42,9 +42,9 @@ def peak(field: Any) -> float:
     return float(np.abs(field).max())
 
 
-def starts(setting: Setting) -> Iterator[tuple[int, float]]:
-    """Number of an unseen trajectory, and the peak of its initial field."""
-    for k in range(FIRST, FIRST + PATIENCE):
+def starts(setting: Setting, first: int = FIRST) -> Iterator[tuple[int, float]]:
+    """Number of an unseen trajectory, from `first` on, and the peak of its initial field."""
+    for k in range(first, first + PATIENCE):
         short = setting.problem.fresh(setting.split, 1, SEED + k, setting.problem.dt)
         yield k, peak(short.values[0][0])
 
