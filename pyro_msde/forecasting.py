@@ -84,7 +84,7 @@ class Forecast:
 
     @property
     def diverged(self) -> Tensor:
-        """(…) share of latent paths that leave the region where the drift was learned.
+        """(…) share of latent paths that leave the box in which the drift was learned.
 
         They are held at its edge, and are no forecast. Paths that are not finite count too. Fewer
         steps of training, or a larger `beta`, keep paths together.
