@@ -8,7 +8,8 @@ others are forecast with the kept weights, 16 samples each: by the drift as it i
 around the training data, and held near their stencils too (`pyro_msde/region.py`). One row each is
 appended to benchmarks/results/held.csv; what is there is skipped. `nrmse` is the mean over
 trajectories, `nrmse_largest` that of the worst one, "inf" if a forecast is not finite; `diverged`
-the share of paths that leave the box, or are not finite. Margins were chosen on these trajectories.
+the share of paths that leave the box, or are not finite. The stencils' margin was
+chosen on these trajectories.
 """
 
 from __future__ import annotations

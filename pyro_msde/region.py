@@ -9,9 +9,8 @@ drift at a state nearby that is like the encoded training data, and are drawn ba
 P first clips the state to a box, half as wide again as the data on either side. Then it looks at
 what the macroscale drift sees of each coarse point, the stencil around it, along the principal
 directions of the data's stencils: a front steeper than any of training's fits the box, but not
-there. Stencils are clipped to the data's range and a fifth of it on either side, as there are many
-more of them than states, and P moves each point to the middle of its own. Where nothing has to be
-clipped nothing changes.
+there. Stencils are clipped to a range as much wider than the data's, and P moves each point to the
+middle of its own. Where nothing has to be clipped nothing changes.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ from pyro_msde.segments import Segments
 
 __all__ = ["Region", "confined", "learned_region"]
 
-_MARGIN = 0.5  # of the states' range, beyond either end
-_STENCIL_MARGIN = 0.2  # of the stencils' range likewise
+_MARGIN = 0.5  # of the data's range, beyond either end
 _ROOM = 0.1  # of the region's width, around initial states
 _SNAPSHOTS = 20  # of a trajectory that are encoded
 
@@ -112,18 +110,18 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     for channel in range(grid.channels):
         points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
         low[points], high[points] = low[points].min(), high[points].max()
-    box = _with_margin(low, high, _MARGIN)
+    box = _with_margin(low, high)
     net = _stencil_drift(model)
     if net is None:
         return Region(box)
     x = net.stencils(z[:, : grid.num_zeta]).flatten(0, 1)
     axes = torch.linalg.eigh(torch.atleast_2d(x.double().T.cov())).eigenvectors.to(x)
     along = x @ axes
-    return Region(box, axes, _with_margin(along.amin(0), along.amax(0), _STENCIL_MARGIN))
+    return Region(box, axes, _with_margin(along.amin(0), along.amax(0)))
 
 
-def _with_margin(low: Tensor, high: Tensor, margin: float) -> Tensor:
-    room = margin * (high - low)
+def _with_margin(low: Tensor, high: Tensor) -> Tensor:
+    room = _MARGIN * (high - low)
     return torch.stack([low - room, high + room])
 
 
