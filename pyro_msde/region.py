@@ -115,7 +115,8 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     if net is None:
         return Region(box)
     x = net.stencils(z[:, : grid.num_zeta]).flatten(0, 1)
-    axes = torch.linalg.eigh(torch.atleast_2d(x.double().T.cov())).eigenvectors.to(x)
+    principal = torch.linalg.eigh(torch.atleast_2d(x.double().T.cov())).eigenvectors
+    axes = principal.to(x).contiguous()  # as loaded from a saved run, to the last bit
     along = x @ axes
     return Region(box, axes, _with_margin(along.amin(0), along.amax(0)))
 
