@@ -122,10 +122,11 @@ def summary(rows: Sequence[Row]) -> str:
         if row["method"] == "msde" and row["case"] in NAMES:
             ours.setdefault((row["case"], row["split"], row["n_eta"]), []).append(row)
     order = {case: k for k, case in enumerate(NAMES)}
-    places = sorted(ours, key=lambda k: (order[k[0]], k[1] == "hard", int(k[2])))
-    for i, (case, split, n_eta) in enumerate(places):
-        beside = [p[:2] for p in (*places[max(0, i - 1) : i], *places[i + 1 : i + 2])]
-        if beside.count((case, split)) == 2:
+    states: dict[tuple[str, str], list[int]] = {}
+    for case, split, n_eta in ours:
+        states.setdefault((case, split), []).append(int(n_eta))
+    for case, split, n_eta in sorted(ours, key=lambda k: (order[k[0]], k[1] == "hard", int(k[2]))):
+        if int(n_eta) not in (min(states[case, split]), max(states[case, split])):
             continue
         group = ours[case, split, n_eta]
         others = [r for r in rows if (r["case"], r["split"], r["status"]) == (case, split, "ok")]

@@ -136,25 +136,30 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callab
     """
     low, high = region.box[:, :, None]
     net = _stencil_drift(model)
+    to_middle = None
+    if net is not None and region.axes is not None and region.ends is not None:
+        to_middle = _to_middle(net, region.axes, region.ends)
 
     def inward(z: Tensor, t: Tensor) -> Tensor:
         inside = torch.minimum(torch.maximum(z, low), high)
-        if net is not None and region.ends is not None:
-            inside = inside + _to_the_middle(net, inside, region)
+        if to_middle is not None:
+            inside = inside + to_middle(inside)
         return drift(inside, t) - FASTEST * (z - inside)
 
     return inward
 
 
-def _to_the_middle(net: MultiscaleDrift, z: Tensor, region: Region) -> Tensor:
+def _to_middle(net: MultiscaleDrift, axes: Tensor, ends: Tensor) -> Callable[[Tensor], Tensor]:
     """From each coarse point to that of its clipped stencil, shaped as z (..., row, 1, latent)."""
-    axes: Any = region.axes
-    ends: Any = region.ends
     low, high = ends[:, :, None, None]
-    along = net.stencils(z[..., : net.grid.num_zeta]) @ axes
-    excess = torch.minimum(torch.maximum(along, low), high) - along
-    moved = excess @ axes[net.middle].T
-    return F.pad(moved.mT.flatten(-2), (0, net.n_eta))
+    middle = axes[net.middle].T  # looked up once: on a GPU every step would wait for it
+
+    def moved(z: Tensor) -> Tensor:
+        along = net.stencils(z[..., : net.grid.num_zeta]) @ axes
+        excess = torch.minimum(torch.maximum(along, low), high) - along
+        return F.pad((excess @ middle).mT.flatten(-2), (0, net.n_eta))
+
+    return moved
 
 
 def _stencil_drift(model: Any) -> MultiscaleDrift | None:
