@@ -2,8 +2,8 @@
 
     p(y) = (1/N) Σ_i N(μ_i, Σ),    mean (33) = average of μ_i,    variance (34) = Σ + SampleVar{μ_i}
 
-The sample variance is split by the law of total variance into what differs between draws of θ
-(parameter) and the rest (propagated).
+The sample variance is split by the law of total variance into what differs among paths of one draw
+of θ (propagated) and the rest (parameter).
 """
 
 from __future__ import annotations
@@ -80,22 +80,24 @@ class Mixture:
 def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
     """Mean and the three variances, (batch, chunk, *field), from (θ, sample, batch, …).
 
-    The variance between θ's conditional means holds 1/M of the variance within; it is taken off, so
-    that a point estimate has no parameter variance and an ensemble's is unbiased before clipping.
+    Propagated is the unbiased variance within draws of θ, so that parameter is what the mixture has
+    beyond it: (K − 1)/K of the posterior's for K independent draws, all of it for the jackknife's,
+    which come in opposite pairs and have no mean of their own. A single path for each θ tells the
+    two not apart, and counts as parameter.
     """
     draws, paths = mean.shape[:2]
     average = mean.mean((0, 1))
     total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
-    parameter = torch.zeros_like(total)
-    if draws > 1:
-        between = mean.mean(1).var(0)
-        within = mean.var(1).mean(0) if paths > 1 else torch.zeros_like(total)
-        parameter = torch.minimum((between - within / paths).clamp(min=0), total)
+    propagated = torch.zeros_like(total)
+    if draws == 1:
+        propagated = total
+    elif paths > 1:
+        propagated = torch.minimum(mean.var(1).mean(0), total)
     return {
         "mean": average,
         "reconstruction": var.mean((0, 1)).expand_as(average).clone(),
-        "propagated": total - parameter,
-        "parameter": parameter,
+        "propagated": propagated,
+        "parameter": total - propagated,
     }
 
 

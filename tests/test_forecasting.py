@@ -156,18 +156,22 @@ def test_draws_are_of_the_mixture():
     assert not torch.equal(next(fc.chunks(seed=3))[1], draws)
 
 
-def test_the_split_of_the_variance_is_unbiased_where_the_answer_is_known():
+@pytest.mark.parametrize("opposite", [False, True])
+def test_the_split_of_the_variance_is_unbiased_where_the_answer_is_known(opposite):
     """μ = a_θ + b with Var a = τ², Var b = s²: averaged over 9000 independent points.
 
-    The sum over all K·M numbers has the expectation s² + τ² M (K−1)/(K M − 1) instead of s² + τ².
+    Opposite pairs have Σ a = 0 and Σ a² = K τ²: of the sum of squares over K·M − 1 they are K M τ².
+    Independent draws lose one of K to their mean.
     """
     K, M, tau2, s2, points = 12, 5, 1.7, 0.6, 9000
     rng = np.random.default_rng(5)
     a = tau2**0.5 * rng.standard_normal((K, 1, 1, 1, points))
+    if opposite:
+        a[K // 2 :] = -a[: K // 2]
     b = s2**0.5 * rng.standard_normal((K, M, 1, 1, points))
     fc = synthetic(a + b, np.full((K, points), 0.3))
-    total = s2 + tau2 * M * (K - 1) / (K * M - 1)
-    for value, expected in ((fc.parameter_var, tau2), (fc.propagated_var, total - tau2)):
+    carried = tau2 * M * (K if opposite else K - 1) / (K * M - 1)
+    for value, expected in ((fc.parameter_var, carried), (fc.propagated_var, s2)):
         error = abs(value.mean().item() - expected) / (value.std().item() / points**0.5)
         assert error < standard_errors(2)
     assert torch.equal(fc.var, fc.reconstruction_var + fc.propagated_var + fc.parameter_var)
