@@ -1,1 +1,1 @@
-"""Measurements of speed, one a script."""
+"""Measurements: accuracy, calibration, speed. Not installed; run from the repository."""

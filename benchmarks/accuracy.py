@@ -4,8 +4,9 @@
     python -m benchmarks.accuracy --case kdv --split hard --methods msde,nearest
     python -m benchmarks.accuracy --case kdv --n-eta 0,5 --rescore benchmarks/runs
 
-One row per run is appended to benchmarks/results/accuracy.csv; what is there is skipped, what was
-interrupted is resumed from --out. `python -m benchmarks.render` makes docs/results.md of it.
+One row per run is appended to benchmarks/results/accuracy.csv; what is there is skipped, so give
+--results another file to measure it again. What was interrupted is resumed from --out. With
+--rescore only our kept weights are scored. `python -m benchmarks.render` makes docs/results.md.
 Forecasts start from one noisy snapshot. Ours are scored at 101 times over the horizon, the
 alternatives at all times.
 """
@@ -106,7 +107,7 @@ def our_row(
     setting: Setting, method: str, n_eta: int, data: Splits, seed: int, args: argparse.Namespace
 ) -> dict[str, Any]:
     """Train and score one of our models, or say what went wrong."""
-    steps = args.steps or setting.steps
+    steps = args.steps or setting.length(n_eta)
     name = f"{setting.case}-{setting.split}-{method}-{n_eta}-seed{seed}-{steps}steps"
     train = one_shot if method == "msde" else hierarchical
     try:
@@ -161,7 +162,7 @@ def runs(args: argparse.Namespace) -> Iterator[tuple[Setting, str, int | None, i
         for split, setting in CASES[case].items():
             if split not in args.split.split(","):
                 continue
-            for method in args.methods.split(","):
+            for method in ["msde"] if args.rescore else args.methods.split(","):
                 n_etas = _n_etas(args.n_eta, setting) if method in OURS else [None]
                 seeds = range(args.seeds) if method in OURS or method.startswith("pod") else [0]
                 yield from ((setting, method, n, seed) for n in n_etas for seed in seeds)
@@ -198,13 +199,14 @@ def main() -> None:
         key = {"case": setting.case, "split": setting.split, "method": method, "n_eta": shown,
                "seed": seed}  # fmt: skip
         if table.key_of(key) in {table.key_of(row) for row in table.read(args.results)}:
+            table.say_there(args.results, *key.values())
             continue
         place = (setting.case, setting.split)
         if place not in cached:
             cached.clear()  # one split at a time: a 2-D one takes gigabytes
             cached[place] = setting.problem.splits(setting.split, directory="data")
         data = cached[place]
-        if args.rescore and method == "msde":
+        if args.rescore:
             found = kept_row(setting, n_eta or 0, data, args.rescore)
         elif method in OURS:
             found = our_row(setting, method, n_eta or 0, data, seed, args)

@@ -182,6 +182,7 @@ def main() -> None:
     for setting, data in asked:
         for name in args.methods.split(","):
             if keys(setting, name) <= there(args.results):
+                table.say_there(args.results, setting.case, setting.split, name)
                 continue
             method = METHODS[name](setting, data, args.runs)
             if method is None:

@@ -94,6 +94,8 @@ def main() -> None:
             key = {"case": setting.case, "split": setting.split, "method": name}
             there = {tuple(r[k] for k in KEY) for r in table.read(args.results, COLUMNS)}
             missing = [w for w in found if (*key.values(), w) not in there]
+            if not missing:
+                table.say_there(args.results, *key.values())
             method = METHODS[name](setting, data, args.runs) if missing else None
             if method is None:
                 continue

@@ -144,7 +144,7 @@ def _trained(
     splits = data()
     return pyro_msde.fit(
         model, AmortizedGP(model, seed=seed), splits.train, validation=splits.validation,
-        steps=setting.steps, seed=seed, progress=False, jackknife=False,
+        steps=setting.length(setting.n_eta), seed=seed, progress=False, jackknife=False,
         checkpoint=TRAINED / f"{setting.case}-{setting.split}-{name}{seed}",
         **{**setting.training(setting.n_eta), **changes},
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COLUMNS", "KEY", "RESULTS", "append", "key_of", "read"]
+__all__ = ["COLUMNS", "KEY", "RESULTS", "append", "key_of", "read", "say_there"]
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 KEY = ("case", "split", "method", "n_eta", "seed")
@@ -60,3 +60,9 @@ def append(row: Mapping[str, Any], path: Path = RESULTS, columns: Sequence[str] 
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def say_there(path: Path, *key: Any) -> None:
+    """Say why nothing is measured."""
+    name = ", ".join(str(k) for k in key if k != "")
+    print(f"{name}: is in {path}. Give --results another file to measure it again.", flush=True)

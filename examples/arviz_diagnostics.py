@@ -21,7 +21,8 @@ whether its intervals are honest, which number of microscale states to take, and
 matters. Some six minutes on one core, most of them forecasts; `docs/arviz.md` says what each
 group is.
 
-This notebook and `arviz_diagnostics.py` are a jupytext pair: edit either, then `jupytext --sync`.
+This notebook and `arviz_diagnostics.py` are a jupytext pair: edit the script, then
+`jupytext --to ipynb --update`.
 """
 
 # %%

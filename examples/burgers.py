@@ -30,6 +30,8 @@ SETTINGS: dict[tuple[int, str], dict[str, Any]] = {
     (2, "hard"): {"n_eta": 0, "n_coarse": 16},
 }
 
+RECIPE = {"published": "default", "hard": "steady"}
+
 
 def main() -> None:
     """Train, calibrate on validation trajectories, forecast the test trajectories."""
@@ -38,17 +40,18 @@ def main() -> None:
     parser.add_argument("--split", choices=("published", "hard"), default="published")
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("runs/burgers"), help="where to leave it")
+    parser.add_argument("--out", type=Path, help="where to leave it; runs/burgers1d-published, say")
     args = parser.parse_args()
+    out = args.out or Path("runs") / f"burgers{args.dimensions}d-{args.split}"
     problem, build = ((BURGERS1D, burgers1d), (BURGERS2D, burgers2d))[args.dimensions - 1]
     data = problem.splits(args.split, directory="data")
     model = build(**SETTINGS[args.dimensions, args.split], seed=args.seed)
     fit = pyro_msde.fit(
         model, AmortizedGP(model, seed=args.seed), data.train, validation=data.validation,
-        steps=args.steps, seed=args.seed, checkpoint=args.out,
+        steps=args.steps, seed=args.seed, checkpoint=out, recipe=RECIPE[args.split],
     )  # fmt: skip
     fit = fit.calibrated(data.validation)
-    fit.save(args.out)
+    fit.save(out)
     test = data.test.every(10)
     fc = fit.predict(
         np.stack([v[0] for v in test.values]), test.times[0], parameters=test.parameters
@@ -57,7 +60,7 @@ def main() -> None:
     print(f"test NRMSE {errors.mean():.2%} ± {errors.std(ddof=1):.2%}")
     print(f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, test)):.3f}")
     picture = plot.forecast_images(fc, test)
-    picture.flat[0].figure.savefig(args.out / "forecast.png", dpi=150)
+    picture.flat[0].figure.savefig(out / "forecast.png", dpi=150)
 
 
 if __name__ == "__main__":

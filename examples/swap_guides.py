@@ -3,7 +3,8 @@
     python examples/swap_guides.py                 every combination, about an hour on 2 cores
     python examples/swap_guides.py --steps 300     a glance
 
-Prints one row for each and appends it to benchmarks/results/swap.csv; what is there is skipped.
+Prints one row for each and appends it to benchmarks/results/swap.csv; what is there is printed
+as it stands, so give --results another file to train it again.
 The ELBO is the bound at β = 1, averaged over the last tenth of training, in nats; error and
 coverage are of forecasts of the test trajectories from their first snapshots, uncalibrated.
 """
@@ -126,12 +127,13 @@ def main() -> None:
     args = parser.parse_args()
     data = kdv_splits("published", directory="data")
     args.results.parent.mkdir(parents=True, exist_ok=True)
-    there = set()
+    there: dict[tuple[str, ...], dict[str, Any]] = {}
     if args.results.exists():
         with args.results.open(newline="") as file:
-            there = {tuple(row[k] for k in COLUMNS[:3]) for row in csv.DictReader(file)}
+            there = {tuple(row[k] for k in COLUMNS[:3]): row for row in csv.DictReader(file)}
     for swap in SWAPS:
         if swap in there:
+            print(", ".join(f"{k} {v}" for k, v in there[swap].items()), f"({args.results})")
             continue
         row = run(swap, data, args.steps, args.out)
         new = not args.results.exists()

@@ -1,6 +1,6 @@
 """Files of a run: written whole or not at all.
 
-run.json             what to rebuild: cases, scaling, recipe, history, scores
+run.json             what to rebuild: case, scaling, region, recipe; history, validation scores
 weights.safetensors  parameters of model and guide
 state.pt             what resuming needs beyond: optimiser, random states, position
 """

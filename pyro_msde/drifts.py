@@ -23,8 +23,7 @@ class MultiscaleDrift(nn.Module):
         macro: f, from channels × stencil points [+ k] + num_parameters + n_eta to channels numbers.
         micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
         half_width: q.
-        time_features: Give g the sine and cosine of time.
-        horizon: One unit of scaled time in the units that sine and cosine take.
+        time_features: Give g the sine and cosine of scaled time.
         psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
         places: (num_coarse, k) features of the coarse points that f takes after the stencil, such
             as their coordinates. With them f may do one thing here and another there.
@@ -41,7 +40,6 @@ class MultiscaleDrift(nn.Module):
         *,
         half_width: int,
         time_features: bool = False,
-        horizon: float = 1.0,
         psi: nn.Module | None = None,
         places: Tensor | None = None,
     ) -> None:
@@ -51,7 +49,6 @@ class MultiscaleDrift(nn.Module):
         self.macro, self.micro, self.psi = macro, micro, psi
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
-        self.horizon = horizon
 
     def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
         """Drift.
@@ -75,8 +72,7 @@ class MultiscaleDrift(nn.Module):
         if self.micro is None:
             return found
         if self.time_features:
-            angle = (t * self.horizon)[..., None]
-            clock = torch.cat([angle.sin(), angle.cos()], -1).to(z.dtype)
+            clock = torch.stack([t.sin(), t.cos()], -1).to(z.dtype)
             extra.append(clock.expand(*z.shape[:-1], 2))
         seen = zeta if self.psi is None else self.psi(zeta)
         return {**found, "micro": torch.cat([eta, seen, *extra], -1)}

@@ -18,6 +18,7 @@ from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.prediction import forecast
+from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.scaling import Scaling
 from pyro_msde.training import pyro_settings
@@ -49,6 +50,7 @@ class Fit:
         segment: Observations and mean duration of the segments it was trained on, the latter in the
             data's time units; None: not known.
         uncertainty: Of the drift, from `jackknifed`; None: not known, the drift is a point.
+        recipe: How it was trained; None: not known.
     """
 
     model: Any
@@ -64,6 +66,7 @@ class Fit:
     region: Region | None = None
     segment: tuple[int, float] | None = None
     uncertainty: Jackknife | None = None
+    recipe: Recipe | None = None
 
     def predict(
         self,
@@ -84,7 +87,7 @@ class Fit:
                 training data had one. numpy or torch, in the data's units.
             times: (time,) increasing, in the data's units.
             t0: Time of y0; times[0] unless given.
-            num_samples: Latent paths.
+            num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
                 of the drift where its uncertainty is measured.
             parameters: (batch, p) or (p,), if the trajectories had parameters.
@@ -197,6 +200,7 @@ class Fit:
             "guide": getattr(self.guide, "config", None),
             "random_parts": getattr(self.guide, "theta", None) is not None,
             "scaling": asdict(self.scaling),
+            "recipe": None if self.recipe is None else asdict(self.recipe),
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "interrupted": self.interrupted,

@@ -47,7 +47,8 @@ def fit_hierarchical(
         silent: See `grow`.
         checkpoint: Folder in which each stage has one of its own, `eta-0`, `eta-1`, …: what is
             finished there is kept, what was interrupted is resumed.
-        **options: Of `pyro_msde.fit`. β is 1 from the second stage on, unless `anneal` is given.
+        **options: Of `pyro_msde.fit`. β has its full value at once from the second stage on,
+            unless `anneal` is given.
 
     Returns:
         A `Fit` for each stage; up to the one that was interrupted.

@@ -101,6 +101,7 @@ def fit(
         scaling,
         has_channel=data.has_channel_axis(grid.channels, grid.shape),
         segment=(plan.length, segments.duration * scaling.time),
+        recipe=plan,
     )
     snapshots = data.num_observations
     log_volume = snapshots * scaling.log_volume(grid.num_points)
@@ -136,7 +137,11 @@ def _train(
     }  # fmt: skip
     resumed = False
     if checkpoint is not None:
-        identity |= {"model": _shapes(trainer), "data": _fingerprint(trainer.segments)}
+        identity |= {
+            "options": {**_options("model", trainer.model), **_options("guide", trainer.guide)},
+            "model": _shapes(trainer),
+            "data": _fingerprint(trainer.segments),
+        }
         resumed = _resume(trainer, result, checkpoint, identity)
     if not resumed:
         trainer.warm_start()
@@ -203,16 +208,32 @@ def _resume(
         return False
     # a field that came later has the default, which is what older runs were trained with
     state["recipe"] = {**asdict(Recipe()), **state.get("recipe", {})}
+    state.setdefault("options", identity["options"])
     for key, value in identity.items():
         if state.get(key) != value:
-            detail = f" ({state.get(key)}, here {value})" if key in ("seed", "steps") else ""
             raise SavedRunError(
-                f"checkpoint: the run in {checkpoint} has another {key}{detail}. Choose another "
-                "folder, or the same arguments to resume it."
+                f"checkpoint: the run in {checkpoint} has {_difference(key, state.get(key), value)}"
+                ". Choose another folder, or the same arguments to resume it."
             )
     trainer.restore(state)
     result.seconds = state["seconds"]
     return True
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    """What is not the same: numbers and options by name and value."""
+    if key in ("seed", "steps"):
+        return f"{key}={there}, here {here}"
+    if key not in ("options", "recipe"):
+        return f"another {key}"
+    name = next(n for n in {**here, **there} if there.get(n) != here.get(n))
+    return f"{name}={there.get(name)!r}, here {here.get(name)!r}"
+
+
+def _options(role: str, module: Any) -> dict[str, Any]:
+    """What `load` would build it again from, by role and name; empty for the user's own."""
+    config = getattr(module, "config", None) or {}
+    return {f"{role}.{name}": value for name, value in config.items()}
 
 
 def _shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
@@ -227,7 +248,8 @@ def _shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
 def _fingerprint(segments: Segments) -> str:
     """Digest of the training data, in the dtype they are trained in."""
     digest = hashlib.blake2b(digest_size=16)
-    for tensor in (*segments.times, *segments.values, segments.scale):
+    own = [] if segments.parameters is None else [segments.parameters]
+    for tensor in (*segments.times, *segments.values, segments.scale, *own):
         digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

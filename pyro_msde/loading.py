@@ -14,6 +14,7 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife
+from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.registry import rebuild
 from pyro_msde.scaling import Scaling
@@ -70,6 +71,8 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
     if run["region"] is not None:
         result.region = Region.from_lists(run["region"], dtype)
+    if run.get("recipe") is not None:
+        result.recipe = Recipe(**run["recipe"])
     if run.get("segment") is not None:
         result.segment = (run["segment"][0], run["segment"][1])
     if weights["uncertainty"]:

@@ -52,7 +52,7 @@ def forecast(
         y0: (batch, channel, *space) in the user's units.
         times: (time,) float64, not before t0.
         t0: Time of y0.
-        num_samples: Paths altogether.
+        num_samples: Paths altogether, rounded up to equal shares.
         num_theta: Draws of θ among which they are shared out, or of the jackknife.
         parameters: (batch, p).
         max_step: Longest integration step, in the user's units; shorter ones are taken where the

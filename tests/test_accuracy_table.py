@@ -22,7 +22,7 @@ ROW = {
 
 def arguments(**changes):
     given = {"case": "kdv", "split": "published,hard", "methods": "msde,nearest", "n_eta": "",
-             "seeds": 1}  # fmt: skip
+             "seeds": 1, "rescore": None}  # fmt: skip
     return argparse.Namespace(**{**given, **changes})
 
 
@@ -57,6 +57,10 @@ def test_runs_that_are_asked_for():
     ]  # fmt: skip
     wide = list(accuracy.runs(arguments(n_eta="0..5", methods="msde", split="published")))
     assert [n for _, _, n, _ in wide] == [0, 1, 2, 3, 4, 5]
+    kept = accuracy.runs(arguments(rescore="benchmarks/runs", split="published"))
+    assert [(m, n) for _, m, n, _ in kept] == [("msde", 0), ("msde", 5)]
+    plane = CASES["burgers2d"]["published"]
+    assert [plane.length(n) for n in (0, 3, 5)] == [10_000, 8000, 16_000]
     assert CASES["ks"]["published"].horizon == pytest.approx(46.5, abs=0.1)
 
 

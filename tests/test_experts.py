@@ -9,17 +9,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from oracles.expanded_form import expanded_log_density
 from oracles.tolerance import standard_errors
 from pyro import poutine
 from scipy.stats import multivariate_normal, norm
 from torch.testing import assert_close
 
-from pyro_msde.experts import (
-    ProductOfExperts,
-    expanded_log_density,
-    product_mean,
-    product_variance,
-)
+from pyro_msde.experts import ProductOfExperts, product_mean, product_variance
 
 
 def double(x):

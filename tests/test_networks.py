@@ -123,7 +123,7 @@ def test_smoothing_kernel_is_a_free_parameter_per_channel(channels):
 
 
 # Drift
-def drift_of(grid, n_eta, *, half_width=1, num_parameters=0, time_features=False, horizon=1.0):
+def drift_of(grid, n_eta, *, half_width=1, num_parameters=0, time_features=False):
     stencil = grid.channels * (2 * half_width + 1) ** grid.ndim
     macro = MLP((stencil + n_eta + num_parameters, 11, grid.channels), nn.SiLU)
     micro = None
@@ -132,7 +132,7 @@ def drift_of(grid, n_eta, *, half_width=1, num_parameters=0, time_features=False
         micro = MLP((wide, 13, n_eta), nn.SiLU)
     return MultiscaleDrift(
         grid, n_eta, macro, micro,
-        half_width=half_width, time_features=time_features, horizon=horizon,
+        half_width=half_width, time_features=time_features,
     ).double()  # fmt: skip
 
 
@@ -189,17 +189,15 @@ def test_a_linear_macroscale_network_is_a_finite_difference_scheme():
 
 def test_layout_of_the_networks_inputs():
     """Macro: stencil, parameters, η. Micro: η, ζ, parameters, sin t, cos t."""
-    grid, horizon = Grid(70, 7, channels=2), 3.0
+    grid = Grid(70, 7, channels=2)
     macro, micro = Recorder(2), Recorder(5)
-    drift = MultiscaleDrift(
-        grid, 5, macro, micro, half_width=1, time_features=True, horizon=horizon
-    )
+    drift = MultiscaleDrift(grid, 5, macro, micro, half_width=1, time_features=True)
     z, parameters = double(11, 3, 4, 19), double(3, 2)
     t = torch.rand(3, 4, dtype=torch.float64)
     assert drift(z, t, parameters).shape == z.shape
     zeta, eta = z[..., :14], z[..., 14:]
     own = parameters[:, None, :].expand(11, 3, 4, 2)
-    clock = torch.stack([(horizon * t).sin(), (horizon * t).cos()], -1).expand(11, 3, 4, 2)
+    clock = torch.stack([t.sin(), t.cos()], -1).expand(11, 3, 4, 2)
     assert_close(micro.seen, torch.cat([eta, zeta, own, clock], -1), rtol=1e-12, atol=0)
     assert macro.seen.shape == (11, 3, 4, 7, 6 + 5 + 2)
     for j in range(7):
@@ -227,12 +225,12 @@ def test_a_point_finds_itself_in_the_middle_of_its_stencil(grid):
 
 
 def test_time_features_repeat_with_their_period_and_leave_the_macroscale_alone():
-    grid, horizon = Grid(70, 7), 3.0
-    drift = drift_of(grid, 2, time_features=True, horizon=horizon)
+    grid = Grid(70, 7)
+    drift = drift_of(grid, 2, time_features=True)
     z, t = double(3, 5, 9), torch.rand(3, 5, dtype=torch.float64)
     value = drift(z, t)
-    assert_close(drift(z, t + 2 * math.pi / horizon), value, **ROUNDING)
-    half = drift(z, t + math.pi / horizon)
+    assert_close(drift(z, t + 2 * math.pi), value, **ROUNDING)
+    half = drift(z, t + math.pi)
     assert_close(half[..., :7], value[..., :7], rtol=0, atol=0)
     assert (half[..., 7:] != value[..., 7:]).all()
     without = drift_of(grid, 2)

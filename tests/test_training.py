@@ -31,6 +31,7 @@ from pyro_msde import (
     fit,
 )
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 from pyro_msde.parts import LogVariance
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.recipes import RECIPES, Recipe
@@ -164,6 +165,9 @@ def test_the_checkpoints_weights_are_the_best(tmp_path):
     loaded = pyro_msde.load(tmp_path, *tiny_pair(2, seed=8))
     assert same(state(loaded), state(result))
     assert loaded.history == result.history
+    assert (
+        loaded.recipe == result.recipe == Recipe(**{k: QUICK[k] for k in QUICK if k != "progress"})
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,6 +182,26 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(other, tmp_path):
     with pytest.raises(SavedRunError, match="checkpoint: the run in"):
         trained(checkpoint=tmp_path, **options)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == files
+
+
+def case_pair(boundary="dirichlet"):
+    model = multiscale(NUM_POINTS, 5, n_eta=0, num_parameters=1, boundary=boundary, width=7)
+    return model, AmortizedGP(model)
+
+
+@pytest.mark.parametrize(
+    ("boundary", "parameters", "named"),
+    [
+        ("periodic", [1.0, 2, 3], r"model.boundary=\['dirichlet'\], here \['periodic'\]"),
+        ("dirichlet", [1.0, 2, 4], "another data"),
+    ],
+)
+def test_weights_of_equal_shapes_do_not_make_it_the_same_run(boundary, parameters, named, tmp_path):
+    data = [tiny_data(parameters=np.array([[p] for p in own])) for own in ([1.0, 2, 3], parameters)]
+    trained(case_pair(), data=data[0], checkpoint=tmp_path, steps=2)
+    trained(case_pair(), data=data[0], checkpoint=tmp_path, steps=2)
+    with pytest.raises(SavedRunError, match=named):
+        trained(case_pair(boundary), data=data[1], checkpoint=tmp_path, steps=2)
 
 
 # interruption, validation

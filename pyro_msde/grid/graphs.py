@@ -8,7 +8,6 @@ any adjacency): one kernel κ for all nodes, as on a grid.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,13 +96,8 @@ class SensorGraph:
         return zeta.unflatten(-1, self.field_shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """Lists and numbers that JSON can hold; `from_dict` reads them back."""
+        """Lists and numbers that JSON can hold."""
         return {"adjacency": self.table.tolist(), "channels": self.channels}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SensorGraph:
-        """The graph that `to_dict` described."""
-        return cls(**values)
 
     def __eq__(self, other: object) -> bool:
         """Same neighbours in the same order, same channels."""

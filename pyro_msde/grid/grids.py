@@ -7,7 +7,7 @@ Every σ-th point of the fine grid is a coarse point: on periodic axes 0, σ, 2�
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -179,14 +179,9 @@ class Grid:
         return zeta.reshape(*zeta.shape[:-1], self.channels, *self.coarse)
 
     def to_dict(self) -> dict[str, Any]:
-        """Lists, numbers and strings that JSON can hold; `from_dict` reads them back."""
+        """Lists, numbers and strings that JSON can hold."""
         fields = asdict(self).items()
         return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Grid:
-        """The grid that `to_dict` described."""
-        return cls(**values)
 
 
 def _sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:

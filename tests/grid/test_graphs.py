@@ -49,7 +49,7 @@ def test_kernel_starts_as_a_mean():
 def test_the_own_node_comes_first_wherever_it_stood():
     own = np.column_stack([TABLE[:, 0], np.arange(5), TABLE[:, 1]])
     assert SensorGraph(own) == SensorGraph(TABLE)
-    assert SensorGraph.from_dict(SensorGraph(TABLE).to_dict()) == SensorGraph(TABLE)
+    assert SensorGraph(**SensorGraph(TABLE).to_dict()) == SensorGraph(TABLE)
     assert SensorGraph(TABLE) != SensorGraph(TABLE, channels=2)
     assert repr(SensorGraph(TABLE)) == "SensorGraph(5 nodes, 2 neighbours each, channels=1)"
 

@@ -72,7 +72,7 @@ def test_flatten_is_channel_major_and_unflatten_undoes_it():
 
 def test_json_round_trip():
     grid = Grid((6, 15), (3, 5), channels=2, boundary=("periodic", "dirichlet"), lower=(0, -1))
-    assert Grid.from_dict(json.loads(json.dumps(grid.to_dict()))) == grid
+    assert Grid(**json.loads(json.dumps(grid.to_dict()))) == grid
 
 
 def test_equal_grids_hash_alike_and_cannot_be_changed():
