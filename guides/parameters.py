@@ -47,8 +47,13 @@ def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuid
 
     def start(site: dict[str, Any]) -> Tensor:
         # not until Pyro asks: by then the model is where, and of the dtype that, it is trained in
-        owner = next(part for part in parts if site["name"] in initial_values(part))
-        return initial_values(owner)[site["name"]]
+        for part in parts:
+            if site["name"] in (values := initial_values(part)):
+                return values[site["name"]]
+        raise ValueError(
+            f"guide: made before {site['name']} had a prior. Make the guide after putting priors "
+            "on the model."
+        )
 
     own = _defaults(autoguide, kind)
     return autoguide(model.read_parameters, init_loc_fn=start, **own)

@@ -14,16 +14,33 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pyro_msde.errors import SavedRunError
 
-__all__ = ["read_run", "read_state", "write_run", "write_state"]
+__all__ = ["make_folder", "read_run", "read_state", "write_run", "write_state"]
 
 _OWNERS = ("model", "guide", "uncertainty")
 _RUN, _WEIGHTS, _STATE = "run.json", "weights.safetensors", "state.pt"
+
+
+def make_folder(directory: str | Path) -> None:
+    """Make sure, before anything is computed, that a run can be written there.
+
+    Raises:
+        SavedRunError: It cannot.
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise SavedRunError(
+            f"checkpoint: cannot write to {directory} ({error}). Choose another folder."
+        ) from error
 
 
 def _write_atomically(files: Mapping[Path, Callable[[Path], object]]) -> None:
@@ -54,15 +71,22 @@ def write_run(directory: str | Path, run: Mapping[str, Any], weights: Mapping[st
     """
     directory = Path(directory)
     flat = {
-        f"{owner}.{name}": value.detach().cpu().contiguous()
+        f"{owner}.{name}": value.detach().cpu().contiguous().clone()  # files share no memory
         for owner, state in weights.items()
         for name, value in state.items()
     }
-    text = json.dumps(dict(run), indent=1)
+    text = json.dumps(dict(run), indent=1, default=_plain)
     _write_atomically({
         directory / _WEIGHTS: lambda p: save_file(flat, p),
         directory / _RUN: lambda p: p.write_text(text + "\n"),
     })  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """Python's number for numpy's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"run: holds a {type(value).__name__}, which JSON does not.")
 
 
 def read_run(directory: str | Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

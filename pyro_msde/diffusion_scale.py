@@ -19,7 +19,9 @@ from pyro_msde.levels import check_level
 from pyro_msde.scores import coverage
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["Calibration", "choose_diffusion_scale"]
+__all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
+
+BINS = 10  # of the horizon
 
 Array = NDArray[np.float64]
 
@@ -50,7 +52,7 @@ def choose_diffusion_scale(
     predict: Callable[[float], tuple[Forecast, Trajectories]],
     *,
     level: float = 0.9,
-    bins: int = 10,
+    bins: int = BINS,
     scales: Sequence[float] = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
     narrower: Sequence[float] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1),
 ) -> Calibration:

@@ -24,7 +24,7 @@ class Ensemble:
         fits: Trained from different seeds, on one grid and in one scaling.
 
     Raises:
-        ValueError: No fits, or of different grids, sizes or scalings.
+        ValueError: No fits, or of different grids, sizes or scalings, or points among others.
     """
 
     fits: Sequence[Fit]
@@ -44,6 +44,11 @@ class Ensemble:
                 )
             if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
                 raise ValueError(f"fits: number {k} was trained on other data than the first.")
+            if other.is_point != first.is_point:
+                raise ValueError(
+                    f"fits: of number {k} and the first only one has an uncertain θ or drift. "
+                    "Pool fits that are alike, all `jackknifed` or with `uncertainty=None`."
+                )
 
     def predict(
         self, y0: Any, times: Any, *, num_samples: int = 64, seed: int = 0, **options: Any

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from pyro_msde.arviz_io import to_arviz
 from pyro_msde.checkpoint import write_run
-from pyro_msde.diffusion_scale import Calibration, choose_diffusion_scale
+from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife, jackknife
-from pyro_msde.prediction import forecast
+from pyro_msde.number_checks import check_whole
+from pyro_msde.parts import Part
+from pyro_msde.prediction import SHORTEST_STEP, forecast
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.scaling import Scaling
@@ -28,6 +30,7 @@ from pyro_msde.windows import each_trajectory
 __all__ = ["FORMAT", "Fit", "common_batches", "cuda_devices", "place_of"]
 
 FORMAT = 2  # of saved runs
+_NUM_THETA = 8
 
 
 @dataclass
@@ -75,7 +78,7 @@ class Fit:
         *,
         t0: float | None = None,
         num_samples: int = 64,
-        num_theta: int = 8,
+        num_theta: int | None = None,
         parameters: Any = None,
         max_step: float | None = None,
         seed: int = 0,
@@ -89,7 +92,8 @@ class Fit:
             t0: Time of y0; times[0] unless given.
             num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
-                of the drift where its uncertainty is measured.
+                of the drift where its uncertainty is measured. Unless given, 8, or as many as have
+                two paths each: single paths do not tell parameter from propagated variance.
             parameters: (batch, p) or (p,), if the trajectories had parameters.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
                 Where the drift is too stiff for it, steps are shorter.
@@ -97,15 +101,20 @@ class Fit:
 
         Raises:
             ValueError: y0 of another grid or not finite, times not increasing or before t0,
-                missing parameters.
+                missing parameters, numbers of paths that are not positive, a step without sense.
         """
-        if num_samples < 1 or num_theta < 1:
-            raise ValueError(f"num_samples={num_samples}, num_theta={num_theta}: at least 1 each.")
+        check_whole("num_samples", num_samples, 1)
+        if num_theta is None:
+            num_theta = min(_NUM_THETA, max(1, num_samples // 2))
+        check_whole("num_theta", num_theta, 1)
+        check_whole("seed", seed, 0)
+        if max_step is not None and not max_step >= SHORTEST_STEP * self.scaling.time:
+            raise ValueError(
+                f"max_step={max_step}: give at least {SHORTEST_STEP * self.scaling.time:.3g}, a "
+                "50 000th of the training horizon."
+            )
         clock = _check_times(times, t0)
         fields, batched = self._fields(y0)
-        theta = getattr(self.guide, "theta", None)
-        point = theta is None or isinstance(theta, AutoDelta)
-        known = point and self.uncertainty is None
         params = self._parameters(parameters, len(fields))
         devices = cuda_devices(fields.device)
         with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
@@ -118,13 +127,13 @@ class Fit:
                 clock,
                 t0=float(clock[0] if t0 is None else t0),
                 num_samples=num_samples,
-                num_theta=1 if known else min(num_theta, num_samples),
+                num_theta=1 if self.is_point else min(num_theta, num_samples),
                 parameters=params,
                 max_step=self.scaling.time / 1000 if max_step is None else max_step,
                 diffusion_scale=self.diffusion_scale,
                 region=self.region,
                 uncertainty=self.uncertainty,
-                point=point,
+                point=self._has_point_theta,
                 layout={"batched": batched, "has_channel": self.has_channel},
             )
 
@@ -138,11 +147,20 @@ class Fit:
         Args:
             validation: Trajectories on common times, not those that will be reported on.
             level: Nominal coverage of the central interval.
-            num_times: Times, evenly spaced, at which coverage is counted.
+            num_times: Times, evenly spaced, at which coverage is counted, at least 10.
+
+        Raises:
+            ValueError: Times that differ between trajectories, or too few of them.
         """
         times, values, parameters = common_batches(validation)[0]
         if len(values) < len(validation):
             raise ValueError("validation: times differ between trajectories; resample them first.")
+        check_whole("num_times", num_times, BINS)
+        if len(times) <= BINS:
+            raise ValueError(
+                f"validation: {len(times)} snapshots a trajectory; coverage in {BINS} parts of the "
+                f"horizon takes more than {BINS}. Pass longer trajectories."
+            )
         every = max(1, (len(times) - 1) // num_times)
         truth = Trajectories(times[::every], values[:, ::every])
 
@@ -188,6 +206,16 @@ class Fit:
             found = jackknife(self.model, self.guide, pieces, ridge=ridge)
         return replace(self, uncertainty=found)
 
+    @property
+    def is_point(self) -> bool:
+        """Whether all paths of a forecast are of one θ and one drift."""
+        return self._has_point_theta and self.uncertainty is None
+
+    @property
+    def _has_point_theta(self) -> bool:
+        theta = getattr(self.guide, "theta", None)
+        return theta is None or isinstance(theta, AutoDelta)
+
     def to_arviz(self, test: Trajectories, **options: Any) -> Any:
         """ArviZ data of forecasts of `test`; see `pyro_msde.arviz_io.to_arviz`."""
         return to_arviz(self, test, **options)
@@ -198,6 +226,7 @@ class Fit:
             "format": FORMAT,
             "model": getattr(self.model, "config", None),
             "guide": getattr(self.guide, "config", None),
+            "priors": Part.priors(self.model),
             "random_parts": getattr(self.guide, "theta", None) is not None,
             "scaling": asdict(self.scaling),
             "recipe": None if self.recipe is None else asdict(self.recipe),
@@ -252,6 +281,8 @@ class Fit:
                 f"parameters: shape {tuple(value.shape)} for {batch} initial fields; the model "
                 f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
             )
+        if not bool(value.isfinite().all()):
+            raise ValueError("parameters: hold NaN or infinite values. Give a number for each.")
         value = self.scaling.scaled_parameters(value.double())
         return value.expand(batch, -1).to(device=device, dtype=dtype)
 
@@ -280,6 +311,8 @@ def _check_times(times: Any, t0: float | None) -> np.ndarray:
     if (np.diff(clock) <= 0).any():
         i = int(np.argmin(np.diff(clock))) + 1
         raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")
+    if t0 is not None and not np.isfinite(t0):
+        raise ValueError(f"t0={t0}: give the finite time of y0, or leave it out.")
     if t0 is not None and clock[0] < t0:
         raise ValueError(
             f"times: begin at {clock[0]:g}, before t0={t0:g}. Forecasts run forward from y0."

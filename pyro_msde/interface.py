@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -12,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_msde.checkpoint import read_state, write_state
-from pyro_msde.errors import SavedRunError
+from pyro_msde.checkpoint import make_folder, write_state
 from pyro_msde.fitted import Fit, common_batches, cuda_devices, place_of
 from pyro_msde.jackknife import takes
+from pyro_msde.number_checks import check_whole
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
+from pyro_msde.resuming import identity_of, resume
 from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
 from pyro_msde.training import Trainer, pyro_settings
@@ -76,19 +76,30 @@ def fit(
 
     Raises:
         ValueError: Data that do not fit the model's grid or are too short for a segment, an unknown
-            recipe, a guide made for another model, or a checkpoint of another run.
+            recipe or a number of its without sense, a guide made for another model, or a checkpoint
+            of another run or where nothing can be written.
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
     """
     plan = _recipe(recipe, changes)
+    for name, value, least in (("steps", steps, 0), ("seed", seed, 0),
+                               ("validate_every", validate_every, 1)):  # fmt: skip
+        check_whole(name, value, least)
     _check_guide(model, guide)
-    _check_inputs(model, data)
+    _check_inputs("data", model, data)
     grid = model.grid
-    if validation is not None:
-        _check_inputs(model, validation)
-        validation.fields(grid.channels, grid.shape)
     fields = data.fields(grid.channels, grid.shape)
+    if validation is not None:
+        _check_inputs("validation", model, validation)
+        validation.fields(grid.channels, grid.shape)
+        if validation.field_shape != data.field_shape:
+            raise ValueError(
+                f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
+                "Give both a channel axis, or neither."
+            )
     if hasattr(guide, "check_data"):
         guide.check_data(data)
+    if checkpoint is not None:
+        make_folder(checkpoint)
     dtype = place_of(model)[0] if dtype is None else dtype
     device = torch.device(device) if device is not None else place_of(model)[1]
     model.to(device=device, dtype=dtype)
@@ -132,17 +143,10 @@ def _train(
     progress: bool,
 ) -> None:
     """Resume if there is something to resume, train, keep the best."""
-    identity: dict[str, Any] = {
-        "seed": seed, "steps": trainer.steps, "recipe": asdict(trainer.recipe),
-    }  # fmt: skip
-    resumed = False
+    identity, resumed = {}, False
     if checkpoint is not None:
-        identity |= {
-            "options": {**_options("model", trainer.model), **_options("guide", trainer.guide)},
-            "model": _shapes(trainer),
-            "data": _fingerprint(trainer.segments),
-        }
-        resumed = _resume(trainer, result, checkpoint, identity)
+        identity = identity_of(trainer, seed)
+        resumed = resume(trainer, result, checkpoint, identity)
     if not resumed:
         trainer.warm_start()
     began, before = time.perf_counter(), result.seconds
@@ -199,62 +203,6 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
     return score if np.isfinite(score) else float("inf")
 
 
-def _resume(
-    trainer: Trainer, result: Fit, checkpoint: str | Path, identity: dict[str, Any]
-) -> bool:
-    """Go on from the checkpoint, if there is one; whether there was."""
-    state = read_state(checkpoint)
-    if state is None:
-        return False
-    # a field that came later has the default, which is what older runs were trained with
-    state["recipe"] = {**asdict(Recipe()), **state.get("recipe", {})}
-    state.setdefault("options", identity["options"])
-    for key, value in identity.items():
-        if state.get(key) != value:
-            raise SavedRunError(
-                f"checkpoint: the run in {checkpoint} has {_difference(key, state.get(key), value)}"
-                ". Choose another folder, or the same arguments to resume it."
-            )
-    trainer.restore(state)
-    result.seconds = state["seconds"]
-    return True
-
-
-def _difference(key: str, there: Any, here: Any) -> str:
-    """What is not the same: numbers and options by name and value."""
-    if key in ("seed", "steps"):
-        return f"{key}={there}, here {here}"
-    if key not in ("options", "recipe"):
-        return f"another {key}"
-    name = next(n for n in {**here, **there} if there.get(n) != here.get(n))
-    return f"{name}={there.get(name)!r}, here {here.get(name)!r}"
-
-
-def _options(role: str, module: Any) -> dict[str, Any]:
-    """What `load` would build it again from, by role and name; empty for the user's own."""
-    config = getattr(module, "config", None) or {}
-    return {f"{role}.{name}": value for name, value in config.items()}
-
-
-def _shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all parameters and buffers."""
-    return {
-        f"{owner}.{name}": tuple(value.shape)
-        for owner, state in trainer.weights().items()
-        for name, value in state.items()
-    }
-
-
-def _fingerprint(segments: Segments) -> str:
-    """Digest of the training data, in the dtype they are trained in."""
-    digest = hashlib.blake2b(digest_size=16)
-    own = [] if segments.parameters is None else [segments.parameters]
-    for tensor in (*segments.times, *segments.values, segments.scale, *own):
-        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
     if isinstance(recipe, str):
         if recipe not in RECIPES:
@@ -268,21 +216,27 @@ def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
 
 
 def _check_guide(model: Any, guide: Any) -> None:
+    if isinstance(guide, type) or not callable(guide):
+        raise ValueError(f"guide: got {guide!r}. Pass one that is built: AmortizedGP(model).")
     owner = getattr(guide, "model", model)
     if owner is not model:
         raise ValueError("guide: made for another model. Build it anew with this one.")
 
 
-def _check_inputs(model: Any, data: Trajectories) -> None:
+def _check_inputs(name: str, model: Any, data: Any) -> None:
+    if not isinstance(data, Trajectories):
+        raise ValueError(
+            f"{name}: got {type(data).__name__}. Pass pyro_msde.Trajectories(times, values)."
+        )
     wanted = getattr(model, "num_parameters", 0)
     given = 0 if data.parameters is None else data.parameters.shape[1]
     if given != wanted:
         raise ValueError(
-            f"data: {given} parameters a trajectory, the model takes {wanted}. Build the model for "
-            "them, or leave them out of Trajectories."
+            f"{name}: {given} parameters a trajectory, the model takes {wanted}. Build the model "
+            "for them, or leave them out of Trajectories."
         )
     if data.controls is not None:
-        raise ValueError("data: no model takes controls yet. Leave them out of Trajectories.")
+        raise ValueError(f"{name}: no model takes controls yet. Leave them out of Trajectories.")
 
 
 def _segments(

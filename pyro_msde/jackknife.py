@@ -49,13 +49,11 @@ class Jackknife:
         """So many changes of the weights, (count, feature, output) by network.
 
         They come in opposite pairs, which leave the mean forecast alone to first order; the last
-        of an odd number is zero. From torch's global random state.
+        of an odd number is by itself. From torch's global random state.
         """
         n = len(next(iter(self.directions.values())))
-        half = torch.randn(count // 2, n, dtype=torch.float64)
-        epsilon = torch.stack([half, -half], 1).flatten(0, 1)
-        if count % 2:
-            epsilon = torch.cat([epsilon, torch.zeros(1, n, dtype=torch.float64)])
+        half = torch.randn((count + 1) // 2, n, dtype=torch.float64)
+        epsilon = torch.stack([half, -half], 1).flatten(0, 1)[:count]
         return {
             name: torch.einsum("ik,kpo->ipo", epsilon.to(d), d)
             for name, d in self.directions.items()

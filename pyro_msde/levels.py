@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ def check_level(name: str, level: Any) -> None:
     Raises:
         ValueError: It is not one number inside (0, 1).
     """
-    if np.ndim(level) or not 0 < level < 1:
+    if np.ndim(level) or not isinstance(level, numbers.Real) or not 0 < float(level) < 1:
         raise ValueError(f"{name}={level}: give one number inside (0, 1), such as 0.9.")
 
 

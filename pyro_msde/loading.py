@@ -14,6 +14,7 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife
+from pyro_msde.parts import Part
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.registry import rebuild
@@ -34,6 +35,7 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
 
     Raises:
         SavedRunError: No saved run there, a damaged one, or one of another model.
+        ValueError: A guide made for another model than the one passed.
     """
     run, weights = read_run(path)
     if run.get("format") != FORMAT:
@@ -54,6 +56,9 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
                 f"path: {path} holds a guide of your own; pass load(path, guide=…)."
             )
         guide = rebuild(run["guide"], model)
+    if getattr(guide, "model", model) is not model:
+        raise ValueError("guide: made for another model than the one passed. Build it with this.")
+    _check_described(path, run, model, guide)
     dtype = getattr(torch, run["dtype"])
     model.to(dtype=dtype)
     guide.to(dtype=dtype)
@@ -80,6 +85,25 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     if run["calibration"] is not None:
         result.calibration = Calibration(**run["calibration"])
     return result
+
+
+def _check_described(path: str | Path, run: dict[str, Any], model: Any, guide: Any) -> None:
+    """Options and priors agree where both are known; the seed of the start does not matter."""
+    pairs = [
+        ("model", run["model"], getattr(model, "config", None)),
+        ("guide", run["guide"], getattr(guide, "config", None)),
+        ("prior of model", run.get("priors"), Part.priors(model)),
+    ]
+    for role, saved, own in pairs:
+        if saved is None or own is None:
+            continue
+        for name in sorted((saved.keys() | own.keys()) - {"seed"}):
+            there, here = saved.get(name), own.get(name)
+            if there != here:
+                raise SavedRunError(
+                    f"{role}: the run in {path} has {name}={there!r}, here it is {here!r}. Build "
+                    "it as it was."
+                )
 
 
 def _check_saved(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:

@@ -107,6 +107,7 @@ class Part(PyroModule):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.prior: str | None = None  # in words, to tell runs apart
         self.scales_start: dict[str, Tensor] = {}  # of a hierarchical prior's other sites
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Part:
@@ -122,6 +123,12 @@ class Part(PyroModule):
 
     def _device(self) -> torch.device | None:
         return next((v.device for v in self.state_dict().values()), None)
+
+    @staticmethod
+    def priors(model: nn.Module) -> dict[str, str]:
+        """Descriptions of the priors of a model's parts, by site."""
+        parts = (m for m in model.modules() if isinstance(m, Part))
+        return {part.site: part.prior for part in parts if part.prior is not None}
 
     @property
     def is_random(self) -> bool:

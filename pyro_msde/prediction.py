@@ -15,13 +15,13 @@ from torch import Tensor
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
 from pyro_msde.jackknife import Jackknife, moved
-from pyro_msde.region import Region, confined
+from pyro_msde.region import LONGEST_STEP, Region, confined
 from pyro_msde.scaling import Scaling
 from pyro_msde.sde import integrate, stable_step
 
-__all__ = ["forecast"]
+__all__ = ["SHORTEST_STEP", "forecast"]
 
-_SHORTEST = 1 / 50_000  # of the training horizon: a step that no sensible drift needs
+SHORTEST_STEP = 1 / 50_000  # of the training horizon: a step that no sensible drift needs
 
 
 @torch.no_grad()
@@ -92,8 +92,9 @@ def forecast(
             own_region = region.to(mean).around(mean, model)
             drift = confined(drift, own_region, model)
             boxes += [own_region.box] * at_once
+            longest = min(longest, LONGEST_STEP)
         diffusion = theta.diffusion * diffusion_scale**2
-        step = min(longest, max(_SHORTEST, stable_step(drift, mean, t[:, 0])))
+        step = min(longest, max(SHORTEST_STEP, stable_step(drift, mean, t[:, 0])))
         path = integrate(drift, diffusion, start, t, max_step=step)[..., asked, :]
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -46,8 +47,8 @@ def bayesian(
         The part itself.
 
     Raises:
-        ValueError: Not a part, one that is random already, or a prior whose shape or support does
-            not fit.
+        ValueError: Not a part, one that is random already, no distribution, or one whose shape or
+            support does not fit.
     """
     if not isinstance(part, Part):
         raise ValueError(
@@ -62,9 +63,16 @@ def bayesian(
         part.scales_start = prior.start(start, _units(net))
         _freeze(net)
         prior.attach(part, _units(net))
+        part.prior = repr(prior)
         return part
     # the mixin: LogNormal and other transformed laws are no TorchDistribution
-    law: Any = prior if isinstance(prior, TorchDistributionMixin) else prior(net)
+    is_law = isinstance(prior, TorchDistributionMixin)
+    law: Any = prior if is_law or isinstance(prior, type) or not callable(prior) else prior(net)
+    if not isinstance(law, TorchDistributionMixin):
+        raise ValueError(
+            f"prior: {prior!r} is no Pyro distribution. Pass one, such as pyro.distributions."
+            "Normal(0.0, 1.0), fan_in_normal(1.0) or a Horseshoe."
+        )
     count = len(flatten_parameters(net))
     if law.batch_shape == () and law.event_shape == ():
         law = law.expand([count]).to_event(1)
@@ -77,6 +85,7 @@ def bayesian(
     _check_support(prior, below_zero=any(below), positive=getattr(net, "positive", False))
     _freeze(net)
     part.theta = PyroSample(law)
+    part.prior = described(law)
     return part
 
 
@@ -87,6 +96,22 @@ def initial_values(part: Part) -> dict[str, Tensor]:
     values = {"theta": flat.exp() if getattr(net, "positive", False) else flat}
     values |= {name: value.to(flat) for name, value in part.scales_start.items()}
     return {part.site_of(name): value for name, value in values.items()}
+
+
+def described(law: Any) -> str:
+    """A distribution by its kind and parameters: numbers, or a digest of many."""
+    kinds = [type(law).__name__]
+    while hasattr(law, "base_dist"):
+        law = law.base_dist
+        kinds.append(type(law).__name__)
+    values = []
+    for name in sorted(law.arg_constraints):
+        if isinstance(value := getattr(law, name, None), Tensor):
+            each = value.detach().cpu().reshape(-1)
+            same = bool((each == each[0]).all())
+            digest = blake2b(each.numpy().tobytes(), digest_size=8).hexdigest()
+            values.append(f"{name}={float(each[0]):g}" if same else f"{name}#{digest}")
+    return f"{' of '.join(kinds)}({', '.join(values)})"
 
 
 def _units(net: nn.Module) -> Tensor:

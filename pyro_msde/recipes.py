@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pyro_msde.number_checks import check_number, check_whole
+
 __all__ = ["RECIPES", "Recipe"]
+
+WINDOWS = ("random", "fixed")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class Recipe:
         score_every: Every how many steps the diffusion takes one down the gradient of a proper
             score of short forecasts (`pyro_msde.forecast_score`); it then learns from nothing else,
             and nothing else from that. None: it is learned by the ELBO.
+
+    Raises:
+        ValueError: A number that is not of its kind, unknown windows or an unknown schedule.
     """
 
     length: int = 64
@@ -64,6 +71,26 @@ class Recipe:
     weight_decay: float = 0.1
     warm_start: bool = True
     score_every: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field, by name."""
+        for name in ("stride", "segments_per_step", "num_nodes"):
+            check_whole(name, getattr(self, name), 1)
+        check_whole("length", self.length, 2)
+        check_whole("anneal", self.anneal, 0)
+        check_number("spread", self.spread)
+        for name in ("learning_rate", "variance_rate", "weight_decay"):
+            check_number(name, getattr(self, name), zero=True)
+        for name in ("kernel_rate", "beta", "beta_parameters"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), zero=True)
+        if self.clip is not None:
+            check_number("clip", self.clip)
+        if self.score_every is not None:
+            check_whole("score_every", self.score_every, 1)
+        for name, known in (("windows", WINDOWS), ("schedule", ("cosine", "steps"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose {' or '.join(known)}.")
 
 
 RECIPES = {

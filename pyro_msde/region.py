@@ -28,7 +28,9 @@ from pyro_msde.parts import Part
 from pyro_msde.sde import FASTEST
 from pyro_msde.segments import Segments
 
-__all__ = ["Region", "confined", "learned_region"]
+__all__ = ["LONGEST_STEP", "Region", "confined", "learned_region"]
+
+LONGEST_STEP = 1.5 / FASTEST  # at which the midpoint rule still draws paths back
 
 _MARGIN = 0.5  # of the data's range, beyond either end
 _ROOM = 0.1  # of the region's width, around initial states

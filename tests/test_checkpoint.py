@@ -6,15 +6,21 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from problems import same, snapshot, tiny_data, tiny_pair
+from problems import same, snapshot, tiny_data, tiny_model, tiny_pair
+from pyro.distributions import LogNormal
+from pyro.infer.autoguide import AutoIAFNormal
 from torch.testing import assert_close
 
 import pyro_msde.checkpoint
 from pyro_msde import SavedRunError, fit, load
 from pyro_msde.checkpoint import read_run, read_state, write_run, write_state
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 from pyro_msde.parts import LogVariance
+from pyro_msde.priors import bayesian
 
 WEIGHTS = {
     "model": {"a.b": torch.arange(6.0).reshape(2, 3), "scalar": torch.tensor(2.5)},
@@ -155,6 +161,42 @@ def test_models_of_ones_own_are_passed_in(saved):
 def test_another_model_is_refused(saved):
     with pytest.raises(SavedRunError, match=r"model: the run in .* is of another model"):
         load(saved, *tiny_pair(2))
+
+
+def test_a_model_of_equal_shapes_and_other_options_is_refused(tmp_path):
+    def pair(boundary, seed=0):
+        model = multiscale(30, 5, boundary=boundary, width=7, seed=seed)
+        return model, AmortizedGP(model)
+
+    fit(*pair("dirichlet"), tiny_data(), steps=1, length=5, stride=1, progress=False).save(tmp_path)
+    load(tmp_path, *pair("dirichlet", seed=1))  # where weights start does not matter
+    with pytest.raises(SavedRunError, match=r"has boundary=\['dirichlet'\], here it is \['neumann"):
+        load(tmp_path, *pair("neumann"))
+    with pytest.raises(ValueError, match="guide: made for another model"):
+        load(tmp_path, pair("dirichlet")[0], pair("dirichlet")[1])
+
+
+def test_sizes_may_be_numpys(tmp_path):
+    model = multiscale(np.int64(30), np.int64(5), n_eta=np.int64(1), width=np.int64(7))
+    own = {"learning_rate": np.float32(1e-3), "length": np.int64(5), "stride": 1, "progress": False}
+    result = fit(model, AmortizedGP(model), tiny_data(), steps=np.int64(1), **own)
+    result.save(tmp_path)
+    assert same(snapshot(load(tmp_path).model), snapshot(model))
+
+
+@pytest.mark.filterwarnings("ignore:The `init_loc_fn` argument:FutureWarning")
+def test_any_autoguide_is_saved(tmp_path):
+    """This one holds tensors that share memory."""
+
+    def pair():
+        model = tiny_model(0)
+        bayesian(model.diffusion, LogNormal(-2.0, 0.5))
+        return model, AmortizedGP(model, theta=AutoIAFNormal)
+
+    result = fit(*pair(), tiny_data(), steps=1, length=5, stride=1, progress=False)
+    result.save(tmp_path)
+    model, guide = pair()
+    assert same(snapshot(load(tmp_path, model, guide).guide), snapshot(result.guide))
 
 
 def test_nothing_is_loaded_of_a_run_that_fits_in_part_only(saved):

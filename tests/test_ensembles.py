@@ -56,6 +56,8 @@ def test_fits_of_other_grids_or_data_are_named():
         Ensemble([])
     with pytest.raises(ValueError, match="number 1 was trained on other data"):
         Ensemble([one, replace(one, scaling=Scaling((1.0,), 3.0))])
+    with pytest.raises(ValueError, match="of number 1 and the first only one has an uncertain"):
+        Ensemble([one, one.jackknifed(tiny_data())])
     with pytest.raises(ValueError, match="number 1 has n_eta=0, the first 2"):
         Ensemble([one, fit_of(3, n_eta=0)])
     grid = Grid(30, 6, boundary="periodic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
@@ -362,6 +363,16 @@ def test_parameters_of_trajectories_reach_the_drift(snapshots):
     assert_close(shared[1], all_of_them[1])
 
 
+def test_long_steps_do_not_keep_paths_from_coming_back(result, snapshots):
+    """Noise drives them off the region, to which they return at 500 a horizon."""
+    wild = deepcopy(result)
+    with torch.no_grad():
+        wild.model.diffusion.net.log_value.fill_(4.0)
+    short, long = (ask(wild, snapshots, max_step=step * wild.scaling.time) for step in (1e-3, 0.2))
+    assert short.diverged.min() > 0.5
+    assert long.latent.abs().max() < 2 * short.latent.abs().max()
+
+
 # errors
 
 
@@ -377,7 +388,13 @@ def test_parameters_of_trajectories_reach_the_drift(snapshots):
         (np.ones(30), (0.1, 0.2), {"t0": 0.15}, "times: begin at 0.1, before t0=0.15"),
         (np.ones(30), (), {}, r"times: shape \(0,\)"),
         (np.ones(30), (0.0, np.nan), {}, "times: .* finite"),
-        (np.ones(30), (0.0, 0.1), {"num_samples": 0}, "num_samples"),
+        (np.ones(30), (0.0, 0.1), {"num_samples": 0}, "num_samples=0: give a whole number"),
+        (np.ones(30), (0.0, 0.1), {"num_samples": 2.5}, r"num_samples=2\.5: give a whole number"),
+        (np.ones(30), (0.0, 0.1), {"num_theta": 0}, "num_theta=0: give a whole number"),
+        (np.ones(30), (0.0, 0.1), {"seed": -1}, "seed=-1: give a whole number"),
+        (np.ones(30), (0.0, 0.1), {"t0": np.nan}, "t0=nan: give the finite time"),
+        (np.ones(30), (0.0, 0.1), {"max_step": 0.0}, r"max_step=0\.0: give at least"),
+        (np.ones(30), (0.0, 0.1), {"max_step": np.nan}, "max_step=nan: give at least"),
     ],
 )
 def test_bad_arguments_are_named(result, y0, times, options, message):
@@ -398,6 +415,20 @@ def test_parameters_of_another_shape_are_named(snapshots, shape):
     model = tiny_model(N_ETA, num_parameters=3)
     with pytest.raises(ValueError, match=r"parameters: shape .* for 3 initial fields"):
         ask(Fit(model, AmortizedGP(model), SCALING), snapshots, parameters=np.ones(shape))
+
+
+def test_too_few_snapshots_to_calibrate_on_are_named(result):
+    with pytest.raises(ValueError, match="validation: 5 snapshots a trajectory"):
+        result.calibrated(tiny_data((5, 5)))
+    with pytest.raises(ValueError, match="num_times=0: give a whole number, at least 10"):
+        result.calibrated(tiny_data((17, 17)), num_times=0)
+
+
+def test_parameters_that_are_no_numbers_are_refused(snapshots):
+    model = tiny_model(N_ETA, num_parameters=3)
+    result = Fit(model, AmortizedGP(model), SCALING)
+    with pytest.raises(ValueError, match="parameters: hold NaN or infinite"):
+        ask(result, snapshots, parameters=np.array([1.0, np.nan, 2.0]))
 
 
 def test_parameters_for_a_model_without_are_refused(result, snapshots):
@@ -439,7 +470,7 @@ def test_large_forecasts_are_decoded_again_to_the_same_fields(result, snapshots,
 
 def test_levels_and_shapes_are_checked(result, snapshots):
     fc = ask(result, snapshots)
-    for level in (0, 1, -0.1, 95, [0.05, 0.95]):
+    for level in (0, 1, -0.1, 95, [0.05, 0.95], np.array(0.9), "0.9"):
         with pytest.raises(ValueError, match=r"level=.*: give one number inside \(0, 1\)"):
             fc.quantile(level)
     with pytest.raises(ValueError, match=r"values: shape \(3, 30\); the forecast is \(3, 3, 30\)"):

@@ -107,8 +107,10 @@ def test_draws_have_the_covariance_of_the_directions():
     expected = torch.einsum("kp,kq->pq", d[..., 0], d[..., 0]).numpy()
     error = products.std(0) / np.sqrt(len(products))
     assert (np.abs(products.mean(0) - expected) < 4 * error).all()
-    odd = Jackknife({"macro": d}).draws(3)["macro"]
-    assert torch.equal(odd[2], torch.zeros(2, 1, dtype=torch.float64))
+    single = torch.cat([Jackknife({"macro": d}).draws(3)["macro"][2:] for _ in range(20_000)])
+    products = (single[:, :, 0, None] * single[:, None, :, 0]).numpy()
+    error = products.std(0) / np.sqrt(len(products))
+    assert (np.abs(products.mean(0) - expected) < 4 * error).all()
 
 
 def test_networks_are_drawn_together():
@@ -196,6 +198,12 @@ def test_parameter_variance_is_that_between_draws_of_the_drift(known):
     assert fc.parameter_var[:, 1:].mean() > 0
     total = fc.reconstruction_var + fc.propagated_var + fc.parameter_var
     assert torch.equal(fc.var, total)
+
+
+def test_each_draw_has_two_paths_unless_they_are_asked_for(known):
+    for samples, shape in ((64, (8, 8)), (7, (3, 3)), (2, (1, 2)), (1, (1, 1))):
+        assert ask(known[2], num_samples=samples).paths.shape[:2] == shape
+    assert ask(known[2], num_samples=4, num_theta=4).paths.shape[:2] == (4, 1)
 
 
 def test_paths_move_with_their_draw_of_the_drift(known):

@@ -111,6 +111,12 @@ def test_priors_of_other_shapes_are_refused(shape, message):
         bayesian(Part(nn.Linear(6, 1)), law)
 
 
+@pytest.mark.parametrize("law", [0.1, LogNormal, fan_in_normal, torch.distributions.Normal(0, 1)])
+def test_what_is_no_distribution_is_refused(law):
+    with pytest.raises((ValueError, TypeError), match=r"prior: .* is no Pyro distribution"):
+        bayesian(Part(nn.Linear(6, 1)), law)
+
+
 def test_only_parts_and_only_once():
     model = tiny_model(0)
     with pytest.raises(ValueError, match=r"got MultiscaleDrift\. Pass a part"):

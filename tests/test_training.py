@@ -20,6 +20,7 @@ from problems import (
     tiny_pair,
     tiny_segments,
 )
+from pyro.distributions import LogNormal
 
 import pyro_msde.interface
 from pyro_msde import (
@@ -202,6 +203,20 @@ def test_weights_of_equal_shapes_do_not_make_it_the_same_run(boundary, parameter
     trained(case_pair(), data=data[0], checkpoint=tmp_path, steps=2)
     with pytest.raises(SavedRunError, match=named):
         trained(case_pair(boundary), data=data[1], checkpoint=tmp_path, steps=2)
+
+
+def test_another_prior_does_not_make_it_the_same_run(tmp_path):
+    def pair(law):
+        model = tiny_model(2)
+        bayesian(model.diffusion, law)
+        return model, AmortizedGP(model)
+
+    trained(pair(LogNormal(-3.0, 1.0)), checkpoint=tmp_path, steps=2)
+    trained(pair(LogNormal(-3.0, 1.0)), checkpoint=tmp_path, steps=2)
+    with pytest.raises(SavedRunError, match=r"prior of diffusion\.theta=.*loc=-3.*here .*loc=5"):
+        trained(pair(LogNormal(5.0, 1.0)), checkpoint=tmp_path, steps=2)
+    with pytest.raises(SavedRunError, match=r"prior of model: .* has diffusion\.theta=.*loc=-3"):
+        pyro_msde.load(tmp_path, *pair(LogNormal(5.0, 1.0)))
 
 
 # interruption, validation
@@ -420,6 +435,23 @@ def test_recipes_by_name_object_and_change():
         ({"recipe": "fast"}, "recipe='fast': choose one of default, steady, published"),
         ({"learning_rat": 1e-3}, "learning_rat: not an argument of fit nor of Recipe"),
         ({"windows": "some"}, "windows='some': choose"),
+        ({"schedule": "linear"}, "schedule='linear': choose cosine or steps"),
+        ({"learning_rate": -3e-3}, r"learning_rate=-0\.003: give a number at least 0"),
+        ({"learning_rate": math.nan}, "learning_rate=nan: give a number"),
+        ({"num_nodes": 0}, "num_nodes=0: give a whole number, at least 1"),
+        ({"beta": -1.0}, r"beta=-1\.0: give a number at least 0"),
+        ({"clip": 0}, "clip=0: give a number above 0"),
+        ({"score_every": 0}, "score_every=0: give a whole number"),
+        ({"steps": -3}, "steps=-3: give a whole number"),
+        ({"steps": 2.5}, r"steps=2\.5: give a whole number"),
+        ({"validate_every": 0}, "validate_every=0: give a whole number"),
+        ({"seed": -1}, "seed=-1: give a whole number"),
+        ({"data": np.ones((3, 30))}, "data: got ndarray. Pass pyro_msde.Trajectories"),
+        ({"validation": np.ones((3, 30))}, "validation: got ndarray"),
+        (
+            {"validation": Trajectories([[0.0, 1.0]], [np.ones((2, 1, 30))])},
+            r"validation: fields \(1, 30\), but data has \(30,\)",
+        ),
         ({"spread": 0.5}, "spread=0.5: give 1"),
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),
@@ -430,6 +462,20 @@ def test_recipes_by_name_object_and_change():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         trained(**options)
+
+
+@pytest.mark.parametrize("guide", [None, AmortizedGP])
+def test_a_guide_has_to_be_built(guide):
+    with pytest.raises(ValueError, match=r"guide: got .*\. Pass one that is built"):
+        trained((tiny_model(2), guide))
+
+
+def test_where_nothing_can_be_written_nothing_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("of another kind")
+    fail_at(monkeypatch, 0, AssertionError("trained"))
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SavedRunError, match=r"checkpoint: cannot write to .*Choose another"):
+            trained(checkpoint=place)
 
 
 def test_a_guide_of_another_model_is_refused():

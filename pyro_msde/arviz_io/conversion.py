@@ -47,6 +47,7 @@ from pyro_msde.arviz_io.likelihood import knows_new_data, smoothed_likelihood
 from pyro_msde.arviz_io.parameters import network_weights, parameters
 from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
+from pyro_msde.number_checks import check_whole
 from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import duration_of
@@ -57,6 +58,12 @@ _ORDER = (
     "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
     "sample_stats", "prior", "prior_predictive", "observed_data", "constant_data",
     "predictions_constant_data", "training",
+)  # fmt: skip
+
+
+_DIMENSIONS = (
+    "chain", "draw", "trajectory", "time", "snapshot", "channel", "microscale", "step",
+    "validation_step",
 )  # fmt: skip
 
 
@@ -105,10 +112,15 @@ def to_arviz(
 
     Raises:
         ValueError: Data of another grid, an unknown axis, positions or times outside the data, a
-            horizon within them, sites that are not there, a negative number of draws.
+            horizon within them, sites that are not there, a number of draws that is none, a field
+        or axis of a name that is taken.
     """
-    if prior < 0:
-        raise ValueError(f"prior: {prior} draws. Pass a positive number, or False.")
+    check_whole("num_samples", num_samples, 1)
+    if not isinstance(prior, bool):
+        check_whole("prior", prior, 0)
+    if weights is None or isinstance(weights, str):
+        raise ValueError(f"weights={weights!r}: pass True, or a list of sites.")
+    _check_names(test)
     chosen = Selection.of(test, times, horizon)
     truth = chosen.picked.to_xarray()
     values = truth[test.name].values
@@ -144,3 +156,19 @@ def to_arviz(
         ahead = frame.at(clock(chosen.later, test.units))
         groups["predictions_constant_data"] = initial_fields(test, ahead)
     return container({name: groups[name] for name in _ORDER if name in groups})
+
+
+def _check_names(test: Trajectories) -> None:
+    """The field's name and its axes' are not among those that variables have here."""
+    dims = test.dims or ()
+    axes = [f"{d}{end}" for d in dims for end in ("", "_probe", "_coarse", "_lag")]
+    for what, name, taken in (
+        ("name", test.name, {*_DIMENSIONS, *axes, "zeta", "eta"}),
+        # an axis of channels is called so
+        *(("dims", d, {*_DIMENSIONS, test.name} - {"channel"}) for d in dims),
+    ):
+        if name in taken:
+            raise ValueError(
+                f"test: its {what} {name!r} is taken in ArviZ data. Call it otherwise: "
+                f"Trajectories(…, {what}=…)."
+            )

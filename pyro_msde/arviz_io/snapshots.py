@@ -49,6 +49,10 @@ class Selection:
         Raises:
             ValueError: No snapshots, times outside the data, a horizon within them.
         """
+        if isinstance(times, np.integer):
+            times = int(times)
+        if isinstance(times, bool | str):
+            raise ValueError(f"times: {times!r}. Pass a number of snapshots, or their times.")
         picked, index = _pick(test, times)
         later = None if horizon is None else _times_beyond(test, picked, horizon)
         return cls(test, picked, index, later)

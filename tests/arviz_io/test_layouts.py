@@ -120,6 +120,40 @@ def test_data_of_another_grid_are_refused():
         to_arviz(untrained_fit(), test)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"name": "eta", "dims": ("s",)}, "test: its name 'eta' is taken"),
+        ({"name": "s", "dims": ("s",)}, "test: its name 's' is taken"),
+        ({"name": "time", "dims": ("s",)}, "test: its name 'time' is taken"),
+        ({"name": "h", "dims": ("draw",)}, "test: its dims 'draw' is taken"),
+    ],
+)
+def test_names_that_are_taken_are_refused(names, message):
+    test = Trajectories([[0.0, 1.0]], np.ones((1, 2, NUM_POINTS)), **names)
+    with pytest.raises(ValueError, match=message):
+        to_arviz(untrained_fit(), test)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "drift.theta"}, "weights='drift.theta': pass True, or a list"),
+        ({"prior": 2.5}, r"prior=2\.5: give a whole number"),
+        ({"num_samples": 0}, "num_samples=0: give a whole number"),
+        ({"times": True}, "times: True. Pass a number"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        to_arviz(untrained_fit(), named_data(1), **options)
+
+
+def test_a_number_of_snapshots_may_be_numpys():
+    idata = to_arviz(untrained_fit(), named_data(1), num_samples=2, times=np.int64(3))
+    assert idata.posterior_predictive.sizes["time"] == 3
+
+
 class Decay(torch.nn.Module):
     """γ(z) = −z."""
 

@@ -65,6 +65,15 @@ def test_a_guide_made_before_the_prior_is_refused_by_the_sites_name():
         pyro_msde.fit(model, guide, tiny_data(), steps=1, length=LENGTH, stride=1)
 
 
+def test_a_guide_made_between_two_priors_is_refused_by_the_sites_name():
+    model = tiny_model(0)
+    bayesian(model.drift, fan_in_normal(1.0))
+    guide = AmortizedGP(model)
+    bayesian(model.diffusion, LogNormal(-2.0, 0.5))
+    with pytest.raises(ValueError, match=r"guide: made before diffusion\.theta had a prior"):
+        pyro_msde.fit(model, guide, tiny_data(), steps=1, length=LENGTH, stride=1)
+
+
 def test_a_tempered_likelihood_weighs_the_parameters_too():
     model = tiny_model(0)
     bayesian(model.drift, fan_in_normal(1.0))
