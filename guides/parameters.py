@@ -32,11 +32,13 @@ def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuid
             a low-rank one of rank 8.
 
     Raises:
-        ValueError: A full covariance of more parameters than its square has room for.
+        ValueError: No class, or a full covariance of more parameters than its square has room for.
     """
     parts = [m for m in model.modules() if isinstance(m, Part) and m.is_random]
     if not parts:
         return None
+    if not callable(autoguide):
+        raise ValueError(f"theta={autoguide!r}: pass an autoguide class, such as AutoNormal.")
     kind = autoguide.func if isinstance(autoguide, partial) else autoguide
     count = sum(v.numel() for part in parts for v in initial_values(part).values())
     if kind is AutoMultivariateNormal and count > _MOST_DENSE:

@@ -127,7 +127,7 @@ def read_state(directory: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+        state = dict(torch.load(path, map_location="cpu", weights_only=False))
     except Exception as error:
         raise SavedRunError(
             f"checkpoint: {path} is damaged: {error!r}. Delete it to start anew."

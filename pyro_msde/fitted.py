@@ -11,13 +11,13 @@ import torch
 from pyro.infer.autoguide import AutoDelta
 from torch import Tensor
 
+from pyro_msde.argument_checks import check_trajectories, check_whole, checked_times
 from pyro_msde.arviz_io import to_arviz
 from pyro_msde.checkpoint import write_run
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife, jackknife
-from pyro_msde.number_checks import check_whole
 from pyro_msde.parts import Part
 from pyro_msde.prediction import SHORTEST_STEP, forecast
 from pyro_msde.recipes import Recipe
@@ -113,7 +113,7 @@ class Fit:
                 f"max_step={max_step}: give at least {SHORTEST_STEP * self.scaling.time:.3g}, a "
                 "50 000th of the training horizon."
             )
-        clock = _check_times(times, t0)
+        clock = checked_times(times, t0)
         fields, batched = self._fields(y0)
         params = self._parameters(parameters, len(fields))
         devices = cuda_devices(fields.device)
@@ -152,6 +152,7 @@ class Fit:
         Raises:
             ValueError: Times that differ between trajectories, or too few of them.
         """
+        check_trajectories("validation", self.model, validation)
         times, values, parameters = common_batches(validation)[0]
         if len(values) < len(validation):
             raise ValueError("validation: times differ between trajectories; resample them first.")
@@ -194,6 +195,7 @@ class Fit:
             ValueError: A drift of your own, or one with a prior; fewer than two trajectories, or
                 trajectories of a single snapshot; data of another grid.
         """
+        check_trajectories("train", self.model, train)
         for k, times in enumerate(train.times):
             if len(times) < 2:
                 raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
@@ -302,22 +304,6 @@ def common_batches(data: Trajectories) -> list[tuple[np.ndarray, np.ndarray, Any
         (t, v[None], None if data.parameters is None else data.parameters[k : k + 1])
         for k, (t, v) in enumerate(zip(data.times, data.values, strict=True))
     ]
-
-
-def _check_times(times: Any, t0: float | None) -> np.ndarray:
-    clock = np.atleast_1d(np.asarray(times, dtype=np.float64))
-    if clock.ndim != 1 or len(clock) == 0 or not np.isfinite(clock).all():
-        raise ValueError(f"times: shape {clock.shape}; give a row of finite times.")
-    if (np.diff(clock) <= 0).any():
-        i = int(np.argmin(np.diff(clock))) + 1
-        raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")
-    if t0 is not None and not np.isfinite(t0):
-        raise ValueError(f"t0={t0}: give the finite time of y0, or leave it out.")
-    if t0 is not None and clock[0] < t0:
-        raise ValueError(
-            f"times: begin at {clock[0]:g}, before t0={t0:g}. Forecasts run forward from y0."
-        )
-    return clock
 
 
 def place_of(model: Any) -> tuple[torch.dtype, torch.device]:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from pyro_msde.argument_checks import check_trajectories, check_whole
 from pyro_msde.checkpoint import make_folder, write_state
 from pyro_msde.fitted import Fit, common_batches, cuda_devices, place_of
 from pyro_msde.jackknife import takes
-from pyro_msde.number_checks import check_whole
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
 from pyro_msde.resuming import identity_of, resume
@@ -85,11 +85,11 @@ def fit(
                                ("validate_every", validate_every, 1)):  # fmt: skip
         check_whole(name, value, least)
     _check_guide(model, guide)
-    _check_inputs("data", model, data)
+    check_trajectories("data", model, data)
     grid = model.grid
     fields = data.fields(grid.channels, grid.shape)
     if validation is not None:
-        _check_inputs("validation", model, validation)
+        check_trajectories("validation", model, validation)
         validation.fields(grid.channels, grid.shape)
         if validation.field_shape != data.field_shape:
             raise ValueError(
@@ -100,8 +100,7 @@ def fit(
         guide.check_data(data)
     if checkpoint is not None:
         make_folder(checkpoint)
-    dtype = place_of(model)[0] if dtype is None else dtype
-    device = torch.device(device) if device is not None else place_of(model)[1]
+    dtype, device = _place(model, dtype, device)
     model.to(device=device, dtype=dtype)
     guide.to(device=device, dtype=dtype)
     scaling = Scaling.of(fields, data.horizon, data.parameters)
@@ -215,28 +214,28 @@ def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
     return replace(recipe, **changes)
 
 
+def _place(
+    model: Any, dtype: torch.dtype | None, device: str | torch.device | None
+) -> tuple[torch.dtype, torch.device]:
+    """Those asked for, or the model's own."""
+    own_dtype, own_device = place_of(model)
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype={dtype!r}: give torch.float32 or torch.float64.")
+    try:
+        place = own_device if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r}: give one that torch knows, as 'cpu'.") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: torch finds no GPU here. Leave device out.")
+    return dtype or own_dtype, place
+
+
 def _check_guide(model: Any, guide: Any) -> None:
     if isinstance(guide, type) or not callable(guide):
         raise ValueError(f"guide: got {guide!r}. Pass one that is built: AmortizedGP(model).")
     owner = getattr(guide, "model", model)
     if owner is not model:
         raise ValueError("guide: made for another model. Build it anew with this one.")
-
-
-def _check_inputs(name: str, model: Any, data: Any) -> None:
-    if not isinstance(data, Trajectories):
-        raise ValueError(
-            f"{name}: got {type(data).__name__}. Pass pyro_msde.Trajectories(times, values)."
-        )
-    wanted = getattr(model, "num_parameters", 0)
-    given = 0 if data.parameters is None else data.parameters.shape[1]
-    if given != wanted:
-        raise ValueError(
-            f"{name}: {given} parameters a trajectory, the model takes {wanted}. Build the model "
-            "for them, or leave them out of Trajectories."
-        )
-    if data.controls is not None:
-        raise ValueError(f"{name}: no model takes controls yet. Leave them out of Trajectories.")
 
 
 def _segments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +44,23 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
             f"path: {path} is of format {run.get('format')}, not {FORMAT}. If it has its state.pt, "
             "fit(…, checkpoint=path) with the arguments it was trained with saves it anew."
         )
-    if model is None:
-        if run["model"] is None or run["random_parts"]:
-            raise SavedRunError(
-                f"path: {path} holds a model of your own or one with priors. Build it as before "
-                "and pass load(path, model=…, guide=…)."
-            )
-        model = rebuild(run["model"])
-    if guide is None:
-        if run["guide"] is None:
-            raise SavedRunError(
-                f"path: {path} holds a guide of your own; pass load(path, guide=…)."
-            )
-        guide = rebuild(run["guide"], model)
+    if model is None and (run.get("model") is None or run.get("random_parts")):
+        raise SavedRunError(
+            f"path: {path} holds a model of your own or one with priors. Build it as before "
+            "and pass load(path, model=…, guide=…)."
+        )
+    if guide is None and run.get("guide") is None:
+        raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
+    try:
+        model = rebuild(run["model"]) if model is None else model
+        guide = rebuild(run["guide"], model) if guide is None else guide
+        result = _described(run, weights, model, guide)
+        dtype = getattr(torch, run["dtype"])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise SavedRunError(f"path: run.json in {path} is damaged: {error!r}") from error
     if getattr(guide, "model", model) is not model:
         raise ValueError("guide: made for another model than the one passed. Build it with this.")
-    _check_described(path, run, model, guide)
-    dtype = getattr(torch, run["dtype"])
+    _check_options(path, run, model, guide)
     model.to(dtype=dtype)
     guide.to(dtype=dtype)
     if getattr(guide, "theta", None) is not None:
@@ -69,7 +70,14 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
         _check_saved(path, role, module, weights[role])
     model.load_state_dict(weights["model"])
     guide.load_state_dict(weights["guide"])
-    saved = run["scaling"]
+    return result
+
+
+def _described(
+    run: Mapping[str, Any], weights: Mapping[str, dict[str, Tensor]], model: Any, guide: Any
+) -> Fit:
+    """The fit but for the weights of model and guide."""
+    saved, dtype = run["scaling"], getattr(torch, run["dtype"])
     scaling = Scaling(tuple(saved["channels"]), saved["time"], tuple(saved.get("parameters", ())))
     keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
     history = History(**run["history"])
@@ -87,7 +95,7 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     return result
 
 
-def _check_described(path: str | Path, run: dict[str, Any], model: Any, guide: Any) -> None:
+def _check_options(path: str | Path, run: dict[str, Any], model: Any, guide: Any) -> None:
     """Options and priors agree where both are known; the seed of the start does not matter."""
     pairs = [
         ("model", run["model"], getattr(model, "config", None)),

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.argument_checks import check_whole
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.trajectory_checks import to_numpy
 
@@ -152,8 +153,7 @@ def by_lead(times: Array, per_time: Array, bins: int) -> Array:
 
 def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
-    if bins < 1:
-        raise ValueError(f"bins: {bins} is not positive. Pass 1 for the whole horizon.")
+    check_whole("bins", bins, 1)
     horizon = float(times[-1] - times[0])
     position = (times - times[0]) / (horizon or 1.0) * bins
     # a time at an edge stays below it in spite of rounding

@@ -82,7 +82,16 @@ def bayesian(
             f"for {count} parameters. Give a scalar prior or one of event shape ({count},)."
         )
     below = [bool(law.support.check(torch.full((count,), v)).any()) for v in (-1e-6, -1.0)]
-    _check_support(prior, below_zero=any(below), positive=getattr(net, "positive", False))
+    positive = getattr(net, "positive", False)
+    _check_support(prior, below_zero=any(below), positive=positive)
+    flat = flatten_parameters(net)
+    values = (flat.exp() if positive else flat).cpu()
+    if not bool(law.support.check(values).all()):
+        raise ValueError(
+            f"prior: {described(law)} has no room for the part's values, which are from "
+            f"{float(values.min()):.3g} to {float(values.max()):.3g} and where guides start. "
+            "Choose a prior with wider support."
+        )
     _freeze(net)
     part.theta = PyroSample(law)
     part.prior = described(law)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyro_msde.number_checks import check_number, check_whole
+from pyro_msde.argument_checks import check_number, check_whole
 
 __all__ = ["RECIPES", "Recipe"]
 

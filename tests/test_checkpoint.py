@@ -125,6 +125,28 @@ def test_json_of_something_else_is_damaged(saved, text):
         load(saved, *tiny_pair(0))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scaling", None), ("dtype", "real"), ("region", {"box": "a"}), ("steps", 0)],
+)
+def test_json_of_the_wrong_content_is_damaged_and_loads_nothing(saved, name, value):
+    run = json.loads((saved / "run.json").read_text())
+    run = {**run, name: value} if name != "steps" else {k: v for k, v in run.items() if k != name}
+    (saved / "run.json").write_text(json.dumps(run))
+    model, guide = tiny_pair(0, seed=9)
+    before = snapshot(model), snapshot(guide)
+    with pytest.raises(SavedRunError, match=r"path: run\.json in .* is damaged"):
+        load(saved, model, guide)
+    assert same(before[0], snapshot(model))
+    assert same(before[1], snapshot(guide))
+
+
+def test_a_state_that_is_something_else_is_damaged(saved):
+    torch.save(3, saved / "state.pt")
+    with pytest.raises(SavedRunError, match=r"state\.pt .*damaged"):
+        read_state(saved)
+
+
 def test_weights_of_something_else_are_damaged(saved):
     from safetensors.torch import save_file
 

@@ -265,6 +265,11 @@ def test_nothing_global_changes_and_a_seed_repeats(known):
         assert scale < d.abs().mean()
 
 
+def test_data_of_other_parameters_are_refused(known):
+    with pytest.raises(ValueError, match="train: 2 parameters a trajectory, the model takes 0"):
+        known[0].jackknifed(tiny_data(parameters=np.ones((3, 2))))
+
+
 def test_it_is_saved_and_loaded(known, tmp_path):
     model, guide = tiny_pair(2)
     known[2].save(tmp_path)

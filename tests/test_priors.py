@@ -14,6 +14,7 @@ from pyro.distributions import (
     LogNormal,
     MultivariateNormal,
     Normal,
+    Poisson,
     StudentT,
     Uniform,
 )
@@ -115,6 +116,16 @@ def test_priors_of_other_shapes_are_refused(shape, message):
 def test_what_is_no_distribution_is_refused(law):
     with pytest.raises((ValueError, TypeError), match=r"prior: .* is no Pyro distribution"):
         bayesian(Part(nn.Linear(6, 1)), law)
+
+
+@pytest.mark.parametrize(
+    ("part", "law"),
+    [("drift", LogNormal(0.0, 1.0)), ("diffusion", Uniform(1.0, 2.0)),
+     ("diffusion", Uniform(-5.0, -2.0)), ("drift", Poisson(2.0))],
+)  # fmt: skip
+def test_priors_without_room_for_the_start_are_refused(part, law):
+    with pytest.raises(ValueError, match=r"prior: .*(no room for the part's values|below zero)"):
+        bayesian(getattr(tiny_model(2), part), law)
 
 
 def test_only_parts_and_only_once():

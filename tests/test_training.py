@@ -446,6 +446,8 @@ def test_recipes_by_name_object_and_change():
         ({"steps": 2.5}, r"steps=2\.5: give a whole number"),
         ({"validate_every": 0}, "validate_every=0: give a whole number"),
         ({"seed": -1}, "seed=-1: give a whole number"),
+        ({"dtype": torch.int32}, r"dtype=torch\.int32: give torch\.float32 or"),
+        ({"device": "abacus"}, "device='abacus': give one that torch knows"),
         ({"data": np.ones((3, 30))}, "data: got ndarray. Pass pyro_msde.Trajectories"),
         ({"validation": np.ones((3, 30))}, "validation: got ndarray"),
         (

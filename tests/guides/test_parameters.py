@@ -65,6 +65,12 @@ def test_a_guide_made_before_the_prior_is_refused_by_the_sites_name():
         pyro_msde.fit(model, guide, tiny_data(), steps=1, length=LENGTH, stride=1)
 
 
+@pytest.mark.parametrize("theta", [None, "AutoNormal"])
+def test_theta_has_to_be_a_class(theta):
+    with pytest.raises(ValueError, match=r"theta=.*: pass an autoguide class"):
+        guided(theta)
+
+
 def test_a_guide_made_between_two_priors_is_refused_by_the_sites_name():
     model = tiny_model(0)
     bayesian(model.drift, fan_in_normal(1.0))
