@@ -80,7 +80,9 @@ def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
                                       "--methods", "mean", "--results", str(path)])  # fmt: skip
     accuracy.main()  # would generate the data otherwise
     assert len(table.read(path)) == 1
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr().out
+    assert said.startswith(f"kdv, published, mean, 0: is in {path}. Give --results")
+    assert said.count("\n") == 1
 
 
 def test_the_page_names_seeds_failures_and_the_authors_figures():

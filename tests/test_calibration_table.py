@@ -170,7 +170,12 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
     def fit(model, guide, train, **options):
         asked.append((model, guide, options))
         return SimpleNamespace(
-            model=model, guide=guide, scaling=1, has_channel=False, diffusion_scale=1.0
+            model=model,
+            guide=guide,
+            scaling=1,
+            has_channel=False,
+            diffusion_scale=1.0,
+            is_point=True,
         )
 
     monkeypatch.setattr(calibration.remedies.pyro_msde, "fit", fit)
@@ -273,7 +278,9 @@ def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
     kept = Fit(HARD.build(0, 0), None, 1, uncertainty="old")
     monkeypatch.setattr(Fit, "jackknifed", jackknifed)
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
-    monkeypatch.setattr(calibration.remedies, "_trained", lambda *_, **__: replace(kept))
+    monkeypatch.setattr(
+        calibration.remedies, "_trained", lambda *_, **__: replace(kept, uncertainty=None)
+    )
     data = SimpleNamespace(train="training data")
     loose = calibration.METHODS["alt-loose"](HARD, lambda: data, "here")
     assert loose.uncertainty == "new"

@@ -84,7 +84,7 @@ def test_the_prior_is_there_on_request_only_and_leaves_the_random_state_alone():
     again = to_arviz(linear.fit, test, times=2, prior=2, **OPTIONS)
     assert np.array_equal(idata.prior_predictive["u"], again.prior_predictive["u"])
     assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(ValueError, match="prior: -1 draws"):
+    with pytest.raises(ValueError, match="prior=-1: give a whole number"):
         to_arviz(linear.fit, test, prior=-1)
 
 
