@@ -18,8 +18,8 @@ from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife, jackknife
-from pyro_msde.parts import Part
 from pyro_msde.prediction import SHORTEST_STEP, forecast
+from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.scaling import Scaling
@@ -228,7 +228,7 @@ class Fit:
             "format": FORMAT,
             "model": getattr(self.model, "config", None),
             "guide": getattr(self.guide, "config", None),
-            "priors": Part.priors(self.model),
+            "priors": described_priors(self.model),
             "random_parts": getattr(self.guide, "theta", None) is not None,
             "scaling": asdict(self.scaling),
             "recipe": None if self.recipe is None else asdict(self.recipe),

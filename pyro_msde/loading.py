@@ -15,7 +15,7 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife
-from pyro_msde.parts import Part
+from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.registry import rebuild
@@ -100,7 +100,7 @@ def _check_options(path: str | Path, run: dict[str, Any], model: Any, guide: Any
     pairs = [
         ("model", run["model"], getattr(model, "config", None)),
         ("guide", run["guide"], getattr(guide, "config", None)),
-        ("prior of model", run.get("priors"), Part.priors(model)),
+        ("prior of model", run.get("priors"), described_priors(model)),
     ]
     for role, saved, own in pairs:
         if saved is None or own is None:

@@ -124,12 +124,6 @@ class Part(PyroModule):
     def _device(self) -> torch.device | None:
         return next((v.device for v in self.state_dict().values()), None)
 
-    @staticmethod
-    def priors(model: nn.Module) -> dict[str, str]:
-        """Descriptions of the priors of a model's parts, by site."""
-        parts = (m for m in model.modules() if isinstance(m, Part))
-        return {part.site: part.prior for part in parts if part.prior is not None}
-
     @property
     def is_random(self) -> bool:
         """Whether the parameters have a prior."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyro_msde.horseshoe import Horseshoe
 from pyro_msde.parts import Part, flatten_parameters, parameter_values
 
-__all__ = ["Horseshoe", "bayesian", "fan_in_normal", "initial_values"]
+__all__ = ["Horseshoe", "bayesian", "described_priors", "fan_in_normal", "initial_values"]
 
 
 def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]:
@@ -84,30 +84,41 @@ def bayesian(
     below = [bool(law.support.check(torch.full((count,), v)).any()) for v in (-1e-6, -1.0)]
     positive = getattr(net, "positive", False)
     _check_support(prior, below_zero=any(below), positive=positive)
-    flat = flatten_parameters(net)
-    values = (flat.exp() if positive else flat).cpu()
+    values = _start(net).cpu()
     if not bool(law.support.check(values).all()):
         raise ValueError(
-            f"prior: {described(law)} has no room for the part's values, which are from "
+            f"prior: {_described(law)} has no room for the part's values, which are from "
             f"{float(values.min()):.3g} to {float(values.max()):.3g} and where guides start. "
             "Choose a prior with wider support."
         )
     _freeze(net)
     part.theta = PyroSample(law)
-    part.prior = described(law)
+    part.prior = _described(law)
     return part
 
 
 def initial_values(part: Part) -> dict[str, Tensor]:
     """Where guides start, by site: the parameters from before the prior, and scales to match."""
     net: Any = part._modules["net"]
-    flat = flatten_parameters(net)
-    values = {"theta": flat.exp() if getattr(net, "positive", False) else flat}
-    values |= {name: value.to(flat) for name, value in part.scales_start.items()}
+    theta = _start(net)
+    values = {"theta": theta}
+    values |= {name: value.to(theta) for name, value in part.scales_start.items()}
     return {part.site_of(name): value for name, value in values.items()}
 
 
-def described(law: Any) -> str:
+def described_priors(model: nn.Module) -> dict[str, str]:
+    """The priors of a model's parts in words, by site."""
+    parts = (m for m in model.modules() if isinstance(m, Part))
+    return {part.site: part.prior for part in parts if part.prior is not None}
+
+
+def _start(net: nn.Module) -> Tensor:
+    """Where guides start: the parameters, or variances themselves, (parameter,)."""
+    flat = flatten_parameters(net)
+    return flat.exp() if getattr(net, "positive", False) else flat
+
+
+def _described(law: Any) -> str:
     """A distribution by its kind and parameters: numbers, or a digest of many."""
     kinds = [type(law).__name__]
     while hasattr(law, "base_dist"):

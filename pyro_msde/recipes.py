@@ -8,8 +8,6 @@ from pyro_msde.argument_checks import check_number, check_whole
 
 __all__ = ["RECIPES", "Recipe"]
 
-WINDOWS = ("random", "fixed")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -50,7 +48,7 @@ class Recipe:
             and nothing else from that. None: it is learned by the ELBO.
 
     Raises:
-        ValueError: A number that is not of its kind, unknown windows or an unknown schedule.
+        ValueError: A number that is not of its kind, or an unknown schedule.
     """
 
     length: int = 64
@@ -88,9 +86,8 @@ class Recipe:
             check_number("clip", self.clip)
         if self.score_every is not None:
             check_whole("score_every", self.score_every, 1)
-        for name, known in (("windows", WINDOWS), ("schedule", ("cosine", "steps"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose {' or '.join(known)}.")
+        if self.schedule not in ("cosine", "steps"):
+            raise ValueError(f"schedule={self.schedule!r}: choose cosine or steps.")
 
 
 RECIPES = {

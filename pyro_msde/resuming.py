@@ -14,7 +14,7 @@ from typing import Any
 from pyro_msde.checkpoint import read_state
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import Fit
-from pyro_msde.parts import Part
+from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.segments import Segments
 from pyro_msde.training import Trainer
@@ -31,7 +31,7 @@ def identity_of(trainer: Trainer, seed: int) -> dict[str, Any]:
         "options": {
             **_options("model", trainer.model),
             **_options("guide", trainer.guide),
-            **{f"prior of {k}": v for k, v in Part.priors(trainer.model).items()},
+            **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
         },
         "model": _shapes(trainer),
         "data": _fingerprint(trainer.segments),
