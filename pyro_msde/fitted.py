@@ -17,6 +17,7 @@ from pyro_msde.checkpoint import write_run
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
+from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.prediction import SHORTEST_STEP, forecast
 from pyro_msde.priors import described_priors
@@ -27,7 +28,7 @@ from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import each_trajectory
 
-__all__ = ["FORMAT", "Fit", "common_batches", "cuda_devices", "place_of"]
+__all__ = ["FORMAT", "Fit", "common_batches"]
 
 FORMAT = 2  # of saved runs
 _NUM_THETA = 8
@@ -304,14 +305,3 @@ def common_batches(data: Trajectories) -> list[tuple[np.ndarray, np.ndarray, Any
         (t, v[None], None if data.parameters is None else data.parameters[k : k + 1])
         for k, (t, v) in enumerate(zip(data.times, data.values, strict=True))
     ]
-
-
-def place_of(model: Any) -> tuple[torch.dtype, torch.device]:
-    """Dtype and device of the model's tensors."""
-    like = next(v for v in model.state_dict().values() if v.is_floating_point())
-    return like.dtype, like.device
-
-
-def cuda_devices(device: torch.device) -> list[torch.device]:
-    """The device as `fork_rng` wants it: an empty list for the CPU."""
-    return [] if device.type == "cpu" else [device]

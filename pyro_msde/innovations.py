@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from pyro_msde.experts import product_mean, product_variance
-from pyro_msde.fitted import Fit, place_of
+from pyro_msde.fitted import Fit
+from pyro_msde.isolation import place_of
 from pyro_msde.linear_sde import transition
 from pyro_msde.trajectories import Trajectories
 

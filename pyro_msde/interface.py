@@ -13,7 +13,8 @@ import torch
 
 from pyro_msde.argument_checks import check_trajectories, check_whole
 from pyro_msde.checkpoint import make_folder, write_state
-from pyro_msde.fitted import Fit, common_batches, cuda_devices, place_of
+from pyro_msde.fitted import Fit, common_batches
+from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import takes
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region

@@ -21,6 +21,7 @@ LINKED = ("models", "guides")
 # A module, or a package, imports only from those before it.
 ORDER = (
     "errors",
+    "isolation",
     "levels",
     "trajectory_checks",
     "trajectory_xarray",
