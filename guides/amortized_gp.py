@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pyro_msde.distributions import GaussianMarginals, Moments
 from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
-from pyro_msde.guides.parameters import parameter_guide
+from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
 from pyro_msde.interpolation import DeepKernel, Interpolant
 from pyro_msde.parts import LogVariance
 from pyro_msde.registry import register
@@ -82,6 +82,25 @@ class AmortizedGP(PyroModule):
         blocks = COVARIANCES[covariance](model.num_latent - model.n_eta, model.n_eta)
         self.axes = Rotation(blocks) if blocks else None
         self.theta = parameter_guide(model, theta)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold.
+
+        An autoguide forgets its program when it is copied, the original as well; so it is given a
+        shallow copy of itself to forget in, and `__setstate__` tells the copy again.
+        """
+        state = dict(super().__getstate__())
+        if self.theta is not None:
+            theta = object.__new__(type(self.theta))
+            theta.__dict__.update(self.theta.__dict__)
+            state["_modules"] = {**state["_modules"], "theta": theta}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Undo `__getstate__`."""
+        super().__setstate__(state)
+        if self.theta is not None:
+            self.theta._model = (ThetaProgram(self.model),)
 
     @property
     def model(self) -> Any:

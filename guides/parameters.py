@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,18 +14,51 @@ from torch import Tensor
 from pyro_msde.parts import Part
 from pyro_msde.priors import initial_values
 
-__all__ = ["parameter_guide"]
+__all__ = ["ThetaProgram", "parameter_guide"]
 
 _SCALE = 0.01  # of q(θ) at the start: at Pyro's 0.1 a network of trained weights is drowned
 _RANK = 8  # Pyro's √D is hundreds for a drift, and seconds a step
 _MOST_DENSE = 2000  # parameters under a full covariance, of which there are their square
 
 
+@dataclass(frozen=True, eq=False)
+class ThetaProgram:
+    """θ ~ p(θ), the program that autoguides over θ are built on.
+
+    It returns nothing: an autoguide keeps the trace, and values with a gradient cannot be copied.
+
+    Attributes:
+        model: Model with `read_parameters`.
+    """
+
+    model: Any
+
+    def __call__(self) -> None:
+        """Read every part of the model once."""
+        self.model.read_parameters()
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """Where q(θ) starts: at the parts' weights from before the prior."""
+
+    parts: Sequence[Part]
+
+    def __call__(self, site: dict[str, Any]) -> Tensor:
+        # not until Pyro asks: by then the model is where, and of the dtype that, it is trained in
+        for part in self.parts:
+            if site["name"] in (values := initial_values(part)):
+                return values[site["name"]]
+        raise ValueError(
+            f"guide: made before {site['name']} had a prior. Make the guide after putting priors "
+            "on the model."
+        )
+
+
 def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuide | None:
     """The autoguide over the model's random parts, started at their weights from before the prior.
 
-    It is built on `model.read_parameters`, which reads θ and nothing else, so that setting it up
-    neither simulates the prior path nor starts at a draw from the prior. None without priors.
+    It is built on a program that reads θ and nothing else, so that setting it up neither simulates the prior path nor starts at a draw from the prior. None without priors.
 
     Args:
         model: Model with `read_parameters`.
@@ -46,19 +80,8 @@ def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuid
             f"theta: AutoMultivariateNormal of {count} parameters has {count**2:.1e} numbers. "
             "Choose AutoNormal or AutoLowRankMultivariateNormal."
         )
-
-    def start(site: dict[str, Any]) -> Tensor:
-        # not until Pyro asks: by then the model is where, and of the dtype that, it is trained in
-        for part in parts:
-            if site["name"] in (values := initial_values(part)):
-                return values[site["name"]]
-        raise ValueError(
-            f"guide: made before {site['name']} had a prior. Make the guide after putting priors "
-            "on the model."
-        )
-
     own = _defaults(autoguide, kind)
-    return autoguide(model.read_parameters, init_loc_fn=start, **own)
+    return autoguide(ThetaProgram(model), init_loc_fn=_Start(parts), **own)
 
 
 def _defaults(autoguide: Any, kind: Any) -> dict[str, Any]:

@@ -62,15 +62,7 @@ class Horseshoe:
             part.slab = PyroSample(InverseGamma(shape, shape * self.slab_scale**2))
         part.register_buffer("units", units, persistent=False)  # which moves with the part
 
-        def law(own: Any) -> Any:
-            # the order of reading is the order of sites: scales come before what they scale
-            tau, lam = own.global_scale, own.local_scales
-            sd = tau * lam
-            if self.slab_scale is not None:
-                sd = sd * (1 + sd.square() / own.slab).rsqrt()
-            return Normal(torch.zeros_like(sd), sd * own.units.to(sd)).to_event(1)
-
-        part.theta = PyroSample(law)
+        part.theta = PyroSample(_Scaled(self.slab_scale is not None))
 
     def start(self, theta: Tensor, units: Tensor) -> dict[str, Tensor]:
         """Where a guide starts: every scale fits the parameters at hand.
@@ -85,3 +77,23 @@ class Horseshoe:
         if self.slab_scale is not None:
             sites["slab"] = torch.full_like(tau, self.slab_scale**2)
         return sites
+
+
+class _Scaled:
+    """p(θ | τ, λ, c²) of a part; a class, as functions within functions cannot be pickled.
+
+    Args:
+        has_slab: Whether there is c².
+    """
+
+    def __init__(self, has_slab: bool) -> None:
+        self.has_slab = has_slab
+        self.__name__ = self.__qualname__ = "scaled"  # Pyro asks for a function's names
+
+    def __call__(self, part: Any) -> Any:
+        # the order of reading is the order of sites: scales come before what they scale
+        tau, lam = part.global_scale, part.local_scales
+        sd = tau * lam
+        if self.has_slab:
+            sd = sd * (1 + sd.square() / part.slab).rsqrt()
+        return Normal(torch.zeros_like(sd), sd * part.units.to(sd)).to_event(1)
