@@ -98,7 +98,7 @@ class AmortizedGP(PyroModule):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Undo `__getstate__`."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         if self.theta is not None:
             self.theta._model = (ThetaProgram(self.model),)
 

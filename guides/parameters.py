@@ -58,7 +58,8 @@ class _Start:
 def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuide | None:
     """The autoguide over the model's random parts, started at their weights from before the prior.
 
-    It is built on a program that reads θ and nothing else, so that setting it up neither simulates the prior path nor starts at a draw from the prior. None without priors.
+    It is built on a program that reads θ and nothing else, so that setting it up neither simulates
+    the prior path nor starts at a draw from the prior. None without priors.
 
     Args:
         model: Model with `read_parameters`.

@@ -16,6 +16,7 @@ from pyro_msde.checkpoint import make_folder, write_state
 from pyro_msde.fitted import Fit, common_batches
 from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import takes
+from pyro_msde.program_checks import check_roles
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
 from pyro_msde.resuming import identity_of, resume
@@ -232,8 +233,7 @@ def _place(
 
 
 def _check_guide(model: Any, guide: Any) -> None:
-    if isinstance(guide, type) or not callable(guide):
-        raise ValueError(f"guide: got {guide!r}. Pass one that is built: AmortizedGP(model).")
+    check_roles(model, guide)
     owner = getattr(guide, "model", model)
     if owner is not model:
         raise ValueError("guide: made for another model. Build it anew with this one.")

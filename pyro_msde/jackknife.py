@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_msde.distributions import linear_drift, sample_moments
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.networks import MLP, PolynomialMLP
+from pyro_msde.overrides import overrides
 from pyro_msde.parts import Part
 from pyro_msde.segments import Segments
 
@@ -61,15 +62,25 @@ class Jackknife:
 
 
 def takes(model: Any) -> bool:
-    """Whether the model's drift is a `MultiscaleDrift` of MLPs, without a prior."""
+    """Whether the model's drift is a `MultiscaleDrift` of MLPs, without a prior.
+
+    A subclass that changes what they do is none: its last weights may enter in another way.
+    """
     part = getattr(model, "drift", None)
     if not isinstance(part, Part) or part.is_random:
         return False
     drift: Any = part._modules["net"]
-    if not isinstance(drift, MultiscaleDrift):
+    if not isinstance(drift, MultiscaleDrift) or overrides(drift, MultiscaleDrift):
         return False
     networks = [drift.macro] if drift.micro is None else [drift.macro, drift.micro]
-    return all(isinstance(net, MLP | PolynomialMLP) for net in networks)
+    return all(_is_linear_in_last_weights(net) for net in networks)
+
+
+def _is_linear_in_last_weights(net: Any) -> bool:
+    """Whether f is φ(x) W with the network's own features and readout."""
+    if isinstance(net, PolynomialMLP):
+        return not overrides(net, PolynomialMLP) and _is_linear_in_last_weights(net.network)
+    return isinstance(net, MLP) and not overrides(net, MLP) and type(net[-1]) is nn.Linear
 
 
 @torch.no_grad()

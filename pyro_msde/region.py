@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_msde.drifts import MultiscaleDrift
+from pyro_msde.overrides import overrides
 from pyro_msde.parts import Part
 from pyro_msde.sde import FASTEST
 from pyro_msde.segments import Segments
@@ -167,4 +168,6 @@ def _to_middle(net: MultiscaleDrift, axes: Tensor, ends: Tensor) -> Callable[[Te
 def _stencil_drift(model: Any) -> MultiscaleDrift | None:
     part = getattr(model, "drift", None)
     net = part._modules["net"] if isinstance(part, Part) else None
-    return net if isinstance(net, MultiscaleDrift) else None
+    if not isinstance(net, MultiscaleDrift):
+        return None
+    return None if overrides(net, MultiscaleDrift, "stencils", "middle") else net

@@ -19,8 +19,10 @@ from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.forecast_score import forecast_score
 from pyro_msde.history import History
+from pyro_msde.isolation import Isolation
 from pyro_msde.parameter_groups import parameter_groups
 from pyro_msde.principal import start_principal_components
+from pyro_msde.program_checks import check_program
 from pyro_msde.recipes import Recipe
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.variance_optima import variance_optima
@@ -103,8 +105,11 @@ class Trainer:
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
+        batch = self._batch(np.random.default_rng(0))
         with pyro_settings(validate=True):
-            self.loss(self._batch(np.random.default_rng(0)))
+            self.loss(batch)
+        with Isolation(0, self.device).turn(validate=True):
+            check_program(self.model, self.guide, batch)
 
     def weights(self) -> dict[str, Any]:
         """Copies of all parameters and buffers."""

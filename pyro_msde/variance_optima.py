@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pyro_msde.distributions import sample_moments
 from pyro_msde.experts import product_mean, product_variance
+from pyro_msde.overrides import overrides
 from pyro_msde.parts import LogVariance, Part
 from pyro_msde.segments import SegmentBatch, Segments
 
@@ -114,7 +115,9 @@ def _is_learned(part: Any) -> bool:
     if not isinstance(part, Part) or part.is_random:
         return False
     net = part._modules["net"]
-    return isinstance(net, LogVariance) and net.log_value.requires_grad
+    if not isinstance(net, LogVariance) or overrides(net, LogVariance):
+        return False
+    return net.log_value.requires_grad
 
 
 @torch.no_grad()

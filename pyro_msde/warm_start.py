@@ -28,6 +28,7 @@ from torch import Tensor
 
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.networks import PolynomialMLP
+from pyro_msde.overrides import overrides
 from pyro_msde.sde import FASTEST, integrate, stable_step
 from pyro_msde.segments import Segments
 
@@ -62,8 +63,8 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
 
     Returns:
         Whether anything was done: not beside microscale states, whose part the regression would
-        take; not for drifts of another kind or trained before, nor where the drift or the
-        smoothing kernel has a prior.
+        take; not for drifts of another kind, with methods of their own or trained before, nor where
+        the drift or the smoothing kernel has a prior.
     """
     parts = [getattr(model, name, None) for name in ("drift", "kernel")]
     if any(getattr(part, "is_random", True) for part in parts):
@@ -71,6 +72,8 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     drift = model.drift.net
     if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
         return False
+    if overrides(drift, MultiscaleDrift) or overrides(drift.macro, PolynomialMLP):
+        return False  # what they add would be regressed on, too
     if drift.n_eta or drift.macro.has_polynomial:
         return False
     grid, operators = model.grid, model.read_parameters().operators

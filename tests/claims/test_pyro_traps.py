@@ -372,7 +372,8 @@ def test_11_a_loss_that_is_not_finite_stops_training_with_usable_parameters(monk
     original, calls = type(model.drift.net).forward, []
 
     def sometimes_nan(self, *args, **options):
-        calls.append(0)
+        if torch.is_grad_enabled():  # the check of the program takes no gradient
+            calls.append(0)
         drift = original(self, *args, **options)
         return drift * float("nan") if len(calls) > 60 else drift
 

@@ -1,0 +1,237 @@
+"""Parts with methods of their own: honoured everywhere, or refused.
+
+A part that overrides `forward` is compared with an opaque module that computes the same and that
+the library cannot look into: both train and forecast alike, to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from problems import LENGTH, tiny_data, tiny_model
+from pyro.distributions import Laplace
+from torch import nn
+
+from pyro_msde import fit
+from pyro_msde.experts import ProductOfExperts
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.jackknife import takes
+from pyro_msde.models import Multiscale
+from pyro_msde.models.builder import multiscale
+from pyro_msde.networks import MLP, PolynomialMLP
+from pyro_msde.overrides import overrides
+from pyro_msde.variance_optima import has_observation_variances
+
+QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 4}
+FACTOR = 1.25
+
+
+class Opaque(nn.Module):
+    """The same as a part that multiplies what it inherits; no class of the library."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *args: Any, **options: Any) -> torch.Tensor:
+        return FACTOR * self.inner(*args, **options)
+
+
+def overriding(net: nn.Module) -> nn.Module:
+    """The network, of a subclass whose forward pass multiplies what it inherits."""
+    kind = type(net)
+
+    def forward(self: nn.Module, *args: Any, **options: Any) -> torch.Tensor:
+        return FACTOR * kind.forward(self, *args, **options)
+
+    net.__class__ = type(f"My{kind.__name__}", (kind,), {"forward": forward})
+    return net
+
+
+PLACES = {
+    "drift": lambda m, g: (m.drift, "net"),
+    "macro": lambda m, g: (m.drift.net, "macro"),
+    "micro": lambda m, g: (m.drift.net, "micro"),
+    "network of macro": lambda m, g: (m.drift.net.macro, "network"),
+    "kernel": lambda m, g: (m.kernel, "net"),
+    "diffusion": lambda m, g: (m.diffusion, "net"),
+    "decoder": lambda m, g: (m.decoder, "net"),
+    "var_zeta": lambda m, g: (m.var_zeta, "net"),
+    "var_eta": lambda m, g: (m.var_eta, "net"),
+    "encoder": lambda m, g: (g, "encoder"),
+    "node_variance": lambda m, g: (g, "node_variance"),
+    "time_kernel.network": lambda m, g: (g.time_kernel, "network"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_part_that_overrides_forward_is_trained_and_forecast_as_it_says(place):
+    forecasts = []
+    for change in (overriding, Opaque):
+        model = tiny_model(2)
+        guide = AmortizedGP(model, seed=3)
+        owner, name = PLACES[place](model, guide)
+        setattr(owner, name, change(getattr(owner, name)))
+        result = fit(model, guide, tiny_data(), **QUICK)
+        if place in ("drift", "macro", "micro", "network of macro"):
+            assert result.uncertainty is None  # the jackknife does not know its last weights
+        result.region = None  # an opaque drift has no stencils to confine
+        fc = result.predict(tiny_data().values[1][0], [0.0, 0.1, 0.3], num_samples=4)
+        forecasts.append((fc.mean, fc.sd))
+    for own, opaque in zip(*forecasts, strict=True):
+        torch.testing.assert_close(own, opaque, rtol=0, atol=0)
+
+
+def test_a_subclass_with_only_another_constructor_is_no_override():
+    class Narrow(MLP):
+        def __init__(self) -> None:
+            super().__init__([3, 5, 1])
+
+    assert not overrides(Narrow(), MLP)
+    hooked, assigned = Narrow(), Narrow()
+    hooked.register_forward_hook(lambda net, args, out: 2 * out)
+    assigned.forward = lambda x: 2 * x
+    assert overrides(hooked, MLP)
+    assert overrides(assigned, MLP)
+    assert overrides(overriding(PolynomialMLP([3, 5, 1])), PolynomialMLP)
+
+
+def test_the_jackknife_looks_only_into_drifts_it_knows():
+    assert takes(multiscale(32, 8, n_eta=1))
+    for kind, name in ((MLP, "features"), (MLP, "readout")):
+        model = multiscale(32, 8, n_eta=1)
+        net = model.drift.net.micro.network
+        net.__class__ = type("My", (kind,), {name: getattr(kind, name).__get__(net)})
+        assert not takes(model)
+    model = multiscale(32, 8)
+    model.drift.net.macro.network[-1] = nn.Sequential(model.drift.net.macro.network[-1])
+    assert not takes(model)
+
+
+def test_known_physics_beside_a_learned_drift_is_forecast():
+    """ds/dt = −3 s is all there is to know: the learned part starts at zero and is not trained."""
+    model = multiscale(32, 8)
+    kind = type(model.drift.net)
+
+    def forward(self: Any, z: Any, t: Any, parameters: Any = None) -> torch.Tensor:
+        return kind.forward(self, z, t, parameters) - 3.0 * z
+
+    model.drift.net.__class__ = type("Known", (kind,), {"forward": forward})
+    with torch.no_grad():
+        model.diffusion.net.log_value.fill_(-16.0)
+    times = np.linspace(0.0, 1.0, 41)
+    wave = np.sin(2 * np.pi * np.arange(32) / 32)
+    data = fields_of(times, np.array([0.8, 1.0, 1.2])[:, None, None] * wave)
+    result = fit(
+        model, AmortizedGP(model), data, steps=30, length=8, learning_rate=0.0, progress=False
+    )
+    fc = result.predict(data.values[0][0], times, num_samples=8)
+    # the wave's encoding and decoding, and the noise √C = 3e-4, cost less than a hundredth
+    np.testing.assert_allclose(fc.mean, data.values[0], atol=2e-2)
+
+
+def fields_of(times: np.ndarray, starts: np.ndarray) -> Any:
+    from pyro_msde import Trajectories
+
+    return Trajectories(times, np.exp(-3.0 * times)[:, None] * starts)
+
+
+@pytest.mark.parametrize("part", ["var_zeta", "var_eta"])
+def test_a_variance_with_a_law_of_its_own_is_left_where_training_put_it(part):
+    model = tiny_model(2)
+    assert has_observation_variances(model)
+    overriding(getattr(model, part).net)
+    assert not has_observation_variances(model)
+
+
+class WithLaplace(Multiscale):
+    """Another likelihood, which forecasts do not know yet."""
+
+    def forward(self, batch: Any) -> torch.Tensor:
+        theta = self.read_parameters()
+        index = torch.arange(len(batch.times))
+        with pyro.plate("segments", batch.num_segments, subsample=index):
+            z = pyro.sample("path", self.path_law(theta, batch))
+            macro, detail = self.expert_means(theta, z)
+            law = Laplace(macro + detail, theta.var_zeta.sqrt()).to_event(3)
+            return pyro.sample("field", law, obs=batch.values)
+
+
+class WithForcing(Multiscale):
+    """A drift that only the program knows of."""
+
+    def path_law(self, theta: Any, batch: Any) -> Any:
+        law = super().path_law(theta, batch)
+        inner = law.drift
+        law.drift = lambda z, t: inner(z, t) + 1.0
+        return law
+
+
+class WithOffset(Multiscale):
+    """A decoder that only the program knows of."""
+
+    def forward(self, batch: Any) -> torch.Tensor:
+        theta = self.read_parameters()
+        index = torch.arange(len(batch.times))
+        with pyro.plate("segments", batch.num_segments, subsample=index):
+            z = pyro.sample("path", self.path_law(theta, batch))
+            macro, detail = self.expert_means(theta, z)
+            law = ProductOfExperts(
+                macro + 1.0, detail, theta.var_zeta, theta.var_eta, weight=batch.observation_weight
+            )
+            return pyro.sample("field", law, obs=batch.values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(WithLaplace, "Laplace|Independent"), (WithForcing, "drift"), (WithOffset, "mean field")],
+)
+def test_a_program_that_is_not_made_of_the_parts_is_refused_before_training(kind, words):
+    model = tiny_model(2)
+    model.__class__ = kind
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(ValueError, match=f"model: .*({words})"):
+        fit(model, AmortizedGP(model), tiny_data(), **QUICK)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_drift_that_is_random_itself_passes():
+    model = tiny_model(2)
+    model.drift.net.macro = nn.Sequential(nn.Dropout(0.3), model.drift.net.macro)
+    result = fit(model, AmortizedGP(model), tiny_data(), **QUICK)
+    assert np.isfinite(result.history.terms["elbo"]).all()
+
+
+class Shifted(AmortizedGP):
+    """A guide that encodes in a way of its own."""
+
+    def encode(self, *args: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, var = super().encode(*args, **options)
+        return mean + 1.0, var
+
+
+def test_a_guide_that_overrides_encode_is_asked_where_forecasts_start():
+    model = tiny_model(2)
+    plain = fit(model, AmortizedGP(model, seed=3), tiny_data(), **QUICK)
+    y0 = tiny_data().values[1][0]
+    start = plain.predict(y0, [0.0], num_samples=4).paths
+    plain.guide.__class__ = Shifted
+    shifted = plain.predict(y0, [0.0], num_samples=4).paths
+    torch.testing.assert_close(shifted, start + 1.0)
+
+
+@pytest.mark.parametrize("name", ["read_theta", "encode", "path_marginals"])
+def test_a_guide_without_what_forecasts_need_is_refused(name):
+    class Lacking(nn.Module):
+        def __init__(self, guide: Any) -> None:
+            super().__init__()
+            for other in {"read_theta", "encode", "path_marginals"} - {name}:
+                setattr(self, other, getattr(guide, other))
+
+    model = tiny_model(2)
+    with pytest.raises(ValueError, match=f"guide: Lacking has no {name}"):
+        fit(model, Lacking(AmortizedGP(model)), tiny_data(), **QUICK)
