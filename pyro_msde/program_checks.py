@@ -83,16 +83,18 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
     theta = model.read_parameters(values)
     own = batch.parameters
     var_zeta, var_eta = theta.var_zeta, theta.var_eta
+
+    def mean_field() -> Tensor:
+        macro, detail = model.expert_means(theta, z)
+        return product_mean(macro, detail, var_zeta, var_eta)
+
     pairs: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
         "drift": (
             lambda: sde.drift(z, batch.times),
             lambda: theta.drift(z, batch.times, parameters=own),
         ),
         "diffusion": (lambda: sde.diffusion, lambda: theta.diffusion),
-        "mean field": (
-            lambda: field.mean_field,
-            lambda: product_mean(*model.expert_means(theta, z), var_zeta, var_eta),
-        ),
+        "mean field": (lambda: field.mean_field, mean_field),
         "variance": (lambda: field.var, lambda: product_variance(var_zeta, var_eta)),
     }
     for what, (ran, read) in pairs.items():
