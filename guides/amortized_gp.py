@@ -16,6 +16,7 @@ from pyro.infer.autoguide import AutoGuide, AutoNormal
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_choice, check_flag, check_seed
 from pyro_msde.distributions import GaussianMarginals, Moments
 from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
@@ -44,8 +45,8 @@ class AmortizedGP(PyroModule):
         seed: Of the initial weights.
 
     Raises:
-        ValueError: The model has microscale states and offers no encoder for them, or an unknown
-            covariance.
+        ValueError: The model has microscale states and offers no encoder for them, an unknown
+            covariance, or arguments of another kind.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class AmortizedGP(PyroModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if covariance not in COVARIANCES:
-            raise ValueError(f"covariance={covariance!r}: choose one of {', '.join(COVARIANCES)}.")
+        check_choice("covariance", covariance, tuple(COVARIANCES))
+        check_flag("heteroscedastic", heteroscedastic)
+        check_seed("seed", seed)
+        _check_parts(model, encoder, kernel)
         self._model = (model,)  # in a tuple: not a submodule, whose names and owner would change
         # how `pyro_msde.load` builds this guide again; not with parts of the user's own
         self.config: dict[str, Any] | None = {
@@ -202,6 +205,17 @@ class AmortizedGP(PyroModule):
         with pyro.plate("segments", batch.num_segments, subsample=index):
             path: Tensor = pyro.sample("path", marginals)
         return path
+
+
+def _check_parts(model: Any, encoder: Any, kernel: Any) -> None:
+    """What the guide is made of, by kind."""
+    needed = ("grid", "n_eta", "num_latent", "read_parameters", "make_encoder")
+    if not isinstance(model, nn.Module) or not all(hasattr(model, name) for name in needed):
+        kind = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise ValueError(f"model: got {kind}. Pass one that is built, as multiscale(…) builds it.")
+    for name, part in (("encoder", encoder), ("kernel", kernel)):
+        if part is not None and not isinstance(part, nn.Module):
+            raise ValueError(f"{name}: got {type(part).__name__}. Pass a torch.nn.Module.")
 
 
 @register("AmortizedGP")

@@ -41,6 +41,8 @@ class UnamortizedGP(AmortizedGP):
     def __init__(self, model: Any, data: Trajectories, **options: Any) -> None:
         if options.pop("heteroscedastic", False):
             raise ValueError("heteroscedastic: variances are free already. Leave it out.")
+        if not isinstance(data, Trajectories):
+            raise ValueError(f"data: got {type(data).__name__}. Pass the training Trajectories.")
         super().__init__(model, **options)
         self.config = None
         size = (data.num_observations, model.num_latent)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid, SensorGraph, gaussian_kernel, graph_kernel, lanczos_kernel
 from pyro_msde.models.general import Multiscale
@@ -35,6 +36,7 @@ _CONVOLUTIONS: dict[int, dict[str, Any]] = {
     2: {"kernel": 9, "stride": 4, "widths": (16, 32, 64)},
     3: {"kernel": 5, "stride": 2, "widths": (8, 16, 32)},
 }
+_WIDEST_LAYER = 2**14  # weights of a square layer of it are a gigabyte
 _MOST_STATES = 256  # that the microscale drift sees one by one
 
 
@@ -99,13 +101,29 @@ def multiscale(
         seed: Of the initial weights.
 
     Raises:
-        ValueError: Unknown recipe, smoothing, boundary or variance; coarse points that do not
-            divide the fine ones; a stencil wider than a periodic coarse axis.
+        ValueError: Unknown recipe, smoothing, boundary or variance; numbers and flags that are
+            none or out of range; coarse points that do not divide the fine ones; a stencil wider
+            than a periodic coarse axis.
     """
-    _check_choice("recipe", recipe, ("default", "published"))
-    _check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
-    _check_choice("expert_variance", expert_variance, ("point", "shared"))
+    check_choice("recipe", recipe, ("default", "published"))
+    check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
+    check_choice("expert_variance", expert_variance, ("point", "shared"))
+    check_flag("located", located)
+    if time_features is not None:
+        check_flag("time_features", time_features)
+    check_seed("seed", seed)
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
+    values = places.channels * places.num_points
+    check_whole("n_eta", n_eta, 0, min(values, _WIDEST_LAYER))
+    check_whole("num_parameters", num_parameters, 0, _WIDEST_LAYER)
+    check_whole("width", width, 1, _WIDEST_LAYER)
+    for name, size, least in (
+        ("half_width", half_width, 0), ("rank", rank, 0), ("radius", radius, 1),
+    ):  # fmt: skip
+        if size is not None:
+            check_whole(name, size, least, _WIDEST_LAYER)
+    if components is not None:
+        check_whole("components", components, 0, values)
     config = {
         "case": "multiscale", **_described(places), "n_eta": n_eta,
         "num_parameters": num_parameters, "half_width": half_width, "located": located,
@@ -119,7 +137,7 @@ def multiscale(
         smoothing = "gaussian" if published else "lanczos"
     if components is None:
         most = 32 if places.ndim == 1 else 64
-        components = 0 if published else min(most, places.channels * places.num_points)
+        components = 0 if published else min(most, values)
     encoder, decoder = _microscale(places, n_eta, num_parameters, components)
     shared_variance = (places.channels, *(1,) * places.ndim)
     variance_shape = places.field_shape if expert_variance == "point" else shared_variance
@@ -282,9 +300,3 @@ def _conv_sizes(grid: Grid) -> dict[str, Any]:
     sizes["widths"] = sizes["widths"][: max(1, len(inputs))]
     sizes["kernel"] = min(sizes["kernel"], 2 * min(inputs, default=0) + 1)
     return sizes
-
-
-def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        known = " or ".join(repr(c) for c in choices if c is not None)
-        raise ValueError(f"{name}={value!r}: choose {known}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid
 from pyro_msde.models.general import Multiscale
@@ -53,8 +54,11 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
         seed: Of the initial weights.
 
     Raises:
-        ValueError: An even number of points.
+        ValueError: An even number of points, or another number out of range.
     """
+    check_whole("n_eta", n_eta, 0, 2**14)
+    check_whole("num_points", num_points, 1, 2**20)
+    check_seed("seed", seed)
     if num_points % 2 == 0:
         raise ValueError(f"num_points: {num_points} is even. Choose an odd number.")
     config = {"case": "gle", "n_eta": n_eta, "num_points": num_points, "seed": seed}

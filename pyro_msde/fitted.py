@@ -11,9 +11,10 @@ import torch
 from pyro.infer.autoguide import AutoDelta
 from torch import Tensor
 
-from pyro_msde.argument_checks import check_trajectories, check_whole, checked_times
+from pyro_msde.argument_checks import check_trajectories, checked_times
 from pyro_msde.arviz_io import to_arviz
 from pyro_msde.checkpoint import write_run
+from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
@@ -108,7 +109,7 @@ class Fit:
         if num_theta is None:
             num_theta = min(_NUM_THETA, max(1, num_samples // 2))
         check_whole("num_theta", num_theta, 1)
-        check_whole("seed", seed, 0)
+        check_seed("seed", seed)
         if max_step is not None and not max_step >= SHORTEST_STEP * self.scaling.time:
             raise ValueError(
                 f"max_step={max_step}: give at least {SHORTEST_STEP * self.scaling.time:.3g}, a "

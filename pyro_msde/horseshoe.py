@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ import torch
 from pyro.distributions import HalfCauchy, InverseGamma, Normal
 from pyro.nn import PyroSample
 from torch import Tensor
+
+from pyro_msde.checks import check_number
 
 __all__ = ["Horseshoe"]
 
@@ -44,8 +47,8 @@ class Horseshoe:
         """Check the numbers."""
         for name in ("global_scale", "slab_scale", "slab_df"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}={value}: give a positive number.")
+            if name != "slab_scale" or value is not None:
+                check_number(name, value)
 
     def attach(self, part: Any, units: Tensor) -> None:
         """Give a part the sites.
@@ -55,11 +58,10 @@ class Horseshoe:
             units: (parameter,) s_j.
         """
         like = torch.ones_like(units)
-        part.global_scale = PyroSample(HalfCauchy(self.global_scale * like[0]))
+        part.global_scale = PyroSample(self._global(like[0]))
         part.local_scales = PyroSample(HalfCauchy(like).to_event(1))
         if self.slab_scale is not None:
-            shape = 0.5 * self.slab_df * like[0]
-            part.slab = PyroSample(InverseGamma(shape, shape * self.slab_scale**2))
+            part.slab = PyroSample(self._slab(like[0]))
         part.register_buffer("units", units, persistent=False)  # which moves with the part
 
         part.theta = PyroSample(_Scaled(self.slab_scale is not None))
@@ -76,7 +78,28 @@ class Horseshoe:
         sites = {"global_scale": tau, "local_scales": (size / tau).clamp(0.1, 10.0)}
         if self.slab_scale is not None:
             sites["slab"] = torch.full_like(tau, self.slab_scale**2)
+        self._check_start(sites)
         return sites
+
+    def _check_start(self, sites: Mapping[str, Tensor]) -> None:
+        """Refuse scales at which the prior's density underflows where a guide starts."""
+        like = sites["global_scale"]
+        densities = {"global_scale": self._global(like).log_prob(like)}
+        if self.slab_scale is not None:
+            densities["slab_scale"] = self._slab(like).log_prob(sites["slab"])
+        for name, density in densities.items():
+            if not bool(density.isfinite()):
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: no finite density at {float(like):.3g}, where "
+                    "guides start. Give one nearer to 1."
+                )
+
+    def _global(self, like: Tensor) -> HalfCauchy:
+        return HalfCauchy(torch.full_like(like, self.global_scale))
+
+    def _slab(self, like: Tensor) -> InverseGamma:
+        shape = torch.full_like(like, 0.5 * self.slab_df)
+        return InverseGamma(shape, shape * float(self.slab_scale or 0.0) ** 2)
 
 
 class _Scaled:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_msde.argument_checks import check_trajectories, check_whole
+from pyro_msde.argument_checks import check_trajectories
 from pyro_msde.checkpoint import make_folder, write_state
+from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.fitted import Fit, common_batches
 from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import takes
@@ -83,9 +84,9 @@ def fit(
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
     """
     plan = _recipe(recipe, changes)
-    for name, value, least in (("steps", steps, 0), ("seed", seed, 0),
-                               ("validate_every", validate_every, 1)):  # fmt: skip
+    for name, value, least in (("steps", steps, 0), ("validate_every", validate_every, 1)):
         check_whole(name, value, least)
+    check_seed("seed", seed)
     _check_guide(model, guide)
     check_trajectories("data", model, data)
     grid = model.grid

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.argument_checks import check_whole
+from pyro_msde.checks import check_whole
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.trajectory_checks import to_numpy
 

@@ -12,6 +12,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.nn import PyroSample
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_number
 from pyro_msde.horseshoe import Horseshoe
 from pyro_msde.parts import Part, flatten_parameters, parameter_values
 
@@ -19,9 +20,13 @@ __all__ = ["Horseshoe", "bayesian", "described_priors", "fan_in_normal", "initia
 
 
 def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]:
-    """Normal(0, scale/√fan_in) for the weights of each layer, Normal(0, scale) for its biases."""
+    """Normal(0, scale/√fan_in) for the weights of each layer, Normal(0, scale) for its biases.
+
+    A scale that is not positive and finite is refused by `bayesian`.
+    """
 
     def prior(net: nn.Module) -> TorchDistributionMixin:
+        check_number("scale", scale)
         sd = scale * _units(net)
         return Normal(torch.zeros_like(sd), sd).to_event(1)
 
@@ -47,8 +52,8 @@ def bayesian(
         The part itself.
 
     Raises:
-        ValueError: Not a part, one that is random already, no distribution, or one whose shape or
-            support does not fit.
+        ValueError: Not a part, one that is random already, no distribution, or one whose shape,
+            support or width does not fit.
     """
     if not isinstance(part, Part):
         raise ValueError(
@@ -90,6 +95,12 @@ def bayesian(
             f"prior: {_described(law)} has no room for the part's values, which are from "
             f"{float(values.min()):.3g} to {float(values.max()):.3g} and where guides start. "
             "Choose a prior with wider support."
+        )
+    if not bool(law.log_prob(values).isfinite().all()):
+        raise ValueError(
+            f"prior: {_described(law)} has no finite density at the part's values, which are from "
+            f"{float(values.min()):.3g} to {float(values.max()):.3g} and where guides start. "
+            "Choose a wider prior."
         )
     _freeze(net)
     part.theta = PyroSample(law)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyro_msde.argument_checks import check_number, check_whole
+from pyro_msde.checks import check_choice, check_flag, check_number, check_whole
 
 __all__ = ["RECIPES", "Recipe"]
 
@@ -77,6 +77,8 @@ class Recipe:
         check_whole("length", self.length, 2)
         check_whole("anneal", self.anneal, 0)
         check_number("spread", self.spread)
+        if self.spread < 1:
+            raise ValueError(f"spread={self.spread}: give 1, the bound, or more for a wider tube.")
         for name in ("learning_rate", "variance_rate", "weight_decay"):
             check_number(name, getattr(self, name), zero=True)
         for name in ("kernel_rate", "beta", "beta_parameters"):
@@ -86,8 +88,10 @@ class Recipe:
             check_number("clip", self.clip)
         if self.score_every is not None:
             check_whole("score_every", self.score_every, 1)
-        if self.schedule not in ("cosine", "steps"):
-            raise ValueError(f"schedule={self.schedule!r}: choose cosine or steps.")
+        check_choice("schedule", self.schedule, ("cosine", "steps"))
+        check_choice("windows", self.windows, ("random", "fixed"))
+        for name in ("antithetic", "warm_start"):
+            check_flag(name, getattr(self, name))
 
 
 RECIPES = {

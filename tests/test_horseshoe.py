@@ -74,5 +74,5 @@ def test_variances_refuse_it():
 
 @pytest.mark.parametrize("name", ["global_scale", "slab_scale", "slab_df"])
 def test_numbers_that_are_not_positive_are_named(name):
-    with pytest.raises(ValueError, match=f"{name}=-1.0: give a positive number"):
+    with pytest.raises(ValueError, match=f"{name}=-1.0: give a number above 0"):
         Horseshoe(**{name: -1.0})

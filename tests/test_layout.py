@@ -22,6 +22,7 @@ LINKED = ("models", "guides")
 ORDER = (
     "errors",
     "isolation",
+    "checks",
     "levels",
     "trajectory_checks",
     "trajectory_xarray",

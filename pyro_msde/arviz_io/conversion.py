@@ -38,7 +38,6 @@ from typing import Any
 
 import torch
 
-from pyro_msde.argument_checks import check_whole
 from pyro_msde.arviz_io.constants import constants, initial_fields, observed, training
 from pyro_msde.arviz_io.container import container
 from pyro_msde.arviz_io.elbo_terms import elbo_terms
@@ -48,6 +47,7 @@ from pyro_msde.arviz_io.likelihood import knows_new_data, smoothed_likelihood
 from pyro_msde.arviz_io.parameters import network_weights, parameters
 from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
+from pyro_msde.checks import check_whole
 from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import duration_of

@@ -34,6 +34,8 @@ def per_axis(boundary: str | Sequence[str], ndim: int) -> tuple[str, ...]:
     Raises:
         ValueError: An unknown boundary, or a sequence of another length.
     """
+    if not isinstance(boundary, str | Sequence):
+        raise ValueError(f"boundary: {boundary!r}; give a name, or one per axis")
     names = (boundary,) * ndim if isinstance(boundary, str) else tuple(boundary)
     if len(names) != ndim:
         raise ValueError(f"boundary: {len(names)} given for {ndim} axes; give one, or one per axis")

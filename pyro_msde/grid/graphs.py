@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pyro_msde.checks import check_whole
 from pyro_msde.grid.grids import Grid
 from pyro_msde.grid.neighbours import adjacency_table
 from pyro_msde.grid.operators import ScaleOperators
@@ -42,9 +43,8 @@ class SensorGraph:
     ndim = 1
 
     def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels: {channels!r} is not a positive integer")
-        self.channels = channels
+        check_whole("channels", channels, 1)
+        self.channels = int(channels)
         self.table = _own_node_first(adjacency_table(adjacency))
 
     @property

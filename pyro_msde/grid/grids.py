@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import per_axis
 from pyro_msde.grid.neighbours import neighbour_table
 
 __all__ = ["Grid"]
+
+_MOST_AXES = 3  # that networks and operators are made for
+_MOST_POINTS = 2**28  # of a grid: a gigabyte a snapshot
 
 
 @dataclass(frozen=True, init=False)
@@ -62,8 +67,9 @@ class Grid:
             upper: Upper end per axis; 1 unless given.
 
         Raises:
-            ValueError: Sizes that are not positive integers, a coarse size that does not divide
-                the fine one, numbers of axes that differ, an unknown boundary, an empty domain.
+            ValueError: Sizes that are not positive integers, more than three axes, a coarse size
+                that does not divide the fine one, numbers of axes that differ, an unknown boundary,
+                a domain that is empty or not finite.
         """
         fine_sizes = _sizes("shape", shape)
         coarse_sizes = _sizes("coarse", coarse)
@@ -73,18 +79,19 @@ class Grid:
                 f"coarse: {len(coarse_sizes)} axes {coarse_sizes}, but shape has {ndim} "
                 f"{fine_sizes}; give one coarse size per axis"
             )
-        if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
-            raise ValueError(f"channels: {channels!r} is not a positive integer")
+        check_whole("channels", channels, 1)
         for axis, (n, n_c) in enumerate(zip(fine_sizes, coarse_sizes, strict=True)):
             _check_divides(axis, n, n_c)
         lower = _ends("lower", 0.0 if lower is None else lower, ndim)
         upper = _ends("upper", 1.0 if upper is None else upper, ndim)
         for axis, (start, end) in enumerate(zip(lower, upper, strict=True)):
-            if not start < end:
-                raise ValueError(f"upper: {end} is not above lower={start} on axis {axis}")
+            if not start < end or not math.isfinite(end - start):
+                raise ValueError(
+                    f"upper: {end} is not above lower={start} on axis {axis}, by a finite number"
+                )
         object.__setattr__(self, "shape", fine_sizes)
         object.__setattr__(self, "coarse", coarse_sizes)
-        object.__setattr__(self, "channels", channels)
+        object.__setattr__(self, "channels", int(channels))
         object.__setattr__(self, "boundary", per_axis(boundary, ndim))
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
@@ -186,24 +193,31 @@ class Grid:
 
 def _sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     given: Sequence[Any] = sizes if isinstance(sizes, Sequence | np.ndarray) else (sizes,)
-    if len(given) == 0:
-        raise ValueError(f"{name}: empty; give at least one axis")
+    if not 1 <= len(given) <= _MOST_AXES:
+        raise ValueError(f"{name}: {len(given)} axes; give one to {_MOST_AXES}")
     for axis, size in enumerate(given):
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"{name}: {size!r} on axis {axis} is not a positive integer")
+        check_whole(f"{name}[{axis}]", size, 1)
+    total = math.prod(int(size) for size in given)
+    if total > _MOST_POINTS:
+        raise ValueError(f"{name}: {total:.3g} points; give at most {_MOST_POINTS:.3g}")
     return tuple(int(size) for size in given)
 
 
 def _ends(name: str, ends: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    given = tuple(ends) if isinstance(ends, Sequence | np.ndarray) else (ends,) * ndim
+    several = isinstance(ends, Sequence | np.ndarray) and not isinstance(ends, str)
+    given: tuple[Any, ...] = tuple(np.atleast_1d(ends)) if several else (ends,) * ndim
     if len(given) != ndim:
         raise ValueError(f"{name}: {len(given)} given for {ndim} axes; give one, or one per axis")
+    for axis, end in enumerate(given):
+        if isinstance(end, bool) or not isinstance(end, Real) or not math.isfinite(end):
+            raise ValueError(f"{name}: {end!r} on axis {axis} is not a finite number")
     return tuple(float(end) for end in given)
 
 
 def _check_divides(axis: int, n: int, n_c: int) -> None:
     if n % n_c:
-        divisors = [k for k in range(1, n + 1) if n % k == 0]
+        small = [k for k in range(1, math.isqrt(n) + 1) if n % k == 0]
+        divisors = sorted({*small, *(n // k for k in small)})
         nearest = sorted(sorted(divisors, key=lambda k: abs(k - n_c))[:6])
         raise ValueError(
             f"n_y={n} not divisible by n_c={n_c} on axis {axis}; "

@@ -14,9 +14,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import per_axis, source_index
 
 __all__ = ["Stencil", "adjacency_table", "neighbour_table"]
+
+_MOST_ENTRIES = 2**27  # of a table: a gigabyte
 
 
 def neighbour_table(
@@ -43,9 +46,13 @@ def neighbour_table(
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"shape: {sizes} has an axis without points")
-    if half_width < 0:
-        raise ValueError(f"half_width: {half_width} is negative; 0 means the point alone")
+    check_whole("half_width", half_width, 0)  # 0 means the point alone
     ndim = len(sizes)
+    if math.prod(sizes) * (2 * half_width + 1) ** ndim > _MOST_ENTRIES:
+        raise ValueError(
+            f"half_width: {half_width} on {sizes} points is a table of more than "
+            f"{_MOST_ENTRIES:.3g} neighbours; take a smaller one"
+        )
     offsets = np.arange(-half_width, half_width + 1)
     index = np.zeros((1,) * (2 * ndim), dtype=np.int64)
     ghost = np.zeros((1,) * (2 * ndim), dtype=bool)

@@ -21,12 +21,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import extend, fold, ring_length
 from pyro_msde.grid.grids import Grid
 
 __all__ = ["ScaleOperators", "gaussian_kernel", "lanczos_kernel"]
 
 _PUBLISHED_SUM = {1: 6.0, 2: 16.0}
+_MOST_KERNEL = 2**26  # points of a kernel
 _MOST_ENTRIES = 2**23  # of T_p as a matrix: above, transforms are cheaper
 
 
@@ -50,7 +52,8 @@ def gaussian_kernel(
         (channel, 2rσ₁+1, …), the same for every channel.
 
     Raises:
-        ValueError: radius below 1, unknown gain, or published gain in three dimensions.
+        ValueError: radius below 1 or too large for memory, unknown gain, or published gain in three
+            dimensions.
     """
     if gain not in ("unit", "published"):
         raise ValueError(f"gain: {gain!r} is unknown; choose unit or published")
@@ -75,7 +78,7 @@ def lanczos_kernel(grid: Grid, radius: int = 5, dtype: torch.dtype | None = None
         (channel, 2·radius·σ₁+1, …), the same for every channel.
 
     Raises:
-        ValueError: radius below 1.
+        ValueError: radius below 1 or too large for memory.
     """
 
     def windowed_sinc(x: Tensor) -> Tensor:
@@ -92,8 +95,13 @@ def _separable(
     dtype: torch.dtype | None,
 ) -> Tensor:
     """Product over the axes of a profile of the distance in strides, scaled to a sum."""
-    if radius < 1:
-        raise ValueError(f"radius: {radius} is below 1")
+    check_whole("radius", radius, 1)
+    length = [2 * radius * stride + 1 for stride in grid.stride]
+    if math.prod(length) > _MOST_KERNEL:
+        raise ValueError(
+            f"radius: {radius} coarse spacings are a kernel of {length} points, more than "
+            f"{_MOST_KERNEL:.3g}; take a smaller radius or more coarse points"
+        )
     kernel = torch.full((), total, dtype=torch.float64)
     for stride in grid.stride:
         steps = torch.arange(-radius * stride, radius * stride + 1, dtype=torch.float64) / stride

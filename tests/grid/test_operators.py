@@ -201,7 +201,7 @@ def test_lanczos_kernel_is_a_windowed_sinc_of_sum_one():
         axes.append(axis / axis.sum())
     np.testing.assert_allclose(kernel[0], np.outer(*axes), rtol=1e-12, atol=1e-15)
     assert torch.equal(kernel[0], kernel[1])
-    with pytest.raises(ValueError, match="radius: 0 is below 1"):
+    with pytest.raises(ValueError, match="radius=0: give a whole number, at least 1"):
         lanczos_kernel(grid, 0)
 
 
@@ -281,7 +281,7 @@ def test_errors_name_the_argument_and_the_mend():
         (lambda: ScaleOperators(kernel[:1], grid), "kernel: shape (1, 7, 5)"),
         (lambda: ScaleOperators(kernel[:, :6], grid), "even number of points"),
         (lambda: ScaleOperators(kernel.half(), grid), "use float32 or float64"),
-        (lambda: gaussian_kernel(grid, 0), "radius: 0 is below 1"),
+        (lambda: gaussian_kernel(grid, 0), "radius=0: give a whole number, at least 1"),
         (lambda: gaussian_kernel(grid, gain="one"), "gain: 'one' is unknown"),
         (lambda: gaussian_kernel(Grid((2, 2, 2), (1, 1, 1)), gain="published"), "3 dimensions"),
     ]:

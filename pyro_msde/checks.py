@@ -1,0 +1,84 @@
+"""Numbers, flags and choices at the boundary; what is wrong is said by the argument's name."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check_choice", "check_flag", "check_number", "check_seed", "check_whole"]
+
+_LARGEST_SEED = 2**64 - 1  # that torch's generators take
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """A whole number, numpy's too.
+
+    Raises:
+        ValueError: It is none, smaller than `least`, or larger than `most`.
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    if not whole or value < least or (most is not None and value > most):
+        limits = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}={_shown(value)}: give a whole number, {limits}.")
+
+
+def check_number(name: str, value: Any, *, zero: bool = False) -> None:
+    """A finite positive number, or zero as well.
+
+    Raises:
+        ValueError: It is none.
+    """
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    if not real or not _is_finite(value) or value < 0 or (value == 0 and not zero):
+        least = "at least 0" if zero else "above 0"
+        raise ValueError(f"{name}={_shown(value)}: give a number {least}.")
+
+
+def check_seed(name: str, value: Any) -> None:
+    """A seed that every generator takes.
+
+    Raises:
+        ValueError: It is no whole number from 0 to 2⁶⁴ − 1.
+    """
+    check_whole(name, value, 0, _LARGEST_SEED)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """True or False, numpy's too.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}={_shown(value)}: give True or False.")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
+    """One of some names, or None where that is a choice.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        known = " or ".join(repr(c) for c in choices if c is not None)
+        raise ValueError(f"{name}={_shown(value)}: choose {known}.")
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def _shown(value: Any) -> str:
+    """Its repr, or the beginning of a long one."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no number of thousands of digits
+        return f"a {type(value).__name__} too long to print"
+    return text if len(text) <= 80 else f"{text[:77]}..."
