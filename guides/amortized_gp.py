@@ -63,7 +63,7 @@ class AmortizedGP(PyroModule):
         super().__init__()
         check_choice("covariance", covariance, tuple(COVARIANCES))
         check_flag("heteroscedastic", heteroscedastic)
-        check_seed("seed", seed)
+        seed = check_seed("seed", seed)
         _check_parts(model, encoder, kernel)
         self._model = (model,)  # in a tuple: not a submodule, whose names and owner would change
         # how `pyro_msde.load` builds this guide again; not with parts of the user's own

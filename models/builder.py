@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.drifts import MultiscaleDrift
-from pyro_msde.grid import Grid, SensorGraph, gaussian_kernel, graph_kernel, lanczos_kernel
+from pyro_msde.grid import (
+    Grid,
+    SensorGraph,
+    gaussian_kernel,
+    graph_kernel,
+    lanczos_kernel,
+    sizes_of,
+)
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
@@ -111,19 +118,20 @@ def multiscale(
     check_flag("located", located)
     if time_features is not None:
         check_flag("time_features", time_features)
-    check_seed("seed", seed)
+    seed = check_seed("seed", seed)
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
     values = places.channels * places.num_points
-    check_whole("n_eta", n_eta, 0, min(values, _WIDEST_LAYER))
-    check_whole("num_parameters", num_parameters, 0, _WIDEST_LAYER)
-    check_whole("width", width, 1, _WIDEST_LAYER)
-    for name, size, least in (
-        ("half_width", half_width, 0), ("rank", rank, 0), ("radius", radius, 1),
-    ):  # fmt: skip
-        if size is not None:
-            check_whole(name, size, least, _WIDEST_LAYER)
+    n_eta = check_whole("n_eta", n_eta, 0, min(values, _WIDEST_LAYER))
+    num_parameters = check_whole("num_parameters", num_parameters, 0, _WIDEST_LAYER)
+    width = check_whole("width", width, 1, _WIDEST_LAYER)
+    if half_width is not None:
+        half_width = check_whole("half_width", half_width, 0, _WIDEST_LAYER)
+    if rank is not None:
+        rank = check_whole("rank", rank, 0, _WIDEST_LAYER)
+    if radius is not None:
+        radius = check_whole("radius", radius, 1, _WIDEST_LAYER)
     if components is not None:
-        check_whole("components", components, 0, values)
+        components = check_whole("components", components, 0, values)
     config = {
         "case": "multiscale", **_described(places), "n_eta": n_eta,
         "num_parameters": num_parameters, "half_width": half_width, "located": located,
@@ -185,7 +193,8 @@ def _places(
         raise ValueError("grid: missing. Give points per axis and coarse points, or adjacency.")
     if coarse is None:
         raise ValueError("coarse: missing. Give the number of coarse points per axis.")
-    return Grid(grid, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
+    fine = sizes_of("grid", grid)
+    return Grid(fine, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
 
 
 def _described(places: Grid | SensorGraph) -> dict[str, Any]:

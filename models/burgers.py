@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyro_msde.checks import check_whole
 from pyro_msde.grid import Grid
 from pyro_msde.models.builder import multiscale
 from pyro_msde.models.general import Multiscale
@@ -25,6 +26,7 @@ def burgers1d(n_eta: int = 5, *, n_coarse: int = 20, **options: Any) -> Multisca
     Raises:
         ValueError: As `multiscale`.
     """
+    check_whole("n_coarse", n_coarse, 1)
     grid = Grid(1000, n_coarse, boundary="periodic")
     return multiscale(grid, n_eta=n_eta, **options)
 
@@ -44,5 +46,6 @@ def burgers2d(
     Raises:
         ValueError: As `multiscale`.
     """
+    check_whole("n_coarse", n_coarse, 1)
     grid = Grid((128, 128), (n_coarse, n_coarse), boundary=boundary)
     return multiscale(grid, n_eta=n_eta, **options)

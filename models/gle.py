@@ -56,9 +56,9 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
     Raises:
         ValueError: An even number of points, or another number out of range.
     """
-    check_whole("n_eta", n_eta, 0, 2**14)
-    check_whole("num_points", num_points, 1, 2**20)
-    check_seed("seed", seed)
+    n_eta = check_whole("n_eta", n_eta, 0, 2**14)
+    num_points = check_whole("num_points", num_points, 1, 2**20)
+    seed = check_seed("seed", seed)
     if num_points % 2 == 0:
         raise ValueError(f"num_points: {num_points} is even. Choose an odd number.")
     config = {"case": "gle", "n_eta": n_eta, "num_points": num_points, "seed": seed}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyro_msde.checks import check_whole
 from pyro_msde.grid import Grid
 from pyro_msde.models.builder import multiscale
 from pyro_msde.models.general import Multiscale
@@ -24,5 +25,6 @@ def ks(n_eta: int = 0, *, n_coarse: int = 32, **options: Any) -> Multiscale:
     Raises:
         ValueError: As `multiscale`.
     """
+    check_whole("n_coarse", n_coarse, 1)
     grid = Grid(512, n_coarse, boundary="periodic", lower=0.0, upper=22.0)
     return multiscale(grid, n_eta=n_eta, **options)

@@ -11,40 +11,43 @@ import numpy as np
 
 __all__ = ["check_choice", "check_flag", "check_number", "check_seed", "check_whole"]
 
+_NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # numpy's durations call themselves whole numbers
 _LARGEST_SEED = 2**64 - 1  # that torch's generators take
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """A whole number, numpy's too.
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """A whole number, numpy's too, as Python's own, which does not overflow.
 
     Raises:
         ValueError: It is none, smaller than `least`, or larger than `most`.
     """
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_)
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, _NO_NUMBERS)
     if not whole or value < least or (most is not None and value > most):
         limits = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name}={_shown(value)}: give a whole number, {limits}.")
+    return int(value)
 
 
-def check_number(name: str, value: Any, *, zero: bool = False) -> None:
-    """A finite positive number, or zero as well.
+def check_number(name: str, value: Any, *, zero: bool = False) -> float:
+    """A finite positive number, or zero as well, as Python's own.
 
     Raises:
         ValueError: It is none.
     """
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    real = isinstance(value, numbers.Real) and not isinstance(value, _NO_NUMBERS)
     if not real or not _is_finite(value) or value < 0 or (value == 0 and not zero):
         least = "at least 0" if zero else "above 0"
         raise ValueError(f"{name}={_shown(value)}: give a number {least}.")
+    return float(value)
 
 
-def check_seed(name: str, value: Any) -> None:
+def check_seed(name: str, value: Any) -> int:
     """A seed that every generator takes.
 
     Raises:
         ValueError: It is no whole number from 0 to 2⁶⁴ − 1.
     """
-    check_whole(name, value, 0, _LARGEST_SEED)
+    return check_whole(name, value, 0, _LARGEST_SEED)
 
 
 def check_flag(name: str, value: Any) -> None:

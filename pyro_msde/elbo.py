@@ -26,6 +26,7 @@ from pyro.util import check_model_guide_match
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyro_msde.checks import check_flag, check_number, check_whole
 from pyro_msde.distributions import GaussianMarginals, LatentSDE
 
 __all__ = ["MultiscaleELBO"]
@@ -46,8 +47,8 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         num_particles: Draws averaged each step.
 
     Raises:
-        ValueError: `spread` is below 1; when evaluated, sites that only the model has, or only the
-            guide.
+        ValueError: Numbers that are none, `spread` below 1; when evaluated, sites that only the
+            model has, or only the guide.
 
     Attributes:
         terms: Of the last evaluation, detached: "log_likelihood", "drift_residual",
@@ -64,11 +65,15 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         spread: float = 1.0,
         num_particles: int = 1,
     ) -> None:
+        num_particles = check_whole("num_particles", num_particles, 1)
         super().__init__(num_particles=num_particles)  # type: ignore[no-untyped-call]
-        if not spread >= 1:
+        check_flag("antithetic", antithetic)
+        self.num_nodes, self.antithetic = check_whole("num_nodes", num_nodes, 1), antithetic
+        self.beta = check_number("beta", beta, zero=True)
+        self.beta_parameters = check_number("beta_parameters", beta_parameters, zero=True)
+        self.spread = check_number("spread", spread)
+        if self.spread < 1:
             raise ValueError(f"spread={spread}: give 1, the bound, or more for a wider tube.")
-        self.num_nodes, self.antithetic = num_nodes, antithetic
-        self.beta, self.beta_parameters, self.spread = beta, beta_parameters, spread
         self.terms: dict[str, Any] = {}
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:

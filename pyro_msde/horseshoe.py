@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,8 @@ from torch import Tensor
 from pyro_msde.checks import check_number
 
 __all__ = ["Horseshoe"]
+
+_LARGEST = 1e12  # beyond it, and below its inverse, densities leave float32
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Horseshoe:
         slab_df: ν, the slab's degrees of freedom.
 
     Raises:
-        ValueError: A number that is not positive.
+        ValueError: A number that is not from 1e-12 to 1e12.
     """
 
     global_scale: float = 0.1
@@ -48,7 +49,12 @@ class Horseshoe:
         for name in ("global_scale", "slab_scale", "slab_df"):
             value = getattr(self, name)
             if name != "slab_scale" or value is not None:
-                check_number(name, value)
+                number = check_number(name, value)
+                if not 1 / _LARGEST <= number <= _LARGEST:
+                    raise ValueError(
+                        f"{name}={number}: give a number from {1 / _LARGEST:g} to {_LARGEST:g}."
+                    )
+                object.__setattr__(self, name, number)
 
     def attach(self, part: Any, units: Tensor) -> None:
         """Give a part the sites.
@@ -58,10 +64,11 @@ class Horseshoe:
             units: (parameter,) s_j.
         """
         like = torch.ones_like(units)
-        part.global_scale = PyroSample(self._global(like[0]))
+        part.global_scale = PyroSample(HalfCauchy(self.global_scale * like[0]))
         part.local_scales = PyroSample(HalfCauchy(like).to_event(1))
         if self.slab_scale is not None:
-            part.slab = PyroSample(self._slab(like[0]))
+            shape = 0.5 * self.slab_df * like[0]
+            part.slab = PyroSample(InverseGamma(shape, shape * self.slab_scale**2))
         part.register_buffer("units", units, persistent=False)  # which moves with the part
 
         part.theta = PyroSample(_Scaled(self.slab_scale is not None))
@@ -78,28 +85,7 @@ class Horseshoe:
         sites = {"global_scale": tau, "local_scales": (size / tau).clamp(0.1, 10.0)}
         if self.slab_scale is not None:
             sites["slab"] = torch.full_like(tau, self.slab_scale**2)
-        self._check_start(sites)
         return sites
-
-    def _check_start(self, sites: Mapping[str, Tensor]) -> None:
-        """Refuse scales at which the prior's density underflows where a guide starts."""
-        like = sites["global_scale"]
-        densities = {"global_scale": self._global(like).log_prob(like)}
-        if self.slab_scale is not None:
-            densities["slab_scale"] = self._slab(like).log_prob(sites["slab"])
-        for name, density in densities.items():
-            if not bool(density.isfinite()):
-                raise ValueError(
-                    f"{name}={getattr(self, name)}: no finite density at {float(like):.3g}, where "
-                    "guides start. Give one nearer to 1."
-                )
-
-    def _global(self, like: Tensor) -> HalfCauchy:
-        return HalfCauchy(torch.full_like(like, self.global_scale))
-
-    def _slab(self, like: Tensor) -> InverseGamma:
-        shape = torch.full_like(like, 0.5 * self.slab_df)
-        return InverseGamma(shape, shape * float(self.slab_scale or 0.0) ** 2)
 
 
 class _Scaled:

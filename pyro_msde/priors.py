@@ -26,8 +26,7 @@ def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]
     """
 
     def prior(net: nn.Module) -> TorchDistributionMixin:
-        check_number("scale", scale)
-        sd = scale * _units(net)
+        sd = check_number("scale", scale) * _units(net)
         return Normal(torch.zeros_like(sd), sd).to_event(1)
 
     return prior

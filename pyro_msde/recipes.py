@@ -72,26 +72,30 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check every field, by name."""
-        for name in ("stride", "segments_per_step", "num_nodes"):
-            check_whole(name, getattr(self, name), 1)
-        check_whole("length", self.length, 2)
-        check_whole("anneal", self.anneal, 0)
-        check_number("spread", self.spread)
+        for name, least in (
+            ("stride", 1), ("segments_per_step", 1), ("num_nodes", 1), ("length", 2), ("anneal", 0),
+        ):  # fmt: skip
+            self._set(name, check_whole(name, getattr(self, name), least))
+        self._set("spread", check_number("spread", self.spread))
         if self.spread < 1:
             raise ValueError(f"spread={self.spread}: give 1, the bound, or more for a wider tube.")
         for name in ("learning_rate", "variance_rate", "weight_decay"):
-            check_number(name, getattr(self, name), zero=True)
+            self._set(name, check_number(name, getattr(self, name), zero=True))
         for name in ("kernel_rate", "beta", "beta_parameters"):
             if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), zero=True)
+                self._set(name, check_number(name, getattr(self, name), zero=True))
         if self.clip is not None:
-            check_number("clip", self.clip)
+            self._set("clip", check_number("clip", self.clip))
         if self.score_every is not None:
-            check_whole("score_every", self.score_every, 1)
+            self._set("score_every", check_whole("score_every", self.score_every, 1))
         check_choice("schedule", self.schedule, ("cosine", "steps"))
         check_choice("windows", self.windows, ("random", "fixed"))
         for name in ("antithetic", "warm_start"):
             check_flag(name, getattr(self, name))
+
+    def _set(self, name: str, value: float) -> None:
+        """Put Python's own number in the place of numpy's."""
+        object.__setattr__(self, name, value)
 
 
 RECIPES = {

@@ -9,7 +9,7 @@ from pyro_msde.grid.graphs import (
     graph_kernel,
     operators_between,
 )
-from pyro_msde.grid.grids import Grid
+from pyro_msde.grid.grids import Grid, sizes_of
 from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
 from pyro_msde.grid.operators import ScaleOperators, gaussian_kernel, lanczos_kernel
 
@@ -26,4 +26,5 @@ __all__ = [
     "lanczos_kernel",
     "neighbour_table",
     "operators_between",
+    "sizes_of",
 ]

@@ -43,8 +43,7 @@ class SensorGraph:
     ndim = 1
 
     def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
-        check_whole("channels", channels, 1)
-        self.channels = int(channels)
+        self.channels = check_whole("channels", channels, 1, 2**20)
         self.table = _own_node_first(adjacency_table(adjacency))
 
     @property

@@ -20,7 +20,7 @@ from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import per_axis
 from pyro_msde.grid.neighbours import neighbour_table
 
-__all__ = ["Grid"]
+__all__ = ["Grid", "sizes_of"]
 
 _MOST_AXES = 3  # that networks and operators are made for
 _MOST_POINTS = 2**28  # of a grid: a gigabyte a snapshot
@@ -71,15 +71,15 @@ class Grid:
                 that does not divide the fine one, numbers of axes that differ, an unknown boundary,
                 a domain that is empty or not finite.
         """
-        fine_sizes = _sizes("shape", shape)
-        coarse_sizes = _sizes("coarse", coarse)
+        fine_sizes = sizes_of("shape", shape)
+        coarse_sizes = sizes_of("coarse", coarse)
         ndim = len(fine_sizes)
         if len(coarse_sizes) != ndim:
             raise ValueError(
                 f"coarse: {len(coarse_sizes)} axes {coarse_sizes}, but shape has {ndim} "
                 f"{fine_sizes}; give one coarse size per axis"
             )
-        check_whole("channels", channels, 1)
+        channels = check_whole("channels", channels, 1, _MOST_POINTS // math.prod(fine_sizes))
         for axis, (n, n_c) in enumerate(zip(fine_sizes, coarse_sizes, strict=True)):
             _check_divides(axis, n, n_c)
         lower = _ends("lower", 0.0 if lower is None else lower, ndim)
@@ -91,7 +91,7 @@ class Grid:
                 )
         object.__setattr__(self, "shape", fine_sizes)
         object.__setattr__(self, "coarse", coarse_sizes)
-        object.__setattr__(self, "channels", int(channels))
+        object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "boundary", per_axis(boundary, ndim))
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
@@ -191,8 +191,14 @@ class Grid:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
 
 
-def _sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
-    given: Sequence[Any] = sizes if isinstance(sizes, Sequence | np.ndarray) else (sizes,)
+def sizes_of(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """Points per axis, from a number or a sequence of one to three.
+
+    Raises:
+        ValueError: Sizes that are not positive integers, too many axes or points.
+    """
+    several = isinstance(sizes, Sequence | np.ndarray) and np.ndim(sizes)
+    given: Sequence[Any] = sizes if several else (sizes,)  # type: ignore[assignment]
     if not 1 <= len(given) <= _MOST_AXES:
         raise ValueError(f"{name}: {len(given)} axes; give one to {_MOST_AXES}")
     for axis, size in enumerate(given):
@@ -209,7 +215,8 @@ def _ends(name: str, ends: float | Sequence[float], ndim: int) -> tuple[float, .
     if len(given) != ndim:
         raise ValueError(f"{name}: {len(given)} given for {ndim} axes; give one, or one per axis")
     for axis, end in enumerate(given):
-        if isinstance(end, bool) or not isinstance(end, Real) or not math.isfinite(end):
+        real = isinstance(end, Real) and not isinstance(end, bool | np.timedelta64)
+        if not real or not math.isfinite(end):
             raise ValueError(f"{name}: {end!r} on axis {axis} is not a finite number")
     return tuple(float(end) for end in given)
 
@@ -220,7 +227,7 @@ def _check_divides(axis: int, n: int, n_c: int) -> None:
         divisors = sorted({*small, *(n // k for k in small)})
         nearest = sorted(sorted(divisors, key=lambda k: abs(k - n_c))[:6])
         raise ValueError(
-            f"n_y={n} not divisible by n_c={n_c} on axis {axis}; "
+            f"coarse: n_y={n} not divisible by n_c={n_c} on axis {axis}; "
             f"choose one of {', '.join(map(str, nearest))}"
         )
 

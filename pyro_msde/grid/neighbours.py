@@ -43,10 +43,12 @@ def neighbour_table(
     Raises:
         ValueError: A size below 1, a negative half-width or an unknown boundary.
     """
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    if not sizes or min(sizes) < 1:
-        raise ValueError(f"shape: {sizes} has an axis without points")
-    check_whole("half_width", half_width, 0)  # 0 means the point alone
+    several = isinstance(shape, Sequence) and not isinstance(shape, str)
+    sizes: tuple[int, ...] = tuple(shape) if several else (shape,)  # type: ignore[assignment,arg-type]
+    check_whole("shape: number of axes", len(sizes), 1)
+    for axis, size in enumerate(sizes):
+        check_whole(f"shape[{axis}]", size, 1)
+    half_width = check_whole("half_width", half_width, 0)  # 0 means the point alone
     ndim = len(sizes)
     if math.prod(sizes) * (2 * half_width + 1) ** ndim > _MOST_ENTRIES:
         raise ValueError(
@@ -82,7 +84,12 @@ def adjacency_table(adjacency: ArrayLike | Tensor) -> Tensor:
     Raises:
         ValueError: Not two-dimensional, indices outside 0 … n−1, or counts that differ.
     """
-    array = np.asarray(adjacency.detach().cpu() if isinstance(adjacency, Tensor) else adjacency)
+    try:
+        array = np.asarray(adjacency.detach().cpu() if isinstance(adjacency, Tensor) else adjacency)
+    except ValueError as error:
+        raise ValueError(
+            "adjacency: rows of different lengths; every node needs as many neighbours"
+        ) from error
     if array.ndim != 2 or array.size == 0:
         raise ValueError(
             f"adjacency: shape {array.shape}; expected (n, k) indices or an (n, n) matrix"

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pyro_msde.checks import check_whole
+from pyro_msde.checks import check_choice, check_whole
 from pyro_msde.grid.boundaries import extend, fold, ring_length
 from pyro_msde.grid.grids import Grid
 
@@ -55,8 +55,7 @@ def gaussian_kernel(
         ValueError: radius below 1 or too large for memory, unknown gain, or published gain in three
             dimensions.
     """
-    if gain not in ("unit", "published"):
-        raise ValueError(f"gain: {gain!r} is unknown; choose unit or published")
+    check_choice("gain", gain, ("unit", "published"))
     if gain == "published" and grid.ndim not in _PUBLISHED_SUM:
         raise ValueError(f'gain: none is published in {grid.ndim} dimensions; use gain="unit"')
     total = _PUBLISHED_SUM[grid.ndim] if gain == "published" else 1.0
@@ -95,7 +94,11 @@ def _separable(
     dtype: torch.dtype | None,
 ) -> Tensor:
     """Product over the axes of a profile of the distance in strides, scaled to a sum."""
-    check_whole("radius", radius, 1)
+    if not isinstance(grid, Grid):
+        raise ValueError(f"grid: got {type(grid).__name__}. Pass a pyro_msde.Grid.")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype={dtype!r}: give a torch.dtype, or leave it out.")
+    radius = check_whole("radius", radius, 1)
     length = [2 * radius * stride + 1 for stride in grid.stride]
     if math.prod(length) > _MOST_KERNEL:
         raise ValueError(

@@ -146,5 +146,5 @@ def test_a_fit_with_such_a_guide_is_saved_and_loaded(options, tmp_path):
 
 
 def test_an_unknown_covariance_is_named():
-    with pytest.raises(ValueError, match=r"covariance='dense': choose 'diagonal' or 'block' or 'fu"):
+    with pytest.raises(ValueError, match=r"covariance='dense': choose 'diagonal' or 'block' or"):
         AmortizedGP(tiny_model(N_ETA), covariance="dense")
