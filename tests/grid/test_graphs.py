@@ -57,7 +57,7 @@ def test_the_own_node_comes_first_wherever_it_stood():
 def test_bad_graphs_are_named():
     with pytest.raises(ValueError, match="node 1 is 1 times among its own neighbours"):
         SensorGraph(np.array([[1], [1], [0]]))
-    with pytest.raises(ValueError, match="channels=0"):
+    with pytest.raises(ValueError, match="channels=0: give"):
         SensorGraph(TABLE, channels=0)
     with pytest.raises(ValueError, match="kernel: shape"):
         GraphOperators(torch.ones(1, 4), SensorGraph(TABLE))
