@@ -144,7 +144,7 @@ def test_adjacency_errors(adjacency, message):
 def test_table_and_stencil_errors():
     with pytest.raises(ValueError, match="half_width=-1: give a whole number, at least 0"):
         neighbour_table(5, -1, "periodic")
-    with pytest.raises(ValueError, match=r"shape: .* without points"):
+    with pytest.raises(ValueError, match=r"shape\[1\]=0"):
         neighbour_table((5, 0), 1, "periodic")
     with pytest.raises(ValueError, match="boundary: 'wrap' on axis 0 is unknown"):
         neighbour_table(5, 1, "wrap")

@@ -282,7 +282,7 @@ def test_errors_name_the_argument_and_the_mend():
         (lambda: ScaleOperators(kernel[:, :6], grid), "even number of points"),
         (lambda: ScaleOperators(kernel.half(), grid), "use float32 or float64"),
         (lambda: gaussian_kernel(grid, 0), "radius=0: give a whole number, at least 1"),
-        (lambda: gaussian_kernel(grid, gain="one"), "gain: 'one' is unknown"),
+        (lambda: gaussian_kernel(grid, gain="one"), "gain='one': choose"),
         (lambda: gaussian_kernel(Grid((2, 2, 2), (1, 1, 1)), gain="published"), "3 dimensions"),
     ]:
         with pytest.raises(ValueError, match=re.escape(message)):
