@@ -32,12 +32,12 @@ from benchmarks.device import name_of
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.experts import ProductOfExperts
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.isolation import Isolation
 from pyro_msde.models import burgers2d, kdv
 from pyro_msde.parts import flatten_parameters
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.segments import SegmentBatch, Segments
-from pyro_msde.training import pyro_settings
 
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}
 RESULTS = Path(__file__).parent / "results" / "step.csv"
@@ -103,7 +103,7 @@ def measure(
     def plain(batch: SegmentBatch) -> Tensor:
         return plain_loss(model, guide, batch, plan)
 
-    with pyro_settings(validate=False):
+    with Isolation(0, device).turn():
         steps = [step_of(model, guide, loss, plan, device) for loss in (with_pyro, plain)]
         pyro_ms, plain_ms = milliseconds(steps, repeats, device)
     figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
@@ -146,9 +146,9 @@ def measure_prior(n_eta: int, theta: str, repeats: int, device: torch.device) ->
         model.to(device)
         guide = AmortizedGP(model, theta=THETA[theta]).to(device)
         elbo = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
-        with pyro_settings(validate=False):
+        with Isolation(0, device).turn():
             steps.append(step_of(model, guide, elbo, plan, device))
-    with pyro_settings(validate=False):
+    with Isolation(0, device).turn():
         prior_ms, point_ms = milliseconds(steps, repeats, device)
     return [
         "kdv", "default", n_eta, theta, count, name_of(device), torch.get_num_threads(),

@@ -21,6 +21,7 @@ from pyro_msde.distributions import GaussianMarginals, Moments
 from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
 from pyro_msde.interpolation import DeepKernel, Interpolant
+from pyro_msde.isolation import Isolation
 from pyro_msde.parts import LogVariance
 from pyro_msde.registry import register
 from pyro_msde.segments import SegmentBatch
@@ -72,8 +73,7 @@ class AmortizedGP(PyroModule):
         }  # fmt: skip
         if theta is not AutoNormal or encoder is not None or kernel is not None:
             self.config = None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with Isolation(seed).turn():
             if encoder is None and model.n_eta:
                 if model.make_encoder is None:
                     raise ValueError("encoder: the model offers none; pass one to the guide.")

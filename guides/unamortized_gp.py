@@ -12,6 +12,7 @@ from pyro_msde.distributions import GaussianMarginals
 from pyro_msde.guides.amortized_gp import AmortizedGP
 from pyro_msde.guides.covariances import along_axes
 from pyro_msde.guides.inversion import fit_states
+from pyro_msde.priors import starting_values
 from pyro_msde.segments import SegmentBatch, Segments
 from pyro_msde.trajectories import Trajectories
 
@@ -63,7 +64,7 @@ class UnamortizedGP(AmortizedGP):
         """Put the means where the encoder puts them, unless that has been done before."""
         if bool(self.started):
             return
-        theta = self.read_theta()
+        theta = starting_values(self.model)
         operators = self.model.read_parameters(theta).operators
         means = []
         for k in range(len(segments.values)):

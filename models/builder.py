@@ -22,6 +22,7 @@ from pyro_msde.grid import (
     lanczos_kernel,
     sizes_of,
 )
+from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
@@ -150,8 +151,7 @@ def multiscale(
     shared_variance = (places.channels, *(1,) * places.ndim)
     variance_shape = places.field_shape if expert_variance == "point" else shared_variance
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Isolation(seed).turn():
         return Multiscale(
             places,
             n_eta,

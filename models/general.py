@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pyro
 import torch
-from pyro.nn import PyroModule, pyro_method
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_msde.distributions import LatentSDE
@@ -103,12 +103,12 @@ class Multiscale(PyroModule):
         """n_ζ + n_η."""
         return self.grid.num_zeta + self.n_eta
 
-    @pyro_method
     def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
         """Read every part once: from its site of θ, from its own parameters, or from `theta`.
 
         Args:
-            theta: Values of the sites `<part>.theta` by name, as a guide draws them.
+            theta: Values of the sites `<part>.theta` by name, as a guide draws them: a function
+                like any other then, of which Pyro knows nothing. None: as a Pyro program.
         """
         return Theta(
             operators_between(self.kernel.read(theta)(), self.grid),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid
+from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale
 from pyro_msde.parts import LogVariance
 from pyro_msde.registry import register
@@ -63,8 +64,7 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
         raise ValueError(f"num_points: {num_points} is even. Choose an odd number.")
     config = {"case": "gle", "n_eta": n_eta, "num_points": num_points, "seed": seed}
     grid = Grid(num_points, 1, boundary="periodic")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Isolation(seed).turn():
         macro = nn.Linear(1 + n_eta, 1, bias=False)
         micro = nn.Linear(n_eta + 1, n_eta, bias=False) if n_eta else None
         return Multiscale(

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro.nn import pyro_method
 from torch import Tensor, nn
 
 from pyro_msde.baselines import pod_basis
 from pyro_msde.grid import Grid
+from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale, Theta
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.parts import LogVariance
@@ -70,8 +70,7 @@ def pod(
     num_parameters = 0 if own is None else own.shape[1]
     grid = ModalGrid(train.field_shape, rank)
     inputs = rank + num_parameters
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Isolation(seed).turn():
         drift = ModalDrift(
             PolynomialMLP(
                 [inputs, width, width, rank], min(rank * inputs, _MOST_PRODUCTS), reluctant=True
@@ -97,7 +96,6 @@ def pod(
 class PODModel(Multiscale):
     """`Multiscale` whose macroscale state are POD coefficients; see `pod`."""
 
-    @pyro_method
     def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
         """As `Multiscale.read_parameters`, with modes for the operators."""
         modes: Any = self.kernel.read(theta)

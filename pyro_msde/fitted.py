@@ -18,14 +18,13 @@ from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
-from pyro_msde.isolation import cuda_devices, place_of
+from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.prediction import SHORTEST_STEP, forecast
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.scaling import Scaling
-from pyro_msde.training import pyro_settings
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import each_trajectory
 
@@ -101,9 +100,12 @@ class Fit:
                 Where the drift is too stiff for it, steps are shorter.
             seed: Of the paths; the global random state is left alone.
 
+        Several threads may forecast at once.
+
         Raises:
             ValueError: y0 of another grid or not finite, times not increasing or before t0,
-                missing parameters, numbers of paths that are not positive, a step without sense.
+                missing parameters, numbers of paths that are not positive, a step without sense;
+                paths of more than 100 000 steps, or that take more than 8 GiB.
         """
         check_whole("num_samples", num_samples, 1)
         if num_theta is None:
@@ -118,26 +120,24 @@ class Fit:
         clock = checked_times(times, t0)
         fields, batched = self._fields(y0)
         params = self._parameters(parameters, len(fields))
-        devices = cuda_devices(fields.device)
-        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
-            torch.manual_seed(seed)
-            return forecast(
-                self.model,
-                self.guide,
-                self.scaling,
-                fields,
-                clock,
-                t0=float(clock[0] if t0 is None else t0),
-                num_samples=num_samples,
-                num_theta=1 if self.is_point else min(num_theta, num_samples),
-                parameters=params,
-                max_step=self.scaling.time / 1000 if max_step is None else max_step,
-                diffusion_scale=self.diffusion_scale,
-                region=self.region,
-                uncertainty=self.uncertainty,
-                point=self._has_point_theta,
-                layout={"batched": batched, "has_channel": self.has_channel},
-            )
+        return forecast(
+            self.model,
+            self.guide,
+            self.scaling,
+            fields,
+            clock,
+            t0=float(clock[0] if t0 is None else t0),
+            num_samples=num_samples,
+            num_theta=1 if self.is_point else min(num_theta, num_samples),
+            seed=seed,
+            parameters=params,
+            max_step=self.scaling.time / 1000 if max_step is None else max_step,
+            diffusion_scale=self.diffusion_scale,
+            region=self.region,
+            uncertainty=self.uncertainty,
+            point=self._has_point_theta,
+            layout={"batched": batched, "has_channel": self.has_channel},
+        )
 
     def calibrated(
         self, validation: Trajectories, *, level: float = 0.9, num_times: int = 60
@@ -203,9 +203,7 @@ class Fit:
                 raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
         if hasattr(self.guide, "check_data"):
             self.guide.check_data(train)
-        devices = cuda_devices(place_of(self.model)[1])
-        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
-            torch.manual_seed(seed)
+        with Isolation(seed, place_of(self.model)[1]).turn():
             pieces = each_trajectory(self, train)
             found = jackknife(self.model, self.guide, pieces, ridge=ridge)
         return replace(self, uncertainty=found)

@@ -161,7 +161,7 @@ class Forecast:
             yield from self._decode()
             return
         if not self._kept:
-            self._kept.extend(self._decode())
+            self._kept[:] = list(self._decode())  # at once: other threads may look
         yield from self._kept
 
     def _moment(self, name: str) -> Tensor:

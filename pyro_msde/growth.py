@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pyro_msde.fitted import Fit
 from pyro_msde.interface import fit
+from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["fit_hierarchical", "grow"]
@@ -65,7 +66,8 @@ def fit_hierarchical(
         guide = guide_factory(model)
         own = dict(options)
         if fits:
-            grow(fits[-1].model, fits[-1].guide, model, guide, silent=silent)
+            pairs = (fits[-1].model, fits[-1].guide, model, guide)
+            grow(*pairs, silent=silent, seed=options.get("seed", 0))
             own = {"anneal": 0} | own
         result = fit(
             model, guide, data,
@@ -86,7 +88,13 @@ def _of_stage(values: Sequence[Any], stage: int) -> Any:
 
 @torch.no_grad()
 def grow(
-    model: Any, guide: Any, larger_model: Any, larger_guide: Any, *, silent: bool = False
+    model: Any,
+    guide: Any,
+    larger_model: Any,
+    larger_guide: Any,
+    *,
+    silent: bool = False,
+    seed: int = 0,
 ) -> None:
     """Put what a model and its guide have learned into larger ones, which are changed in place.
 
@@ -97,6 +105,7 @@ def grow(
         larger_guide: Its guide.
         silent: Weights through which the new states act are zero: the larger model forecasts what
             the smaller one does. Otherwise they are Xavier normal.
+        seed: Of these; the global random state is left alone.
 
     Raises:
         ValueError: Models of different cases, priors, or no more microscale states than before.
@@ -110,15 +119,16 @@ def grow(
         for owner, module in (("model", larger_model), ("guide", larger_guide))
         for name, _ in module.named_parameters()
     }
-    for name, value in new.items():
-        if name in old and old[name].shape == value.shape:
-            value.copy_(old[name])
-            continue
-        # what starts at zero by design stays there
-        if name in trained and value.ndim > 1 and value.any():
-            nn.init.xavier_normal_(value)
-        if name in old:
-            _embed(name, old[name], value, sizes, silent=silent)
+    with Isolation(seed, place_of(larger_model)[1]).turn():
+        for name, value in new.items():
+            if name in old and old[name].shape == value.shape:
+                value.copy_(old[name])
+                continue
+            # what starts at zero by design stays there
+            if name in trained and value.ndim > 1 and value.any():
+                nn.init.xavier_normal_(value)
+            if name in old:
+                _embed(name, old[name], value, sizes, silent=silent)
     if not model.n_eta:
         _share_variance(old, new)
     larger_model.load_state_dict(_part(new, "model"))

@@ -4,6 +4,9 @@ Pyro runs one program at a time: its stack of effects, its store and its validat
 the process, and so does the random state that it draws from. Whatever runs model or guide as a
 program therefore takes a turn: for as long as it lasts other turns wait, the store is empty, and
 draws come from a random state of its own. Afterwards everything is as it was.
+
+What only reads a model that others may be training needs no turn: it is `exclusive`, and switches
+nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import pyro
 import torch
 from torch import Tensor
 
-__all__ = ["Isolation", "cuda_devices", "place_of"]
+__all__ = ["Isolation", "cuda_devices", "exclusive", "place_of"]
 
 _LOCK = threading.RLock()
 
@@ -66,6 +69,13 @@ class Isolation:
             finally:
                 own = [torch.cuda.get_rng_state(device) for device in devices]
                 self._states = [torch.get_rng_state(), *own]
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """No turn begins in another thread during the body: networks are read between two steps."""
+    with _LOCK:
+        yield
 
 
 def place_of(model: Any) -> tuple[torch.dtype, torch.device]:

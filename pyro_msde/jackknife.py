@@ -46,14 +46,14 @@ class Jackknife:
 
     directions: Mapping[str, Tensor]
 
-    def draws(self, count: int) -> dict[str, Tensor]:
+    def draws(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """So many changes of the weights, (count, feature, output) by network.
 
         They come in opposite pairs, which leave the mean forecast alone to first order; the last
-        of an odd number is by itself. From torch's global random state.
+        of an odd number is by itself. From a generator of the CPU; None: torch's own.
         """
         n = len(next(iter(self.directions.values())))
-        half = torch.randn((count + 1) // 2, n, dtype=torch.float64)
+        half = torch.randn((count + 1) // 2, n, dtype=torch.float64, generator=generator)
         epsilon = torch.stack([half, -half], 1).flatten(0, 1)[:count]
         return {
             name: torch.einsum("ik,kpo->ipo", epsilon.to(d), d)
@@ -92,7 +92,7 @@ def jackknife(
     ridge: float = 1.0,
     num_nodes: int = 64,
 ) -> Jackknife:
-    """Measure what leaving each training trajectory out would do.
+    """Measure what leaving each training trajectory out would do. The noise is torch's own.
 
     Args:
         model: The generative model; its drift is a `MultiscaleDrift` of MLPs without a prior.

@@ -14,13 +14,13 @@ from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import FORMAT, Fit
 from pyro_msde.history import History
+from pyro_msde.isolation import Isolation
 from pyro_msde.jackknife import Jackknife
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.registry import rebuild
 from pyro_msde.scaling import Scaling
-from pyro_msde.training import pyro_settings
 
 __all__ = ["load"]
 
@@ -64,7 +64,7 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
     model.to(dtype=dtype)
     guide.to(dtype=dtype)
     if getattr(guide, "theta", None) is not None:
-        with pyro_settings(validate=False):
+        with Isolation(0).turn():
             guide.theta()  # creates the autoguide's parameters
     for role, module in (("model", model), ("guide", guide)):
         _check_saved(path, role, module, weights[role])

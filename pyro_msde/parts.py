@@ -8,6 +8,7 @@ after the model's trace is closed, when reading a random parameter again would d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "Part",
     "flatten_parameters",
     "parameter_values",
+    "private",
     "unflatten_parameters",
 ]
 
@@ -133,21 +135,28 @@ class Part(PyroModule):
         """The network at its parameters' values now.
 
         Args:
-            theta: Values of sites by name, as a guide over θ draws them. None: read this part's
+            theta: Values of sites by name, as a guide over θ draws them; with them, if there are
+                none too, Pyro has no part in it. None: as a Pyro program, which reads this part's
                 site, if it has one, as the model does.
 
         Raises:
             ValueError: `theta` lacks this part's site.
         """
         net: Any = self._modules["net"]
-        if not self.is_random:
-            return net if theta is not None else self.net
-        if theta is not None and self.site not in theta:
+        if theta is None:
+            with self._pyro_context:  # within which attributes are parameters and sites
+                if not self.is_random:
+                    return self.net
+                flat = self.theta
+        elif not self.is_random:
+            return net
+        elif self.site in theta:
+            flat = theta[self.site]
+        else:
             raise ValueError(
                 f"guide: has no site {self.site}, which the model samples. Make the guide after "
                 "putting priors on the model."
             )
-        flat = self.theta if theta is None else theta[self.site]
         like = next(iter(net.state_dict().values()))
         return _At(net, flat.to(like))  # a prior's law keeps the dtype it was made with
 
@@ -182,3 +191,30 @@ class _At:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return torch.func.functional_call(self.net, self.values, args, kwargs)
+
+    def copy(self) -> Any:
+        """A network of its own that holds the values."""
+        net = deepcopy(self.net)
+        net.load_state_dict(self.values, strict=False)
+        return net
+
+
+@torch.no_grad()
+def private(theta: Any) -> Any:
+    """Parameters as a model read them, with networks and tensors of their own.
+
+    Later training does not reach into them, and several threads may use them: calls at a draw of θ
+    put its values into the model's own network for as long as they last.
+
+    Args:
+        theta: What the model's `read_parameters` gave, a named tuple.
+    """
+
+    def own(value: Any) -> Any:
+        if isinstance(value, _At):
+            return value.copy()
+        if isinstance(value, nn.Module):
+            return deepcopy(value)
+        return value.detach().clone() if isinstance(value, Tensor) else value
+
+    return theta._replace(**{name: own(value) for name, value in theta._asdict().items()})

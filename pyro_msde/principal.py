@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.networks import PolynomialMLP
+from pyro_msde.priors import starting_values
 from pyro_msde.segments import Segments
 
 __all__ = [
@@ -134,14 +135,14 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     Returns:
         Whether anything was done: not for other networks, nor where it has been done before.
     """
-    decoder = None if getattr(model, "decoder", None) is None else model.decoder.net
+    decoder = None if getattr(model, "decoder", None) is None else model.decoder._modules["net"]
     encoder = getattr(guide, "encoder", None)
     pending = [
         net for net in (decoder, encoder) if isinstance(net, _Modes) and not bool(net.started)
     ]
     if not pending:
         return False
-    operators = model.read_parameters().operators
+    operators = model.read_parameters(starting_values(model)).operators
     every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
     like = pending[0].modes
     y = torch.cat([v[::every] for v in segments.values]).to(like) / segments.scale.to(like)

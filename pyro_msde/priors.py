@@ -16,7 +16,14 @@ from pyro_msde.checks import check_number
 from pyro_msde.horseshoe import Horseshoe
 from pyro_msde.parts import Part, flatten_parameters, parameter_values
 
-__all__ = ["Horseshoe", "bayesian", "described_priors", "fan_in_normal", "initial_values"]
+__all__ = [
+    "Horseshoe",
+    "bayesian",
+    "described_priors",
+    "fan_in_normal",
+    "initial_values",
+    "starting_values",
+]
 
 
 def fan_in_normal(scale: float) -> Callable[[nn.Module], TorchDistributionMixin]:
@@ -114,6 +121,12 @@ def initial_values(part: Part) -> dict[str, Tensor]:
     values = {"theta": theta}
     values |= {name: value.to(theta) for name, value in part.scales_start.items()}
     return {part.site_of(name): value for name, value in values.items()}
+
+
+def starting_values(model: nn.Module) -> dict[str, Tensor]:
+    """`initial_values` of all of a model's parts that have a prior, for its `read_parameters`."""
+    parts = [m for m in model.modules() if isinstance(m, Part) and m.is_random]
+    return {name: value for part in parts for name, value in initial_values(part).items()}
 
 
 def described_priors(model: nn.Module) -> dict[str, str]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_msde.drifts import MultiscaleDrift
+from pyro_msde.isolation import Isolation
 from pyro_msde.overrides import overrides
 from pyro_msde.parts import Part
 from pyro_msde.sde import FASTEST
@@ -97,10 +98,8 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     """
     grid, device = model.grid, segments.scale.device
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
-    devices = [] if like.device.type == "cpu" else [like.device]
     states = []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(0)
+    with Isolation(0, like.device).turn():
         sites = guide.read_theta()
         operators = model.read_parameters(sites).operators
         for k, values in enumerate(segments.values):

@@ -7,7 +7,9 @@ drift, may be used: Euler's method lets the fast waves of a dispersive drift gro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import torch
 import torchsde
@@ -18,6 +20,7 @@ __all__ = ["FASTEST", "integrate", "stable_step"]
 FASTEST = 500.0  # per horizon: a decay that forecasts' default step still resolves
 
 _LARGEST_ANGLE = 0.5  # step × spectral radius: waves then grow by less than 1 % a step
+_MOST_STEPS = 100_000  # of a path: two horizons of the shortest step
 _DEEP = 4000  # steps beyond which torchsde needs a balanced tree, lest its recursion end
 _ITERATIONS = 40  # of the power method, of which the later half counts
 
@@ -25,8 +28,8 @@ _ITERATIONS = 40  # of the power method, of which the later half counts
 class _InStepTime(torch.nn.Module):
     """The SDE with the number of the step as its clock, so that rows may have their own times.
 
-    Each interval of the times has `substeps` steps, over each of which time runs by
-    (t_{i+1} − t_i) / substeps: the drift is multiplied by this rate and the diffusion by its root.
+    The i-th interval of the times has counts[i] steps, over each of which time runs by
+    (t_{i+1} − t_i) / counts[i]: the drift is multiplied by this rate and the diffusion by its root.
     Steps of length one have no rounding: torchsde would add a last step of 1e-15, whose Brownian
     increment it cannot find, and ends of intervals could be taken for the interval before.
     """
@@ -39,19 +42,20 @@ class _InStepTime(torch.nn.Module):
         drift: Callable[[Tensor, Tensor], Tensor],
         diffusion: Tensor,
         times: Tensor,
-        substeps: int,
+        counts: Sequence[int],
     ) -> None:
         super().__init__()
         self.drift = drift
         self.scale = diffusion.sqrt()
         self.times = times
-        self.substeps = substeps
-        self.rates = torch.diff(times, dim=-1) / substeps
+        self.starts = [0, *accumulate(counts)]  # and the end
+        steps = torch.tensor(counts, dtype=times.dtype, device=times.device)
+        self.rates = torch.diff(times, dim=-1) / steps
 
     def _clock(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        i = min(int(s) // self.substeps, self.rates.shape[-1] - 1)
+        i = min(bisect_right(self.starts, float(s)) - 1, self.rates.shape[-1] - 1)
         rate = self.rates[..., i : i + 1]
-        return self.times[..., i : i + 1] + (s - i * self.substeps) * rate, rate
+        return self.times[..., i : i + 1] + (s - self.starts[i]) * rate, rate
 
     def f(self, s: Tensor, flat: Tensor) -> Tensor:
         """Drift per step."""
@@ -68,7 +72,13 @@ class _InStepTime(torch.nn.Module):
 
 
 @torch.no_grad()
-def stable_step(drift: Callable[[Tensor, Tensor], Tensor], start: Tensor, times: Tensor) -> float:
+def stable_step(
+    drift: Callable[[Tensor, Tensor], Tensor],
+    start: Tensor,
+    times: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+) -> float:
     """Longest step at which the midpoint rule is stable for the drift's Jacobian at given states.
 
     The spectral radius is found by the power method on finite differences, so the drift may be any
@@ -78,6 +88,7 @@ def stable_step(drift: Callable[[Tensor, Tensor], Tensor], start: Tensor, times:
         drift: As for `integrate`.
         start: (row, latent) states.
         times: (row,) float64.
+        generator: Of the CPU, for where the power method begins; None: torch's own.
 
     Returns:
         In the units of the times.
@@ -85,7 +96,7 @@ def stable_step(drift: Callable[[Tensor, Tensor], Tensor], start: Tensor, times:
     z, t = start[None, :, None], times[:, None]
     here = drift(z, t)
     size = 1e-2 * (1 + z.square().mean().sqrt())  # large against float32's rounding of the drift
-    v = torch.randn_like(z)
+    v = torch.empty_like(z, device="cpu").normal_(generator=generator).to(z.device)
     logs = []
     for _ in range(_ITERATIONS):
         v = v / v.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny)
@@ -102,8 +113,12 @@ def integrate(
     times: Tensor,
     *,
     max_step: float | None = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Paths of the SDE at the given times.
+
+    From time to time all rows take as many steps as the longest of their gaps needs, so that the
+    cost follows the time that goes by, however unevenly it is divided.
 
     Args:
         drift: γ(z, t) with z (sample, row, 1, latent) and t (row, 1) float64.
@@ -111,18 +126,18 @@ def integrate(
         start: (..., row, latent) z(t₀); samples to the left.
         times: (row, time) float64, increasing, one row for each of `start`'s.
         max_step: Longest step in the units of the times; None: one step from time to time.
+        generator: Of the CPU, for the noise; None: torch's own.
 
     Returns:
-        (..., row, time, latent). Its noise follows torch's seed.
+        (..., row, time, latent).
+
+    Raises:
+        ValueError: That would be more than 100 000 steps.
     """
     if times.shape[-1] == 1:
         return start[..., None, :]
-    substeps = 1
-    if max_step is not None:
-        longest = float(torch.diff(times, dim=-1).max())
-        substeps = max(1, math.ceil(longest / max_step * (1 - 1e-9)))
-    sde = _InStepTime(drift, diffusion, times, substeps)
-    steps = torch.arange(times.shape[-1], dtype=torch.float64, device=times.device) * substeps
+    sde = _InStepTime(drift, diffusion, times, _counts(times, max_step))
+    steps = torch.tensor(sde.starts, dtype=torch.float64, device=times.device)
     flat = start.reshape(-1, start.shape[-1])
     noise = torchsde.BrownianInterval(
         t0=steps[0],
@@ -131,8 +146,29 @@ def integrate(
         dtype=flat.dtype,
         device=flat.device,
         # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
-        entropy=int(torch.randint(2**31 - 1, ())),
+        entropy=int(torch.randint(2**31 - 1, (), generator=generator)),
         dt=1.0 if steps[-1] > _DEEP else None,
     )
     path: Tensor = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")
     return path.movedim(0, -2).reshape(*start.shape[:-1], len(steps), start.shape[-1])
+
+
+def _counts(times: Tensor, max_step: float | None) -> list[int]:
+    """Steps from each time to the next.
+
+    Raises:
+        ValueError: Too many altogether.
+    """
+    gaps = torch.diff(times, dim=-1).reshape(-1, times.shape[-1] - 1).amax(0)
+    if max_step is None:
+        return [1] * len(gaps)
+    counts = (gaps / max_step * (1 - 1e-9)).ceil().clamp(min=1)
+    total = float(counts.sum())
+    if not total <= _MOST_STEPS:
+        raise ValueError(
+            f"times: a path over {float(gaps.sum()):.4g} training horizons takes {total:,.0f} "
+            f"steps of at most {max_step:.3g} each, and {_MOST_STEPS:,} are the most. Ask for "
+            "times less far from t0 or for fewer, or for longer steps (max_step); a drift that is "
+            "too stiff for these has shorter ones."
+        )
+    return [int(n) for n in counts.tolist()]

@@ -29,6 +29,7 @@ from torch import Tensor
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.overrides import overrides
+from pyro_msde.priors import starting_values
 from pyro_msde.sde import FASTEST, integrate, stable_step
 from pyro_msde.segments import Segments
 
@@ -69,14 +70,14 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     parts = [getattr(model, name, None) for name in ("drift", "kernel")]
     if any(getattr(part, "is_random", True) for part in parts):
         return False
-    drift = model.drift.net
+    drift = model.drift._modules["net"]
     if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
         return False
     if overrides(drift, MultiscaleDrift) or overrides(drift.macro, PolynomialMLP):
         return False  # what they add would be regressed on, too
     if drift.n_eta or drift.macro.has_polynomial:
         return False
-    grid, operators = model.grid, model.read_parameters().operators
+    grid, operators = model.grid, model.read_parameters(starting_values(model)).operators
     like = drift.macro.linear.weight
     zetas = [
         grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))

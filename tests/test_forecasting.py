@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from copy import deepcopy
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from scipy.stats import norm
 from torch import nn
 from torch.testing import assert_close
 
-from pyro_msde import Fit, Forecast, Grid, Trajectories, fit, forecasting, prediction
+from pyro_msde import Fit, Forecast, Grid, Trajectories, fit, forecasting
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models.general import Theta
+from pyro_msde.parts import flatten_parameters
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.scaling import Scaling
 
@@ -348,7 +351,11 @@ def test_paths_are_shared_out_among_draws_of_theta(snapshots):
     assert fc.paths.shape == (4, 3, 3, 3, 7)
     assert fc.num_samples == 12
     assert ask(result, snapshots, num_samples=2, num_theta=4).paths.shape[:2] == (2, 1)
-    assert len({float(theta.drift.values["macro.linear.weight"][0, 0]) for theta in fc.theta}) == 4
+    assert len({float(theta.drift.macro.linear.weight[0, 0]) for theta in fc.theta}) == 4
+    assert all(
+        torch.equal(flatten_parameters(theta.drift), sites["drift.theta"])
+        for theta, sites in zip(fc.theta, fc.sites, strict=True)
+    )
 
 
 def test_parameters_of_trajectories_reach_the_drift(snapshots):
@@ -436,22 +443,68 @@ def test_parameters_for_a_model_without_are_refused(result, snapshots):
         ask(result, snapshots, parameters=np.ones((3, 1)))
 
 
-def test_a_long_wait_before_the_first_time_costs_no_more_steps_than_it_is_long(monkeypatch):
-    """All gaps get as many steps, so long ones are divided: here 27 parts and two of one each."""
-    seen, integrate = [], prediction.integrate
+class Watched(Linear):
+    """Counts, in all of its copies, how often it is asked at a time."""
 
-    def watched(drift, diffusion, start, times, **options):
-        seen.append(times[0].numpy() * SCALING.time)
-        return integrate(drift, diffusion, start, times, **options)
+    asked: ClassVar[Counter] = Counter()
 
-    monkeypatch.setattr(prediction, "integrate", watched)
-    model = tiny_model(0, drift=Linear(0.3 * np.eye(NUM_COARSE, dtype=np.float32)))
+    def forward(self, x, t, parameters=None):
+        self.asked[t.flatten()[0].item()] += 1
+        return super().forward(x)
+
+
+def watched_fit():
+    model = tiny_model(0, drift=Watched(0.3 * np.eye(NUM_COARSE, dtype=np.float32)))
     with torch.no_grad():
         model.diffusion.net.log_value.fill_(-25.0)
-    fit = Fit(model, AmortizedGP(model), SCALING)
+    return Fit(model, AmortizedGP(model), SCALING)
+
+
+def evaluations(times, **options):
+    """Of the drift after t₀, where the stable step is looked for too."""
+    Watched.asked.clear()
+    watched_fit().predict(np.ones(NUM_POINTS, dtype=np.float32), times, num_samples=2, **options)
+    return sum(n for t, n in Watched.asked.items() if t > min(Watched.asked))
+
+
+@pytest.mark.parametrize(
+    ("times", "options"),
+    [
+        ([0.0, 1e-4, 2e-4, 1.0], {}),
+        ([0.0, 1e-9, 2e-9, 1.0], {}),
+        ([0.9, 0.95, 1.0], {"t0": 0.0}),
+        ([1e9, 1e9 + 1e-4, 1e9 + 1.0], {}),
+    ],
+)
+def test_the_cost_of_a_forecast_follows_its_span(times, options):
+    """Twice a step of a thousandth of the horizon of 3; at most one step more for each time."""
+    even = evaluations([0.0, 0.5, 1.0])
+    assert 2 * 333 <= even <= 2 * 336
+    assert abs(evaluations(times, **options) - even) <= 2 * len(times)
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "message"),
+    [
+        ([0.0, 1e9], {}, r"times: a path over 3\.333e\+08 training horizons takes 333,333,3"),
+        ([0.0, 1.0], {"t0": -1e9}, r"times: a path over 3\.333e\+08 training horizons"),
+        ([0.0, 6.1], {"max_step": 6.01e-5}, "takes 101,498 steps of at most 2e-05 each, and 100,0"),
+        ([0.0, 1.0], {"num_samples": 10**9}, "num_samples: 1,000,000,000 paths .* 112 GiB"),
+        ([0.0, 1.0], {"num_samples": 10**30}, "num_samples: .* fewer at a time"),
+    ],
+)
+def test_what_would_take_too_long_or_too_much_is_refused_beforehand(times, options, message):
+    Watched.asked.clear()
+    y = np.ones(NUM_POINTS, dtype=np.float32)
+    with pytest.raises(ValueError, match=message):
+        watched_fit().predict(y, times, **{"num_samples": 2, **options})
+    assert sum(Watched.asked.values()) < 100  # those that look for the stable step
+
+
+def test_a_long_wait_before_the_first_time_is_integrated():
+    fit = watched_fit()
     y = np.full((1, NUM_POINTS), 4.0, dtype=np.float32)
     late = fit.predict(y, [2.7, 2.8, 2.9], t0=0.0, max_step=0.05)
-    assert_close(torch.as_tensor(seen[0]), torch.linspace(0, 2.9, 30).double())
     z0 = fit.predict(y, [0.0]).paths[..., 0, :].mean()
     expected = z0 * torch.tensor([2.7, 2.8, 2.9]).mul(0.3 / SCALING.time).exp()
     assert_close(late.paths.mean((0, 1, 2, 4)), expected, rtol=1e-3, atol=0)

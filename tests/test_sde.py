@@ -135,7 +135,7 @@ def test_second_order_without_noise(times, substeps):
     np.testing.assert_allclose(orders, 2, atol=0.1)
 
 
-def test_max_step_holds_in_the_longest_interval():
+def test_each_interval_has_as_many_steps_as_it_needs():
     steps = []
 
     def drift(z, t):
@@ -144,10 +144,88 @@ def test_max_step_holds_in_the_longest_interval():
 
     start = torch.zeros(1, 2, dtype=torch.float64)
     integrate(drift, tensor([1.0, 1.0]), start, tensor([[0.0, 0.1, 1.0]]), max_step=0.3)
-    # three steps an interval; the midpoint rule looks at the start and the middle of each
-    part = np.arange(6) / 6
-    expected = [*(0.1 * part), *(0.1 + 0.9 * part)]
+    # one step and three; the midpoint rule looks at the start and the middle of each
+    expected = [0.0, 0.05, *(0.1 + 0.9 * np.arange(6) / 6)]
     np.testing.assert_allclose(np.unique(np.round(steps, 12)), expected, atol=1e-11)
+
+
+def test_rows_of_different_times_take_the_steps_of_the_longest_of_their_gaps():
+    seen = []
+
+    def drift(z, t):
+        seen.append(t[:, 0].numpy().copy())
+        return torch.zeros_like(z)
+
+    times = tensor([[0.0, 0.1, 1.0], [2.0, 2.6, 2.7]])
+    integrate(drift, tensor([1.0]), torch.zeros(1, 2, 1).double(), times, max_step=0.3)
+    expected = np.stack([[0.0, 0.025, 0.05, 0.075, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85],
+                         [2.0, 2.15, 2.3, 2.45, *(2.6 + np.arange(6) / 60)]], 1)  # fmt: skip
+    np.testing.assert_allclose(np.unique(np.round(seen, 12), axis=0), expected, atol=1e-11)
+
+
+def test_steps_follow_the_span_and_too_many_are_refused_beforehand():
+    def steps(times, max_step=1e-3):
+        count = 0
+
+        def drift(z, t):
+            nonlocal count
+            count += 1
+            return -z
+
+        integrate(drift, torch.ones(1), torch.zeros(1, 1, 1), tensor([times]), max_step=max_step)
+        return count // 2  # the midpoint rule looks twice, torchsde once before
+
+    even = steps([0.0, 0.5, 1.0])
+    assert even == 1000
+    for times in ([0.0, 1e-4, 2e-4, 1.0], [0.0, 1e-9, 2e-9, 1.0], [0.0, 1.0 - 1e-9, 1.0]):
+        assert even <= steps(times) < even + len(times)
+    with pytest.raises(ValueError, match=r"over 1e\+09 training horizons takes 1,000,000"):
+        steps([0.0, 1e9])
+    with pytest.raises(ValueError, match=r"times: .* takes inf steps"):
+        steps([0.0, 1e308], 1e-3)
+    with pytest.raises(ValueError, match="200,001 steps of at most 1e-05 each, and 100,000"):
+        steps([0.0, 1e-9, 2.0], 1e-5)
+
+
+def test_second_order_where_gaps_differ_by_six_orders_of_magnitude():
+    """The mean of dz = −a (z − sin t) dt by the midpoint rule, against its closed form.
+
+    Steps are not quite halved each time, as each gap has a whole number of them.
+    """
+    a, times = 4.0, tensor([[0.0, 1e-6, 0.3, 0.3 + 1e-5, 0.31, 1.7, 2.0]])
+
+    def particular(t):
+        return (a**2 * np.sin(t) - a * np.cos(t)) / (1 + a**2)
+
+    t = times[0].numpy()
+    exact = particular(t) + (1.5 - particular(0.0)) * np.exp(-a * t)
+    errors = []
+    for max_step in (0.02, 0.01, 0.005, 0.0025):
+        path = integrate(
+            lambda z, t: -a * (z - t.sin()[..., None]), tensor([1e-30]),
+            tensor([[[1.5]]]), times, max_step=max_step,
+        )  # fmt: skip
+        errors.append(np.abs(path[0, 0, :, 0].numpy() - exact).max())
+    np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.1)
+
+
+def test_a_generator_takes_the_place_of_torch_s_own():
+    def draw(generator):
+        step = stable_step(lambda z, t: -z**3, torch.ones(2, 3), times[:, 0], generator=generator)
+        start = torch.zeros(5, 2, 3)
+        path = integrate(
+            lambda z, t: -z, torch.ones(3), start, times, max_step=0.1, generator=generator
+        )
+        return path, step
+
+    times = tensor([REGULAR, REGULAR])
+    before = torch.get_rng_state()
+    own, step = draw(torch.Generator().manual_seed(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(3)
+    assert torch.equal(draw(None)[0], own)
+    torch.manual_seed(3)
+    assert draw(None)[1] == step
 
 
 def test_max_step_none_is_one_step_between_times():

@@ -36,8 +36,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from pyro_msde.arviz_io.constants import constants, initial_fields, observed, training
 from pyro_msde.arviz_io.container import container
 from pyro_msde.arviz_io.elbo_terms import elbo_terms
@@ -48,7 +46,7 @@ from pyro_msde.arviz_io.parameters import network_weights, parameters
 from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
 from pyro_msde.checks import check_whole
-from pyro_msde.training import pyro_settings
+from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import duration_of
 
@@ -136,17 +134,20 @@ def to_arviz(
         "constant_data": constants(fit, test, values, frame),
         "training": training(fit.history),
     }
-    with torch.random.fork_rng(), pyro_settings(validate=False):
-        torch.manual_seed(seed)
-        if draws.sites[0]:
+    isolation = Isolation(seed, place_of(fit.model)[1])
+    if draws.sites[0]:
+        with isolation.turn():
             groups["log_prior"] = frame.dataset(log_prior(fit.model, draws))
-        if log_likelihood and knows_new_data(fit.guide):
+    if log_likelihood and knows_new_data(fit.guide):
+        with isolation.turn():
             guided = smoothed_likelihood(fit, chosen, draws, frame)
-            groups["log_likelihood"].update(frame.dataset(guided))
-            if guided:
+        groups["log_likelihood"].update(frame.dataset(guided))
+        if guided:
+            with isolation.turn():
                 terms = elbo_terms(fit, test, draws, guided[test.name])
-                groups["sample_stats"] = frame.dataset(terms)
-        if prior:
+            groups["sample_stats"] = frame.dataset(terms)
+    if prior:
+        with isolation.turn():
             drawn = prior_draws(fit.model, num_samples if prior is True else prior)
             theta = parameters(fit, drawn, frame, duration) | network_weights(drawn, weights)
             fields, count = prior_fields(fit, chosen, drawn, frame, seed)

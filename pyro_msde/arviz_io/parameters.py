@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_msde.arviz_io.frame import Frame, Variable, units_attr
 from pyro_msde.experts import product_variance
 from pyro_msde.forecasting import Forecast
-from pyro_msde.training import pyro_settings
+from pyro_msde.isolation import Isolation, place_of
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
 
@@ -148,8 +148,7 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
 def kernel_draws(fit: Any, num_draws: int = 32, seed: int = 0) -> Tensor:
     """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate."""
     part = fit.model.kernel
-    with torch.random.fork_rng(), pyro_settings(validate=False), torch.no_grad():
-        torch.manual_seed(seed)
+    with Isolation(seed, place_of(fit.model)[1]).turn(), torch.no_grad():
         count = num_draws if part.is_random else 1
         return torch.stack([part.read(fit.guide.read_theta())() for _ in range(count)]).cpu()
 

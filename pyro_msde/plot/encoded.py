@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.experts import product_mean
-from pyro_msde.training import pyro_settings
+from pyro_msde.isolation import Isolation
+from pyro_msde.parts import private
 
 __all__ = ["Encoded", "Scales"]
 
@@ -69,11 +70,9 @@ class Encoded:
             raise ValueError(f"y: {len(fields)} fields. Pass one.")
         own = fit._parameters(parameters, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
-        devices = [] if fields.device.type == "cpu" else [fields.device]
-        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
-            torch.manual_seed(0)
+        with Isolation(0, fields.device).turn():
             sites = fit.guide.read_theta()
-            theta = fit.model.read_parameters(sites)
+            theta = private(fit.model.read_parameters(sites))
             z, _ = fit.guide.encode(fields / unit, sites, theta.operators, own)
         return cls(fit.model, fields, unit, z, theta)
 

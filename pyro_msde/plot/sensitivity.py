@@ -78,7 +78,7 @@ def drift_sensitivity(
     of = channel_of(grid, channel)
     by = of if source is None else channel_of(grid, source, "source")
     if half_width is None:
-        half_width = getattr(fit.model.drift.net, "half_width", None)
+        half_width = getattr(fit.model.drift._modules["net"], "half_width", None)
     if half_width is None:
         raise ValueError("half_width: the model's drift does not say how wide it is; pass one.")
     encoded = Encoded.of(fit, y, parameters=parameters)
