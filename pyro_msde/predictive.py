@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.argument_checks import check_whole
+from pyro_msde.arrays import to_numpy
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.trajectory_checks import to_numpy
 
 __all__ = ["Array", "Predictive", "Truth", "Window", "by_lead", "lead_bin", "matching", "to_array"]
 

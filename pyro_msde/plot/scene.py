@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.plot.style import label
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.trajectory_checks import to_numpy
 
 __all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "one_axis", "two_axes_at_most"]
 
