@@ -15,6 +15,7 @@ from torch import Tensor
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
 from pyro_msde.jackknife import Jackknife, moved
+from pyro_msde.metadata import Metadata
 from pyro_msde.region import LONGEST_STEP, Region, confined
 from pyro_msde.scaling import Scaling
 from pyro_msde.sde import integrate, stable_step
@@ -42,6 +43,7 @@ def forecast(
     uncertainty: Jackknife | None = None,
     point: bool,
     layout: Mapping[str, bool],
+    metadata: Metadata | None = None,
 ) -> Forecast:
     """Forecast from checked arguments; `pyro_msde.Fit.predict` is the public face.
 
@@ -62,6 +64,7 @@ def forecast(
         point: θ is a point: one reading of it serves all draws.
         region: In which the drift was learned; None: everywhere.
         layout: `batched` and `has_channel` of the `Forecast`.
+        metadata: Of the training data; None: not known.
     """
     ndim = model.grid.ndim
     scaled = y0 / scaling.field_scale(y0, ndim)
@@ -111,6 +114,7 @@ def forecast(
         scaling=scaling,
         region=torch.stack(boxes).cpu() if boxes else None,
         sites=read,
+        metadata=metadata,
     )
 
 

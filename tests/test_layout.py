@@ -37,6 +37,8 @@ ORDER = (
     "linear_sde",
     "datasets",
     "grid",
+    "coordinates",
+    "metadata",
     "interpolation",
     "experts",
     "sde",
