@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from pyro.infer.autoguide import AutoDelta
 from torch import Tensor
 
@@ -274,6 +275,8 @@ class Fit:
                 f"y0: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
                 f"(batch, {', '.join(map(str, one))}). Interpolate to its grid first."
             )
+        if self.metadata is not None and isinstance(y0, xr.DataArray):
+            self.metadata.check("y0", Metadata.of_array(y0, len(one)))
         bad = int((~value.isfinite()).sum())
         if bad:
             raise ValueError(
@@ -285,7 +288,10 @@ class Fit:
             raise ValueError(f"y0: shape {tuple(value.shape)} holds no field. Pass at least one.")
         value = value if batched else value[None]
         value = value if self.has_channel else value[:, None]
-        return value.to(device=device, dtype=dtype), batched
+        fields = value.to(device=device, dtype=dtype)
+        if not bool(fields.isfinite().all()):
+            raise ValueError(f"y0: too large for {dtype}. Rescale it, or use a model in float64.")
+        return fields, batched
 
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:
         wanted = getattr(self.model, "num_parameters", 0)

@@ -162,7 +162,7 @@ class TimeUnits:
             return np.array(date)
         try:
             found = _cftime(argument).num2date(0, self._for_cftime(), calendar=self.calendar)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{argument}: the data's units {self.text!r} name no date ({error}). Write them as "
                 "'days since 2000-01-01'."

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
 
 from pyro_msde.coordinates import difference
 from pyro_msde.instants import TimeUnits
@@ -41,12 +43,22 @@ class Metadata:
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
         """Of some trajectories."""
-        coords: dict[str, Positions] = {}
-        for key, x in data.coords.items():
-            numeric = x.dtype.kind in "fiu"
-            coords[key] = tuple(x.astype(np.float64 if numeric else str).tolist())
+        coords = {key: _positions(x) for key, x in data.coords.items()}
         units = {str(key): str(unit) for key, unit in data.units.items()}
         return cls(data.name, data.dims, coords, units, data.calendar, data.parameter_names)
+
+    @classmethod
+    def of_array(cls, fields: xr.DataArray, axes: int) -> Metadata:
+        """Of fields in an xarray DataArray, whose last axes are the field's."""
+        dims = tuple(str(d) for d in fields.dims[-axes:])
+        known = None if any(d.startswith("dim_") for d in dims) else dims  # xarray's own names
+        positions: dict[str, Positions] = {}
+        for d in dims:
+            if d in fields.coords:
+                positions[d] = _positions(fields.coords[d].values)
+        named = {"": fields, **{d: fields.coords[d] for d in positions}}
+        units = {key: str(x.attrs["units"]) for key, x in named.items() if "units" in x.attrs}
+        return cls("", known, positions, units, None, ())
 
     @property
     def time_units(self) -> TimeUnits:
@@ -139,8 +151,8 @@ class Metadata:
             a, b = self.units.get(ours), other.units.get(theirs)
             if ours != "time" and a and b and a.strip() != b.strip():
                 raise ValueError(
-                    f"{argument}: {theirs} in {b!r}, but the data of the fit have it in {a!r}. "
-                    "Convert it."
+                    f"{argument}: {theirs or 'fields'} in {b!r}, but the data of the fit have "
+                    f"{a!r}. Convert one of both."
                 )
 
     def _axes_differ(self, other: Metadata) -> bool:
@@ -163,6 +175,10 @@ def matched(metadata: Metadata | None, argument: str, data: Trajectories) -> Tra
         return data
     metadata.check(argument, Metadata.of(data))
     return data.in_time_units(metadata.time_units, argument)
+
+
+def _positions(x: NDArray[Any]) -> Positions:
+    return tuple(x.astype(np.float64 if x.dtype.kind in "fiu" else str).tolist())
 
 
 def _all(items: Any, kinds: type | tuple[type, ...]) -> bool:

@@ -42,7 +42,7 @@ def decoded(ds: xr.Dataset) -> xr.Dataset:
     attributes = {name: set(variable.attrs) for name, variable in ds.variables.items()}
     try:
         packed = any(own & _PACKED for own in attributes.values())
-        out = xr.decode_cf(ds, decode_times=False, decode_coords=False) if packed else ds
+        out = xr.decode_cf(ds, decode_times=False, decode_coords=False) if packed else ds.copy()
         for name, own in attributes.items():
             if own & _LIMITS and name not in ds.indexes:
                 out[name] = _within_limits(out[name])
@@ -55,12 +55,23 @@ def decoded(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _within_limits(variable: xr.DataArray) -> xr.DataArray:
-    """NaN outside the valid range, which is given in packed units."""
-    attrs, encoding = variable.attrs, variable.encoding
-    low, high = attrs.get("valid_range", (-np.inf, np.inf))
-    ends = np.array([attrs.get("valid_min", low), attrs.get("valid_max", high)], dtype=np.float64)
-    ends = np.sort(ends * encoding.get("scale_factor", 1.0) + encoding.get("add_offset", 0.0))
+    """NaN outside the valid range, whose attributes are then dropped.
+
+    Whole numbers as limits are in packed units (CF 1.11, §8.1); where nothing tells any more how
+    values were unpacked, they say nothing.
+    """
+    encoding = variable.encoding
+    limits = {key: np.asarray(variable.attrs[key]) for key in _LIMITS & set(variable.attrs)}
+    out = variable.copy(deep=False)
+    out.attrs = {key: value for key, value in variable.attrs.items() if key not in _LIMITS}
+    low, high = limits.get("valid_range", (-np.inf, np.inf))
+    ends = np.array([limits.get("valid_min", low), limits.get("valid_max", high)], np.float64)
+    if all(limit.dtype.kind in "iu" for limit in limits.values()):
+        whole = np.dtype(encoding.get("dtype", variable.dtype)).kind in "iu"
+        if not whole and not {"scale_factor", "add_offset"} & set(encoding):
+            return out
+        ends = np.sort(ends * encoding.get("scale_factor", 1.0) + encoding.get("add_offset", 0.0))
     # the ends themselves are valid, but unpacking rounds
     slack = 1e-6 * np.abs(ends[np.isfinite(ends)]).max(initial=0.0)
-    inside = (variable >= ends[0] - slack) & (variable <= ends[1] + slack)
-    return variable if bool(inside.all()) else variable.where(inside)
+    inside = (out >= ends[0] - slack) & (out <= ends[1] + slack)
+    return out if bool(inside.all()) else out.where(inside)

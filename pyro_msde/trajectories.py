@@ -65,8 +65,6 @@ class Trajectories:
         coords: Arrays by name of axis.
         units: Units by name.
         calendar: Of the times, if these count from a date; else None.
-        parameter_names: Tuple of p names.
-        control_names: Tuple of c names.
 
     Raises:
         ValueError: If there are no trajectories, ranks or lengths do not match, times do not
@@ -102,10 +100,7 @@ class Trajectories:
         self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
         self.name = name
         self.dims, self.coords = as_names(dims, coords, self.field_shape)
-        columns = 0 if self.parameters is None else self.parameters.shape[1]
-        self.parameter_names = as_columns(parameter_names, "parameter", columns)
-        columns = 0 if self.controls is None else self.controls[0].shape[1]
-        self.control_names = as_columns(control_names, "control", columns)
+        self._names = parameter_names, control_names
         check_names(name, self.dims, (*self.parameter_names, *self.control_names))
 
     @classmethod
@@ -276,6 +271,18 @@ class Trajectories:
     def time_units(self) -> TimeUnits:
         """Units of the times, with their calendar."""
         return TimeUnits(self.units.get("time"), self.calendar)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """(p,) parameter_0, … unless given; empty without parameters."""
+        count = 0 if self.parameters is None else self.parameters.shape[1]
+        return as_columns(self._names[0], "parameter", count)
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """(c,) control_0, … unless given; empty without controls."""
+        count = 0 if self.controls is None else self.controls[0].shape[1]
+        return as_columns(self._names[1], "control", count)
 
     @property
     def field_shape(self) -> tuple[int, ...]:
