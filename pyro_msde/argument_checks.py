@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pyro_msde.instants import TimeUnits, rounding
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["check_trajectories", "checked_times"]
@@ -32,22 +34,35 @@ def check_trajectories(name: str, model: Any, data: Any) -> None:
         raise ValueError(f"{name}: no model takes controls yet. Leave them out of Trajectories.")
 
 
-def checked_times(times: Any, t0: float | None) -> np.ndarray:
-    """Times of a forecast as (time,) float64.
+def checked_times(
+    times: Any, t0: Any, units: TimeUnits
+) -> tuple[NDArray[np.float64], float]:
+    """Times of a forecast as (time,) float64, and the time of y0.
+
+    Args:
+        times: Numbers, or dates or durations where the data have such.
+        t0: One of them; None: the first of `times`.
+        units: The data's.
 
     Raises:
-        ValueError: They are not a row of finite increasing numbers, or begin before `t0`.
+        ValueError: They are not a row of finite increasing times, or begin before `t0`.
     """
-    clock = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    clock = np.atleast_1d(units.numbers(times, "times"))
     if clock.ndim != 1 or len(clock) == 0 or not np.isfinite(clock).all():
         raise ValueError(f"times: shape {clock.shape}; give a row of finite times.")
     if (np.diff(clock) <= 0).any():
         i = int(np.argmin(np.diff(clock))) + 1
         raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")
-    if t0 is not None and not np.isfinite(t0):
+    if t0 is None:
+        return clock, float(clock[0])
+    given = units.numbers(t0, "t0")
+    if given.shape != () or not np.isfinite(given):
         raise ValueError(f"t0={t0}: give the finite time of y0, or leave it out.")
-    if t0 is not None and clock[0] < t0:
+    start = float(given)
+    if abs(clock[0] - start) <= rounding(np.append(clock, start)):
+        return clock, float(clock[0])  # equal but for rounding
+    if clock[0] < start:
         raise ValueError(
-            f"times: begin at {clock[0]:g}, before t0={t0:g}. Forecasts run forward from y0."
+            f"times: begin at {clock[0]:g}, before t0={start:g}. Forecasts run forward from y0."
         )
-    return clock
+    return clock, start

@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.calibration_report import BandPower, CalibrationReport
 from pyro_msde.grid import Grid
+from pyro_msde.instants import duration_units
 from pyro_msde.levels import check_draws, check_level, check_levels
 from pyro_msde.predictive import (
     Array,
     Predictive,
     Truth,
     Window,
+    aligned,
     by_lead,
     lead_bin,
     matching,
@@ -74,9 +77,10 @@ def calibration(
             level outside (0, 1), or one whose interval has less than one draw on either side; a
             part of the horizon without times; a forecast that is not finite.
     """
-    nominal = np.unique(np.asarray(levels, dtype=np.float64).reshape(-1))
+    nominal = np.unique(to_numpy(levels, "levels").astype(np.float64).reshape(-1))
     check_levels("levels", nominal)
     check_level("interval", interval)
+    truth = aligned(fc, truth)
     y = matching(fc, truth)
     y = y if fc.batched else y[None]
     lead_bin(fc.times, bins)
@@ -169,4 +173,6 @@ def _units(truth: Any) -> dict[str, str]:
         return {}
     axes = [d for d in truth.dims or () if d in truth.units]
     known = {"time": "time", "field": truth.name, "length": axes[-1] if axes else ""}
-    return {name: truth.units[key] for name, key in known.items() if key in truth.units}
+    units = {name: truth.units[key] for name, key in known.items() if key in truth.units}
+    # the report's times are durations since the forecast began
+    return units | {"time": str(duration_units(units["time"]))} if "time" in units else units

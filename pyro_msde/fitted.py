@@ -8,18 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from pyro.infer.autoguide import AutoDelta
 from torch import Tensor
 
 from pyro_msde.argument_checks import check_trajectories, checked_times
+from pyro_msde.arrays import to_numpy
 from pyro_msde.arviz_io import to_arviz
 from pyro_msde.checkpoint import write_run
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
+from pyro_msde.instants import TimeUnits
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.jackknife import Jackknife, jackknife
+from pyro_msde.metadata import Metadata, matched
 from pyro_msde.prediction import SHORTEST_STEP, forecast
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
@@ -55,6 +59,7 @@ class Fit:
             data's time units; None: not known.
         uncertainty: Of the drift, from `jackknifed`; None: not known, the drift is a point.
         recipe: How it was trained; None: not known.
+        metadata: Names, positions and units of the training data; None: not known.
     """
 
     model: Any
@@ -71,13 +76,14 @@ class Fit:
     segment: tuple[int, float] | None = None
     uncertainty: Jackknife | None = None
     recipe: Recipe | None = None
+    metadata: Metadata | None = None
 
     def predict(
         self,
         y0: Any,
         times: Any,
         *,
-        t0: float | None = None,
+        t0: Any = None,
         num_samples: int = 64,
         num_theta: int | None = None,
         parameters: Any = None,
@@ -88,8 +94,9 @@ class Fit:
 
         Args:
             y0: One field, or a batch of fields along a first axis, with a channel axis if the
-                training data had one. numpy or torch, in the data's units.
-            times: (time,) increasing, in the data's units.
+                training data had one. Any array, in the data's units.
+            times: (time,) increasing, in the data's units; or dates, if the data had dates, or
+                durations, if their unit of time is known.
             t0: Time of y0; times[0] unless given.
             num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
@@ -117,7 +124,7 @@ class Fit:
                 f"max_step={max_step}: give at least {SHORTEST_STEP * self.scaling.time:.3g}, a "
                 "50 000th of the training horizon."
             )
-        clock = checked_times(times, t0)
+        clock, start = checked_times(times, t0, self._time_units)
         fields, batched = self._fields(y0)
         params = self._parameters(parameters, len(fields))
         return forecast(
@@ -126,7 +133,7 @@ class Fit:
             self.scaling,
             fields,
             clock,
-            t0=float(clock[0] if t0 is None else t0),
+            t0=start,
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
             seed=seed,
@@ -137,6 +144,7 @@ class Fit:
             uncertainty=self.uncertainty,
             point=self._has_point_theta,
             layout={"batched": batched, "has_channel": self.has_channel},
+            metadata=self.metadata,
         )
 
     def calibrated(
@@ -155,6 +163,7 @@ class Fit:
             ValueError: Times that differ between trajectories, or too few of them.
         """
         check_trajectories("validation", self.model, validation)
+        validation = matched(self.metadata, "validation", validation)
         times, values, parameters = common_batches(validation)[0]
         if len(values) < len(validation):
             raise ValueError("validation: times differ between trajectories; resample them first.")
@@ -198,6 +207,7 @@ class Fit:
                 trajectories of a single snapshot; data of another grid.
         """
         check_trajectories("train", self.model, train)
+        train = matched(self.metadata, "train", train)
         for k, times in enumerate(train.times):
             if len(times) < 2:
                 raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
@@ -218,6 +228,10 @@ class Fit:
         theta = getattr(self.guide, "theta", None)
         return theta is None or isinstance(theta, AutoDelta)
 
+    @property
+    def _time_units(self) -> TimeUnits:
+        return TimeUnits() if self.metadata is None else self.metadata.time_units
+
     def to_arviz(self, test: Trajectories, **options: Any) -> Any:
         """ArviZ data of forecasts of `test`; see `pyro_msde.arviz_io.to_arviz`."""
         return to_arviz(self, test, **options)
@@ -232,6 +246,7 @@ class Fit:
             "random_parts": getattr(self.guide, "theta", None) is not None,
             "scaling": asdict(self.scaling),
             "recipe": None if self.recipe is None else asdict(self.recipe),
+            "metadata": None if self.metadata is None else self.metadata.to_json(),
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "interrupted": self.interrupted,
@@ -251,7 +266,7 @@ class Fit:
     def _fields(self, y0: Any) -> tuple[Tensor, bool]:
         """(batch, channel, *space) on the model's device, and whether a batch was given."""
         dtype, device = place_of(self.model)
-        value = torch.as_tensor(np.asarray(y0.detach().cpu() if isinstance(y0, Tensor) else y0))
+        value = torch.as_tensor(to_numpy(y0, "y0"))
         grid = self.model.grid
         one = grid.field_shape if self.has_channel else grid.shape
         if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
@@ -259,12 +274,23 @@ class Fit:
                 f"y0: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
                 f"(batch, {', '.join(map(str, one))}). Interpolate to its grid first."
             )
-        if not bool(value.isfinite().all()):
-            raise ValueError("y0: holds NaN or infinite values. Fill or drop them.")
+        if self.metadata is not None and isinstance(y0, xr.DataArray):
+            self.metadata.check("y0", Metadata.of_array(y0, len(one)))
+        bad = int((~value.isfinite()).sum())
+        if bad:
+            raise ValueError(
+                f"y0: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop them. "
+                "(Masked and missing values are read as NaN.)"
+            )
         batched = value.ndim > len(one)
+        if batched and not len(value):
+            raise ValueError(f"y0: shape {tuple(value.shape)} holds no field. Pass at least one.")
         value = value if batched else value[None]
         value = value if self.has_channel else value[:, None]
-        return value.to(device=device, dtype=dtype), batched
+        fields = value.to(device=device, dtype=dtype)
+        if not bool(fields.isfinite().all()):
+            raise ValueError(f"y0: too large for {dtype}. Rescale it, or use a model in float64.")
+        return fields, batched
 
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:
         wanted = getattr(self.model, "num_parameters", 0)
@@ -277,14 +303,18 @@ class Fit:
         if not wanted:
             raise ValueError("parameters: the model takes none. Leave them out.")
         dtype, device = place_of(self.model)
-        value = torch.atleast_2d(torch.as_tensor(np.asarray(parameters)))
+        value = torch.atleast_2d(torch.as_tensor(to_numpy(parameters, "parameters")))
         if value.shape[-1] != wanted or value.shape[0] not in (1, batch):
             raise ValueError(
                 f"parameters: shape {tuple(value.shape)} for {batch} initial fields; the model "
                 f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
             )
         if not bool(value.isfinite().all()):
-            raise ValueError("parameters: hold NaN or infinite values. Give a number for each.")
+            bad = int((~value.isfinite()).sum())
+            raise ValueError(
+                f"parameters: hold NaN or infinite values, {bad} of {value.numel()}. Give a number "
+                "for each."
+            )
         value = self.scaling.scaled_parameters(value.double())
         return value.expand(batch, -1).to(device=device, dtype=dtype)
 

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.experts import product_mean, product_variance
 from pyro_msde.levels import check_level
+from pyro_msde.metadata import Metadata
 from pyro_msde.mixtures import Mixture
 from pyro_msde.scaling import Scaling
 
@@ -41,6 +43,7 @@ class Forecast:
         has_channel: Whether fields carry a channel axis.
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
         sites: Values of the guide's sites at each draw of θ; empty where it is a point.
+        metadata: Names, positions and units of the data of the fit; None: not known.
     """
 
     times: np.ndarray
@@ -52,6 +55,7 @@ class Forecast:
     scaling: Scaling
     region: Tensor | None = None
     sites: Sequence[Mapping[str, Tensor]] = ()
+    metadata: Metadata | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
 
@@ -127,8 +131,15 @@ class Forecast:
         return self._moment("parameter")
 
     def cdf(self, values: Any) -> Tensor:
-        """Predictive distribution function at `values`, both (…, time, *field): the PIT."""
-        target = self._as_batch(torch.as_tensor(np.asarray(values)))
+        """Predictive distribution function at `values`, both (…, time, *field): the PIT.
+
+        Raises:
+            ValueError: Values of another shape, or NaN.
+        """
+        given = to_numpy(values, "values")
+        if np.isnan(given).any():
+            raise ValueError(f"values: NaN, {int(np.isnan(given).sum())} in all. Fill them.")
+        target = self._as_batch(torch.as_tensor(given))
         parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.windows())
         return self._collected(parts)["cdf"]
 

@@ -20,10 +20,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.experts import product_mean, product_variance
 from pyro_msde.fitted import Fit
 from pyro_msde.isolation import place_of
 from pyro_msde.linear_sde import transition
+from pyro_msde.metadata import matched
 from pyro_msde.trajectories import Trajectories
 
 __all__ = [
@@ -86,7 +88,8 @@ def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
     Raises:
         ValueError: No series, or one that is not longer than the largest lag.
     """
-    columns = [column for s in series for column in np.asarray(s).reshape(len(s), -1).T]
+    given = [to_numpy(s, f"series[{k}]") for k, s in enumerate(series)]
+    columns = [column for s in given for column in s.reshape(len(s), -1).T]
     shortest = min(map(len, columns), default=0)
     if not 1 <= num_lags < shortest:
         raise ValueError(
@@ -119,6 +122,7 @@ def innovations(fit: Fit, data: Trajectories) -> list[Array]:
         ValueError: A drift or decoder that is not linear, parameters with a posterior, microscale
             states that the decoder does not tell apart, or fields that do not fit the model.
     """
+    data = matched(fit.metadata, "data", data)
     A, C, H, R = linear_model(fit)
     grid = fit.model.grid
     weighted = H / R[:, None]

@@ -14,9 +14,11 @@ import torch
 from pyro_msde.argument_checks import check_trajectories
 from pyro_msde.checkpoint import make_folder, write_state
 from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.coordinates import check_on_grid
 from pyro_msde.fitted import Fit, common_batches
 from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import takes
+from pyro_msde.metadata import Metadata, matched
 from pyro_msde.program_checks import check_roles
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
@@ -91,8 +93,11 @@ def fit(
     check_trajectories("data", model, data)
     grid = model.grid
     fields = data.fields(grid.channels, grid.shape)
+    check_on_grid("data", data, grid)
+    metadata = Metadata.of(data)
     if validation is not None:
         check_trajectories("validation", model, validation)
+        validation = matched(metadata, "validation", validation)
         validation.fields(grid.channels, grid.shape)
         if validation.field_shape != data.field_shape:
             raise ValueError(
@@ -115,6 +120,7 @@ def fit(
         has_channel=data.has_channel_axis(grid.channels, grid.shape),
         segment=(plan.length, segments.duration * scaling.time),
         recipe=plan,
+        metadata=metadata,
     )
     snapshots = data.num_observations
     log_volume = snapshots * scaling.log_volume(grid.num_points)

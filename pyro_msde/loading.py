@@ -16,6 +16,7 @@ from pyro_msde.fitted import FORMAT, Fit
 from pyro_msde.history import History
 from pyro_msde.isolation import Isolation
 from pyro_msde.jackknife import Jackknife
+from pyro_msde.metadata import Metadata
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
@@ -86,6 +87,8 @@ def _described(
         result.region = Region.from_lists(run["region"], dtype)
     if run.get("recipe") is not None:
         result.recipe = Recipe(**run["recipe"])
+    if run.get("metadata") is not None:
+        result.metadata = Metadata.from_json(run["metadata"])
     if run.get("segment") is not None:
         result.segment = (run["segment"][0], run["segment"][1])
     if weights["uncertainty"]:

@@ -19,6 +19,7 @@ from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
 from pyro_msde.isolation import Isolation, exclusive
 from pyro_msde.jackknife import Jackknife, moved
+from pyro_msde.metadata import Metadata
 from pyro_msde.parts import private
 from pyro_msde.region import LONGEST_STEP, Region, confined
 from pyro_msde.scaling import Scaling
@@ -50,6 +51,7 @@ def forecast(
     uncertainty: Jackknife | None = None,
     point: bool,
     layout: Mapping[str, bool],
+    metadata: Metadata | None = None,
 ) -> Forecast:
     """Forecast from checked arguments; `pyro_msde.Fit.predict` is the public face.
 
@@ -71,6 +73,7 @@ def forecast(
         uncertainty: Of the drift.
         point: θ is a point: one reading of it serves all draws.
         layout: `batched` and `has_channel` of the `Forecast`.
+        metadata: Of the training data; None: not known.
 
     Raises:
         ValueError: Paths of too many steps, or more of them than memory has room for.
@@ -123,6 +126,7 @@ def forecast(
         scaling=scaling,
         region=torch.stack(boxes).cpu() if boxes else None,
         sites=read,
+        metadata=metadata,
     )
 
 

@@ -15,11 +15,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.checks import check_whole
+from pyro_msde.instants import rounding
+from pyro_msde.metadata import matched
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.trajectory_checks import to_numpy
 
-__all__ = ["Array", "Predictive", "Truth", "Window", "by_lead", "lead_bin", "matching", "to_array"]
+__all__ = [
+    "Array",
+    "Predictive",
+    "Truth",
+    "Window",
+    "aligned",
+    "by_lead",
+    "lead_bin",
+    "matching",
+    "to_array",
+]
 
 Array = NDArray[np.float64]
 Truth = Trajectories | Tensor | NDArray[Any]
@@ -94,6 +106,7 @@ def matching(fc: Predictive, truth: Truth) -> Tensor:
         ValueError: Another number of trajectories, other times or another grid than the forecast's,
             NaN or infinite values.
     """
+    truth = aligned(fc, truth)
     if isinstance(truth, Trajectories):
         values = _values_at(fc, truth)
     else:
@@ -110,9 +123,20 @@ def matching(fc: Predictive, truth: Truth) -> Tensor:
         i = bad[0][-1]
         raise ValueError(
             f"truth: NaN or infinite in {trajectory}index {i} (t={fc.times[i]:.6g}), "
-            f"{len(bad)} snapshots in all. Leave them out."
+            f"{len(bad)} snapshots in all. Leave them out. (Masked values are read as NaN.)"
         )
     return torch.as_tensor(values, dtype=torch.float64)
+
+
+def aligned(fc: Predictive, truth: Truth) -> Truth:
+    """Truth whose times are in the units of the forecast's, where both are known.
+
+    Raises:
+        ValueError: Other units, or another order, than the data of the fit had.
+    """
+    if not isinstance(truth, Trajectories):
+        return truth
+    return matched(getattr(fc, "metadata", None), "truth", truth)
 
 
 def _values_at(fc: Predictive, truth: Trajectories) -> NDArray[Any]:
@@ -124,8 +148,7 @@ def _values_at(fc: Predictive, truth: Trajectories) -> NDArray[Any]:
             f"truth: number of trajectories {len(truth)}, but the forecast has {count}. "
             "Select those that were forecast: truth[k]."
         )
-    # as far apart as rounding puts times that were computed in two ways
-    tolerance = 1e-9 * (times[-1] - times[0]) + 4 * np.finfo(np.float64).eps * np.abs(times).max()
+    tolerance = rounding(times)
     for k, own in enumerate(truth.times):
         if len(own) != len(times):
             raise ValueError(

@@ -21,6 +21,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
+
 __all__ = ["band_power", "shell_spectrum"]
 
 Array = NDArray[Any]
@@ -82,7 +84,7 @@ def _shells(
 ) -> tuple[Array, Array, float, int]:
     """Mean squares (..., *waves) of waves, their shells (*waves), these' width and last number."""
     ndim = len(boundary)
-    values = np.asarray(fields, dtype=np.float64)
+    values = to_numpy(fields, "fields").astype(np.float64)
     if values.ndim < ndim or len(spacing) != ndim:
         raise ValueError(
             f"fields: shape {values.shape} for {ndim} boundaries and {len(spacing)} spacings; give "

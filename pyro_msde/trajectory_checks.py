@@ -1,4 +1,4 @@
-"""What `Trajectories` accepts: conversion to numpy and the checks at the boundary."""
+"""What `Trajectories` accepts: the checks at the boundary."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import as_array, to_numpy
+from pyro_msde.instants import TimeUnits, read_times
+
 __all__ = [
+    "as_columns",
     "as_controls",
     "as_names",
     "as_parameters",
@@ -17,36 +20,12 @@ __all__ = [
     "as_values",
     "check_finite",
     "check_increasing",
-    "to_numpy",
+    "check_names",
 ]
 
 Array = NDArray[Any]
 
-
-def to_numpy(array: Any, argument: str) -> Array:
-    """A real numpy array of numpy, torch or a nested sequence.
-
-    float32 and float64 are kept, half precision becomes float32, other types float64.
-
-    Raises:
-        ValueError: If it is ragged, complex or not numeric.
-    """
-    if isinstance(array, torch.Tensor):
-        array = array.detach().cpu()
-        array = (array.float() if array.dtype in (torch.float16, torch.bfloat16) else array).numpy()
-    try:
-        out = np.asarray(array)
-    except ValueError as error:
-        raise ValueError(
-            f"{argument}: not one rectangular array ({error}). Pass a list of arrays."
-        ) from error
-    if out.dtype.kind not in "fiub":
-        raise ValueError(f"{argument}: dtype {out.dtype} is not real. Pass real numbers.")
-    if out.dtype == np.float16:
-        out = out.astype(np.float32)
-    elif out.dtype not in (np.float32, np.float64):
-        out = out.astype(np.float64)
-    return np.ascontiguousarray(out) if out.ndim else out
+_MASKED = " (Masked and missing values are read as NaN.)"
 
 
 def as_values(values: Any) -> tuple[Array, ...]:
@@ -87,16 +66,23 @@ def as_values(values: Any) -> tuple[Array, ...]:
     return tuple(np.ascontiguousarray(v, dtype=dtype) for v in out)
 
 
-def as_times(times: Any, lengths: Sequence[int]) -> tuple[Array, ...]:
+def as_times(
+    times: Any, lengths: Sequence[int], units: TimeUnits
+) -> tuple[tuple[Array, ...], TimeUnits]:
     """One (n_k,) float64 array per trajectory from a list, (trajectory, time) or shared (time,).
 
+    Args:
+        times: Numbers, dates or durations.
+        lengths: Snapshots of each trajectory.
+        units: Theirs, as far as they are known; see `read_times`.
+
     Raises:
-        ValueError: If ranks or lengths do not match `lengths`.
+        ValueError: If ranks or lengths do not match `lengths`, or as `read_times`.
     """
     if isinstance(times, (list, tuple)) and not (times and np.ndim(times[0]) == 0):
-        per_trajectory = [to_numpy(t, f"times[{k}]") for k, t in enumerate(times)]
+        per_trajectory, units = read_times(times, units, "times")
     else:
-        array = to_numpy(times, "times")
+        (array,), units = read_times([times], units, "times")
         if array.ndim not in (1, 2):
             raise ValueError(
                 f"times: shape {array.shape} is neither (time,) nor (trajectory, time). "
@@ -110,7 +96,7 @@ def as_times(times: Any, lengths: Sequence[int]) -> tuple[Array, ...]:
                 f"times: shape {t.shape} in trajectory {k}, whose values have {n} snapshots. "
                 f"Pass shape ({n},)."
             )
-    return tuple(np.ascontiguousarray(t, dtype=np.float64) for t in per_trajectory)
+    return tuple(np.ascontiguousarray(t, dtype=np.float64) for t in per_trajectory), units
 
 
 def as_parameters(parameters: Any, num_trajectories: int) -> Array | None:
@@ -134,7 +120,7 @@ def as_parameters(parameters: Any, num_trajectories: int) -> Array | None:
         k, p = bad[0]
         raise ValueError(
             f"parameters: {_kind(out[k, p])} in trajectory {k}, parameter {p}, {len(bad)} in all. "
-            "Pass finite numbers."
+            f"Pass finite numbers.{_MASKED}"
         )
     return out
 
@@ -178,7 +164,7 @@ def check_increasing(times: Sequence[Array]) -> None:
         if len(bad):
             raise ValueError(
                 f"times: {_kind(t[bad[0]])} in trajectory {k}, index {bad[0]}, {len(bad)} in all. "
-                "Drop these snapshots."
+                f"Drop these snapshots.{_MASKED if np.isnan(t[bad[0]]) else ''}"
             )
         bad = np.flatnonzero(np.diff(t) <= 0) + 1
         if len(bad):
@@ -197,10 +183,10 @@ def check_finite(arrays: Sequence[Array], times: Sequence[Array], argument: str)
     for k, f in enumerate(finite):
         if not f.all():
             i = int(np.argmin(f))
-            row = arrays[k][i]
+            kind = _kind(arrays[k][i][~np.isfinite(arrays[k][i])][0])
             raise ValueError(
-                f"{argument}: {_kind(row[~np.isfinite(row)][0])} in trajectory {k}, index {i} "
-                f"(t={times[k][i]:.9g}), {total} snapshots in all. Drop them."
+                f"{argument}: {kind} in trajectory {k}, index {i} (t={times[k][i]:.9g}), {total} "
+                f"snapshots in all. Drop them.{_MASKED if kind == 'NaN' else ''}"
             )
 
 
@@ -219,7 +205,7 @@ def as_names(
             f"Pass {len(field_shape)} different names, without trajectory and time."
         )
     sizes = dict(zip(names or (), field_shape, strict=True)) if names else {}
-    out = {key: np.asarray(value) for key, value in (coords or {}).items()}
+    out = {key: as_array(value, f"coords[{key!r}]") for key, value in (coords or {}).items()}
     for key, value in out.items():
         if key not in sizes:
             raise ValueError(f"coords: {key!r} is no axis of the field. Name it in dims={names}.")
@@ -228,7 +214,46 @@ def as_names(
                 f"coords: {key!r} has shape {value.shape} on an axis of length {sizes[key]}. "
                 f"Pass shape ({sizes[key]},)."
             )
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            i = int(np.argmin(np.isfinite(value)))
+            raise ValueError(f"coords: {key!r} is {_kind(value[i])} at index {i}. Pass positions.")
     return names, out
+
+
+def as_columns(names: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:
+    """Names of parameters or controls.
+
+    Raises:
+        ValueError: If there are not as many as columns.
+    """
+    if names is None:
+        return tuple(f"{kind}_{i}" for i in range(count))
+    own = (names,) if isinstance(names, str) else tuple(names)
+    if len(own) != count or not all(isinstance(name, str) for name in own):
+        raise ValueError(f"{kind}_names: {own} for {count} {kind}s. Pass {count} strings.")
+    return own
+
+
+def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -> None:
+    """Raise ValueError if what xarray has to tell apart is called the same.
+
+    Args:
+        name: The field's.
+        dims: Of its axes.
+        columns: Of parameters and controls.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name: {name!r} is no name. Pass a string such as 'u'.")
+    taken = {key: f"an axis of {key}" for key in ("trajectory", "time", "snapshot")}
+    named = [("name", name), *(("dims", d) for d in dims or ()), *(("names", c) for c in columns)]
+    for argument, key in named:
+        if key in taken:
+            raise ValueError(
+                f"{argument}: {key!r} is what {taken[key]} is called. Call it otherwise."
+            )
+        taken[key] = {"name": "the field", "dims": "an axis of the field"}.get(
+            argument, "a parameter or control"
+        )
 
 
 def _same_number(parts: Sequence[Any], expected: Sequence[Any], argument: str) -> None:

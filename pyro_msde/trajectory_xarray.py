@@ -9,6 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
+from pyro_msde.instants import TimeUnits, read_times
+from pyro_msde.missing_values import decoded
+
 __all__ = ["read_xarray", "write_xarray"]
 
 Array = NDArray[Any]
@@ -25,8 +29,14 @@ def read_xarray(
     controls: Sequence[str] | None,
 ) -> dict[str, Any]:
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
+    if not isinstance(ds, xr.Dataset | xr.DataArray):
+        raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
+    for argument, names in (("parameters", parameters), ("controls", controls)):
+        if isinstance(names, str):
+            raise ValueError(f"{argument}: {names!r}. Pass a list of names.")
     ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
     _require(ds, name, "name")
+    ds = decoded(ds)
     if time not in ds.variables:
         raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
     if trajectory not in ds[name].dims:
@@ -34,12 +44,14 @@ def read_xarray(
     time_dim = _time_dim(ds, name, time, trajectory)
     axes = [str(d) for d in ds[name].dims if d not in (trajectory, time_dim)]
     dims = [d for d in axes if d == channel] + [d for d in axes if d != channel]
-    values = ds[name].transpose(trajectory, time_dim, *dims).values
-    times, time_units = _times(ds[time].transpose(trajectory, time_dim, missing_dims="ignore"))
+    values = to_numpy(ds[name].transpose(trajectory, time_dim, *dims), name)
+    instants = ds[time].transpose(trajectory, time_dim, missing_dims="ignore")
+    (times,), clock = read_times([instants], TimeUnits(), time)
     times = np.broadcast_to(times, values.shape[:2])
     lengths = [_length(t, v, k) for k, (t, v) in enumerate(zip(times, values, strict=True))]
-    units = {key: ds[key].attrs["units"] for key in (name, *dims) if "units" in ds[key].attrs}
-    units |= {} if time_units is None else {"time": time_units}
+    with_units = (name, *dims, *(parameters or ()), *(controls or ()))
+    units = {key: ds[key].attrs["units"] for key in with_units if "units" in ds[key].attrs}
+    units |= {} if clock.text is None else {"time": clock.text}
 
     def cut(rows: Array) -> list[Array]:
         return [row[:n] for row, n in zip(rows, lengths, strict=True)]
@@ -53,6 +65,9 @@ def read_xarray(
         "dims": dims,
         "coords": {d: ds[d].values for d in dims if d in ds.coords},
         "units": {key: str(unit) for key, unit in units.items()},
+        "calendar": clock.calendar,
+        "parameter_names": tuple(parameters or ()) or None,
+        "control_names": tuple(controls or ()) or None,
     }
 
 
@@ -78,20 +93,6 @@ def _time_dim(ds: xr.Dataset, name: str, time: str, trajectory: str) -> str:
     return others[0]
 
 
-def _times(variable: xr.DataArray) -> tuple[Array, str | None]:
-    """Times in float64 and their units; calendar times as seconds since the first."""
-    kind = variable.dtype.kind
-    if kind not in "mM":
-        return variable.values.astype(np.float64), variable.attrs.get("units")
-    values = variable.values.astype(f"{kind}8[ns]")
-    if kind == "m":
-        return np.where(np.isnat(values), np.nan, values / np.timedelta64(1, "s")), "s"
-    first = np.datetime64(np.min(values[~np.isnat(values)]), "ns")
-    seconds = (values - first) / np.timedelta64(1, "s")
-    units = f"seconds since {np.datetime_as_string(first).replace('T', ' ')}"
-    return np.where(np.isnat(values), np.nan, seconds), units
-
-
 def _length(times: Array, values: Array, index: int) -> int:
     """Number of snapshots left after dropping those at the end that hold nothing."""
     n = len(times)
@@ -110,7 +111,7 @@ def _parameters(ds: xr.Dataset, names: Sequence[str], trajectory: str) -> Array:
                 f"parameters: {key!r} has dimensions {ds[key].dims}. "
                 f"Pass variables along {trajectory!r} only."
             )
-    columns = [np.broadcast_to(ds[key].values, ds.sizes[trajectory]) for key in names]
+    columns = [np.broadcast_to(to_numpy(ds[key], key), ds.sizes[trajectory]) for key in names]
     return np.stack(columns, axis=1)
 
 
@@ -126,7 +127,7 @@ def _controls(ds: xr.Dataset, names: Sequence[str], trajectory: str, time_dim: s
             )
         missing = {d: n for d, n in sizes.items() if d not in ds[key].dims}
         column = ds[key].drop_vars(list(missing), errors="ignore").expand_dims(missing)
-        columns.append(column.transpose(trajectory, time_dim).values)
+        columns.append(to_numpy(column.transpose(trajectory, time_dim), key))
     return np.stack(columns, axis=-1)
 
 
@@ -136,10 +137,12 @@ def write_xarray(
     *,
     parameters: Array | None,
     controls: tuple[Array, ...] | None,
+    column_names: tuple[Sequence[str], Sequence[str]],
     name: str,
     dims: tuple[str, ...],
     coords: dict[str, Array],
     units: dict[str, str],
+    calendar: str | None,
 ) -> xr.Dataset:
     """A rectangular Dataset, NaN after a trajectory's end. See `Trajectories.to_xarray`."""
     longest = max(times, key=len)
@@ -152,15 +155,17 @@ def write_xarray(
     }
     variables: dict[str, Any] = {name: ((*lead, *dims), _padded(values))}
     if parameters is not None:
-        for p in range(parameters.shape[1]):
-            variables[f"parameter_{p}"] = ("trajectory", parameters[:, p])
+        for p, key in enumerate(column_names[0]):
+            variables[key] = ("trajectory", parameters[:, p])
     if controls is not None:
-        for c in range(controls[0].shape[1]):
-            variables[f"control_{c}"] = (lead, _padded([k[:, c] for k in controls]))
+        for c, key in enumerate(column_names[1]):
+            variables[key] = (lead, _padded([k[:, c] for k in controls]))
     ds = xr.Dataset(variables, coords=labels)
     for key, unit in units.items():
         if key in ds.variables:
             ds[key].attrs["units"] = unit
+    if calendar is not None:
+        ds["time"].attrs["calendar"] = calendar
     return ds
 
 

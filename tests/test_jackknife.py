@@ -282,7 +282,8 @@ def test_it_is_saved_and_loaded(known, tmp_path):
 def test_the_other_steps_take_it(known):
     found = known[2]
     even = named_data(3, 4.0 + 0.05 * np.arange(41))
-    own = pyro_msde.fit(*tiny_pair(2), even, steps=3, length=5, stride=1, progress=False)
+    with pytest.warns(UserWarning, match=r"data: coords\['s'\] run from 3"):
+        own = pyro_msde.fit(*tiny_pair(2), even, steps=3, length=5, stride=1, progress=False)
     own = own.jackknifed(even).calibrated(even)
     assert own.uncertainty is not None
     idata = own.to_arviz(even, num_samples=8, times=2)

@@ -89,6 +89,47 @@ def test_selection():
         data[3:]
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.array([False, False, True]), [False, False, True], torch.tensor([True, False, True]),
+        [-1, 0], np.array([2, 2]), (slice(None, None, -1)), np.int64(1), torch.tensor([1]),
+        np.uint8(2), slice(-2, None), [1],
+    ],
+)  # fmt: skip
+def test_selection_means_what_numpy_means(index):
+    times, values = ragged()
+    data = Trajectories(times, values, parameters=[0, 1, 2])
+    expected = np.atleast_1d(np.arange(3)[np.asarray(index) if torch.is_tensor(index) else index])
+    found = data[index]
+    assert found.parameters[:, 0].tolist() == expected.tolist()
+    assert [len(t) for t in found.times] == [len(times[k]) for k in expected]
+
+
+@pytest.mark.parametrize(
+    "index", [[0.9], 0.5, [True, False], "a", ["a"], np.zeros(4, bool), [3], -4, True, (0, 1),
+              np.ma.array([True, False, True], mask=[False, True, False]), {}]
+)  # fmt: skip
+def test_other_selections_are_refused(index):
+    times, values = ragged()
+    with pytest.raises(IndexError, match=r"^index: "):
+        Trajectories(times, values)[index]
+
+
+@pytest.mark.parametrize("index", [[], slice(3, None), np.zeros(3, bool), [[0, 1]], None])
+def test_selections_of_no_row_are_refused(index):
+    times, values = ragged()
+    with pytest.raises(ValueError, match=r"^index: "):
+        Trajectories(times, values)[index]
+
+
+def test_trajectories_are_no_array():
+    """numpy and torch would take them for a sequence of sequences without end."""
+    times, values = ragged()
+    with pytest.raises(TypeError, match="Trajectories are no array; their `values` are"):
+        np.asarray(Trajectories(times, values))
+
+
 def test_fields_mirror_the_channel_axis():
     t = np.arange(3.0)
     flat = Trajectories(t, np.zeros((2, 3, 5, 7)))
@@ -219,6 +260,147 @@ def test_xarray_round_trip(kind):
         np.testing.assert_array_equal(back.coords[key], data.coords[key])
 
 
+def everything(own_times, dates):
+    """Trajectories of different lengths with all that they can have."""
+    rng = np.random.default_rng(5)
+    longest = np.array([0.0, 0.5, 2.0, 2.5])
+    times = [longest[:2] + 0.25 * own_times, longest, longest[:3] - own_times]
+    if dates:
+        first = np.datetime64("2500-03-01T06:30")
+        times = [first + (86400 * t).astype("m8[s]") for t in times]
+    return Trajectories(
+        times,
+        [rng.normal(size=(len(t), 2, 7, 5)) for t in times],
+        parameters=rng.normal(size=(3, 2)),
+        parameter_names=["re", "nu"],
+        controls=[rng.normal(size=(len(t), 1)) for t in times],
+        control_names=["wind"],
+        name="h",
+        dims=["part", "day", "x"],
+        coords={
+            "part": ["depth", "speed"],
+            "day": np.datetime64("2000-01-01") + np.arange(7),
+            "x": np.arange(5, dtype=np.int16),
+        },
+        units={"h": "m", "x": "km", "re": "1", "nu": "m2/s", "wind": "m/s"}
+        | ({"time": "hours since 2500-02-28"} if dates else {"time": "s"}),
+    )
+
+
+@pytest.mark.parametrize("own_times", [False, True])
+@pytest.mark.parametrize("dates", [False, True])
+def test_xarray_keeps_everything(own_times, dates, tmp_path):
+    data = everything(own_times, dates)
+    data.to_xarray().to_netcdf(tmp_path / "all.nc", engine="h5netcdf")
+    seconds = xr.coders.CFDatetimeCoder(time_unit="s")
+    with xr.open_dataset(tmp_path / "all.nc", engine="h5netcdf", decode_times=False) as raw:
+        for ds in (data.to_xarray(), raw, xr.decode_cf(raw, decode_times=seconds)):
+            back = Trajectories.from_xarray(
+                ds, "h", channel="part", parameters=["re", "nu"], controls=["wind"]
+            )
+            decoded = dates and ds.time.dtype.kind == "M"
+            if decoded:  # whose units are those of the file no more
+                back = back.in_time_units(data.time_units)
+            for a, b in zip(back.times, data.times, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-15)
+            for a, b in zip(back.values + back.controls, data.values + data.controls, strict=True):
+                np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(back.parameters, data.parameters)
+            units = {key: unit for key, unit in back.units.items() if key != "day"}
+            assert (back.dims, units, back.name) == (data.dims, data.units, data.name)
+            assert back.calendar == data.calendar
+            assert (back.parameter_names, back.control_names) == (("re", "nu"), ("wind",))
+            assert back.coords["part"].tolist() == ["depth", "speed"]
+            assert back.coords["x"].dtype == np.int16
+            np.testing.assert_array_equal(back.coords["x"], data.coords["x"])
+    np.testing.assert_array_equal(
+        Trajectories.from_xarray(data.to_xarray(), "h").coords["day"], data.coords["day"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"name": "x"}, "dims: 'x' is what the field is called"),
+        ({"name": "time"}, "name: 'time' is what an axis of time is called"),
+        ({"name": "trajectory"}, "name: 'trajectory'"),
+        ({"name": "snapshot"}, "name: 'snapshot'"),
+        ({"name": "parameter_0", "parameters": [1, 2, 3]}, "names: 'parameter_0' is what"),
+        ({"parameters": [1, 2, 3], "parameter_names": ["x"]}, "names: 'x' is what an axis of"),
+        ({"parameters": [1, 2, 3], "parameter_names": ["a", "b"]}, "parameter_names: .* Pass 1"),
+        ({"dims": ["snapshot"]}, "dims: 'snapshot'"),
+        ({"name": None}, "name: None is no name"),
+        ({"name": ""}, "name: '' is no name"),
+        ({"calendar": "maya", "units": {"time": "s since 2000"}}, "calendar: 'maya' is unknown"),
+        ({"coords": {"x": [0, 1, 2, np.nan, 4, 5, 6]}}, "coords: 'x' is NaN at index 3"),
+    ],
+)
+def test_names_that_xarray_cannot_tell_apart_are_refused(names, message):
+    times, values = ragged()
+    with pytest.raises(ValueError, match=message):
+        Trajectories(times, values, **{"dims": ["x"], **names})
+
+
+def packed(**attrs):
+    """Tenths in int16 as netCDF4 gives them with `decode_cf=False`."""
+    values = 10 * np.arange(2 * 5 * 3).reshape(2, 5, 3).astype(np.int16)
+    ds = xr.Dataset({"u": (("trajectory", "time", "x"), values)},
+                    coords={"time": np.arange(5.0)})  # fmt: skip
+    ds["u"].attrs = attrs
+    return ds
+
+
+PLAIN = np.arange(30.0).reshape(2, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "expected"),
+    [
+        ({"scale_factor": 0.1}, PLAIN),
+        ({"scale_factor": 0.1, "add_offset": 4.0}, PLAIN + 4),
+        ({"scale_factor": 0.1, "_FillValue": np.int16(-999)}, PLAIN),
+        ({"valid_range": [0, 290]}, 10 * PLAIN),
+        ({"scale_factor": 0.1, "valid_range": [0, 290]}, PLAIN),
+    ],
+)
+def test_packed_variables_are_unpacked(attrs, expected):
+    found = Trajectories.from_xarray(packed(**attrs), "u")
+    np.testing.assert_allclose(np.stack(found.values), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"_FillValue": np.int16(40)},
+        {"missing_value": np.int16(40), "scale_factor": 0.1},
+        {"valid_min": 50},
+        {"scale_factor": -0.1, "valid_range": [41, 300]},
+    ],
+)
+def test_missing_values_are_refused_by_name(attrs):
+    ds = packed(**attrs)
+    with pytest.raises(ValueError, match=r"values: NaN in trajectory 0, index \d .*\(Masked"):
+        Trajectories.from_xarray(ds, "u")
+    assert ds["u"].dtype == np.int16  # unchanged
+    assert dict(ds["u"].attrs) == attrs
+
+
+def test_fill_values_after_the_end_are_dropped():
+    ds = packed(_FillValue=np.int16(-1))
+    ds["u"][0, 3:] = -1
+    assert [len(t) for t in Trajectories.from_xarray(ds, "u").times] == [3, 5]
+    again = ds.assign_coords(time=("time", [0.0, 1.0, 2.0, 1e20, 1e20], {"_FillValue": 1e20}))
+    assert [len(t) for t in Trajectories.from_xarray(again, "u").times] == [3, 3]
+
+
+def test_what_is_no_data_is_refused():
+    for ds in (None, 3, np.ones((2, 3, 4))):
+        with pytest.raises(ValueError, match=r"ds: got .* Pass an xarray Dataset or DataArray"):
+            Trajectories.from_xarray(ds, "u")
+    with pytest.raises(ValueError, match=r"parameters: 're'. Pass a list"):
+        Trajectories.from_xarray(packed(), "u", parameters="re")
+
+
 def test_round_trip_through_a_file(tmp_path):
     times, values = ragged()
     data = Trajectories(times, values, dims=["x"], units={"time": "s"})
@@ -298,8 +480,9 @@ def test_every_takes_every_stride_th_snapshot_without_a_copy():
     assert np.shares_memory(thin.values[0], data.values[0])
     np.testing.assert_array_equal(thin.values[1], values[1][::3])
     np.testing.assert_array_equal(thin.parameters, data.parameters)
-    with pytest.raises(ValueError, match="stride: 0"):
-        data.every(0)
+    for stride in (0, 0.5, True, "a", None):
+        with pytest.raises(ValueError, match="stride: "):
+            data.every(stride)
 
 
 def test_until_takes_the_snapshots_up_to_a_time_without_a_copy():
@@ -313,3 +496,7 @@ def test_until_takes_the_snapshots_up_to_a_time_without_a_copy():
     np.testing.assert_array_equal(cut.parameters, data.parameters)
     with pytest.raises(ValueError, match="time: -1 is before trajectory 0 begins"):
         data.until(-1.0)
+    assert data.until(np.inf).num_observations == 12
+    for time in (np.nan, "a", None, [0.1, 0.2], np.datetime64("2000"), 1j):
+        with pytest.raises(ValueError, match=r"^time: "):
+            data.until(time)

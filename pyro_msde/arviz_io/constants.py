@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.arviz_io.frame import Frame, Variable, units_attr
 from pyro_msde.arviz_io.parameters import kernel_draws
 from pyro_msde.history import History
+from pyro_msde.instants import duration_units
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["constants", "initial_fields", "observed", "training"]
@@ -30,7 +31,8 @@ def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dat
     """The observed field (trajectory, time, *field), smoothing kernel, scales, coordinates."""
     kernel = frame.squeeze(kernel_draws(fit).mean(0).numpy())
     scale = np.asarray(fit.scaling.channels)
-    field, time = units_attr(frame.units.get(frame.name)), units_attr(frame.units.get("time"))
+    field = units_attr(frame.units.get(frame.name))
+    time = units_attr(duration_units(frame.units.get("time")))
     ds = frame.dataset(
         {
             f"{frame.name}_field": ((*frame.lead, *frame.field_dims()), values, field),
@@ -50,7 +52,7 @@ def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dat
 
 def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
     """What predictions beyond the data start from: first snapshots, their times, parameters."""
-    field, time = units_attr(frame.units.get(frame.name)), units_attr(frame.units.get("time"))
+    field, time = units_attr(frame.units.get(frame.name)), frame.coords["time"].attrs
     first = np.stack([v[0] for v in test.values])
     return frame.dataset(
         {
@@ -80,8 +82,7 @@ def _inputs(test: Trajectories) -> dict[str, Any]:
     """The trajectories' parameters as `Trajectories.to_xarray` names them."""
     if test.parameters is None:
         return {}
-    units = test.units
     return {
-        f"parameter_{p}": ("trajectory", own, units_attr(units.get(f"parameter_{p}")))
-        for p, own in enumerate(test.parameters.T)
+        name: ("trajectory", own, units_attr(test.units.get(name)))
+        for name, own in zip(test.parameter_names, test.parameters.T, strict=True)
     }

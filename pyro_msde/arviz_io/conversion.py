@@ -36,6 +36,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pyro_msde.argument_checks import check_trajectories
 from pyro_msde.arviz_io.constants import constants, initial_fields, observed, training
 from pyro_msde.arviz_io.container import container
 from pyro_msde.arviz_io.elbo_terms import elbo_terms
@@ -47,6 +48,7 @@ from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
 from pyro_msde.checks import check_whole
 from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.metadata import matched
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import duration_of
 
@@ -73,8 +75,8 @@ def to_arviz(
     num_theta: int = 8,
     seed: int = 0,
     probes: Mapping[str, Any] | None = None,
-    times: int | Sequence[float] = 50,
-    horizon: float | None = None,
+    times: Any = 50,
+    horizon: Any = None,
     log_likelihood: bool = True,
     prior: bool | int = False,
     weights: bool | Sequence[str] = False,
@@ -83,7 +85,8 @@ def to_arviz(
 
     Args:
         fit: The `Fit`.
-        test: Trajectories on the model's grid.
+        test: Trajectories on the model's grid. If their times count from another date than those
+            of the fit's data, they are recounted.
         num_samples: Latent paths, and draws.
         num_theta: Draws of θ among which they are shared out, where it has a posterior; as many as
             paths, if the posterior itself is of interest.
@@ -91,7 +94,7 @@ def to_arviz(
         probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, where draws of the field are
             kept; the nearest grid points are taken. Axes left out: the coarse points.
         times: How many snapshots of each trajectory to forecast, evenly spaced from the first to
-            the last, or times to which to take the nearest snapshots.
+            the last, or times (or dates) to which to take the nearest snapshots.
         horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
             the snapshots above.
         log_likelihood: Add `log_likelihood` and `sample_stats`. The guide encodes all snapshots for
@@ -118,6 +121,8 @@ def to_arviz(
         check_whole("prior", prior, 0)
     if weights is None or isinstance(weights, str):
         raise ValueError(f"weights={weights!r}: pass True, or a list of sites.")
+    check_trajectories("test", fit.model, test)
+    test = matched(fit.metadata, "test", test)
     _check_names(test)
     chosen = Selection.of(test, times, horizon)
     truth = chosen.picked.to_xarray()
@@ -154,7 +159,7 @@ def to_arviz(
             groups["prior"] = frame.dataset(theta)
             groups["prior_predictive"] = frame.dataset(fields).assign_attrs(count)
     if chosen.later is not None:
-        ahead = frame.at(clock(chosen.later, test.units))
+        ahead = frame.at(clock(chosen.later, test.time_units))
         groups["predictions_constant_data"] = initial_fields(test, ahead)
     return container({name: groups[name] for name in _ORDER if name in groups})
 

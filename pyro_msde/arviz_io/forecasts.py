@@ -42,7 +42,7 @@ def forecast_groups(
         The draws of θ of the (first) forecast; `posterior_predictive`, `predictions` if there are
         times beyond the data, `log_likelihood` if asked for.
     """
-    ahead = None if chosen.later is None else frame.at(clock(chosen.later, chosen.test.units))
+    ahead = None if chosen.later is None else frame.at(clock(chosen.later, chosen.test.time_units))
     drawn: list[Draws] = []
     within: dict[str, Variable] = {}
     beyond: dict[str, Variable] = {}

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.grid import Grid
 from pyro_msde.trajectories import Trajectories
 
@@ -115,7 +116,7 @@ def units_attr(units: str | None) -> dict[str, str]:
 
 def _nearest(x: Array, positions: Any, name: str) -> Array:
     """Increasing indices of the points nearest to `positions`, at most one spacing outside x."""
-    at = np.atleast_1d(np.asarray(positions, dtype=np.float64))
+    at = np.atleast_1d(to_numpy(positions, f"probes[{name!r}]"))
     margin = float(np.abs(np.diff(x)).max()) if len(x) > 1 else 0.0
     outside = at[~((at >= x.min() - margin) & (at <= x.max() + margin))]
     if len(outside) or at.ndim != 1 or not len(at):

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_msde.arviz_io.frame import Frame, Variable, units_attr
 from pyro_msde.experts import product_variance
 from pyro_msde.forecasting import Forecast
+from pyro_msde.instants import duration_units
 from pyro_msde.isolation import Isolation, place_of
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
@@ -73,7 +74,7 @@ def parameters(fit: Any, draws: Draws, frame: Frame, duration: float) -> dict[st
     zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
     variances = [product_variance(t.var_zeta, t.var_eta).detach() for t in draws.theta]
     noise = torch.stack([v.cpu().double().sqrt().flatten(1).mean(1) for v in variances]) * scale
-    field, time = frame.units.get(frame.name), frame.units.get("time")
+    field, time = frame.units.get(frame.name), duration_units(frame.units.get("time"))
     per = {"long_name": "standard deviation gained over one unit of time"}
     out: dict[str, Variable] = {
         "diffusion_sd_zeta": (

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pyro_msde.instants import TimeUnits
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["Array", "Selection", "clock"]
@@ -36,14 +37,14 @@ class Selection:
 
     @classmethod
     def of(
-        cls, test: Trajectories, times: int | Sequence[float], horizon: float | None = None
+        cls, test: Trajectories, times: Any, horizon: Any = None
     ) -> Selection:
         """Some snapshots, and times up to `horizon` at their spacing or closer.
 
         Args:
             test: Trajectories.
             times: How many snapshots of each, evenly spaced from the first to the last, or times to
-                which to take the nearest.
+                which to take the nearest; numbers, or dates if the data have dates.
             horizon: None: no times beyond the data.
 
         Raises:
@@ -53,8 +54,13 @@ class Selection:
             times = int(times)
         if isinstance(times, bool | str):
             raise ValueError(f"times: {times!r}. Pass a number of snapshots, or their times.")
+        if not isinstance(times, int):
+            times = test.time_units.numbers(times, "times").reshape(-1)
         picked, index = _pick(test, times)
-        later = None if horizon is None else _times_beyond(test, picked, horizon)
+        later = None
+        if horizon is not None:
+            end = test.time_units.numbers(horizon, "horizon")
+            later = _times_beyond(test, picked, float(end) if end.shape == () else math.nan)
         return cls(test, picked, index, later)
 
     @property
@@ -71,10 +77,9 @@ class Selection:
 def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectories, list[Array]]:
     """Copies of the chosen snapshots, and their indices."""
     if not isinstance(times, int):
-        wanted = np.asarray(times, dtype=np.float64)
-        outside = wanted[
-            (wanted < min(t[0] for t in test.times)) | (wanted > max(t[-1] for t in test.times))
-        ]
+        wanted = np.asarray(times)
+        first, last = min(t[0] for t in test.times), max(t[-1] for t in test.times)
+        outside = wanted[~((wanted >= first) & (wanted <= last))]
         if len(outside):
             raise ValueError(f"times: {outside.tolist()} before or after all trajectories.")
     index = [_choose(own, times, k) for k, own in enumerate(test.times)]
@@ -86,6 +91,8 @@ def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectorie
         dims=test.dims,
         coords=test.coords,
         units=test.units,
+        calendar=test.calendar,
+        parameter_names=None if test.parameters is None else test.parameter_names,
     )
     return picked, index
 
@@ -97,7 +104,7 @@ def _choose(own: Array, times: int | Sequence[float], k: int) -> Array:
             raise ValueError(f"times: {times} snapshots. Pass a positive number, or times.")
         count = min(times, len(own))
         return np.unique(np.linspace(0, len(own) - 1, count).round().astype(np.int64))
-    wanted = np.asarray(times, dtype=np.float64).reshape(-1)
+    wanted = np.asarray(times)
     wanted = wanted[(wanted >= own[0]) & (wanted <= own[-1])]
     if not len(wanted):
         raise ValueError(
@@ -122,8 +129,8 @@ def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> l
     return later
 
 
-def clock(times: Sequence[Array], units: dict[str, str]) -> xr.DataArray:
+def clock(times: Sequence[Array], units: TimeUnits) -> xr.DataArray:
     """Times as `Trajectories.to_xarray` labels them: (time,) if shared, else (trajectory, …)."""
     nothing = [np.zeros((len(t), 1)) for t in times]
-    own = {"time": units["time"]} if "time" in units else {}
-    return Trajectories(times, nothing, units=own).to_xarray()["time"]
+    own = {} if units.text is None else {"time": units.text}
+    return Trajectories(times, nothing, units=own, calendar=units.calendar).to_xarray()["time"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.trajectories import Trajectories
 
 __all__ = [
@@ -31,6 +32,7 @@ _NUM_TIMES = 100  # about as many at which cross-validation compares
 
 def persistence(y0: Array, num_times: int) -> Array:
     """The first snapshot for ever: a view of y0 (trajectory, *field)."""
+    y0 = _finite(y0, "y0")
     return np.broadcast_to(y0[:, None], (len(y0), num_times, *y0.shape[1:]))
 
 
@@ -45,6 +47,7 @@ def mean_trajectory(train: Trajectories, y0: Array, num_times: int | None = None
     Raises:
         ValueError: Training trajectories with times of their own.
     """
+    y0 = _finite(y0, "y0")
     mean = _combine(train, np.full((1, len(train)), 1 / len(train)), num_times)
     return np.broadcast_to(mean, (len(y0), *mean.shape[1:]))
 
@@ -67,7 +70,7 @@ def nearest_trajectory(
         ValueError: Training trajectories with times of their own; parameters that only one side
             has.
     """
-    _check_parameters(train, parameters)
+    y0, parameters = _unseen(train, y0, parameters)
     starts = _starts(train)
     distance = _relative_distance(y0.reshape(len(y0), -1), starts)
     if parameters is not None and train.parameters is not None:
@@ -98,7 +101,7 @@ def principal_regression(
         ValueError: Training trajectories with times of their own; parameters that only one side
             has.
     """
-    _check_parameters(train, parameters)
+    y0, parameters = _unseen(train, y0, parameters)
     known = _Known(_starts(train), train.parameters)
     unseen = _Known(y0.reshape(len(y0), -1).astype(np.float64), parameters)
     return _combine(train, _regression_weights(known, unseen, components, degree), num_times)
@@ -220,8 +223,42 @@ def _common_length(train: Trajectories) -> int:
     return len(times)
 
 
-def _check_parameters(train: Trajectories, parameters: Array | None) -> None:
+def _unseen(
+    train: Trajectories, y0: Any, parameters: Any
+) -> tuple[Array, Array | None]:
+    """First snapshots (trajectory, *field) and parameters (trajectory, p)."""
+    y0 = _finite(y0, "y0")
+    if y0.shape[1:] != train.field_shape:
+        raise ValueError(
+            f"y0: shape {y0.shape} is not (trajectory, *field) with the training fields' "
+            f"{train.field_shape}."
+        )
     if (train.parameters is None) != (parameters is None):
         raise ValueError(
             "parameters: only one of training and unseen trajectories has them. Pass both or none."
         )
+    if train.parameters is None:
+        return y0, None
+    own = _finite(parameters, "parameters").astype(np.float64)
+    expected = (len(y0), train.parameters.shape[1])
+    if own.shape != expected:
+        raise ValueError(f"parameters: shape {own.shape}. Pass {expected}.")
+    return y0, own
+
+
+def _finite(values: Any, argument: str) -> Array:
+    """Numbers of some trajectories.
+
+    Raises:
+        ValueError: None, or NaN or infinity among them.
+    """
+    array = to_numpy(values, argument)
+    if array.ndim == 0 or not len(array):
+        raise ValueError(f"{argument}: shape {array.shape} holds no trajectory. Pass one or more.")
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise ValueError(
+            f"{argument}: NaN or infinite, {bad} of {array.size}. Fill or drop them. (Masked and "
+            "missing values are read as NaN.)"
+        )
+    return array

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from pyro_msde.arrays import as_array
 from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import per_axis, source_index
 
@@ -84,12 +85,9 @@ def adjacency_table(adjacency: ArrayLike | Tensor) -> Tensor:
     Raises:
         ValueError: Not two-dimensional, indices outside 0 … n−1, or counts that differ.
     """
-    try:
-        array = np.asarray(adjacency.detach().cpu() if isinstance(adjacency, Tensor) else adjacency)
-    except ValueError as error:
-        raise ValueError(
-            "adjacency: rows of different lengths; every node needs as many neighbours"
-        ) from error
+    array = as_array(adjacency, "adjacency")
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"adjacency: {array.dtype} entries are neither indices nor a 0/1 matrix")
     if array.ndim != 2 or array.size == 0:
         raise ValueError(
             f"adjacency: shape {array.shape}; expected (n, k) indices or an (n, n) matrix"

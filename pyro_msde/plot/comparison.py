@@ -57,7 +57,7 @@ def forecast_images(
     scene = Scene.of(fc, truth, trajectory, channel)
     if fc.model.grid.ndim == 1:
         return _draw([scene], [slice(None)], None, channel, signed, axes)
-    chosen = choose_times(scene.times, times)
+    chosen = choose_times(scene.times, times, scene.words)
     titles = [scene.words.at_time(scene.times[i]) for i in chosen]
     return _draw([scene] * len(chosen), list(chosen), titles, channel, signed, axes)
 
@@ -108,7 +108,8 @@ def forecast_comparison(
     titles = list(forecasts)
     at: Any = slice(None)
     if first.model.grid.ndim == 2:
-        at = choose_times(first.times, [first.times[-1] if time is None else time])[0]
+        wanted = [first.times[-1] if time is None else time]
+        at = choose_times(first.times, wanted, scenes[0].words)[0]
         titles = [f"{name}\n{scenes[0].words.at_time(first.times[at])}" for name in titles]
     return _draw(scenes, [at] * len(scenes), titles, channel, signed, axes)
 

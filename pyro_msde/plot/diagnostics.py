@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
+from pyro_msde.instants import duration_units
 from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, new_axes, panels
+from pyro_msde.predictive import aligned
 from pyro_msde.scores import coverage
 from pyro_msde.trajectories import Trajectories
 
@@ -131,7 +133,8 @@ def coverage_by_lead(
     ax.set_xlim(0, horizon)
     ax.set_ylim(0.5 if min(shares.min(), level) > 0.55 else 0, 1.01)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    units = truth.units.get("time") if isinstance(truth, Trajectories) else None
+    truth = aligned(fc, truth)
+    units = duration_units(truth.units.get("time")) if isinstance(truth, Trajectories) else None
     ax.set_xlabel(label("lead time", units))
     ax.set_ylabel("coverage")
     legend(ax, loc="lower left")

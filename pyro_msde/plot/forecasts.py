@@ -58,7 +58,7 @@ def forecast_snapshots(
     """
     one_axis(fc.model.grid)
     scene = Scene.of(fc, truth, trajectory, channel)
-    chosen = choose_times(scene.times, times)
+    chosen = choose_times(scene.times, times, scene.words)
     drawn, new = panels(
         axes, len(chosen), height=0.45 + 0.8 * len(chosen), sharex=True, sharey=True
     )

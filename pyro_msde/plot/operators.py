@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.arviz_io import kernel_draws
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of, two_axes_at_most
@@ -26,7 +27,6 @@ from pyro_msde.plot.style import (
     value_colours,
 )
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.trajectory_checks import to_numpy
 
 __all__ = ["scale_operators", "smoothing_kernel"]
 

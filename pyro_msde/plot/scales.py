@@ -64,10 +64,10 @@ def scale_images(
     two_axes_at_most(model.grid)
     channel = channel_of(model.grid, channel)
     parts = Encoded.of(fit, y, parameters=parameters).scales()
-    clock = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    words = Words.of(model.grid, data)
+    clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
         raise ValueError(f"times: shape {clock.shape} for {len(parts.field)} fields; one for each.")
-    words = Words.of(model.grid, data)
     whole, macro, total = (p[:, channel] for p in (parts.field, parts.macro, parts.total))
     values = value_colours(whole)
     rows = [("$y$", whole, values), (MACRO, macro, values)]

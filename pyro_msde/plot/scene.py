@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
+from pyro_msde.instants import TimeUnits, rounding
 from pyro_msde.plot.style import label
+from pyro_msde.predictive import aligned
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.trajectory_checks import to_numpy
 
 __all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "one_axis", "two_axes_at_most"]
 
@@ -43,6 +44,7 @@ class Words:
         field: The field's name.
         field_units: Its units.
         time_units: Units of time.
+        calendar: Of the times, if they count from a date.
     """
 
     space: tuple[Axis, ...]
@@ -50,6 +52,7 @@ class Words:
     field: str
     field_units: str | None
     time_units: str | None
+    calendar: str | None = None
 
     @classmethod
     def of(cls, grid: Grid, data: Any) -> Words:
@@ -67,8 +70,18 @@ class Words:
         names = data.coords.get(dims[0], channels) if channels else ()
         units = data.units
         return cls(
-            space, tuple(map(str, names)), data.name, units.get(data.name), units.get("time")
+            space,
+            tuple(map(str, names)),
+            data.name,
+            units.get(data.name),
+            units.get("time"),
+            data.calendar,
         )
+
+    @property
+    def clock(self) -> TimeUnits:
+        """Units of time, with their calendar."""
+        return TimeUnits(self.time_units, self.calendar)
 
     @property
     def time_label(self) -> str:
@@ -115,6 +128,7 @@ class Scene:
             ValueError: No such trajectory or channel, a truth of another shape, or no snapshot at
                 a time of the forecast.
         """
+        truth = aligned(fc, truth)
         words = Words.of(fc.model.grid, truth)
         count = len(fc.mean) if fc.batched else None
         if count is not None and not -count <= trajectory < count:
@@ -154,18 +168,20 @@ def channel_of(grid: Grid, channel: int, name: str = "channel") -> int:
     return channel % grid.channels
 
 
-def choose_times(clock: Array, times: int | Sequence[float]) -> Array:
+def choose_times(clock: Array, times: Any, words: Words) -> Array:
     """Indices of so many times of a clock, evenly spaced, or of those near the times given.
 
     Raises:
-        ValueError: Less than one.
+        ValueError: Less than one, or no times.
     """
     if isinstance(times, int):
         count = min(times, len(clock))
         if count < 1:
             raise ValueError(f"times: {times}. Pass a positive number, or times.")
         return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
-    wanted = np.asarray(times, dtype=np.float64).reshape(-1)
+    wanted = words.clock.numbers(times, "times").reshape(-1)
+    if not (len(wanted) and np.isfinite(wanted).all()):
+        raise ValueError(f"times: {times!r}. Pass a number of times, or finite times.")
     return np.unique(np.abs(clock[:, None] - wanted).argmin(0))
 
 
@@ -176,8 +192,7 @@ def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:
     own = truth.times[trajectory]
     index = np.abs(own[:, None] - times).argmin(0)
     off = np.abs(own[index] - times)
-    # as far apart as rounding puts times that were computed in two ways
-    if off.max() > 1e-9 * truth.horizon + 4 * np.finfo(np.float64).eps * np.abs(own).max():
+    if off.max() > rounding(own):
         i = int(off.argmax())
         raise ValueError(
             f"truth: no snapshot of trajectory {trajectory} at the forecast's t={times[i]:.9g}; "

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.arrays import to_numpy
 from pyro_msde.grid import Grid, neighbour_table
+from pyro_msde.instants import duration_units
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Axis, Words, channel_of, two_axes_at_most
@@ -163,7 +165,7 @@ def reference_derivative(
 
     def rate(values: Array) -> Array:
         given = values if has_channel else values[:, 0]
-        out = np.asarray(reference(given), dtype=np.float64)
+        out = to_numpy(reference(given), "reference").astype(np.float64)
         if out.shape != given.shape:
             raise ValueError(f"reference: gave shape {out.shape} for fields of {given.shape}.")
         return out.reshape(values.shape)[:, channel].reshape(len(values), -1)
@@ -206,7 +208,8 @@ def _quotient(words: Words, channel: int, source: int) -> str:
 
 
 def _rate_units(words: Words) -> str | None:
-    return None if words.time_units in (None, "", "1") else f"1/{words.time_units}"
+    units = duration_units(words.time_units)
+    return None if units in (None, "", "1") else f"1/{units}"
 
 
 def _bars(ax: Axes, lags: Array, rows: list[StencilDerivative]) -> None:

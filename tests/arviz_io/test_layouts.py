@@ -124,15 +124,18 @@ def test_data_of_another_grid_are_refused():
     ("names", "message"),
     [
         ({"name": "eta", "dims": ("s",)}, "test: its name 'eta' is taken"),
-        ({"name": "s", "dims": ("s",)}, "test: its name 's' is taken"),
-        ({"name": "time", "dims": ("s",)}, "test: its name 'time' is taken"),
+        ({"name": "s", "dims": ("s",)}, "dims: 's' is what the field is called"),
+        ({"name": "time", "dims": ("s",)}, "name: 'time' is what an axis of time"),
         ({"name": "h", "dims": ("draw",)}, "test: its dims 'draw' is taken"),
     ],
 )
 def test_names_that_are_taken_are_refused(names, message):
-    test = Trajectories([[0.0, 1.0]], np.ones((1, 2, NUM_POINTS)), **names)
-    with pytest.raises(ValueError, match=message):
+    def convert():
+        test = Trajectories([[0.0, 1.0]], np.ones((1, 2, NUM_POINTS)), **names)
         to_arviz(untrained_fit(), test)
+
+    with pytest.raises(ValueError, match=message):
+        convert()
 
 
 @pytest.mark.parametrize(

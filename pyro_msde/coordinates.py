@@ -1,0 +1,93 @@
+"""Positions along the axes of space: against the model's grid, and of two data sets."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.grid import Grid
+from pyro_msde.trajectories import Trajectories
+
+__all__ = ["check_on_grid", "difference"]
+
+Array = NDArray[Any]
+
+_UNEVEN = 0.01  # of a spacing: Gaussian latitudes are within it
+_ELSEWHERE = 0.6  # of a spacing: points at cells' centres or at their edges are within it
+_EQUAL = 1e-3  # of a spacing: float32 is within it
+
+
+def check_on_grid(argument: str, data: Trajectories, grid: Any) -> None:
+    """Positions that the data give are those of an even grid, in its order.
+
+    Warns if they are others than the model's grid has.
+
+    Raises:
+        ValueError: They run down, are not in order, or not evenly spaced.
+    """
+    if type(grid) is not Grid or data.dims is None:  # modes and sensors lie on no axes
+        return
+    for axis, place in zip(data.dims[-grid.ndim :], grid.coordinates, strict=True):
+        x = data.coords.get(axis, place)
+        if x.dtype.kind not in "fiu" or len(x) < 2:
+            continue
+        x = x.astype(np.float64)
+        _check_even(f"{argument}: coords[{axis!r}]", x)
+        spacing = float(place[1] - place[0])
+        if np.abs(x - place).max() > _ELSEWHERE * spacing:
+            warnings.warn(
+                f"{argument}: coords[{axis!r}] run from {x[0]:g} to {x[-1]:g}, the model's grid "
+                f"from {place[0]:g} to {place[-1]:g}. Build the model with lower=… and upper=… as "
+                "the data have them.",
+                stacklevel=3,
+            )
+
+
+def _check_even(what: str, x: Array) -> None:
+    steps = np.diff(x)
+    if (steps < 0).all():
+        raise ValueError(
+            f"{what} run down, from {x[0]:g} to {x[-1]:g}; the model's grid runs up. Flip the "
+            "axis: ds.sortby(…) of xarray, or [::-1] on this axis of values and coordinates."
+        )
+    mean = float(x[-1] - x[0]) / len(steps)
+    bad = np.flatnonzero(steps <= 0)
+    if len(bad):
+        i = int(bad[0]) + 1
+        raise ValueError(f"{what} are not in order: {x[i]:g} after {x[i - 1]:g} at index {i}. "
+                         "Sort values and coordinates along it.")  # fmt: skip
+    bad = np.flatnonzero(np.abs(steps / mean - 1) > _UNEVEN)
+    if len(bad):
+        i = int(bad[0]) + 1
+        raise ValueError(
+            f"{what} are not evenly spaced: {steps[i - 1]:g} before index {i}, {mean:g} on average."
+            " Interpolate the data to an even grid, or pass adjacency=… for points anywhere."
+        )
+
+
+def difference(ours: Array, theirs: Array) -> tuple[str, bool]:
+    """How their positions differ from ours, and whether only in where they lie.
+
+    Returns:
+        Words, empty if they do not differ; False if the same positions are in another order.
+    """
+    numbers = {x.dtype.kind in "fiu" for x in (ours, theirs)} == {True}
+    if ours.shape != theirs.shape:
+        return f"{len(theirs)} positions against {len(ours)}", True
+    if not numbers:
+        a, b = ours.astype(str), theirs.astype(str)
+        if np.array_equal(a, b):
+            return "", True
+        words = f"{', '.join(b[:4])} against {', '.join(a[:4])}"
+        return words, not np.array_equal(np.sort(a), np.sort(b))
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    near = _EQUAL * float(np.abs(np.diff(a)).mean()) if len(a) > 1 else _EQUAL * abs(float(a[0]))
+    if np.abs(a - b).max() <= near:
+        return "", True
+    words = f"{b[0]:g} to {b[-1]:g} against {a[0]:g} to {a[-1]:g}"
+    same = np.abs(np.sort(a) - np.sort(b)).max() <= near
+    flipped = len(a) > 1 and (np.diff(a) > 0).all() and (np.diff(b) < 0).all()
+    return words, not (same or flipped)

@@ -1,0 +1,77 @@
+"""Missing values: masked entries of numpy's arrays, and what CF's attributes call missing.
+
+CF (climate and forecast conventions) keeps fields packed: integers with `scale_factor` and
+`add_offset`, and numbers that stand for nothing, `_FillValue` and `missing_value`. Missing values
+become NaN, which the checks of data then refuse by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+__all__ = ["decoded", "unmasked"]
+
+Array = NDArray[Any]
+
+_PACKED = {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned"}
+_LIMITS = {"valid_range", "valid_min", "valid_max"}
+
+
+def unmasked(array: Any) -> Array:
+    """A plain array of the same values, NaN (or NaT) where it was masked."""
+    if not isinstance(array, np.ma.MaskedArray) or not np.ma.getmaskarray(array).any():
+        return np.asarray(array)
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    missing = np.array("NaT", array.dtype) if array.dtype.kind in "mM" else np.nan
+    return np.asarray(array.filled(missing))
+
+
+def decoded(ds: xr.Dataset) -> xr.Dataset:
+    """Unpacked variables, NaN where values are missing or outside their valid range.
+
+    xarray does so when it opens a file, unless told not to; what it has decoded is left alone.
+
+    Raises:
+        ValueError: Attributes that cannot be read.
+    """
+    attributes = {name: set(variable.attrs) for name, variable in ds.variables.items()}
+    try:
+        packed = any(own & _PACKED for own in attributes.values())
+        out = xr.decode_cf(ds, decode_times=False, decode_coords=False) if packed else ds.copy()
+        for name, own in attributes.items():
+            if own & _LIMITS and name not in ds.indexes:
+                out[name] = _within_limits(out[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"ds: its attributes do not follow CF ({error}). Mend or delete "
+            f"{', '.join(sorted(_PACKED | _LIMITS))}."
+        ) from error
+    return out
+
+
+def _within_limits(variable: xr.DataArray) -> xr.DataArray:
+    """NaN outside the valid range, whose attributes are then dropped.
+
+    Whole numbers as limits are in packed units (CF 1.11, §8.1); where nothing tells any more how
+    values were unpacked, they say nothing.
+    """
+    encoding = variable.encoding
+    limits = {key: np.asarray(variable.attrs[key]) for key in _LIMITS & set(variable.attrs)}
+    out = variable.copy(deep=False)
+    out.attrs = {key: value for key, value in variable.attrs.items() if key not in _LIMITS}
+    low, high = limits.get("valid_range", (-np.inf, np.inf))
+    ends = np.array([limits.get("valid_min", low), limits.get("valid_max", high)], np.float64)
+    if all(limit.dtype.kind in "iu" for limit in limits.values()):
+        whole = np.dtype(encoding.get("dtype", variable.dtype)).kind in "iu"
+        if not whole and not {"scale_factor", "add_offset"} & set(encoding):
+            return out
+        ends = np.sort(ends * encoding.get("scale_factor", 1.0) + encoding.get("add_offset", 0.0))
+    # the ends themselves are valid, but unpacking rounds
+    slack = 1e-6 * np.abs(ends[np.isfinite(ends)]).max(initial=0.0)
+    inside = (out >= ends[0] - slack) & (out <= ends[1] + slack)
+    return out if bool(inside.all()) else out.where(inside)
