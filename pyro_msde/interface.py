@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pyro_msde.argument_checks import check_trajectories, check_whole
-from pyro_msde.checkpoint import make_folder, write_state
+from pyro_msde.checkpoint import make_folder
 from pyro_msde.fitted import Fit, common_batches
 from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import takes
@@ -164,7 +164,6 @@ def _train(
         result.history = trainer.history
         result.seconds = before + time.perf_counter() - began
         if checkpoint is not None:
-            write_state(checkpoint, {**trainer.state(), **identity, "seconds": result.seconds})
             with trainer.best_in_place():
                 look_around()
                 result.save(checkpoint)

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_msde.checkpoint import read_run
 from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
-from pyro_msde.fitted import FORMAT, Fit
+from pyro_msde.fitted import Fit
 from pyro_msde.history import History
 from pyro_msde.jackknife import Jackknife
 from pyro_msde.priors import described_priors
@@ -38,12 +38,7 @@ def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
         SavedRunError: No saved run there, a damaged one, or one of another model.
         ValueError: A guide made for another model than the one passed.
     """
-    run, weights = read_run(path)
-    if run.get("format") != FORMAT:
-        raise SavedRunError(
-            f"path: {path} is of format {run.get('format')}, not {FORMAT}. If it has its state.pt, "
-            "fit(…, checkpoint=path) with the arguments it was trained with saves it anew."
-        )
+    run, weights, _ = read_run(path, state=False)
     if model is None and (run.get("model") is None or run.get("random_parts")):
         raise SavedRunError(
             f"path: {path} holds a model of your own or one with priors. Build it as before "

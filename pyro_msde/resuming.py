@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pyro_msde.checkpoint import read_state
+from pyro_msde.checkpoint import read_checkpoint
 from pyro_msde.errors import SavedRunError
 from pyro_msde.fitted import Fit
 from pyro_msde.priors import described_priors
@@ -46,9 +46,10 @@ def resume(
     Raises:
         SavedRunError: It is of another run.
     """
-    state = read_state(checkpoint)
-    if state is None:
+    saved = read_checkpoint(checkpoint)
+    if saved is None or saved.state is None:
         return False
+    state: dict[str, Any] = saved.state.position
     # a field that came later has the default, which is what older runs were trained with
     state["recipe"] = {**asdict(Recipe()), **state.get("recipe", {})}
     state.setdefault("options", identity["options"])
