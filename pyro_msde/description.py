@@ -22,6 +22,7 @@ def description_of(fit: Any) -> dict[str, Any]:
         "random_parts": getattr(fit.guide, "theta", None) is not None,
         "scaling": asdict(fit.scaling),
         "recipe": None if fit.recipe is None else asdict(fit.recipe),
+        "identity": fit.identity,
         "steps": fit.steps,
         "seconds": round(fit.seconds, 1),
         "interrupted": fit.interrupted,

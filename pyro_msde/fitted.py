@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from pyro_msde.argument_checks import check_trajectories, check_whole, checked_times
 from pyro_msde.arviz_io import to_arviz
-from pyro_msde.checkpoint import write_run
+from pyro_msde.checkpoint import read_run, write_run
 from pyro_msde.description import description_of, weights_of
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
+from pyro_msde.errors import SavedRunError
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.isolation import cuda_devices, place_of
@@ -54,6 +56,7 @@ class Fit:
             data's time units; None: not known.
         uncertainty: Of the drift, from `jackknifed`; None: not known, the drift is a point.
         recipe: How it was trained; None: not known.
+        identity: By which `fit(checkpoint=…)` knows the run again; None: not known.
     """
 
     model: Any
@@ -70,6 +73,7 @@ class Fit:
     segment: tuple[int, float] | None = None
     uncertainty: Jackknife | None = None
     recipe: Recipe | None = None
+    identity: dict[str, Any] | None = None
 
     def predict(
         self,
@@ -226,12 +230,18 @@ class Fit:
         """Write the fit into a folder, for `pyro_msde.load`.
 
         Args:
-            path: The folder, made if missing; what was saved there before is kept beside.
+            path: The folder, made if missing; what was saved there before is kept beside. What
+                resuming this very run needs stays, if it was interrupted.
 
         Raises:
             SavedRunError: It cannot be written, or another run is using the folder.
         """
-        write_run(path, description_of(self), weights_of(self))
+        state = None
+        if self.interrupted and self.identity is not None:
+            with suppress(SavedRunError):  # nothing there, or nothing that can be read
+                saved = read_run(path)
+                state = saved.state if saved.run.get("identity") == self.identity else None
+        write_run(path, description_of(self), weights_of(self), state)
 
     def _fields(self, y0: Any) -> tuple[Tensor, bool]:
         """(batch, channel, *space) on the model's device, and whether a batch was given."""

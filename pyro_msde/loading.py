@@ -81,6 +81,7 @@ def _described(
         result.region = Region.from_lists(run["region"], dtype)
     if run.get("recipe") is not None:
         result.recipe = Recipe(**run["recipe"])
+    result.identity = run.get("identity")
     if run.get("segment") is not None:
         result.segment = (run["segment"][0], run["segment"][1])
     if weights["uncertainty"]:

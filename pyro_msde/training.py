@@ -9,6 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import pyro
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -28,7 +29,7 @@ from pyro_msde.training_state import all_finite, restore, state_of
 from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "pyro_settings"]
 
 _MEASURED = 32  # minibatches over which the optima of variances are taken
 
@@ -50,8 +51,8 @@ class Trainer:
         log_volume: Nats to subtract from the log likelihood to express it in the user's units.
 
     Attributes:
-        whole: Whether all is as some number of whole steps leaves it. It is not within one, nor
-            while the parameters are started or validated.
+        whole: Whether all is as some number of steps leaves it, with what follows each of them: it
+            is not while parameters are started or moved, logged or validated.
 
     Raises:
         ValueError: The diffusion has a prior and is to be learned from a score.
@@ -209,6 +210,9 @@ class Trainer:
                     self.validate(validate, bar)
                     if on_checkpoint is not None:
                         on_checkpoint()
+                self.whole = True
+            if self.step < self.steps and not bar.disable:
+                bar.write(f"step {self.step}: stopping, as asked for")
 
     def one_step(self) -> dict[str, Tensor]:
         """One minibatch and one Adam step; the ELBO's terms, detached.
@@ -228,7 +232,6 @@ class Trainer:
             self.clip(p for group in self.optimiser.param_groups for p in group["params"])
         self.optimiser.step()
         self.step += 1
-        self.whole = True
         return self.elbo.terms
 
     def _set_gradients(self) -> None:
@@ -299,14 +302,12 @@ class Trainer:
         """
         if score is None:
             return
-        self.whole = False
         value = score()
         value = value if math.isfinite(value) else math.inf
         self.history.validation_steps.append(self.step)
         self.history.validation.append(value)
         if value < math.inf and (self.best is None or value <= self.best[0]):
             self.best = (value, self.weights())
-        self.whole = True
         if bar is not None and not bar.disable:
             bar.write(f"step {self.step}: validation NRMSE {value:.2%}")
 
@@ -322,3 +323,13 @@ class Trainer:
             f"logged step are back in place. Lower learning_rate{others}; with its checkpoint the "
             "run goes on from there with the values given then.",
         )
+
+
+@contextmanager
+def pyro_settings(*, validate: bool) -> Iterator[None]:
+    """Pyro's checks on or off, and a parameter store of its own, within.
+
+    In the global store a parameter of the same name from another model would take our place.
+    """
+    with pyro.get_param_store().scope(), pyro.validation_enabled(validate):
+        yield

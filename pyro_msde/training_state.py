@@ -1,7 +1,7 @@
 """Where training stands, as plain numbers and flat tensors by name, and going on from there.
 
-Optimiser, random states, weights, the best so far, and what has not been logged yet: a run that goes
-on from a state is the uninterrupted one in every bit. States come from files, which may hold
+Optimiser, random states, weights, the best so far, and what has not been logged yet: a run that
+goes on from a state is the uninterrupted one in every bit. States come from files, which may hold
 anything: all is checked before any of it is used.
 """
 

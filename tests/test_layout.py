@@ -22,6 +22,7 @@ LINKED = ("models", "guides")
 ORDER = (
     "errors",
     "isolation",
+    "interruption",
     "levels",
     "trajectory_checks",
     "trajectory_xarray",
@@ -57,6 +58,7 @@ ORDER = (
     "history",
     "parameter_groups",
     "clipping",
+    "training_state",
     "training",
     "windows",
     "jackknife",
@@ -78,9 +80,10 @@ ORDER = (
     "fitted",
     "ensembles",
     "innovations",
+    "loading",
+    "training_run",
     "resuming",
     "interface",
-    "loading",
     "growth",
 )
 
