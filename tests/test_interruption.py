@@ -41,8 +41,8 @@ def state(result):
     return {**snapshot(result.model), **own, **dict(result.uncertainty.directions)}
 
 
-def trained(**options):
-    return fit(*tiny_pair(1), DATA, **{**QUICK, **VALIDATED, **options})
+def trained(pair=None, **options):
+    return fit(*(pair or tiny_pair(1)), DATA, **{**QUICK, **VALIDATED, **options})
 
 
 def press(number=signal.SIGINT, times=2):
@@ -260,10 +260,10 @@ def test_a_signal_that_is_ignored_stays_so():
 
 def test_two_runs_at_once_are_each_as_if_alone():
     alone = [trained(seed=seed, validation=None) for seed in (1, 2)]
-    found = {}
+    found, pairs = {}, {seed: tiny_pair(1) for seed in (1, 2)}
 
     def run(seed):
-        found[seed] = trained(seed=seed, validation=None)
+        found[seed] = trained(pairs[seed], seed=seed, validation=None)
 
     threads = [Thread(target=run, args=(seed,)) for seed in (1, 2)]
     outside = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
