@@ -73,7 +73,6 @@ def check_size(what: str, numbers: int) -> None:
 def _register_own() -> None:
     """Import the package's models and guides; what the user has registered stays."""
     users = dict(_FACTORIES)
-    import pyro_msde.guides  # noqa: TID251
-    import pyro_msde.models  # noqa: TID251
+    from pyro_msde import guides, models  # noqa: F401, TID251
 
     _FACTORIES.update(users)

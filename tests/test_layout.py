@@ -56,6 +56,7 @@ ORDER = (
     "checkpoint",
     "recipes",
     "history",
+    "schema",
     "parameter_groups",
     "clipping",
     "training",
@@ -81,6 +82,7 @@ ORDER = (
     "innovations",
     "resuming",
     "interface",
+    "agreement",
     "loading",
     "growth",
 )
