@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
 
-__all__ = ["description_of", "weights_of"]
+__all__ = ["description_of", "structure_of", "weights_of"]
 
 
 def description_of(fit: Any) -> dict[str, Any]:
@@ -33,7 +33,14 @@ def description_of(fit: Any) -> dict[str, Any]:
         "segment": fit.segment,
         "dtype": str(place_of(fit.model)[0]).removeprefix("torch."),
         "history": asdict(fit.history),
+        "structure": structure_of("model", fit.model) | structure_of("guide", fit.guide),
     }
+
+
+def structure_of(role: str, module: Any) -> dict[str, str]:
+    """Class names of a module and all those in it, by owner and name."""
+    kinds = {name: type(own).__name__ for name, own in module.named_modules()}
+    return {f"{role}.{name}".rstrip("."): kind for name, kind in kinds.items()}
 
 
 def weights_of(fit: Any) -> dict[str, dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from pyro_msde.errors import SavedRunError
 
-__all__ = ["folder_of", "locked_folder", "make_folder", "remove_leftovers", "write_whole", "writing"]
+__all__ = ["folder_of", "locked_folder", "make_folder", "write_whole", "writing"]
 
 _LOCK = ".lock"
 _WAIT = 1.0  # seconds for someone else's save to end; training takes longer and is refused
@@ -85,7 +85,7 @@ def locked_folder(directory: str | os.PathLike[str]) -> Iterator[Path]:
         _HELD.add(key)
     try:
         with _WRITER:
-            remove_leftovers(folder)
+            _remove_leftovers(folder)
         yield folder
     finally:
         with _GUARD:
@@ -107,7 +107,7 @@ def writing(folder: Path) -> Iterator[None]:
         new = not (folder / _LOCK).exists()
         lock = _locked(folder)
         try:
-            remove_leftovers(folder)
+            _remove_leftovers(folder)
             yield
         finally:
             if new:  # while it is held: who waits for it finds it gone, and makes another
@@ -130,7 +130,7 @@ def write_whole(path: Path, data: bytes) -> None:
     _sync(path.parent)
 
 
-def remove_leftovers(folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left; only who holds the folder may."""
     with suppress(OSError):
         for path in list(folder.iterdir()):

@@ -21,6 +21,7 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.loading import load
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
+from pyro_msde.schema import checked
 from pyro_msde.segments import Segments
 from pyro_msde.training import Trainer
 from pyro_msde.training_run import TrainingRun
@@ -81,17 +82,25 @@ def resume(run: TrainingRun, saved: Saved, measured: bool) -> bool:
 
 def _check_same(saved: Saved, run: TrainingRun) -> None:
     """The run that is saved is the one that was asked for."""
-    there, unfinished = saved.run.get("identity"), saved.run["interrupted"]
+    try:
+        unfinished = checked(saved.run).interrupted
+    except ValueError as error:
+        raise SavedRunError(
+            f"checkpoint: run.json in {run.folder} is damaged: {error}. Choose another folder."
+        ) from error
+    there = saved.run.get("identity")
     if there is None:
         raise SavedRunError(
             f"checkpoint: the run in {run.folder} does not say what it was trained on, as it was "
             "saved by an earlier version or is none of `fit`. Choose another folder, or load it."
         )
     # a field that came later has the default, which is what older runs were trained with
-    there = {**there, "recipe": {**asdict(Recipe()), **there.get("recipe", {})}}
+    there = {**there, "recipe": {**asdict(Recipe()), **there["recipe"]}}
     asked = run.result.identity or {}
-    for key, here in asked.items():
-        own, other = here, there.get(key)
+    own: Any
+    other: Any
+    for key in asked:
+        own, other = asked[key], there.get(key)
         if key == "recipe" and unfinished:
             own, other = ({k: v for k, v in x.items() if k not in _FREE} for x in (own, other))
         if own != other:

@@ -1,7 +1,8 @@
 """JSON that says all of a number, and says so when it is not what was written.
 
-Python writes infinity and NaN as words that are no JSON, reads a key twice without a word, and takes
-1e999 for infinity. Here a number that is not finite is {"float": "inf"}, and the rest is refused.
+Python writes infinity and NaN as words that are no JSON, reads a key twice without a word, and
+takes 1e999 for infinity. Here a number that is not finite is {"float": "inf"}, and the rest is
+refused.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def packed(value: Any, place: str) -> Any:
     if isinstance(value, Mapping):
         wrong = next((k for k in value if not isinstance(k, str)), None)
         if wrong is not None or set(value) == {_TAG}:
-            raise TypeError(f"{place}: the key {_TAG if wrong is None else wrong!r} cannot be kept.")
+            wrong = _TAG if wrong is None else wrong
+            raise TypeError(f"{place}: the key {wrong!r} cannot be kept.")
         return {k: packed(v, f"{place}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [packed(v, f"{place}[{i}]") for i, v in enumerate(value)]

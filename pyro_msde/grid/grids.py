@@ -20,6 +20,8 @@ from pyro_msde.grid.neighbours import neighbour_table
 
 __all__ = ["Grid"]
 
+_MOST_POINTS = 2**31  # of an axis
+
 
 @dataclass(frozen=True, init=False)
 class Grid:
@@ -191,6 +193,8 @@ def _sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     for axis, size in enumerate(given):
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             raise ValueError(f"{name}: {size!r} on axis {axis} is not a positive integer")
+        if size > _MOST_POINTS:
+            raise ValueError(f"{name}: {size} on axis {axis} is more than {_MOST_POINTS} points")
     return tuple(int(size) for size in given)
 
 
@@ -203,7 +207,8 @@ def _ends(name: str, ends: float | Sequence[float], ndim: int) -> tuple[float, .
 
 def _check_divides(axis: int, n: int, n_c: int) -> None:
     if n % n_c:
-        divisors = [k for k in range(1, n + 1) if n % k == 0]
+        smaller = [k for k in range(1, math.isqrt(n) + 1) if n % k == 0]
+        divisors = sorted({*smaller, *(n // k for k in smaller)})
         nearest = sorted(sorted(divisors, key=lambda k: abs(k - n_c))[:6])
         raise ValueError(
             f"n_y={n} not divisible by n_c={n_c} on axis {axis}; "
