@@ -182,7 +182,7 @@ def test_the_advice_after_a_bad_loss_can_be_followed(mend, monkeypatch, tmp_path
         result = trained(tmp_path, **VALIDATED, **mend)
     assert result.steps == STEPS
     assert result.recipe == replace(first, **mend)
-    with pytest.raises(SavedRunError, match="has (learning_rate|anneal|clip)="):
+    with pytest.raises(SavedRunError, match=r"has (learning_rate|anneal|clip)="):
         trained(tmp_path, **VALIDATED)  # what is finished was trained as it says
 
 
@@ -233,7 +233,7 @@ def test_a_state_that_fits_nothing_is_refused_and_nothing_half_loaded(spoil, fol
     write_run(folder, run, saved.weights, spoil(saved.state))
     pair = tiny_pair(1, seed=8)
     before = [snapshot(module) for module in pair]
-    with pytest.raises(SavedRunError, match="no state in .* from which training could go on"):
+    with pytest.raises(SavedRunError, match=r"no state in .* from which training could go on"):
         fit(*pair, DATA, checkpoint=folder, **QUICK, **VALIDATED)
     assert all(same(a, snapshot(b)) for a, b in zip(before, pair, strict=True))
 
