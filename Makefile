@@ -11,7 +11,7 @@ INSTALL := $(PY) -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),
 INSTALLED := $(VENV)/.installed
 LINTERS := $(VENV)/.linters
 
-THIRD_PARTY := torch pyro torchsde numpy scipy xarray h5netcdf arviz matplotlib safetensors tqdm pytest
+THIRD_PARTY := torch pyro torchsde numpy scipy xarray h5netcdf arviz matplotlib safetensors tqdm filelock msgspec pytest
 comma := ,
 space := $(subst ,, )
 IMPORTS := $(subst $(space),$(comma),$(THIRD_PARTY))

@@ -23,7 +23,7 @@ from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
 from pyro_msde.interpolation import DeepKernel, Interpolant
 from pyro_msde.isolation import Isolation
 from pyro_msde.parts import LogVariance
-from pyro_msde.registry import register
+from pyro_msde.registry import check_size, register
 from pyro_msde.segments import SegmentBatch
 
 __all__ = ["AmortizedGP"]
@@ -83,6 +83,7 @@ class AmortizedGP(PyroModule):
             self.deviation = VarianceNetwork(model.num_latent) if heteroscedastic else None
         self.node_variance = LogVariance((model.num_latent,), 1e-3)
         blocks = COVARIANCES[covariance](model.num_latent - model.n_eta, model.n_eta)
+        check_size("covariance", sum(size**2 for size in blocks))
         self.axes = Rotation(blocks) if blocks else None
         self.theta = parameter_guide(model, theta)
 

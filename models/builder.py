@@ -5,8 +5,10 @@ Cases are short configurations of `multiscale`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,7 +35,7 @@ from pyro_msde.networks import (
 )
 from pyro_msde.parts import LogVariance
 from pyro_msde.principal import PrincipalDecoder, PrincipalEncoder
-from pyro_msde.registry import register
+from pyro_msde.registry import check_size, register
 
 __all__ = ["multiscale"]
 
@@ -133,6 +135,8 @@ def multiscale(
         radius = check_whole("radius", radius, 1, _WIDEST_LAYER)
     if components is not None:
         components = check_whole("components", components, 0, values)
+    check_size("grid", places.channels * places.num_points)
+    check_size("n_eta", n_eta)
     config = {
         "case": "multiscale", **_described(places), "n_eta": n_eta,
         "num_parameters": num_parameters, "half_width": half_width, "located": located,
@@ -206,9 +210,10 @@ def _described(places: Grid | SensorGraph) -> dict[str, Any]:
 def _kernel(places: Grid | SensorGraph, smoothing: str, radius: int | None) -> Tensor:
     if isinstance(places, SensorGraph):
         return graph_kernel(places)
-    if smoothing == "lanczos":
-        return lanczos_kernel(places, radius or (5 if places.ndim == 1 else 4))
-    return gaussian_kernel(places, radius or 3)
+    lanczos = smoothing == "lanczos"
+    radius = radius or (3 if not lanczos else 5 if places.ndim == 1 else 4)
+    check_size("radius", places.channels * math.prod(2 * radius * n + 1 for n in places.stride))
+    return lanczos_kernel(places, radius) if lanczos else gaussian_kernel(places, radius)
 
 
 def _microscale(
@@ -216,6 +221,8 @@ def _microscale(
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """What makes the microscale encoder, and the decoder."""
     if components:
+        numbers = grid.channels * grid.num_points + n_eta + num_parameters
+        check_size("components", components * numbers)
         return (
             partial(PrincipalEncoder, grid, n_eta, rank=components, num_parameters=num_parameters),
             partial(PrincipalDecoder, grid, n_eta, rank=components),
@@ -223,6 +230,9 @@ def _microscale(
     if isinstance(grid, SensorGraph):
         raise ValueError("components: a graph has no convolutions. Choose at least 1.")
     sizes = _conv_sizes(grid)
+    widths = sizes["widths"]
+    left = math.prod(-(-n // sizes["stride"] ** len(widths)) for n in grid.shape)
+    check_size("n_eta", n_eta * left * widths[-1])
     return (
         partial(ConvEncoder, grid, n_eta, num_parameters=num_parameters, **sizes),
         partial(ConvDecoder, grid, n_eta, **sizes),
@@ -243,6 +253,8 @@ def _drift(
     q = half_width
     if q is None:
         q = _half_width(grid, 2 if published else _WIDEST[grid.ndim])
+    if isinstance(grid, Grid):
+        check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
     neighbours = grid.neighbours(q).shape[1]
     locations = _locations(grid) if located else None
     inputs = grid.channels * neighbours + num_parameters + n_eta
@@ -257,6 +269,7 @@ def _drift(
         seen = grid.num_zeta
         if seen > _MOST_STATES or (published and grid.ndim > 1):
             seen = n_eta
+            check_size("n_eta", grid.num_zeta * seen)
             psi = nn.Linear(grid.num_zeta, seen, bias=False)
         size = n_eta + seen + num_parameters + 2 * time_features
         widths = (512, 256, 128) if published and grid.ndim > 1 else (128, 512, 128)
@@ -284,6 +297,8 @@ def _locations(grid: Grid | SensorGraph) -> Tensor:
 
 
 def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
+    weights = sum(a * b for a, b in pairwise(sizes))
+    check_size("width", weights + (0 if published else rank * (2 * sizes[0] + sizes[-1])))
     return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
 
 

@@ -11,7 +11,7 @@ from pyro_msde.grid import Grid
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale
 from pyro_msde.parts import LogVariance
-from pyro_msde.registry import register
+from pyro_msde.registry import check_size, register
 
 __all__ = ["gle"]
 
@@ -62,6 +62,8 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
     seed = check_seed("seed", seed)
     if num_points % 2 == 0:
         raise ValueError(f"num_points: {num_points} is even. Choose an odd number.")
+    check_size("num_points", num_points * (n_eta + 1))
+    check_size("n_eta", n_eta * (n_eta + 1))
     config = {"case": "gle", "n_eta": n_eta, "num_points": num_points, "seed": seed}
     grid = Grid(num_points, 1, boundary="periodic")
     with Isolation(seed).turn():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from torch import Tensor
 from pyro_msde.argument_checks import check_trajectories, checked_times
 from pyro_msde.arrays import to_numpy
 from pyro_msde.arviz_io import to_arviz
-from pyro_msde.checkpoint import write_run
+from pyro_msde.checkpoint import read_run, write_run
 from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.description import description_of, weights_of
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
+from pyro_msde.errors import SavedRunError
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.instants import TimeUnits
@@ -25,16 +28,14 @@ from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.metadata import Metadata, matched
 from pyro_msde.prediction import SHORTEST_STEP, forecast
-from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
 from pyro_msde.scaling import Scaling
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import each_trajectory
 
-__all__ = ["FORMAT", "Fit", "common_batches"]
+__all__ = ["Fit", "common_batches"]
 
-FORMAT = 2  # of saved runs
 _NUM_THETA = 8
 
 
@@ -60,6 +61,7 @@ class Fit:
         uncertainty: Of the drift, from `jackknifed`; None: not known, the drift is a point.
         recipe: How it was trained; None: not known.
         metadata: Names, positions and units of the training data; None: not known.
+        identity: By which `fit(checkpoint=…)` knows the run again; None: not known.
     """
 
     model: Any
@@ -77,6 +79,7 @@ class Fit:
     uncertainty: Jackknife | None = None
     recipe: Recipe | None = None
     metadata: Metadata | None = None
+    identity: dict[str, Any] | None = None
 
     def predict(
         self,
@@ -237,31 +240,21 @@ class Fit:
         return to_arviz(self, test, **options)
 
     def save(self, path: str | Path) -> None:
-        """Write run.json and weights.safetensors into a folder, for `pyro_msde.load`."""
-        run = {
-            "format": FORMAT,
-            "model": getattr(self.model, "config", None),
-            "guide": getattr(self.guide, "config", None),
-            "priors": described_priors(self.model),
-            "random_parts": getattr(self.guide, "theta", None) is not None,
-            "scaling": asdict(self.scaling),
-            "recipe": None if self.recipe is None else asdict(self.recipe),
-            "metadata": None if self.metadata is None else self.metadata.to_json(),
-            "steps": self.steps,
-            "seconds": round(self.seconds, 1),
-            "interrupted": self.interrupted,
-            "has_channel": self.has_channel,
-            "diffusion_scale": self.diffusion_scale,
-            "calibration": None if self.calibration is None else asdict(self.calibration),
-            "region": None if self.region is None else self.region.to_lists(),
-            "segment": self.segment,
-            "dtype": str(place_of(self.model)[0]).removeprefix("torch."),
-            "history": asdict(self.history),
-        }
-        weights = {"model": self.model.state_dict(), "guide": self.guide.state_dict()}
-        if self.uncertainty is not None:
-            weights["uncertainty"] = dict(self.uncertainty.directions)
-        write_run(path, run, weights)
+        """Write the fit into a folder, for `pyro_msde.load`.
+
+        Args:
+            path: The folder, made if missing; what was saved there before is kept beside. What
+                resuming this very run needs stays, if it was interrupted.
+
+        Raises:
+            SavedRunError: It cannot be written, or another run is using the folder.
+        """
+        state = None
+        if self.interrupted and self.identity is not None:
+            with suppress(SavedRunError):  # nothing there, or nothing that can be read
+                saved = read_run(path)
+                state = saved.state if saved.run.get("identity") == self.identity else None
+        write_run(path, description_of(self), weights_of(self), state)
 
     def _fields(self, y0: Any) -> tuple[Tensor, bool]:
         """(batch, channel, *space) on the model's device, and whether a batch was given."""

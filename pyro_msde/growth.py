@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pyro_msde.fitted import Fit
 from pyro_msde.interface import fit
+from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.trajectories import Trajectories
 
@@ -47,12 +48,12 @@ def fit_hierarchical(
         steps: Of each stage, likewise.
         silent: See `grow`.
         checkpoint: Folder in which each stage has one of its own, `eta-0`, `eta-1`, …: what is
-            finished there is kept, what was interrupted is resumed.
+            finished there is read as it was saved, what was interrupted is resumed.
         **options: Of `pyro_msde.fit`. β has its full value at once from the second stage on,
             unless `anneal` is given.
 
     Returns:
-        A `Fit` for each stage; up to the one that was interrupted.
+        A `Fit` for each stage; up to the one that was interrupted, by Ctrl-C as in `fit`.
 
     Raises:
         ValueError: Stages that do not increase, and as `fit` and `grow`.
@@ -61,24 +62,27 @@ def fit_hierarchical(
     if not stages or stages != sorted(set(stages)):
         raise ValueError(f"n_etas: {stages}; give increasing numbers of microscale states.")
     fits: list[Fit] = []
-    for k, n_eta in enumerate(stages):
-        model = model_factory(n_eta)
-        guide = guide_factory(model)
-        own = dict(options)
-        if fits:
-            pairs = (fits[-1].model, fits[-1].guide, model, guide)
-            grow(*pairs, silent=silent, seed=options.get("seed", 0))
-            own = {"anneal": 0} | own
-        result = fit(
-            model, guide, data,
-            steps=_of_stage(steps, k) if not isinstance(steps, int) else steps,
-            learning_rate=_of_stage(learning_rates, k),
-            checkpoint=None if checkpoint is None else Path(checkpoint) / f"eta-{n_eta}",
-            **own,
-        )  # fmt: skip
-        fits.append(result)
-        if result.interrupted:
-            break
+    with Interruption() as stop:  # what comes between two stages is asked of the next one
+        for k, n_eta in enumerate(stages):
+            model = model_factory(n_eta)
+            guide = guide_factory(model)
+            own = dict(options)
+            if fits:
+                if stop.requested:
+                    break
+                pairs = (fits[-1].model, fits[-1].guide, model, guide)
+                grow(*pairs, silent=silent, seed=options.get("seed", 0))
+                own = {"anneal": 0} | own
+            result = fit(
+                model, guide, data,
+                steps=_of_stage(steps, k) if not isinstance(steps, int) else steps,
+                learning_rate=_of_stage(learning_rates, k),
+                checkpoint=None if checkpoint is None else Path(checkpoint) / f"eta-{n_eta}",
+                **own,
+            )  # fmt: skip
+            fits.append(result)
+            if result.interrupted:
+                break
     return fits
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,22 @@ import numpy as np
 import torch
 
 from pyro_msde.argument_checks import check_trajectories
-from pyro_msde.checkpoint import make_folder, write_state
+from pyro_msde.checkpoint import locked_folder, make_folder, read_checkpoint
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.coordinates import check_on_grid
 from pyro_msde.fitted import Fit, common_batches
-from pyro_msde.isolation import cuda_devices, place_of
+from pyro_msde.interruption import Interruption
+from pyro_msde.isolation import place_of
 from pyro_msde.jackknife import takes
 from pyro_msde.metadata import Metadata, matched
 from pyro_msde.program_checks import check_roles
 from pyro_msde.recipes import RECIPES, Recipe
-from pyro_msde.region import learned_region
 from pyro_msde.resuming import identity_of, resume
 from pyro_msde.scaling import Scaling
 from pyro_msde.segments import Segments
-from pyro_msde.training import Trainer, pyro_settings
+from pyro_msde.training import Trainer
+from pyro_msde.training_run import TrainingRun
 from pyro_msde.trajectories import Trajectories
-from pyro_msde.variance_optima import close_observation_variances, has_observation_variances
-from pyro_msde.windows import each_trajectory
 
 __all__ = ["fit"]
 
@@ -52,9 +52,25 @@ def fit(
 ) -> Fit:
     """Learn model and guide from trajectories by stochastic variational inference.
 
-    Stopped by Ctrl-C it returns what it has learned so far. The model and the guide are trained in
-    place; the parameters that were best on `validation` are in them at the end, and Σ_y is where
-    the ELBO is largest at these (`pyro_msde.variance_optima`), unless it has a prior or is held.
+    The model and the guide are trained in place; the parameters that were best on `validation` are
+    in them at the end, and Σ_y is where the ELBO is largest at these (`pyro_msde.variance_optima`),
+    unless it has a prior or is held.
+
+    Ctrl-C returns what has been learned so far, after what cannot be cut short: the warm start, a
+    step, a validation or a save that has begun; then one validation of the parameters as they are,
+    a pass over the training segments for Σ_y and the last save. The jackknife is left out. That
+    takes seconds, or as long as a validation and such a pass take; pressing again changes nothing.
+    SIGTERM ends the process after the step or whatever else has begun and a save to `checkpoint`.
+    Signals come to the main thread only, and a handler of your own for Ctrl-C stays in place: what
+    that raises may come within a step. If it is a KeyboardInterrupt, as one that the model raises,
+    the fit is returned, too; it is saved where no step was torn.
+
+    A checkpoint resumes the same run only: equal seed, steps, recipe, options and priors of model
+    and guide, data, validation trajectories and `validate_every`. While it is unfinished, after a
+    `NonFiniteLossError` say, `learning_rate`, `anneal` and `clip` may be others, of which a warning
+    tells. What is resumed, after Ctrl-C or a crash, becomes the uninterrupted run in every bit. A
+    finished run is read as it was saved, calibrated or not. Where a checkpoint cannot be written, a
+    warning says so and training goes on.
 
     Args:
         model: Pyro model, such as `pyro_msde.models.kdv()`.
@@ -66,7 +82,8 @@ def fit(
         seed: Of minibatches and noise; the global random state is left alone.
         recipe: "default"; "steady", which is better at n_η = 0 where the coarse grid resolves the
             state; "published"; or a `Recipe`.
-        checkpoint: Folder to save to at every validation; a run found there is resumed.
+        checkpoint: Folder to save to at every validation; a run found there is resumed. It is
+            locked meanwhile.
         validate_every: Steps between validations.
         device: Where to train. None: where the model is.
         dtype: torch.float32 or torch.float64. None: the model's.
@@ -81,8 +98,9 @@ def fit(
 
     Raises:
         ValueError: Data that do not fit the model's grid or are too short for a segment, an unknown
-            recipe or a number of its without sense, a guide made for another model, or a checkpoint
-            of another run or where nothing can be written.
+            recipe or a number of its without sense, a guide made for another model.
+        SavedRunError: The checkpoint is of another run, in use, damaged, or cannot be written when
+            training begins.
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
     """
     plan = _recipe(recipe, changes)
@@ -106,88 +124,34 @@ def fit(
             )
     if hasattr(guide, "check_data"):
         guide.check_data(data)
-    if checkpoint is not None:
-        make_folder(checkpoint)
+    folder = None if checkpoint is None else make_folder(checkpoint)
     dtype, device = _place(model, dtype, device)
-    model.to(device=device, dtype=dtype)
-    guide.to(device=device, dtype=dtype)
-    scaling = Scaling.of(fields, data.horizon, data.parameters)
-    segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
-    result = Fit(
-        model,
-        guide,
-        scaling,
-        has_channel=data.has_channel_axis(grid.channels, grid.shape),
-        segment=(plan.length, segments.duration * scaling.time),
-        recipe=plan,
-        metadata=metadata,
-    )
-    snapshots = data.num_observations
-    log_volume = snapshots * scaling.log_volume(grid.num_points)
-    with torch.random.fork_rng(devices=cuda_devices(device)):
-        torch.manual_seed(seed)
+    with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
+        model.to(device=device, dtype=dtype)
+        guide.to(device=device, dtype=dtype)
+        scaling = Scaling.of(fields, data.horizon, data.parameters)
+        segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
         trainer = Trainer(
-            model, guide, segments, plan,
-            steps=steps, rng=np.random.default_rng(seed), device=device, log_volume=log_volume,
+            model, guide, segments, plan, steps=steps, seed=seed, device=device,
+            log_volume=data.num_observations * scaling.log_volume(grid.num_points),
         )  # fmt: skip
-        _train(trainer, result, validation, checkpoint, seed, validate_every, progress)
-        if has_observation_variances(model):
-            with pyro_settings(validate=False):
-                close_observation_variances(model, guide, each_trajectory(result, data))
-    if jackknife and takes(model) and len(data) > 1:
-        result = result.jackknifed(data)
-    if checkpoint is not None:
-        result.save(checkpoint)
-    return result
-
-
-def _train(
-    trainer: Trainer,
-    result: Fit,
-    validation: Trajectories | None,
-    checkpoint: str | Path | None,
-    seed: int,
-    every: int,
-    progress: bool,
-) -> None:
-    """Resume if there is something to resume, train, keep the best."""
-    identity, resumed = {}, False
-    if checkpoint is not None:
-        identity = identity_of(trainer, seed)
-        resumed = resume(trainer, result, checkpoint, identity)
-    if not resumed:
-        trainer.warm_start()
-    began, before = time.perf_counter(), result.seconds
-
-    def look_around() -> None:
-        with pyro_settings(validate=False):
-            result.region = learned_region(result.model, result.guide, trainer.segments)
-
-    def validated(data: Trajectories) -> float:
-        look_around()
-        return _score(result, data)
-
-    def keep() -> None:
-        result.steps = trainer.step
-        result.history = trainer.history
-        result.seconds = before + time.perf_counter() - began
-        if checkpoint is not None:
-            write_state(checkpoint, {**trainer.state(), **identity, "seconds": result.seconds})
-            with trainer.best_in_place():
-                look_around()
-                result.save(checkpoint)
-
-    finished = trainer.run(
-        validate=None if validation is None else lambda: validated(validation),
-        every=every,
-        on_checkpoint=keep,
-        progress=progress,
-    )
-    result.interrupted = not finished
-    keep()
-    trainer.keep_best()
-    trainer.measure_variances()
-    look_around()
+        result = Fit(
+            model,
+            guide,
+            scaling,
+            has_channel=data.has_channel_axis(grid.channels, grid.shape),
+            segment=(plan.length, segments.duration * scaling.time),
+            recipe=plan,
+            metadata=metadata,
+            identity=identity_of(trainer, seed, validation, validate_every),
+        )
+        score = None if validation is None else partial(_score, validation=validation)
+        run = TrainingRun(trainer, result, data, score, validate_every, folder, stop)
+        saved = None if folder is None else read_checkpoint(folder)
+        measure = jackknife and len(data) > 1 and takes(model)
+        if saved is None or not resume(run, saved, measure):
+            run.learn(resumed=saved is not None, progress=progress, measure=measure)
+    return run.result
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:

@@ -2,128 +2,149 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
+from copy import deepcopy
 from typing import Any
 
+import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pyro_msde.agreement import (
+    check_options,
+    check_parameters,
+    check_region,
+    check_scaling,
+    check_structure,
+    check_uncertainty,
+    check_weights,
+)
 from pyro_msde.checkpoint import read_run
 from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
-from pyro_msde.fitted import FORMAT, Fit
+from pyro_msde.fitted import Fit
 from pyro_msde.history import History
 from pyro_msde.isolation import Isolation
 from pyro_msde.jackknife import Jackknife
 from pyro_msde.metadata import Metadata
-from pyro_msde.priors import described_priors
-from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
-from pyro_msde.registry import rebuild
+from pyro_msde.registry import limited, rebuild
 from pyro_msde.scaling import Scaling
+from pyro_msde.schema import Description, checked
 
 __all__ = ["load"]
 
+_ROOM = 2**23  # numbers that a model may hold even if its file has fewer, as tables do
 
-def load(path: str | Path, model: Any = None, guide: Any = None) -> Fit:
-    """Load what `Fit.save` or `fit(checkpoint=…)` wrote.
+Weights = Mapping[str, Mapping[str, Tensor]]
+
+
+def load(path: str | os.PathLike[str], model: Any = None, guide: Any = None) -> Fit:
+    """Load what `Fit.save` or `fit(checkpoint=…)` wrote. Nothing that is read is executed.
 
     Args:
         path: The folder.
         model: A model built as the saved one was. Needed for models of your own and for models
-            with priors; registered cases are rebuilt, once `pyro_msde.models` is imported.
+            with priors; cases of this package, and those that you have registered, are rebuilt.
         guide: A guide for that model, likewise.
 
     Raises:
-        SavedRunError: No saved run there, a damaged one, or one of another model.
+        SavedRunError: No saved run there, a damaged one, or one of another model. The model and
+            guide that were passed are as they were.
+        TypeError: Something else than a path, a model and a guide.
         ValueError: A guide made for another model than the one passed.
     """
-    run, weights = read_run(path)
-    if run.get("format") != FORMAT:
-        raise SavedRunError(
-            f"path: {path} is of format {run.get('format')}, not {FORMAT}. If it has its state.pt, "
-            "fit(…, checkpoint=path) with the arguments it was trained with saves it anew."
-        )
-    if model is None and (run.get("model") is None or run.get("random_parts")):
+    for name, value in (("model", model), ("guide", guide)):
+        if value is not None and not isinstance(value, nn.Module):
+            raise TypeError(f"{name}: got {type(value).__name__}. Pass one built as it was saved.")
+    run, weights, _ = read_run(path, state=False)
+    try:
+        described = checked(run)
+    except ValueError as error:
+        raise SavedRunError(f"path: run.json in {path} is damaged: {error}.") from error
+    if model is None and (described.model is None or described.random_parts):
         raise SavedRunError(
             f"path: {path} holds a model of your own or one with priors. Build it as before "
             "and pass load(path, model=…, guide=…)."
         )
-    if guide is None and run.get("guide") is None:
+    if guide is None and described.guide is None:
         raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
-    try:
-        model = rebuild(run["model"]) if model is None else model
-        guide = rebuild(run["guide"], model) if guide is None else guide
-        result = _described(run, weights, model, guide)
-        dtype = getattr(torch, run["dtype"])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise SavedRunError(f"path: run.json in {path} is damaged: {error!r}") from error
+    with limited(max(_ROOM, 2 * sum(v.numel() for own in weights.values() for v in own.values()))):
+        model = _rebuilt(path, "model", described.model) if model is None else model
+        guide = _rebuilt(path, "guide", described.guide, model) if guide is None else guide
     if getattr(guide, "model", model) is not model:
         raise ValueError("guide: made for another model than the one passed. Build it with this.")
-    _check_options(path, run, model, guide)
-    model.to(dtype=dtype)
-    guide.to(dtype=dtype)
+    result = _fit(path, described, weights, model, guide)
+    _put(path, result, described, weights)
+    return result
+
+
+def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
+    """A registered case, whatever its factory makes of the arguments."""
+    try:
+        return rebuild(config, *args)
+    except KeyError as error:
+        reason = f"{error} is missing"
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0]
+    raise SavedRunError(
+        f"path: run.json in {path}: {role} cannot be built: {reason.rstrip('.')}. If it could when "
+        f"it was saved, build it as before and pass load(path, {role}=…)."
+    )
+
+
+def _fit(
+    path: Any, described: Description, weights: Weights, model: Any, guide: Any
+) -> Fit:
+    """The fit but for the weights of model and guide."""
+    dtype = getattr(torch, described.dtype)
+    same = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale", "segment")
+    result = Fit(
+        model,
+        guide,
+        Scaling(**msgspec.structs.asdict(described.scaling)),
+        History(**msgspec.structs.asdict(described.history)),
+        recipe=described.recipe,
+        identity=None if described.identity is None else msgspec.to_builtins(described.identity),
+        **{name: getattr(described, name) for name in same},
+    )
+    try:
+        if described.region is not None:
+            result.region = Region.from_lists(msgspec.structs.asdict(described.region), dtype)
+            check_region(result.region, model)
+        if weights["uncertainty"]:
+            result.uncertainty = Jackknife(dict(weights["uncertainty"]))
+            check_uncertainty(result.uncertainty, model)
+        check_scaling(result, dtype)
+        if described.metadata is not None:
+            result.metadata = Metadata.from_json(described.metadata)
+    except (TypeError, ValueError) as error:
+        raise SavedRunError(f"path: the run in {path} is damaged: {error}.") from error
+    if described.calibration is not None:
+        result.calibration = Calibration(**msgspec.structs.asdict(described.calibration))
+    return result
+
+
+def _put(path: Any, fit: Fit, described: Description, weights: Weights) -> None:
+    """The weights into model and guide, if all is well; else these stay as they are."""
+    model, guide = fit.model, fit.guide
+    check_options(path, described, model, guide)
     if getattr(guide, "theta", None) is not None:
         with Isolation(0).turn():
             guide.theta()  # creates the autoguide's parameters
-    for role, module in (("model", model), ("guide", guide)):
-        _check_saved(path, role, module, weights[role])
-    model.load_state_dict(weights["model"])
-    guide.load_state_dict(weights["guide"])
-    return result
-
-
-def _described(
-    run: Mapping[str, Any], weights: Mapping[str, dict[str, Tensor]], model: Any, guide: Any
-) -> Fit:
-    """The fit but for the weights of model and guide."""
-    saved, dtype = run["scaling"], getattr(torch, run["dtype"])
-    scaling = Scaling(tuple(saved["channels"]), saved["time"], tuple(saved.get("parameters", ())))
-    keys = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale")
-    history = History(**run["history"])
-    result = Fit(model, guide, scaling, history, **{key: run[key] for key in keys})
-    if run["region"] is not None:
-        result.region = Region.from_lists(run["region"], dtype)
-    if run.get("recipe") is not None:
-        result.recipe = Recipe(**run["recipe"])
-    if run.get("metadata") is not None:
-        result.metadata = Metadata.from_json(run["metadata"])
-    if run.get("segment") is not None:
-        result.segment = (run["segment"][0], run["segment"][1])
-    if weights["uncertainty"]:
-        result.uncertainty = Jackknife(weights["uncertainty"])
-    if run["calibration"] is not None:
-        result.calibration = Calibration(**run["calibration"])
-    return result
-
-
-def _check_options(path: str | Path, run: dict[str, Any], model: Any, guide: Any) -> None:
-    """Options and priors agree where both are known; the seed of the start does not matter."""
-    pairs = [
-        ("model", run["model"], getattr(model, "config", None)),
-        ("guide", run["guide"], getattr(guide, "config", None)),
-        ("prior of model", run.get("priors"), described_priors(model)),
-    ]
-    for role, saved, own in pairs:
-        if saved is None or own is None:
-            continue
-        for name in sorted((saved.keys() | own.keys()) - {"seed"}):
-            there, here = saved.get(name), own.get(name)
-            if there != here:
-                raise SavedRunError(
-                    f"{role}: the run in {path} has {name}={there!r}, here it is {here!r}. Build "
-                    "it as it was."
-                )
-
-
-def _check_saved(path: str | Path, role: str, module: Any, weights: dict[str, Tensor]) -> None:
-    """Names and shapes agree; checked before anything is copied, so that nothing is half loaded."""
-    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    saved = {name: tuple(value.shape) for name, value in weights.items()}
-    for name in sorted(own.keys() | saved.keys()):
-        if own.get(name) != saved.get(name):
-            raise SavedRunError(
-                f"{role}: the run in {path} is of another {role}: {name} is "
-                f"{saved.get(name, 'missing')} there and {own.get(name, 'missing')} here."
-            )
+    dtype = getattr(torch, described.dtype)
+    pairs = (("model", model), ("guide", guide))
+    for role, module in pairs:
+        check_structure(path, role, module, described.structure)
+        check_weights(path, role, module, weights[role], dtype)
+    before = [(deepcopy(module.state_dict()), module) for _, module in pairs]
+    for role, module in pairs:
+        module.to(dtype=dtype)
+        module.load_state_dict(dict(weights[role]))
+    try:
+        check_parameters(fit)
+    except (ValueError, RuntimeError) as error:  # the latter from linear algebra that overflows
+        for state, module in before:
+            module.load_state_dict(state)
+        raise SavedRunError(f"path: the weights in {path} are damaged: {error}.") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from io import BytesIO
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -173,10 +173,22 @@ class Part(PyroModule):
 
 def _on_device(law: Any, device: torch.device | None) -> Any:
     """A copy of a distribution, wherever it holds its tensors, which have no `to` of their own."""
-    whole = BytesIO()
-    torch.save(law, whole)
-    whole.seek(0)
-    return torch.load(whole, map_location=device, weights_only=False)
+    found: dict[int, Any] = {}
+    _visit(law, found)
+    moved = {key: x.to(device) for key, x in found.items() if isinstance(x, Tensor)}
+    return deepcopy(law, moved)  # which takes these for copies made already
+
+
+def _visit(value: Any, found: dict[int, Any]) -> None:
+    """Put an object and all it is made of into `found`, by identity."""
+    if id(value) in found or isinstance(value, type | ModuleType):
+        return
+    found[id(value)] = value
+    if isinstance(value, Tensor):
+        return
+    own = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    for part in [*own.values(), *(value if isinstance(value, list | tuple | set) else ())]:
+        _visit(part, found)
 
 
 class _At:

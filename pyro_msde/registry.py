@@ -1,16 +1,20 @@
 """Names under which models and guides register, so that saved runs can be rebuilt from JSON.
 
-The library never imports its models; importing a model's module registers it here.
+Importing a model's module registers it here. The library never imports its models, but in one
+place: where a name is asked for that nobody has registered, it looks among the package's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
-__all__ = ["build", "rebuild", "register"]
+__all__ = ["build", "check_size", "limited", "rebuild", "register"]
 
 _FACTORIES: dict[str, Callable[..., Any]] = {}
+_MOST: ContextVar[int | None] = ContextVar("_MOST", default=None)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,7 +36,9 @@ def build(name: str, *args: Any, **config: Any) -> Any:
         ValueError: Nothing is registered under this name.
     """
     if name not in _FACTORIES:
-        known = ", ".join(sorted(_FACTORIES)) or "none (import pyro_msde.models first)"
+        _register_own()
+    if name not in _FACTORIES:
+        known = ", ".join(sorted(_FACTORIES))
         raise ValueError(f"{name!r} is not a registered case; known: {known}.")
     return _FACTORIES[name](*args, **config)
 
@@ -41,3 +47,32 @@ def rebuild(config: Mapping[str, Any], *args: Any) -> Any:
     """Build from a saved config {"case": name, **arguments}."""
     arguments = dict(config)
     return build(arguments.pop("case"), *args, **arguments)
+
+
+@contextmanager
+def limited(numbers: int) -> Iterator[None]:
+    """Have factories refuse, within, to build what holds more than so many numbers."""
+    token = _MOST.set(numbers)
+    try:
+        yield
+    finally:
+        _MOST.reset(token)
+
+
+def check_size(what: str, numbers: int) -> None:
+    """What a factory calls before it makes something as large.
+
+    Raises:
+        ValueError: `limited` allows less.
+    """
+    most = _MOST.get()
+    if most is not None and numbers > most:
+        raise ValueError(f"{what}: {numbers:.2g} numbers, of which at most {most:.2g} can be right")
+
+
+def _register_own() -> None:
+    """Import the package's models and guides; what the user has registered stays."""
+    users = dict(_FACTORIES)
+    from pyro_msde import guides, models  # noqa: F401, TID251
+
+    _FACTORIES.update(users)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pyro_msde.checkpoint import State
 from pyro_msde.clipping import GradientClipping
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
@@ -25,6 +26,7 @@ from pyro_msde.principal import start_principal_components
 from pyro_msde.program_checks import check_program
 from pyro_msde.recipes import Recipe
 from pyro_msde.segments import SegmentBatch, Segments
+from pyro_msde.training_state import all_finite, restore, state_of
 from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
@@ -36,15 +38,22 @@ _MEASURED = 32  # minibatches over which the optima of variances are taken
 class Trainer:
     """State of one training run: parameters, optimiser, position, history.
 
+    Model and guide run in turns (`pyro_msde.isolation`), with a random state of the run's own;
+    between them Pyro and torch are as they were found.
+
     Args:
         model: Pyro model of a `SegmentBatch`.
         guide: Its guide.
         segments: Training segments, in scaled units.
         recipe: How to train.
         steps: Length of the run.
-        rng: Draws the minibatches.
+        seed: Of minibatches and noise.
         device: Where minibatches go.
         log_volume: Nats to subtract from the log likelihood to express it in the user's units.
+
+    Attributes:
+        whole: Whether all is as some number of steps leaves it, with what follows each of them: it
+            is not while parameters are started or moved, logged or validated.
 
     Raises:
         ValueError: The diffusion has a prior and is to be learned from a score.
@@ -58,14 +67,17 @@ class Trainer:
         recipe: Recipe,
         *,
         steps: int,
-        rng: np.random.Generator,
+        seed: int,
         device: torch.device,
         log_volume: float = 0.0,
     ) -> None:
         if recipe.score_every is not None and getattr(model.diffusion, "is_random", False):
             raise ValueError("score_every: the diffusion has a prior. Leave one of them out.")
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
-        self.steps, self.rng, self.device, self.log_volume = steps, rng, device, log_volume
+        self.modules = {"model": model, "guide": guide}
+        self.steps, self.device, self.log_volume = steps, device, log_volume
+        self.rng = np.random.default_rng(seed)
+        self.isolation = Isolation(seed, device)
         self.elbo = MultiscaleELBO(
             recipe.num_nodes, antithetic=recipe.antithetic, spread=recipe.spread
         )
@@ -73,6 +85,8 @@ class Trainer:
         self.step = 0
         self.history = History()
         self.best: tuple[float, dict[str, Any]] | None = None
+        self.window: list[dict[str, Tensor]] = []  # terms since they were logged
+        self.whole = self.drift_started = False
         self.dry_run()
         self.optimiser = torch.optim.AdamW(parameter_groups(model, guide, recipe))
         self.good = self.weights()
@@ -88,11 +102,9 @@ class Trainer:
 
         Principal components of the fine scale, where networks use them; a guide's free nodes; and,
         if the recipe says so and it can be, a start of the macroscale drift. β is not annealed
-        after the latter: the drift would lose its start while its residual is ignored. The random
-        state is left alone.
+        after the latter: the drift would lose its start while its residual is ignored.
         """
-        devices = [] if self.device.type == "cpu" else [self.device]
-        with torch.random.fork_rng(devices=devices):
+        with self.aside():
             if start_principal_components(self.model, self.guide, self.segments):
                 self.good = self.weights()
             guide: Any = self.guide
@@ -100,56 +112,44 @@ class Trainer:
                 guide.start_nodes(self.segments)
                 self.good = self.weights()
             if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
-                self.anneal = 0
+                self.anneal, self.drift_started = 0, True
                 self.good = self.weights()
+        self.whole = True
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
         batch = self._batch(np.random.default_rng(0))
-        with pyro_settings(validate=True):
+        with self.isolation.turn(validate=True):
             self.loss(batch)
         with Isolation(0, self.device).turn(validate=True):
             check_program(self.model, self.guide, batch)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A turn for what is no part of training: the run's random state is left alone."""
+        before = self.isolation.state
+        try:
+            with self.isolation.turn():
+                yield
+        finally:
+            self.isolation.restore(before)
+
     def weights(self) -> dict[str, Any]:
         """Copies of all parameters and buffers."""
-        modules = {"model": self.model, "guide": self.guide}
-        return {k: deepcopy(m.state_dict()) for k, m in modules.items()}
+        return {k: deepcopy(m.state_dict()) for k, m in self.modules.items()}
 
     def load_weights(self, weights: Mapping[str, Any]) -> None:
         """Put copies that `weights` made back in place."""
-        self.model.load_state_dict(weights["model"])
-        self.guide.load_state_dict(weights["guide"])
+        for owner, module in self.modules.items():
+            module.load_state_dict(weights[owner])
 
-    def state(self) -> dict[str, Any]:
-        """All that resuming needs."""
-        return {
-            "step": self.step,
-            "weights": self.weights(),
-            "anneal": self.anneal,
-            "usual_length": None if self.clip is None else self.clip.usual,
-            "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
-            "rng": self.rng.bit_generator.state,
-            "torch_rng": torch.get_rng_state(),
-            "history": self.history,
-        }
+    def state(self) -> State:
+        """All that resuming needs, in copies."""
+        return state_of(self)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state()` was taken.
-
-        Raises:
-            RuntimeError: The state is of another model.
-        """
-        self.load_weights(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.history = state["step"], state["history"]
-        self.anneal, self.best = state["anneal"], state["best"]
-        if self.clip is not None:
-            self.clip.usual = state["usual_length"]
-        self.rng.bit_generator.state = state["rng"]
-        torch.set_rng_state(state["torch_rng"])
-        self.good = self.weights()
+    def restore(self, state: State) -> None:
+        """Go on from where `state()` was taken; see `pyro_msde.training_state.restore`."""
+        restore(self, state)
 
     def measure_variances(self) -> None:
         """Put into the history how far the variances now are from where the ELBO wants them."""
@@ -157,8 +157,7 @@ class Trainer:
         if not (diagonal and hasattr(self.model, "expert_means")):
             return
         rng = np.random.default_rng(0)
-        devices = [] if self.device.type == "cpu" else [self.device]
-        with torch.random.fork_rng(devices=devices), pyro_settings(validate=False):
+        with self.aside():
             batches = (self._batch(rng) for _ in range(_MEASURED))
             self.history.variance_gaps = variance_optima(self.model, self.guide, batches).gaps
 
@@ -185,8 +184,9 @@ class Trainer:
         log_every: int = 50,
         on_checkpoint: Callable[[], None] | None = None,
         progress: bool = True,
-    ) -> bool:
-        """Train to the end; False if interrupted from the keyboard, with the state kept.
+        stop: Callable[[], bool] = bool,
+    ) -> None:
+        """Train to the end, or until a stop is asked for.
 
         Args:
             validate: Scores the current parameters, lower is better; the best are kept.
@@ -194,32 +194,52 @@ class Trainer:
             log_every: Steps between entries of the history.
             on_checkpoint: Called after each validation.
             progress: Show a progress bar.
+            stop: Asked before each step.
 
         Raises:
             NonFiniteLossError: A term of the ELBO stopped being finite; the parameters of the last
-                logging step are back in place.
+                logging step or checkpoint are back in place.
         """
         bar = tqdm(total=self.steps, initial=self.step, disable=not progress, unit="step")
-        try:
-            with pyro_settings(validate=False), bar:
-                window: list[dict[str, Tensor]] = []
-                while self.step < self.steps:
-                    window.append(self.one_step())
-                    bar.update()
-                    if self.step % log_every == 0 or self.step == self.steps:
-                        self._log(window, bar)
-                        window = []
-                    if self.step % every == 0 or self.step == self.steps:
-                        self._validate(validate, bar)
-                        if on_checkpoint is not None:
-                            on_checkpoint()
-        except KeyboardInterrupt:
-            self._validate(validate, bar)
-            return False
-        return True
+        with bar:
+            while self.step < self.steps and not stop():
+                self.window.append(self.one_step())
+                bar.update()
+                due = self.step % every == 0 or self.step == self.steps
+                if self.step % log_every == 0 or self.step == self.steps:
+                    self._log(bar)
+                elif due:
+                    self._keep_good()
+                if due:
+                    self.validate(validate, bar)
+                    if on_checkpoint is not None:
+                        on_checkpoint()
+                self.whole = True
+            if self.step < self.steps and not bar.disable:
+                bar.write(f"step {self.step}: stopping, as asked for")
 
     def one_step(self) -> dict[str, Tensor]:
-        """One minibatch and one Adam step; the ELBO's terms, detached."""
+        """One minibatch and one Adam step; the ELBO's terms, detached.
+
+        Interrupted before the parameters move, the step has not been.
+        """
+        before = self.rng.bit_generator.state, self.isolation.state
+        try:
+            with self.isolation.turn():
+                self._set_gradients()
+        except KeyboardInterrupt:
+            self.rng.bit_generator.state = before[0]
+            self.isolation.restore(before[1])
+            raise
+        self.whole = False
+        if self.clip is not None:
+            self.clip(p for group in self.optimiser.param_groups for p in group["params"])
+        self.optimiser.step()
+        self.step += 1
+        return self.elbo.terms
+
+    def _set_gradients(self) -> None:
+        """Those of one minibatch's loss."""
         self.elbo.beta = self._beta()
         self._set_rates()
         self.optimiser.zero_grad(set_to_none=True)
@@ -233,11 +253,6 @@ class Trainer:
         loss.backward()
         if self.recipe.score_every is not None:
             self._score_diffusion(self.recipe.score_every)
-        if self.clip is not None:
-            self.clip(p for group in self.optimiser.param_groups for p in group["params"])
-        self.optimiser.step()
-        self.step += 1
-        return self.elbo.terms
 
     def _score_diffusion(self, every: int) -> None:
         """Put the score's gradient, or none, in the place of the ELBO's for the diffusion."""
@@ -267,38 +282,50 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * shape * group["factor"]
 
-    def _log(self, window: list[dict[str, Tensor]], bar: Any) -> None:
+    def _log(self, bar: Any) -> None:
+        window, self.window = self.window, []
         mean = {k: float(torch.stack([w[k] for w in window]).mean()) for k in window[0]}
         if not all(math.isfinite(v) for v in mean.values()):
             self._fail(mean)
         mean["log_likelihood"] -= self.log_volume
         mean["elbo"] = mean["log_likelihood"] - mean["drift_residual"] - mean["kl_parameters"]
         self.history.record(self.step, mean)
-        weights = self.weights()
-        if not all(v.isfinite().all() for state in weights.values() for v in state.values()):
-            self._fail({"parameters": math.nan})
-        self.good = weights
+        self._keep_good()
         bar.set_postfix_str(f"elbo {mean['elbo']:.4g}", refresh=False)
 
-    def _validate(self, validate: Callable[[], float] | None, bar: Any) -> None:
-        if validate is None:
+    def _keep_good(self) -> None:
+        weights = self.weights()
+        if not all_finite(weights):
+            self._fail({"parameters": math.nan})
+        self.good = weights
+
+    def validate(self, score: Callable[[], float] | None, bar: Any = None) -> None:
+        """Score the parameters, keep them if they are the best so far.
+
+        A score that is not finite counts as infinite, and is never the best.
+        """
+        if score is None:
             return
-        score = validate()
+        value = score()
+        value = value if math.isfinite(value) else math.inf
         self.history.validation_steps.append(self.step)
-        self.history.validation.append(score)
-        if self.best is None or score <= self.best[0]:
-            self.best = (score, self.weights())
-        bar.write(f"step {self.step}: validation NRMSE {score:.2%}") if not bar.disable else None
+        self.history.validation.append(value)
+        if value < math.inf and (self.best is None or value <= self.best[0]):
+            self.best = (value, self.weights())
+        if bar is not None and not bar.disable:
+            bar.write(f"step {self.step}: validation NRMSE {value:.2%}")
 
     def _fail(self, terms: Mapping[str, Any] | None = None) -> None:
         values = {k: float(v) for k, v in (terms or self.elbo.terms).items()}
         bad = next((k for k, v in values.items() if not math.isfinite(v)), "loss")
         self.load_weights(self.good)
+        others = " or clip" if self.drift_started else " or clip, or raise anneal"
         raise NonFiniteLossError(
             self.step,
             bad,
             f"step {self.step}: {bad} is {values.get(bad, math.nan)}. The parameters of the last "
-            "logged step are back in place. Lower learning_rate or raise anneal.",
+            f"logged step are back in place. Lower learning_rate{others}; with its checkpoint the "
+            "run goes on from there with the values given then.",
         )
 
 

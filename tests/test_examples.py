@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 RUNS = {
     "kdv_demo.py": ("forecast.png", "metrics.json", "run.json", "test.nc"),
-    "burgers.py": ("forecast.png", "run.json", "weights.safetensors"),
+    "burgers.py": ("forecast.png", "run.json", "weights-*.safetensors"),
     "gle.py": ("innovations.json", "innovations.png"),
     "ks.py": ("run.json", "statistics.png"),
     "swap_guides.py": ("run.json",),

@@ -17,12 +17,14 @@ import pyro_msde
 
 ROOT = Path(pyro_msde.__file__).parent
 LINKED = ("models", "guides")
+LAZY = (("registry", "models"), ("registry", "guides"))  # when `load` meets an unknown name
 
 # A module, or a package, imports only from those before it.
 ORDER = (
     "errors",
     "isolation",
     "checks",
+    "interruption",
     "levels",
     "missing_values",
     "arrays",
@@ -58,11 +60,16 @@ ORDER = (
     "elbo",
     "program_checks",
     "registry",
+    "strict_json",
+    "folders",
+    "migrations",
     "checkpoint",
     "recipes",
     "history",
+    "schema",
     "parameter_groups",
     "clipping",
+    "training_state",
     "training",
     "windows",
     "jackknife",
@@ -80,12 +87,15 @@ ORDER = (
     "diffusion_scale",
     "arviz_io",
     "plot",
+    "description",
     "fitted",
     "ensembles",
     "innovations",
+    "agreement",
+    "loading",
+    "training_run",
     "resuming",
     "interface",
-    "loading",
     "growth",
 )
 
@@ -161,19 +171,25 @@ def test_a_file_imports_only_from_layers_above_it(name):
             continue
         for line, imported in imports_of(file):
             parts = imported.split(".")
+            if (layer(file), *parts[1:2]) in LAZY:
+                continue
             if parts[0] == "pyro_msde" and parts[1:2] not in [[m] for m in (*above, name)]:
                 wrong.append(f"{file.relative_to(ROOT)}:{line} imports {imported}")
     assert not wrong, f"{wrong}; allowed: {', '.join(above) or 'nothing of pyro_msde'}"
 
 
-def test_the_library_never_imports_models_or_guides():
+def test_the_library_never_imports_models_or_guides_but_where_a_name_is_not_known():
     wrong = [
         f"{file.relative_to(ROOT)}:{line} imports {name}"
         for file in library_files()
         for line, name in imports_of(file)
-        if name.removeprefix("pyro_msde.").split(".")[0] in LINKED
+        if (own := name.removeprefix("pyro_msde.").split(".")[0]) in LINKED
+        and (layer(file), own) not in LAZY
     ]
     assert not wrong
+    found = {(layer(f), name.removeprefix("pyro_msde.")) for f in library_files()
+             for _, name in imports_of(f)}  # fmt: skip
+    assert set(LAZY) <= found  # the exception is still needed
 
 
 def test_all_lists_the_public_names_and_no_others():
