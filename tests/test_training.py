@@ -431,7 +431,7 @@ def test_recipes_by_name_object_and_change():
         ({"recipe": "fast"}, "recipe='fast': choose one of default, steady, published"),
         ({"learning_rat": 1e-3}, "learning_rat: not an argument of fit nor of Recipe"),
         ({"windows": "some"}, "windows='some': choose"),
-        ({"schedule": "linear"}, "schedule='linear': choose cosine or steps"),
+        ({"schedule": "linear"}, "schedule='linear': choose 'cosine' or 'steps'"),
         ({"learning_rate": -3e-3}, r"learning_rate=-0\.003: give a number at least 0"),
         ({"learning_rate": math.nan}, "learning_rate=nan: give a number"),
         ({"num_nodes": 0}, "num_nodes=0: give a whole number, at least 1"),
