@@ -24,13 +24,16 @@ class Ensemble:
         fits: Trained from different seeds, on one grid and in one scaling.
 
     Raises:
-        ValueError: No fits, or of different grids, sizes or scalings, or points among others.
+        ValueError: No fits, two with one model, or of different grids, sizes or scalings, or points
+            among others.
     """
 
     fits: Sequence[Fit]
 
     def __post_init__(self) -> None:
         """Check that states mean the same in all of them."""
+        if isinstance(self.fits, Fit) or not all(isinstance(fit, Fit) for fit in self.fits):
+            raise ValueError("fits: give a list of Fit, as pyro_msde.fit and load return them.")
         if not self.fits:
             raise ValueError("fits: empty. Pass at least one.")
         first = self.fits[0]
@@ -48,6 +51,13 @@ class Ensemble:
                 raise ValueError(
                     f"fits: of number {k} and the first only one has an uncertain θ or drift. "
                     "Pool fits that are alike, all `jackknifed` or with `uncertainty=None`."
+                )
+        models = [id(fit.model) for fit in self.fits]
+        for k, own in enumerate(models):
+            if own in models[:k]:
+                raise ValueError(
+                    f"fits: numbers {models.index(own)} and {k} have one model. Pool fits trained "
+                    "apart, each with a seed of its own."
                 )
 
     def predict(

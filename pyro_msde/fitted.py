@@ -27,6 +27,7 @@ from pyro_msde.instants import TimeUnits
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.jackknife import Jackknife, jackknife
 from pyro_msde.metadata import Metadata, matched
+from pyro_msde.ownership import belongs
 from pyro_msde.prediction import SHORTEST_STEP, forecast
 from pyro_msde.recipes import Recipe
 from pyro_msde.region import Region
@@ -80,6 +81,11 @@ class Fit:
     recipe: Recipe | None = None
     metadata: Metadata | None = None
     identity: dict[str, Any] | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of copies and pickles, whose models are theirs."""
+        self.__dict__.update(state)
+        belongs(self.model)
 
     def predict(
         self,

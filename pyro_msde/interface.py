@@ -21,6 +21,7 @@ from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.jackknife import takes
 from pyro_msde.metadata import Metadata, matched
+from pyro_msde.ownership import free_of_fits, with_copies
 from pyro_msde.program_checks import check_roles
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.resuming import identity_of, resume
@@ -54,7 +55,8 @@ def fit(
 
     The model and the guide are trained in place; the parameters that were best on `validation` are
     in them at the end, and Σ_y is where the ELBO is largest at these (`pyro_msde.variance_optima`),
-    unless it has a prior or is held.
+    unless it has a prior or is held. The `Fit` has copies of both, so that training them again does
+    not change it; a model that belongs to a `Fit` already is copied first, and the copy is trained.
 
     Ctrl-C returns what has been learned so far, after what cannot be cut short: the warm start, a
     step, a validation or a save that has begun; then one validation of the parameters as they are,
@@ -108,6 +110,12 @@ def fit(
         check_whole(name, value, least)
     check_seed("seed", seed)
     _check_guide(model, guide)
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise ValueError(
+            "fit: called where torch takes no gradients, in no_grad or inference_mode. Call it "
+            "outside."
+        )
+    model, guide = free_of_fits(model, guide)
     check_trajectories("data", model, data)
     grid = model.grid
     fields = data.fields(grid.channels, grid.shape)
@@ -151,7 +159,7 @@ def fit(
         measure = jackknife and len(data) > 1 and takes(model)
         if saved is None or not resume(run, saved, measure):
             run.learn(resumed=saved is not None, progress=progress, measure=measure)
-    return run.result
+    return with_copies(run.result)
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:

@@ -28,6 +28,7 @@ from pyro_msde.history import History
 from pyro_msde.isolation import Isolation
 from pyro_msde.jackknife import Jackknife
 from pyro_msde.metadata import Metadata
+from pyro_msde.ownership import belongs
 from pyro_msde.region import Region
 from pyro_msde.registry import limited, rebuild
 from pyro_msde.scaling import Scaling
@@ -77,6 +78,7 @@ def load(path: str | os.PathLike[str], model: Any = None, guide: Any = None) -> 
         raise ValueError("guide: made for another model than the one passed. Build it with this.")
     result = _fit(path, described, weights, model, guide)
     _put(path, result, described, weights)
+    belongs(model)
     return result
 
 

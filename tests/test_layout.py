@@ -88,6 +88,7 @@ ORDER = (
     "arviz_io",
     "plot",
     "description",
+    "ownership",
     "fitted",
     "ensembles",
     "innovations",

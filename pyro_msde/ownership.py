@@ -1,0 +1,44 @@
+"""Which models belong to a `Fit`, so that training them again does not change it."""
+
+from __future__ import annotations
+
+import warnings
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+__all__ = ["belongs", "free_of_fits", "with_copies"]
+
+_OWNED: WeakSet[Any] = WeakSet()
+
+F = TypeVar("F", bound=Any)
+
+
+def belongs(model: Any) -> None:
+    """Note that a model belongs to a fit."""
+    _OWNED.add(model)
+
+
+def free_of_fits(model: Any, guide: Any) -> tuple[Any, Any]:
+    """The model and its guide, or copies where the model belongs to a fit."""
+    return deepcopy((model, guide)) if model in _OWNED else (model, guide)
+
+
+def with_copies(fit: F) -> F:
+    """The fit with copies of its model and guide, which belong to it.
+
+    What cannot be copied is shared with the user, and a warning says so: training is not lost.
+    """
+    try:
+        model, guide = deepcopy((fit.model, fit.guide))
+    except Exception as error:  # whatever a module of the user's own may raise
+        warnings.warn(
+            f"fit: its model or guide cannot be copied ({error!r}), so that the Fit shares them "
+            "with you. Training them again would change it.",
+            stacklevel=3,
+        )
+        return fit
+    belongs(model)
+    copied: F = replace(fit, model=model, guide=guide)
+    return copied
