@@ -1,4 +1,7 @@
-"""Fixtures for all tests: the seed, the guard on globals, `dtype` and `device`."""
+"""Fixtures for all tests: the seed, the guard on globals, `dtype` and `device`.
+
+Public calls are under watch (`watched_calls`), before any test imports them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,19 @@ from typing import Any
 import pyro
 import pytest
 import torch
+from pyro.poutine.runtime import _PYRO_STACK
+from watched_calls import watch
+
+import pyro_msde
+import pyro_msde.guides
+import pyro_msde.models
+
+watch(pyro_msde)
+watch(pyro_msde.models)
+for _kind in (pyro_msde.Fit, pyro_msde.Forecast, pyro_msde.Ensemble):
+    watch(_kind)
+watch(pyro_msde.guides.AmortizedGP, "__init__")
+watch(pyro_msde.guides.UnamortizedGP, "__init__", "start_nodes")
 
 
 def _globals() -> dict[str, Any]:
@@ -15,6 +31,7 @@ def _globals() -> dict[str, Any]:
         "default dtype": torch.get_default_dtype(),
         "torch validation flag": torch.distributions.Distribution._validate_args,
         "gradient mode": torch.is_grad_enabled(),
+        "Pyro's stack of effects": len(_PYRO_STACK),
         **{f"pyro setting {name}": value for name, value in pyro.settings.get().items()},
     }
 
@@ -22,6 +39,7 @@ def _globals() -> dict[str, Any]:
 def _restore(state: dict[str, Any]) -> None:
     torch.set_default_dtype(state["default dtype"])
     torch.set_grad_enabled(state["gradient mode"])
+    _PYRO_STACK.clear()  # what a test left there would be in all that follow
     prefix = "pyro setting "
     pyro.settings.set(
         **{k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -32,7 +50,10 @@ def _restore(state: dict[str, Any]) -> None:
 
 @pytest.fixture(autouse=True)
 def _seeded_and_guarded() -> Iterator[None]:
-    """Seed torch, numpy and Pyro; an empty parameter store; no test may leave a global changed."""
+    """Seed torch, numpy and Pyro; no test may leave a global changed.
+
+    A test has a parameter store of its own, for the programs that it runs itself.
+    """
     before = _globals()
     pyro.set_rng_seed(0)  # torch's, numpy's and Python's generators as well
     with pyro.get_param_store().scope():

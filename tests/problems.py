@@ -42,6 +42,7 @@ def tiny_model(
     drift: nn.Module | None = None,
     decoder: nn.Module | None = None,
     num_parameters: int = 0,
+    kind: type[Multiscale] = Multiscale,
     **options: Any,
 ) -> Multiscale:
     """Multiscale model of 30 → 5 points with small networks, whose sizes all differ."""
@@ -56,7 +57,7 @@ def tiny_model(
             drift = MultiscaleDrift(grid, n_eta, macro, micro, half_width=1)
         if n_eta and decoder is None:
             decoder = ConvDecoder(grid, n_eta, widths=(3,), kernel=3)
-        return Multiscale(
+        return kind(
             grid,
             n_eta,
             kernel=SmoothingKernel(gaussian_kernel(grid, 1)),

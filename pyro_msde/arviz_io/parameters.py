@@ -149,7 +149,7 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
 def kernel_draws(fit: Any, num_draws: int = 32, seed: int = 0) -> Tensor:
     """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate."""
     part = fit.model.kernel
-    with Isolation(seed, place_of(fit.model)[1]).turn(), torch.no_grad():
+    with Isolation(seed, place_of(part)[1]).turn(), torch.no_grad():
         count = num_draws if part.is_random else 1
         return torch.stack([part.read(fit.guide.read_theta())() for _ in range(count)]).cpu()
 

@@ -8,11 +8,16 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from named_fields import TIMES, named_data, plane_data, plane_fit, untrained_fit
+from watched_calls import watch
 
 from pyro_msde import Fit, Forecast, Trajectories
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+
+import pyro_msde.plot
+
+watch(pyro_msde.plot)
 
 
 @pytest.fixture(autouse=True)
