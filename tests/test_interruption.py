@@ -275,3 +275,15 @@ def test_two_runs_at_once_are_each_as_if_alone():
     for seed, result in zip((1, 2), alone, strict=True):
         assert same(state(found[seed]), state(result))
         assert found[seed].history == result.history
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_is_resumed_in_every_bit(cuda, monkeypatch, tmp_path):
+    """Its random state is that of the device."""
+    reference = trained(device=cuda)
+    with monkeypatch.context() as patch:
+        pressing(patch, Trainer, "one_step", call=2)
+        assert trained(device=cuda, checkpoint=tmp_path).steps == 2
+    resumed = trained(device=cuda, checkpoint=tmp_path)
+    assert same(state(resumed), state(reference))
+    assert resumed.history == reference.history
