@@ -74,7 +74,7 @@ def _train(folder: Path, log: Path, kill_at: int | None) -> None:
 
     pyro_msde.training_run.write_run = logged
     count = itertools.count()
-    for name in ("fsync", "replace", "unlink"):
+    for name in ("fsync", "replace"):
         setattr(os, name, _dying(getattr(os, name), count, kill_at, handle))
     data, model = _data(), multiscale(32, 8, n_eta=1, width=16, components=4, seed=1)
     guide = AmortizedGP(model, seed=1)

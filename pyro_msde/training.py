@@ -26,7 +26,7 @@ from pyro_msde.principal import start_principal_components
 from pyro_msde.program_checks import check_program
 from pyro_msde.recipes import Recipe
 from pyro_msde.segments import SegmentBatch, Segments
-from pyro_msde.training_state import all_finite, restore, state_of
+from pyro_msde.training_state import all_finite, restore, stacked, state_of
 from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
@@ -283,8 +283,8 @@ class Trainer:
             group["lr"] = self.recipe.learning_rate * shape * group["factor"]
 
     def _log(self, bar: Any) -> None:
-        window, self.window = self.window, []
-        mean = {k: float(torch.stack([w[k] for w in window]).mean()) for k in window[0]}
+        mean = {k: float(values.mean()) for k, values in stacked(self.window).items()}
+        self.window = []
         if not all(math.isfinite(v) for v in mean.values()):
             self._fail(mean)
         mean["log_likelihood"] -= self.log_volume

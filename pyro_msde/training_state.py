@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pyro_msde.checkpoint import State
 from pyro_msde.history import History
 
-__all__ = ["all_finite", "restore", "state_of"]
+__all__ = ["all_finite", "restore", "stacked", "state_of"]
 
 Weights = Mapping[str, Mapping[str, Tensor]]
 
@@ -25,14 +25,13 @@ Weights = Mapping[str, Mapping[str, Tensor]]
 def state_of(trainer: Any) -> State:
     """All that resuming a `Trainer`'s run needs, in copies."""
     score, best = (None, {}) if trainer.best is None else trainer.best
-    window = trainer.window
     clip = trainer.clip
     tensors = {
         "weights": _joined(trainer.weights()),
         "best": _joined(best),
         "optimiser": _moments(trainer.optimiser),
         "random": {str(k): v for k, v in enumerate(trainer.isolation.state)},
-        "window": {k: torch.stack([terms[k] for terms in window]) for k in (window or [{}])[0]},
+        "window": stacked(trainer.window),
         "clip": {} if clip is None or clip.usual is None else {"usual": clip.usual},
     }
     position = {
@@ -80,6 +79,12 @@ def restore(trainer: Any, state: State) -> None:
     trainer.window = [{k: v[i] for k, v in window.items()} for i in range(count)]
     trainer.good = trainer.weights()
     trainer.whole = True
+
+
+def stacked(window: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Terms by name, (step,) each, on the device of the latest; what was restored is elsewhere."""
+    names = window[-1] if window else {}
+    return {k: torch.stack([w[k].to(names[k].device) for w in window]) for k in names}
 
 
 def all_finite(weights: Weights) -> bool:

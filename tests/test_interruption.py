@@ -24,7 +24,7 @@ from pyro_msde.training import Trainer
 
 STEPS = 6
 QUICK = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": STEPS}
-VALIDATED = {"validation": tiny_data((5,), seed=7), "validate_every": 3}
+VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 3}
 DATA = tiny_data((9, 8, 10))
 
 
@@ -73,10 +73,8 @@ RUN = pyro_msde.training_run
 PLACES = {
     "set-up": (pyro_msde.interface, "Trainer", 1),
     "warm start": (pyro_msde.training, "start_principal_components", 1),
-    "step 1": (Trainer, "one_step", 1),
     "step 3, where it validates": (Trainer, "one_step", 3),
     "step 5": (Trainer, "one_step", 5),
-    "step 6, the last": (Trainer, "one_step", 6),
     "validation": (pyro_msde.interface, "_score", 1),
     "save on the way": (RUN, "write_run", 1),
     "Σ_y": (RUN, "close_observation_variances", 1),
@@ -275,3 +273,15 @@ def test_two_runs_at_once_are_each_as_if_alone():
     for seed, result in zip((1, 2), alone, strict=True):
         assert same(state(found[seed]), state(result))
         assert found[seed].history == result.history
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_is_resumed_in_every_bit(cuda, monkeypatch, tmp_path):
+    """Its random state is that of the device."""
+    reference = trained(device=cuda)
+    with monkeypatch.context() as patch:
+        pressing(patch, Trainer, "one_step", call=2)
+        assert trained(device=cuda, checkpoint=tmp_path).steps == 2
+    resumed = trained(device=cuda, checkpoint=tmp_path)
+    assert same(state(resumed), state(reference))
+    assert resumed.history == reference.history

@@ -24,7 +24,7 @@ from pyro_msde.training import Trainer
 STEPS = 6
 QUICK = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": STEPS}
 DATA = tiny_data((9, 8, 10))
-VALIDATED = {"validation": tiny_data((5,), seed=7), "validate_every": 2}
+VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 2}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,7 +92,7 @@ def calibrated(result):
 @pytest.mark.parametrize(
     ("other", "named"),
     [
-        ({"validation": tiny_data((5,), seed=8)}, "has another validation"),
+        ({"validation": tiny_data((2,), seed=8)}, "has another validation"),
         ({"validation": None}, "has validation, here there is none"),
         ({"validate_every": 3}, "has validate_every=2, here 3"),
         ({"variance_rate": 5.0}, r"has variance_rate=10\.0, here 5\.0"),
