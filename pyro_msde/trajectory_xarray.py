@@ -36,9 +36,13 @@ def read_xarray(
             raise ValueError(f"{argument}: {names!r}. Pass a list of names.")
     ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
     _require(ds, name, "name")
-    ds = decoded(ds)
     if time not in ds.variables:
         raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
+    for argument, names in (("parameters", parameters), ("controls", controls)):
+        for key in names or ():
+            _require(ds, key, argument)
+    # what is not read may have any attributes
+    ds = decoded(ds[[name, time, *(parameters or ()), *(controls or ())]])
     if trajectory not in ds[name].dims:
         ds = ds.expand_dims(trajectory)
     time_dim = _time_dim(ds, name, time, trajectory)
@@ -105,7 +109,6 @@ def _length(times: Array, values: Array, index: int) -> int:
 
 def _parameters(ds: xr.Dataset, names: Sequence[str], trajectory: str) -> Array:
     for key in names:
-        _require(ds, key, "parameters")
         if ds[key].dims not in ((trajectory,), ()):
             raise ValueError(
                 f"parameters: {key!r} has dimensions {ds[key].dims}. "
@@ -119,7 +122,6 @@ def _controls(ds: xr.Dataset, names: Sequence[str], trajectory: str, time_dim: s
     sizes = {trajectory: ds.sizes[trajectory], time_dim: ds.sizes[time_dim]}
     columns = []
     for key in names:
-        _require(ds, key, "controls")
         if not set(ds[key].dims) <= set(sizes):
             raise ValueError(
                 f"controls: {key!r} has dimensions {ds[key].dims}. "

@@ -385,6 +385,13 @@ def test_missing_values_are_refused_by_name(attrs):
     assert dict(ds["u"].attrs) == attrs
 
 
+def test_variables_that_are_not_read_may_be_anything():
+    ds = packed().assign(v=("x", ["a", "b", "c"], {"_FillValue": 3.5, "valid_min": "low"}))
+    assert len(Trajectories.from_xarray(ds, "u")) == 2
+    with pytest.raises(ValueError, match=r"parameters: no variable 'w'\. The data hold u, v"):
+        Trajectories.from_xarray(ds, "u", parameters=["w"])
+
+
 def test_fill_values_after_the_end_are_dropped():
     ds = packed(_FillValue=np.int16(-1))
     ds["u"][0, 3:] = -1
