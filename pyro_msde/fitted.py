@@ -250,8 +250,11 @@ class Fit:
         write_run(path, run, weights)
 
     def _fields(self, y0: Any) -> tuple[Tensor, bool]:
-        """(batch, channel, *space) on the model's device, and whether a batch was given."""
-        dtype, device = place_of(self.model)
+        """(batch, channel, *space) on the model's device, and whether a batch was given.
+
+        float64: the model's dtype may not hold them before they are divided by their scale.
+        """
+        device = place_of(self.model)[1]
         value = torch.as_tensor(np.asarray(y0.detach().cpu() if isinstance(y0, Tensor) else y0))
         grid = self.model.grid
         one = grid.field_shape if self.has_channel else grid.shape
@@ -265,7 +268,7 @@ class Fit:
         batched = value.ndim > len(one)
         value = value if batched else value[None]
         value = value if self.has_channel else value[:, None]
-        return value.to(device=device, dtype=dtype), batched
+        return value.to(device=device, dtype=torch.float64), batched
 
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:
         wanted = getattr(self.model, "num_parameters", 0)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
+from pyro_msde.isolation import place_of
 from pyro_msde.jackknife import Jackknife, moved
 from pyro_msde.region import LONGEST_STEP, Region, confined
 from pyro_msde.scaling import Scaling
@@ -49,7 +50,7 @@ def forecast(
         model: The generative model.
         guide: Its guide, whose encoder gives z(t₀).
         scaling: Units.
-        y0: (batch, channel, *space) in the user's units.
+        y0: (batch, channel, *space) float64, in the user's units.
         times: (time,) float64, not before t0.
         t0: Time of y0.
         num_samples: Paths altogether, rounded up to equal shares.
@@ -64,7 +65,7 @@ def forecast(
         layout: `batched` and `has_channel` of the `Forecast`.
     """
     ndim = model.grid.ndim
-    scaled = y0 / scaling.field_scale(y0, ndim)
+    scaled = (y0 / scaling.field_scale(y0, ndim)).to(place_of(model)[0])
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock
