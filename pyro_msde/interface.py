@@ -16,6 +16,7 @@ from pyro_msde.checkpoint import make_folder, write_state
 from pyro_msde.fitted import Fit, common_batches
 from pyro_msde.isolation import cuda_devices, place_of
 from pyro_msde.jackknife import takes
+from pyro_msde.outliers import warn_of_outliers
 from pyro_msde.recipes import RECIPES, Recipe
 from pyro_msde.region import learned_region
 from pyro_msde.resuming import identity_of, resume
@@ -76,9 +77,9 @@ def fit(
         The `Fit`.
 
     Raises:
-        ValueError: Data that do not fit the model's grid or are too short for a segment, an unknown
-            recipe or a number of its without sense, a guide made for another model, or a checkpoint
-            of another run or where nothing can be written.
+        ValueError: Data that do not fit the model's grid, are too short for a segment or too large
+            or small for the dtype, an unknown recipe or a number of its without sense, a guide made
+            for another model, or a checkpoint of another run or where nothing can be written.
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
     """
     plan = _recipe(recipe, changes)
@@ -102,10 +103,11 @@ def fit(
     if checkpoint is not None:
         make_folder(checkpoint)
     dtype, device = _place(model, dtype, device)
-    model.to(device=device, dtype=dtype)
-    guide.to(device=device, dtype=dtype)
     scaling = Scaling.of(fields, data.horizon, data.parameters)
     scaling.check_room(dtype)
+    warn_of_outliers(fields, data.times)
+    model.to(device=device, dtype=dtype)
+    guide.to(device=device, dtype=dtype)
     segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
     result = Fit(
         model,

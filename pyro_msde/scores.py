@@ -44,7 +44,7 @@ def nrmse(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | A
             has no times.
     """
     y = matching(fc, truth)
-    mean = _mean(fc)
+    mean = _finite(fc, "mean")
     unit = power_of_two(_with_batch(fc, y).abs().flatten(2).amax(2))
     size = _mean_square(fc, y, unit)
     zero = np.argwhere(size == 0)
@@ -108,7 +108,7 @@ def spread_skill(fc: Predictive, truth: Truth, *, bins: int | None = None) -> fl
     exact; refused where the variance is zero then too.
     """
     y = matching(fc, truth)
-    sd, error = fc.sd.double(), _mean(fc) - y
+    sd, error = _finite(fc, "sd"), _finite(fc, "mean") - y
     largest = torch.maximum(sd, error.abs())
     unit = power_of_two(_with_batch(fc, largest).flatten(1).amax(1, keepdim=True))
     spread = _over_time(fc, "standard deviation", _mean_square(fc, sd, unit), bins)
@@ -133,16 +133,19 @@ def pit(fc: Predictive, truth: Truth) -> Array:
 
 def _pit(fc: Predictive, truth: Truth) -> Tensor:
     y = matching(fc, truth)
-    _mean(fc)  # that of values far below an infinite mean is a number
+    # of values far below an infinite mean, or of an infinitely wide law, it is a number
+    _finite(fc, "mean")
+    _finite(fc, "sd")
     found = fc.cdf(y)
     check_scored("PIT", to_array(_with_batch(fc, found)), fc.times, batched=fc.batched)
     return found
 
 
-def _mean(fc: Predictive) -> Tensor:
-    """Float64; refused if it is not finite."""
-    check_scored("mean", to_array(_with_batch(fc, fc.mean)), fc.times, batched=fc.batched)
-    return fc.mean.double()
+def _finite(fc: Predictive, name: str) -> Tensor:
+    """The mean or the standard deviation, float64; refused if it is not finite."""
+    values: Tensor = getattr(fc, name)
+    check_scored(name, to_array(_with_batch(fc, values)), fc.times, batched=fc.batched)
+    return values.double()
 
 
 def _with_batch(fc: Predictive, x: Tensor) -> Tensor:

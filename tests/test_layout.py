@@ -28,6 +28,7 @@ ORDER = (
     "trajectories",
     "argument_checks",
     "scaling",
+    "outliers",
     "quadrature",
     "segments",
     "linear_sde",
