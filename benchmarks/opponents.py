@@ -234,6 +234,7 @@ def _with_spread(outcome: Outcome, fit: pyro_msde.Fit, test: Trajectories) -> Ou
         step = fit.scaling.time / 1000
         fc = fit.predict(_y0(one), times, parameters=one.parameters, max_step=step)
         truth = Trajectories(times, values[None])
-        covered.append(float(np.mean(pyro_msde.coverage(fc, truth))))
-        crps.append(float(np.mean(pyro_msde.crps(fc, truth))))
+        finite = bool(fc.mean.isfinite().all())
+        covered.append(float(np.mean(pyro_msde.coverage(fc, truth))) if finite else 0.0)
+        crps.append(float(np.mean(pyro_msde.crps(fc, truth))) if finite else np.inf)
     return replace(outcome, coverage_90=np.array(covered), crps=np.array(crps))

@@ -25,6 +25,7 @@ from pyro_msde.predictive import (
     Window,
     aligned,
     by_lead,
+    check_scored,
     lead_bin,
     matching,
     to_array,
@@ -93,10 +94,13 @@ def calibration(
             num_samples = len(draws)
             check_draws("levels", float(nominal[-1]), num_samples)
             check_draws("interval", interval, num_samples)
-        _check_finite(window, fc.times)
-        target = y[:, window.where]
+        times, target = fc.times[window.where], y[:, window.where]
+        check_scored("mean", to_array(window.mean), times)
         scores = _scores(window, draws, target, nominal.tolist(), interval)
-        windows.append(scores | _powers(fc.grid, window.mean, draws, target))
+        scores |= _powers(fc.grid, window.mean, draws, target)
+        for name, per_time in scores.items():
+            check_scored(name.replace("_", " "), per_time, times)
+        windows.append(scores)
     by_time = {name: np.concatenate([w[name] for w in windows], 1) for name in windows[0]}
     means = {name: by_lead(fc.times, value, bins) for name, value in by_time.items()}
     power = None
@@ -155,16 +159,6 @@ def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
 
 def _has_waves(grid: Any) -> bool:
     return isinstance(grid, Grid) and min(grid.shape) > 1
-
-
-def _check_finite(window: Window, times: Array) -> None:
-    bad = (~window.mean.flatten(2).isfinite().all(2)).nonzero().tolist()
-    if bad:
-        k, i = bad[0]
-        raise ValueError(
-            f"fc: NaN or infinite in trajectory {k} at t={times[window.where][i]:.6g}. Such a "
-            "forecast has no scores; see what diverged, and leave it out."
-        )
 
 
 def _units(truth: Any) -> dict[str, str]:

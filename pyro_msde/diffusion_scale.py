@@ -72,21 +72,25 @@ def choose_diffusion_scale(
             () for none.
 
     Raises:
-        ValueError: `level` is not one number inside (0, 1).
+        ValueError: `level` is not one number inside (0, 1), or the first scale's forecast is not
+            finite. Wider ones whose forecasts blow up are passed over.
     """
     check_level("level", level)
 
-    def covered(scale: float) -> Array:
-        return np.asarray(np.mean(coverage(*predict(scale), level=level, bins=bins), axis=0))
+    def covered(fc: Forecast, truth: Trajectories) -> Array:
+        return np.asarray(np.mean(coverage(fc, truth, level=level, bins=bins), axis=0))
 
     best = float(scales[0])
-    tried = {best: covered(best)}
+    tried = {best: covered(*predict(best))}
     if tried[best].mean() < level:
-        tried |= {float(s): covered(s) for s in scales[1:]}
+        for scale in scales[1:]:
+            fc, truth = predict(scale)
+            if bool(fc.mean.isfinite().all()):
+                tried[float(scale)] = covered(fc, truth)
         best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
     else:
         for scale in (s for s in narrower if s < scales[0]):
-            tried[float(scale)] = covered(scale)
+            tried[float(scale)] = covered(*predict(scale))
             if tried[float(scale)].mean() < 0.5 * (1 + level):
                 break
             best = float(scale)

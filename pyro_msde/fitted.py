@@ -38,6 +38,7 @@ from pyro_msde.windows import each_trajectory
 __all__ = ["Fit", "common_batches"]
 
 _NUM_THETA = 8
+_LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
 
 @dataclass
@@ -263,8 +264,11 @@ class Fit:
         write_run(path, description_of(self), weights_of(self), state)
 
     def _fields(self, y0: Any) -> tuple[Tensor, bool]:
-        """(batch, channel, *space) on the model's device, and whether a batch was given."""
-        dtype, device = place_of(self.model)
+        """(batch, channel, *space) on the model's device, and whether a batch was given.
+
+        float64: the model's dtype may not hold them before they are divided by their scale.
+        """
+        device = place_of(self.model)[1]
         value = torch.as_tensor(to_numpy(y0, "y0"))
         grid = self.model.grid
         one = grid.field_shape if self.has_channel else grid.shape
@@ -286,9 +290,13 @@ class Fit:
             raise ValueError(f"y0: shape {tuple(value.shape)} holds no field. Pass at least one.")
         value = value if batched else value[None]
         value = value if self.has_channel else value[:, None]
-        fields = value.to(device=device, dtype=dtype)
-        if not bool(fields.isfinite().all()):
-            raise ValueError(f"y0: too large for {dtype}. Rescale it, or use a model in float64.")
+        fields = value.to(device=device, dtype=torch.float64)
+        largest = float((fields / self.scaling.field_scale(fields, grid.ndim)).abs().max())
+        if largest > _LARGEST_FIELD:
+            raise ValueError(
+                f"y0: its largest value is {largest:.3g} times the training data's root mean "
+                "square. Nothing was learned there; check its units."
+            )
         return fields, batched
 
     def _parameters(self, parameters: Any, batch: int) -> Tensor | None:

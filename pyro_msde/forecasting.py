@@ -103,32 +103,34 @@ class Forecast:
     @property
     def mean(self) -> Tensor:
         """(…, time, *field), eq. (33)."""
-        return self._moment("mean")
-
-    @property
-    def var(self) -> Tensor:
-        """(…, time, *field), eq. (34): the sum of its three parts."""
-        return self.reconstruction_var + self.propagated_var + self.parameter_var
+        mean = self._moment("mean")
+        return mean * self._scale(mean.dtype)
 
     @property
     def sd(self) -> Tensor:
         """(…, time, *field), root of `var`."""
-        return self.var.sqrt()
+        parts = [self._moment(name) for name in ("reconstruction", "propagated", "parameter")]
+        return sum(parts[1:], parts[0]).sqrt() * self._scale(parts[0].dtype)
+
+    @property
+    def var(self) -> Tensor:
+        """(…, time, *field), eq. (34): the sum of its three parts. float64, as these."""
+        return self.reconstruction_var + self.propagated_var + self.parameter_var
 
     @property
     def reconstruction_var(self) -> Tensor:
-        """(…, time, *field), Σ_y averaged over θ."""
-        return self._moment("reconstruction")
+        """(…, time, *field) float64, Σ_y averaged over θ."""
+        return self._variance("reconstruction")
 
     @property
     def propagated_var(self) -> Tensor:
-        """(…, time, *field), of the initial state and of the latent noise."""
-        return self._moment("propagated")
+        """(…, time, *field) float64, of the initial state and of the latent noise."""
+        return self._variance("propagated")
 
     @property
     def parameter_var(self) -> Tensor:
-        """(…, time, *field), of θ; zero for a point estimate."""
-        return self._moment("parameter")
+        """(…, time, *field) float64, of θ; zero for a point estimate."""
+        return self._variance("parameter")
 
     def cdf(self, values: Any) -> Tensor:
         """Predictive distribution function at `values`, both (…, time, *field): the PIT.
@@ -175,7 +177,18 @@ class Forecast:
             self._kept[:] = list(self._decode())  # at once: other threads may look
         yield from self._kept
 
+    def _variance(self, name: str) -> Tensor:
+        """In the user's units, whose squares float32 may not hold."""
+        return self._moment(name).double() * self._scale(torch.float64).square()
+
+    def _scale(self, dtype: torch.dtype) -> Tensor:
+        """Of scaled units in the user's, broadcast to fields."""
+        grid = self.model.grid
+        scale = self.scaling.field_scale(torch.empty(0, dtype=dtype), grid.ndim)
+        return scale if self.has_channel else scale.squeeze(0)
+
     def _moment(self, name: str) -> Tensor:
+        """(…, time, *field) in scaled units."""
         if not self._cache:
             self._cache.update(self._collected((w.where, w.moments) for w in self.windows()))
         return self._cache[name]
@@ -186,15 +199,15 @@ class Forecast:
         size = max(1, _CHUNK // per_time)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
-            both = decoded(self.model, self.theta, self.paths[:, :, :, window], self.scaling)
-            yield Mixture(window, *(both if self.has_channel else (x.squeeze(4) for x in both)))
+            paths = self.paths[:, :, :, window]
+            means, variances = decoded(self.model, self.theta, paths, self.has_channel)
+            yield Mixture(window, means, variances, self._scale(torch.float64))
 
     def _as_batch(self, values: Tensor) -> Tensor:
         """(batch, time, *field) from the user's layout."""
         expected = self.shape
         if tuple(values.shape) != expected:
             raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
-        values = values.to(self.paths.dtype)
         return values if self.batched else values[None]
 
     def _collected(self, parts: Iterable[tuple[slice, dict[str, Tensor]]]) -> dict[str, Tensor]:
@@ -223,25 +236,24 @@ class Forecast:
 
 @torch.no_grad()
 def decoded(
-    model: Any, thetas: Sequence[Any], paths: Tensor, scaling: Scaling
+    model: Any, thetas: Sequence[Any], paths: Tensor, has_channel: bool
 ) -> tuple[Tensor, Tensor]:
-    """μ_y and Σ_y of latent states in the user's units, on the CPU.
+    """μ_y and Σ_y of latent states in scaled units, on the CPU.
 
     Args:
         model: The generative model.
         thetas: Draws of θ.
         paths: (draw of θ, sample, batch, time, latent) in scaled units.
-        scaling: Units.
+        has_channel: Whether fields are to have a channel axis.
 
     Returns:
-        (draw of θ, sample, batch, time, channel, *space) and (draw of θ, 1, 1, 1, channel, *space).
+        (draw of θ, sample, batch, time, *field) and (draw of θ, 1, 1, 1, *field).
     """
     means, variances = [], []
-    scale = scaling.field_scale(torch.empty(0, dtype=paths.dtype), model.grid.ndim)
     for theta, z in zip(thetas, paths, strict=True):
         macro, detail = model.expert_means(theta, z.to(theta.diffusion.device))
-        mean = product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu()
-        means.append(mean * scale)
-        var = product_variance(theta.var_zeta, theta.var_eta).cpu() * scale.square()
+        means.append(product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu())
+        var = product_variance(theta.var_zeta, theta.var_eta).cpu()
         variances.append(var.expand(1, 1, 1, *var.shape))
-    return torch.stack(means), torch.stack(variances)
+    both = torch.stack(means), torch.stack(variances)
+    return both if has_channel else (both[0].squeeze(4), both[1].squeeze(4))

@@ -21,6 +21,7 @@ from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.jackknife import takes
 from pyro_msde.metadata import Metadata, matched
+from pyro_msde.outliers import warn_of_outliers
 from pyro_msde.ownership import free_of_fits, with_copies
 from pyro_msde.program_checks import check_roles
 from pyro_msde.recipes import RECIPES, Recipe
@@ -99,8 +100,9 @@ def fit(
         The `Fit`.
 
     Raises:
-        ValueError: Data that do not fit the model's grid or are too short for a segment, an unknown
-            recipe or a number of its without sense, a guide made for another model.
+        ValueError: Data that do not fit the model's grid, are too short for a segment or too large
+            or small for the dtype, an unknown recipe or a number of its without sense, a guide made
+            for another model.
         SavedRunError: The checkpoint is of another run, in use, damaged, or cannot be written when
             training begins.
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
@@ -134,10 +136,12 @@ def fit(
         guide.check_data(data)
     folder = None if checkpoint is None else make_folder(checkpoint)
     dtype, device = _place(model, dtype, device)
+    scaling = Scaling.of(fields, data.horizon, data.parameters)
+    scaling.check_room(dtype)
+    warn_of_outliers(fields, data.times)
     with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
         model.to(device=device, dtype=dtype)
         guide.to(device=device, dtype=dtype)
-        scaling = Scaling.of(fields, data.horizon, data.parameters)
         segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
         trainer = Trainer(
             model, guide, segments, plan, steps=steps, seed=seed, device=device,
@@ -163,7 +167,12 @@ def fit(
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:
-    """Mean NRMSE over trajectories at about 50 times each, with one seed every time."""
+    """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
+
+    Each against its own size, as snapshots may be zero; one that is zero throughout against the
+    training data's. With one seed every time. Infinite where a forecast is not finite.
+    """
+    scale = np.asarray(result.scaling.channels)
     errors = []
     for times, values, parameters in common_batches(validation):
         every = max(1, (len(times) - 1) // 50)
@@ -174,11 +183,14 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
             parameters=parameters,
             max_step=result.scaling.time / 250,
         )
+        unit = scale.max()  # whose squares any dtype holds
+        y = values[:, ::every].astype(np.float64) / unit
+        axes = tuple(range(1, y.ndim))
+        size = np.square(y).mean(axes)
+        size = np.where(size > 0, size, np.square(scale / unit).mean())
         with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
-            error = fc.mean.numpy() - values[:, ::every]
-            axes = tuple(range(2, error.ndim))
-            ratio = (error**2).sum(axes) / (values[:, ::every] ** 2).sum(axes)
-            errors.append(np.sqrt(ratio.mean(1)))
+            error = np.square(fc.mean.double().numpy() / unit - y).mean(axes)
+        errors.append(np.sqrt(error / size))
     score = float(np.concatenate(errors).mean())
     return score if np.isfinite(score) else float("inf")
 
@@ -226,14 +238,15 @@ def _segments(
     dtype: torch.dtype,
     ndim: int,
 ) -> Segments:
-    values = [torch.as_tensor(f).to(dtype) for f in fields]
+    values = [torch.as_tensor(f) for f in fields]
     parameters = None
     if data.parameters is not None:
         parameters = scaling.scaled_parameters(torch.as_tensor(data.parameters)).to(dtype)
     return Segments(
         [torch.as_tensor(t / scaling.time) for t in data.times],
         values,
-        scale=scaling.field_scale(values[0], ndim),
+        scale=scaling.field_scale(torch.empty(0, dtype=torch.float64), ndim),
+        dtype=dtype,
         parameters=parameters,
         length=plan.length,
         stride=plan.stride,

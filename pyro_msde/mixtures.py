@@ -24,49 +24,57 @@ _STEPS = 60  # of a root search: more than float64 can bisect
 class Mixture:
     """Predictive distribution at some of a forecast's times.
 
+    Normals and moments are held in scaled units, of which the dtype holds the squares; methods take
+    and give fields in the user's.
+
     Attributes:
         where: Which times.
-        means: (draw of θ, sample, batch, chunk, *field) μ.
-        variances: (draw of θ, 1, 1, 1, *field) Σ.
+        means: (draw of θ, sample, batch, chunk, *field) μ, in scaled units.
+        variances: (draw of θ, 1, 1, 1, *field) Σ, in scaled units.
+        scale: Of the scaled units in the user's, float64, broadcast to fields.
     """
 
     where: slice
     means: Tensor
     variances: Tensor
+    scale: Tensor
 
     @property
     def mean(self) -> Tensor:
         """(batch, chunk, *field), eq. (33)."""
-        return self.moments["mean"]
+        return self._in_units(self.moments["mean"])
 
     @property
     def sd(self) -> Tensor:
         """(batch, chunk, *field), root of eq. (34)."""
         m = self.moments
-        return (m["reconstruction"] + m["propagated"] + m["parameter"]).sqrt()
+        return self._in_units((m["reconstruction"] + m["propagated"] + m["parameter"]).sqrt())
 
     @cached_property
     def moments(self) -> dict[str, Tensor]:
-        """Mean and the three parts of the variance, (batch, chunk, *field) each."""
+        """Mean and three parts of the variance, (batch, chunk, *field) each, in scaled units."""
         return _split_variance(self.means, self.variances)
 
     def cdf(self, values: Tensor) -> Tensor:
         """Distribution function at values (batch, chunk, *field), shaped as these."""
-        z = (values - self.means) / self.variances.sqrt()
+        z = (self._scaled(values) - self.means) / self.variances.sqrt()
         return torch.special.ndtr(z).mean((0, 1))
 
     def quantile(self, level: float) -> Tensor:
         """(batch, chunk, *field), level inside (0, 1)."""
-        return _mixture_quantile(level, self.means.flatten(0, 1), self.variances.flatten(0, 1))
+        normals = (self.means.flatten(0, 1), self.variances.flatten(0, 1))
+        return self._in_units(_mixture_quantile(level, *normals))
 
     def log_density(self, values: Tensor) -> Tensor:
-        """Log of N(y; μ_i, Σ) of each normal, (sample, batch, chunk, *field).
+        """Log of N(y; μ_i, Σ) of each normal, (sample, batch, chunk, *field), in the user's units.
 
         Args:
             values: y, (batch, chunk, *field).
         """
-        misfit = (values - self.means).square() / self.variances
-        return -0.5 * (misfit + self.variances.log() + math.log(2 * math.pi)).flatten(0, 1)
+        misfit = (self._scaled(values) - self.means).square() / self.variances
+        volume = 2 * self.scale.log().to(misfit.dtype)
+        constant = self.variances.log() + volume + math.log(2 * math.pi)
+        return -0.5 * (misfit + constant).flatten(0, 1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """A draw from each of the normals, (sample, batch, chunk, *field), those of θ side by side.
@@ -74,7 +82,15 @@ class Mixture:
         Draws at different points and times are of one path, and otherwise independent.
         """
         noise = torch.randn(self.means.shape, generator=generator, dtype=self.means.dtype)
-        return (self.means + self.variances.sqrt() * noise).flatten(0, 1)
+        return self._in_units(self.means + self.variances.sqrt() * noise).flatten(0, 1)
+
+    def _in_units(self, fields: Tensor) -> Tensor:
+        """Fields in the user's units, in the normals' dtype."""
+        return fields * self.scale.to(fields.dtype)
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        """The user's values in scaled units: divided first, as their dtype may hold more."""
+        return (values / self.scale).to(self.means.dtype)
 
 
 def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:

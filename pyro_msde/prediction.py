@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pyro_msde.distributions import sample_moments
 from pyro_msde.forecasting import Forecast
-from pyro_msde.isolation import Isolation, exclusive
+from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.jackknife import Jackknife, moved
 from pyro_msde.metadata import Metadata
 from pyro_msde.parts import private
@@ -59,7 +59,7 @@ def forecast(
         model: The generative model.
         guide: Its guide, whose encoder gives z(t₀).
         scaling: Units.
-        y0: (batch, channel, *space) in the user's units.
+        y0: (batch, channel, *space) float64, in the user's units.
         times: (time,) float64, not before t0.
         t0: Time of y0.
         num_samples: Paths altogether, rounded up to equal shares.
@@ -79,8 +79,9 @@ def forecast(
         ValueError: Paths of too many steps, or more of them than memory has room for.
     """
     share = -(-num_samples // num_theta)
-    _check_size(model, share * num_theta, len(y0), len(times), y0.element_size())
-    scaled = y0 / scaling.field_scale(y0, model.grid.ndim)
+    dtype = place_of(model)[0]
+    _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
+    scaled = (y0 / scaling.field_scale(y0, model.grid.ndim)).to(dtype)
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock

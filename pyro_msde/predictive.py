@@ -28,6 +28,7 @@ __all__ = [
     "Window",
     "aligned",
     "by_lead",
+    "check_scored",
     "lead_bin",
     "matching",
     "to_array",
@@ -162,6 +163,29 @@ def _values_at(fc: Predictive, truth: Trajectories) -> NDArray[Any]:
                 f"t={times[i]:.9g}. Predict at the trajectory's times."
             )
     return np.stack(truth.values) if fc.batched else truth.values[0]
+
+
+def check_scored(name: str, per_time: Array, times: Array, *, batched: bool = True) -> None:
+    """What is scored, or a score, by trajectory and time.
+
+    Args:
+        name: Of it.
+        per_time: (batch, time, ...).
+        times: (time,).
+        batched: Whether the user gave a batch.
+
+    Raises:
+        ValueError: It is NaN or infinite somewhere.
+    """
+    finite = np.isfinite(per_time).reshape(*per_time.shape[:2], -1).all(-1)
+    bad = np.argwhere(~finite)
+    if len(bad):
+        k, i = bad[0]
+        trajectory = f"trajectory {k} at " if batched else ""
+        raise ValueError(
+            f"fc: its {name} is NaN or infinite in {trajectory}t={times[i]:.6g}, {len(bad)} "
+            "snapshots in all. Such a forecast has no scores; see what diverged, and leave it out."
+        )
 
 
 def by_lead(times: Array, per_time: Array, bins: int) -> Array:

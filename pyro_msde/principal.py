@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _MOST_SNAPSHOTS = 1000  # from which the components are taken
+_ROUNDING = 10.0  # times a dtype's smallest step, of a field's size
 
 
 class _Modes(nn.Module):
@@ -145,17 +146,21 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     operators = model.read_parameters(starting_values(model)).operators
     every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
     like = pending[0].modes
-    y = torch.cat([v[::every] for v in segments.values]).to(like) / segments.scale.to(like)
+    y = torch.cat([segments.to_scaled(v[::every]) for v in segments.values]).to(like)
     smoothed = operators.smooth(y)
     left = {id(encoder): smoothed, id(decoder): operators.prolong(operators.sample(smoothed))}
+    # what is smaller is rounding: all that fields that do not vary in space leave over
+    size = float(y.flatten(1).norm(dim=1).square().mean()) ** 0.5
+    least = _ROUNDING * torch.finfo(like.dtype).eps * size
     for net in pending:
         residual = (y - left[id(net)]).flatten(1)
         modes, sizes, noise = principal_components(residual, len(net.weights))
-        signal = (sizes.square() - noise**2).clamp(min=(1e-3 * sizes[0]) ** 2)
+        above = sizes.clamp(min=least)
+        signal = sizes.square() - noise**2
         if net is encoder:
-            net.start(modes, (sizes.square() - noise**2).clamp(min=0) / sizes**3)
+            net.start(modes, signal.clamp(min=0) / above**3)
         else:
-            net.start(modes, signal.sqrt())
+            net.start(modes, signal.clamp(min=(1e-3 * float(above[0])) ** 2).sqrt())
     return True
 
 

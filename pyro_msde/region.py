@@ -35,6 +35,7 @@ __all__ = ["LONGEST_STEP", "Region", "confined", "learned_region"]
 LONGEST_STEP = 1.5 / FASTEST  # at which the midpoint rule still draws paths back
 
 _MARGIN = 0.5  # of the data's range, beyond either end
+_LEAST = 1e-2  # of that margin, in scaled units: constant data leave noise nowhere to go
 _ROOM = 0.1  # of the region's width, around initial states
 _SNAPSHOTS = 20  # of a trajectory that are encoded
 
@@ -104,7 +105,7 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
         operators = model.read_parameters(sites).operators
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
-            fields = (values[at.long()] / segments.scale).to(like)
+            fields = segments.to_scaled(values[at.long()]).to(like)
             own = None if segments.parameters is None else segments.parameters[k].to(like)
             states.append(guide.encode(fields, sites, operators, own)[0])
     z = torch.cat(states)
@@ -112,7 +113,7 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     for channel in range(grid.channels):
         points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
         low[points], high[points] = low[points].min(), high[points].max()
-    box = _with_margin(low, high)
+    box = _with_margin(low, high, _LEAST)
     net = _stencil_drift(model)
     if net is None:
         return Region(box)
@@ -123,8 +124,8 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     return Region(box, axes, _with_margin(along.amin(0), along.amax(0)))
 
 
-def _with_margin(low: Tensor, high: Tensor) -> Tensor:
-    room = _MARGIN * (high - low)
+def _with_margin(low: Tensor, high: Tensor, least: float = 0.0) -> Tensor:
+    room = (_MARGIN * (high - low)).clamp(min=least)
     return torch.stack([low - room, high + room])
 
 

@@ -10,7 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Scaling"]
+__all__ = ["ROOM", "Scaling"]
+
+# a dtype's smallest and largest numbers, with room for what is far below or above the usual: in
+# float32 for values, in float64 for their squares too
+ROOM = {torch.float32: (1e-30, 1e30), torch.float64: (1e-100, 1e100)}
 
 
 @dataclass(frozen=True)
@@ -39,22 +43,46 @@ class Scaling:
         A parameter that is zero throughout is left as it is.
 
         Raises:
-            ValueError: A channel is zero everywhere.
+            ValueError: A channel is zero everywhere, or no trajectory lasts.
         """
-        count = sum(f.size // f.shape[1] for f in fields)
-        squares = sum(np.square(f, dtype=np.float64).sum((0, *range(2, f.ndim))) for f in fields)
-        rms = np.sqrt(np.asarray(squares) / count)
-        if not (rms > 0).all():
+        if not horizon > 0:
             raise ValueError(
-                f"values: channel {int(np.argmin(rms))} is zero in every snapshot. Leave it out."
+                "data: every trajectory is a single snapshot. A drift is learned from how fields "
+                "change: give each trajectory two snapshots or more."
             )
-        own = np.zeros(0) if parameters is None else np.sqrt(np.square(parameters).mean(0))
+        rms = _root_mean_square([np.moveaxis(f, 1, -1) for f in fields])
+        if not (rms > 0).all():
+            which = f"channel {int(np.argmin(rms))} is" if len(rms) > 1 else "the field is"
+            mend = "Leave it out." if rms.any() else "There is nothing to learn."
+            raise ValueError(f"values: {which} zero in every snapshot. {mend}")
+        own = np.zeros(0) if parameters is None else _root_mean_square([parameters])
         return cls(
             tuple(float(r) for r in rms), float(horizon), tuple(float(p) or 1.0 for p in own)
         )
 
+    def check_room(self, dtype: torch.dtype) -> None:
+        """Forecasts in the user's units are to fit a dtype, some way above and below their scale.
+
+        Raises:
+            ValueError: A channel is too large or too small for it.
+        """
+        least, most = ROOM[dtype]
+        for k, size in enumerate(self.channels):
+            if not least <= size <= most:
+                which = f"channel {k}" if len(self.channels) > 1 else "the field"
+                low, high = ROOM[torch.float64]
+                wider = dtype != torch.float64 and low <= size <= high
+                raise ValueError(
+                    f"values: {which} has a root mean square of {size:.3g}, but "
+                    f"{str(dtype).removeprefix('torch.')} has room for {least:g} to {most:g}. "
+                    f"Change its units{' or pass dtype=torch.float64' if wider else ''}."
+                )
+
     def field_scale(self, like: Tensor, ndim: int) -> Tensor:
-        """Scale of fields (..., channel, *space) with `ndim` axes of space, broadcast to them."""
+        """Scale of fields (..., channel, *space) with `ndim` axes of space, broadcast to them.
+
+        In `like`'s dtype and on its device.
+        """
         scale = torch.tensor(self.channels, dtype=like.dtype, device=like.device)
         return scale.reshape(-1, *(1,) * ndim)
 
@@ -62,8 +90,18 @@ class Scaling:
         """(..., p) in scaled units; as they are if their scales are unknown."""
         if not self.parameters:
             return parameters
-        return parameters / torch.tensor(self.parameters).to(parameters)
+        return parameters / torch.tensor(self.parameters, dtype=torch.float64).to(parameters)
 
     def log_volume(self, points: int) -> float:
         """Log Jacobian Σ log(scale) of one snapshot with `points` grid points a channel."""
         return points * sum(math.log(c) for c in self.channels)
+
+
+def _root_mean_square(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """(k,) over all axes but the last of arrays (..., k), of any size that float64 holds."""
+    flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    largest = np.max([np.abs(a).max(0) for a in flat], axis=0).astype(np.float64)
+    # powers of two divide without rounding
+    unit = np.exp2(np.frexp(np.clip(largest, 1e-300, 1e300))[1].astype(np.float64))
+    squares = sum(np.square(a / unit).sum(0) for a in flat)
+    return np.asarray(unit * np.sqrt(squares / sum(len(a) for a in flat)))

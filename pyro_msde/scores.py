@@ -8,11 +8,20 @@ truth has the shape of its mean. Every score but `pit` is one number per traject
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pyro_msde.levels import check_level
-from pyro_msde.predictive import Array, Predictive, Truth, by_lead, matching, to_array
-from pyro_msde.snapshot_scores import fair_crps
+from pyro_msde.predictive import (
+    Array,
+    Predictive,
+    Truth,
+    by_lead,
+    check_scored,
+    matching,
+    to_array,
+)
+from pyro_msde.snapshot_scores import fair_crps, power_of_two
 
 __all__ = ["coverage", "crps", "nrmse", "pit", "spread_skill"]
 
@@ -31,10 +40,13 @@ def nrmse(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | A
 
     Raises:
         ValueError: If the truth does not fit the forecast, is not finite, or is zero everywhere at
-            some time; if a bin has no times.
+            some time; if the forecast is not finite, or so far off that its score is not; if a bin
+            has no times.
     """
     y = matching(fc, truth)
-    size = _over_field(fc, y.square())
+    mean = _finite(fc, "mean")
+    unit = power_of_two(_with_batch(fc, y).abs().flatten(2).amax(2))
+    size = _mean_square(fc, y, unit)
     zero = np.argwhere(size == 0)
     if len(zero):
         k, i = zero[0]
@@ -42,8 +54,9 @@ def nrmse(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | A
             f"truth: the snapshot of trajectory {k} at index {i} (t={fc.times[i]:.6g}) is zero "
             f"everywhere, {len(zero)} in all, so its relative error is undefined. Leave it out."
         )
-    error = _over_field(fc, (fc.mean.double() - y).square())
-    return _shaped(fc, np.sqrt(_over_time(fc, error / size, bins)))
+    with np.errstate(over="ignore"):  # and refused then
+        ratio = _mean_square(fc, mean - y, unit) / size
+    return _shaped(fc, np.sqrt(_over_time(fc, "relative error", ratio, bins)))
 
 
 def coverage(
@@ -65,7 +78,7 @@ def coverage(
     """
     check_level("level", level)
     inside = (_pit(fc, truth) - 0.5).abs() <= level / 2
-    return _shaped(fc, _over_time(fc, _over_field(fc, inside.double()), bins))
+    return _shaped(fc, _over_time(fc, "coverage", _over_field(fc, inside.double()), bins))
 
 
 def crps(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Array:
@@ -82,7 +95,7 @@ def crps(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Ar
     for where, draws in fc.chunks():
         draws = draws if fc.batched else draws.unsqueeze(1)
         per_time[:, where] = fair_crps(draws, y[:, where].to(draws)).flatten(2).mean(2).numpy()
-    return _shaped(fc, _over_time(fc, per_time, bins))
+    return _shaped(fc, _over_time(fc, "CRPS", per_time, bins))
 
 
 def spread_skill(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Array:
@@ -92,13 +105,22 @@ def spread_skill(fc: Predictive, truth: Truth, *, bins: int | None = None) -> fl
     averaged, not standard deviations (Fortin et al. 2014, doi:10.1175/JHM-D-14-0008.1).
 
     Arguments, result and errors as for `nrmse`; the truth may be zero. Infinite where the mean is
-    exact.
+    exact; refused where the variance is zero then too.
     """
     y = matching(fc, truth)
-    spread = _over_time(fc, _over_field(fc, fc.sd.double().square()), bins)
-    error = _over_time(fc, _over_field(fc, (fc.mean.double() - y).square()), bins)
+    sd, error = _finite(fc, "sd"), _finite(fc, "mean") - y
+    largest = torch.maximum(sd, error.abs())
+    unit = power_of_two(_with_batch(fc, largest).flatten(1).amax(1, keepdim=True))
+    spread = _over_time(fc, "standard deviation", _mean_square(fc, sd, unit), bins)
+    miss = _over_time(fc, "error", _mean_square(fc, error, unit), bins)
+    nothing = np.argwhere((spread == 0) & (miss == 0))
+    if len(nothing):
+        raise ValueError(
+            f"fc: trajectory {nothing[0][0]} neither errs nor spreads, so that spread over skill "
+            "is undefined. Leave it out."
+        )
     with np.errstate(divide="ignore"):
-        return _shaped(fc, np.sqrt(spread / error))
+        return _shaped(fc, np.sqrt(spread / miss))
 
 
 def pit(fc: Predictive, truth: Truth) -> Array:
@@ -110,7 +132,20 @@ def pit(fc: Predictive, truth: Truth) -> Array:
 
 
 def _pit(fc: Predictive, truth: Truth) -> Tensor:
-    return fc.cdf(matching(fc, truth).to(fc.mean))
+    y = matching(fc, truth)
+    # of values far below an infinite mean, or of an infinitely wide law, it is a number
+    _finite(fc, "mean")
+    _finite(fc, "sd")
+    found = fc.cdf(y)
+    check_scored("PIT", to_array(_with_batch(fc, found)), fc.times, batched=fc.batched)
+    return found
+
+
+def _finite(fc: Predictive, name: str) -> Tensor:
+    """The mean or the standard deviation, float64; refused if it is not finite."""
+    values: Tensor = getattr(fc, name)
+    check_scored(name, to_array(_with_batch(fc, values)), fc.times, batched=fc.batched)
+    return values.double()
 
 
 def _with_batch(fc: Predictive, x: Tensor) -> Tensor:
@@ -122,8 +157,15 @@ def _over_field(fc: Predictive, x: Tensor) -> Array:
     return to_array(_with_batch(fc, x).flatten(2).mean(2))
 
 
-def _over_time(fc: Predictive, per_time: Array, bins: int | None) -> Array:
-    """(batch, bins or 1) means of (batch, time)."""
+def _mean_square(fc: Predictive, x: Tensor, unit: Tensor) -> Array:
+    """(batch, time) mean squares over the field of x / unit, unit (batch, time or 1)."""
+    scaled = _with_batch(fc, x).flatten(2) / unit[:, :, None]
+    return to_array(scaled.square().mean(2))
+
+
+def _over_time(fc: Predictive, name: str, per_time: Array, bins: int | None) -> Array:
+    """(batch, bins or 1) means of (batch, time); refused if that of a time is not finite."""
+    check_scored(name, per_time, fc.times, batched=fc.batched)
     means = by_lead(fc.times, per_time, 1 if bins is None else bins)
     return means if bins is not None else means[:, 0]
 

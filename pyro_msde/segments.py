@@ -71,7 +71,8 @@ class Segments:
     Args:
         times: Per trajectory (time,) float64.
         values: Per trajectory (time, channel, *space); held as they are, never copied whole.
-        scale: What segments' values are divided by when they are drawn, (channel, 1, …).
+        scale: What segments' values are divided by when they are drawn, (channel, 1, …) float64.
+        dtype: What they are converted to then, as the values' own may hold more. None: that.
         parameters: (trajectory, p) or None.
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
@@ -94,6 +95,7 @@ class Segments:
         values: Sequence[Tensor],
         *,
         scale: Tensor | None = None,
+        dtype: torch.dtype | None = None,
         parameters: Tensor | None = None,
         length: int,
         stride: int = 1,
@@ -112,7 +114,8 @@ class Segments:
                     f"{stride} needs {self.span + 1}. Choose a shorter length or stride."
                 )
         self.times, self.values, self.parameters = list(times), list(values), parameters
-        self.scale = torch.ones((), dtype=values[0].dtype) if scale is None else scale
+        self.dtype = values[0].dtype if dtype is None else dtype
+        self.scale = torch.ones((), dtype=self.dtype) if scale is None else scale
         self.stride = stride
         sizes = np.array([len(t) - 1 for t in times])
         self._first = np.cumsum([first, *(len(t) for t in times)])
@@ -133,7 +136,11 @@ class Segments:
 
     def scaled(self, trajectory: int) -> Tensor:
         """All values of a trajectory, (time, channel, *space), divided by the scale."""
-        return self.values[trajectory] / self.scale
+        return self.to_scaled(self.values[trajectory])
+
+    def to_scaled(self, values: Tensor) -> Tensor:
+        """Values divided by the scale, then converted to the segments' dtype."""
+        return (values / self.scale).to(self.dtype)
 
     def draw(self, num_segments: int, rng: np.random.Generator) -> SegmentBatch:
         """Independent draws of `num_segments` segments."""
@@ -164,13 +171,12 @@ class Segments:
         stacked, edge = torch.stack(times), torch.stack(edges)
         offsets = edge - edge[:, :1]
         shared = bool((offsets - offsets[:1]).abs().max() <= _SAME_OFFSETS * offsets[0, -1])
-        dtype = values[0].dtype
         index = [k for k, _ in places]
         batch = SegmentBatch(
             times=stacked,
-            values=torch.stack(values) / self.scale,
-            observation_weight=torch.stack(observation).to(dtype),
-            initial_weight=torch.stack(initial).to(dtype),
+            values=self.to_scaled(torch.stack(values)),
+            observation_weight=torch.stack(observation).to(self.dtype),
+            initial_weight=torch.stack(initial).to(self.dtype),
             quadrature=StratifiedQuadrature(edge, torch.stack(density), shared_offsets=shared),
             num_segments=self.num_segments,
             shared_offsets=shared,

@@ -14,7 +14,14 @@ import torch
 from pyro.ops.stats import crps_empirical, energy_score_empirical
 from torch import Tensor
 
-__all__ = ["covered", "fair_crps", "fair_energy", "interval_score", "pit_histogram"]
+__all__ = [
+    "covered",
+    "fair_crps",
+    "fair_energy",
+    "interval_score",
+    "pit_histogram",
+    "power_of_two",
+]
 
 _DISTANCES = 2**22  # between draws, held at once
 
@@ -43,12 +50,14 @@ def fair_energy(draws: Tensor, y: Tensor) -> Tensor:
     centre = draws.mean(0)  # distances are differences of squares, which are to be small
     x = (draws - centre).flatten(3).flatten(1, 2).movedim(0, 1)
     z = (y - centre).flatten(2).flatten(0, 1)
+    unit = power_of_two(torch.maximum(x.abs().amax((1, 2)), z.abs().amax(1)))
+    x, z = x / unit[:, None, None], z / unit[:, None]
     size = max(1, _DISTANCES // n**2)
     scores = [
         _fair(energy_score_empirical(a, b), torch.cdist(a, b[:, None])[..., 0].mean(1), n)
         for a, b in zip(x.split(size), z.split(size), strict=True)
     ]
-    return torch.cat(scores).reshape(y.shape[:2]) / math.sqrt(z.shape[1])
+    return (torch.cat(scores) * unit).reshape(y.shape[:2]) / math.sqrt(z.shape[1])
 
 
 def interval_score(low: Tensor, high: Tensor, y: Tensor, level: float) -> Tensor:
@@ -72,6 +81,17 @@ def pit_histogram(probability: Tensor, bins: int) -> Tensor:
     counts = torch.zeros(*place.shape[:2], bins, dtype=torch.float64)
     counts.scatter_add_(2, place, torch.ones_like(place, dtype=torch.float64))
     return counts / place.shape[2]
+
+
+def power_of_two(sizes: Tensor) -> Tensor:
+    """Powers of two near sizes, 1 for zero: to divide by without rounding before squares are taken.
+
+    NaN or infinite where these are.
+    """
+    least, most = torch.finfo(sizes.dtype).tiny * 4, torch.finfo(sizes.dtype).max / 4
+    exponent = torch.frexp(sizes.clamp(least, most)).exponent
+    found = torch.ldexp(torch.ones_like(sizes), exponent)
+    return torch.where(sizes.isfinite(), torch.where(sizes > 0, found, 1.0), sizes)
 
 
 def _at_least_two(draws: Tensor, name: str) -> int:

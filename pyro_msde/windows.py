@@ -85,7 +85,8 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
     model, scaling = fit.model, fit.scaling
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
     grid = model.grid
-    fields = torch.as_tensor(test[k].fields(grid.channels, grid.shape)[0]).to(like)
+    fields = torch.as_tensor(test[k].fields(grid.channels, grid.shape)[0]).to(like.device)
+    like_scale = torch.empty(0, dtype=torch.float64, device=like.device)
     parameters = None
     if test.parameters is not None:
         own = torch.as_tensor(test.parameters[k : k + 1])
@@ -93,7 +94,8 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
     return Segments(
         [torch.as_tensor(test.times[k] / scaling.time)],
         [fields],
-        scale=scaling.field_scale(fields, grid.ndim),
+        scale=scaling.field_scale(like_scale, grid.ndim),
+        dtype=like.dtype,
         parameters=parameters,
         length=how.length,
         stride=how.stride,

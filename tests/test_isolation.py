@@ -172,9 +172,14 @@ def test_a_turn_gives_everything_back_and_goes_on_where_it_was():
 
 def test_a_turn_that_fails_gives_everything_back():
     before = process_state()
-    with pytest.raises(ZeroDivisionError), Isolation(5).turn(validate=True):
-        torch.randn(3)
-        raise ZeroDivisionError
+
+    def fails() -> None:
+        with Isolation(5).turn(validate=True):
+            torch.randn(3)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
     assert process_state() == before
 
 

@@ -35,6 +35,7 @@ ORDER = (
     "trajectories",
     "argument_checks",
     "scaling",
+    "outliers",
     "quadrature",
     "segments",
     "linear_sde",

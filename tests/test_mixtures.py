@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from pyro_msde import forecasting
 from pyro_msde.mixtures import Mixture
 
+UNIT = torch.ones((), dtype=torch.float64)
 FAR = (-7.0, 0.5, 3.0)  # centres of three groups, hundreds of standard deviations apart
 
 
@@ -20,7 +21,7 @@ def drawn() -> tuple[Mixture, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     means = rng.standard_normal((3, 5, 2, 4, 7))
     var = rng.uniform(0.1, 1.0, (3, 1, 1, 1, 7))
-    return Mixture(slice(4), torch.as_tensor(means), torch.as_tensor(var)), means, var
+    return Mixture(slice(4), torch.as_tensor(means), torch.as_tensor(var), UNIT), means, var
 
 
 def test_the_density_of_each_draw_is_normal():
@@ -59,7 +60,7 @@ def test_quantiles_in_narrow_peaks_far_apart(level, sd, dtype):
     """A third of the probability is in each, so the quantile is one of a single normal."""
     means = torch.tensor(FAR, dtype=dtype).reshape(3, 1, 1, 1, 1).expand(3, 4, 1, 2, 5)
     variances = torch.full((3, 1, 1, 1, 5), sd**2, dtype=dtype)
-    found = Mixture(slice(0, 2), means, variances).quantile(level)
+    found = Mixture(slice(0, 2), means, variances, UNIT).quantile(level)
     group = int(3 * level)
     exact = FAR[group] + sd * norm.ppf(3 * level - group)
     # the search's 1/40,000 of a standard deviation, float32's rounding of values up to 7, and of
@@ -71,6 +72,6 @@ def test_quantiles_in_narrow_peaks_far_apart(level, sd, dtype):
 
 def test_anywhere_in_a_gap_is_the_median_of_two_peaks():
     means = torch.tensor([-2.0, 3.0]).reshape(1, 2, 1, 1, 1)
-    mixture = Mixture(slice(0, 1), means, torch.full((1, 1, 1, 1, 1), 1e-6))
+    mixture = Mixture(slice(0, 1), means, torch.full((1, 1, 1, 1, 1), 1e-6), UNIT)
     found = mixture.quantile(0.5)
     assert mixture.cdf(found).item() == pytest.approx(0.5, abs=1e-6)  # float32

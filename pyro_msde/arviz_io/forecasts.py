@@ -57,7 +57,7 @@ def forecast_groups(
         truth = None
         if log_likelihood:
             fields = np.stack([chosen.picked.values[int(k)] for k in rows])
-            truth = torch.as_tensor(fields).to(fc.paths.dtype)
+            truth = torch.as_tensor(fields)
         variables, found = predictive(fc, frame, seed + int(rows[0]), truth=truth)
         for name, variable in found.items():
             insert(dense, name, variable, rows, chosen.shape)

@@ -56,7 +56,7 @@ def smoothed_likelihood(
     for k, index in enumerate(chosen.index):
         fields = chosen.test.values[k]
         for where, places, law in _laws(fit, chosen.test, k, index, draws):
-            truth = torch.as_tensor(fields[None, index[places]]).to(law.means.dtype)
+            truth = torch.as_tensor(fields[None, index[places]])
             for name, value in densities_at(law, truth, frame).items():
                 if name not in out:
                     shape = (draws.count, *chosen.shape, *value.shape[3:])
@@ -75,6 +75,7 @@ def _laws(
     if how is None:
         return
     segments = segments_of(fit, test, k, how)
+    scale = segments.scale.cpu() if fit.has_channel else segments.scale.cpu().squeeze(0)
     for start, places in windows(len(times), how, index).items():
         batch = segments.gather([(0, start)])
         at = segments.times[0][index[places]][None].to(batch.times.device)
@@ -87,6 +88,5 @@ def _laws(
                 # from torch's generator of the CPU, wherever the model is
                 noise = torch.randn(draws.repeats, *mean.shape).to(mean)
                 z = sample_moments(mean, cov, noise)
-                both = decoded(fit.model, [theta], z[None], fit.scaling)
-                law = Mixture(part, *(both if fit.has_channel else (x.squeeze(4) for x in both)))
-                yield where, places[part], law
+                normals = decoded(fit.model, [theta], z[None], fit.has_channel)
+                yield where, places[part], Mixture(part, *normals, scale)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.experts import product_mean
-from pyro_msde.isolation import Isolation
+from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.parts import private
 
 __all__ = ["Encoded", "Scales"]
@@ -39,7 +39,8 @@ class Encoded:
     """Fields, the encoder's mean of their z, and the draw of θ that this was made with.
 
     Attributes:
-        fields: (field, channel, *space) in the user's units.
+        fields: (field, channel, *space) float64 in the user's units.
+        scaled: The same in scaled units.
         unit: Scaled units in the user's, (channel, 1, …).
         z: (field, latent) in scaled units.
         theta: What the model's `read_parameters` gave.
@@ -47,6 +48,7 @@ class Encoded:
 
     model: Any
     fields: Tensor
+    scaled: Tensor
     unit: Tensor
     z: Tensor
     theta: Any
@@ -73,8 +75,9 @@ class Encoded:
         with Isolation(0, fields.device).turn():
             sites = fit.guide.read_theta()
             theta = private(fit.model.read_parameters(sites))
-            z, _ = fit.guide.encode(fields / unit, sites, theta.operators, own)
-        return cls(fit.model, fields, unit, z, theta)
+            scaled = (fields / unit).to(place_of(fit.model)[0])
+            z, _ = fit.guide.encode(scaled, sites, theta.operators, own)
+        return cls(fit.model, fields, scaled, unit, z, theta)
 
     @torch.no_grad()
     def scales(self) -> Scales:

@@ -174,10 +174,11 @@ def _applied(fit: Any, y: Any, parameters: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
     encoded = Encoded.of(fit, y, parameters=parameters, single=True)
     operators = encoded.theta.operators
-    smoothed = operators.smooth(encoded.fields)
+    smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
-    applied = (encoded.fields, smoothed, restricted, operators.prolong(restricted))
-    return [np.asarray(values[0].cpu()) for values in applied]
+    applied = (smoothed, restricted, operators.prolong(restricted))
+    found = (encoded.fields, *(values * encoded.unit for values in applied))
+    return [np.asarray(values[0].cpu()) for values in found]
 
 
 def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:

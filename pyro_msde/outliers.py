@@ -1,0 +1,49 @@
+"""Single snapshots that dwarf all others: an error of recording more often than the field's doing.
+
+One scale serves all snapshots of a channel, so that beside such a one the others are all but zero.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FAR", "warn_of_outliers"]
+
+FAR = 1e4  # times the usual size: bursts and fronts of a flow stay far below
+
+Array = NDArray[Any]
+
+
+def warn_of_outliers(fields: Sequence[Array], times: Sequence[Array]) -> None:
+    """Warn if a snapshot's largest value is more than `FAR` times the usual one of its channel.
+
+    Usual is the median over the snapshots that are not zero.
+
+    Args:
+        fields: Per trajectory (time, channel, *space).
+        times: Per trajectory (time,).
+    """
+    sizes = [np.abs(f.reshape(*f.shape[:2], -1)).max(2).astype(np.float64) for f in fields]
+    every = np.concatenate(sizes)
+    for channel in range(every.shape[1]):
+        own = every[:, channel]
+        usual = float(np.median(own[own > 0])) if own.any() else np.inf
+        far = int((own > FAR * usual).sum())
+        if not far:
+            continue
+        k = int(np.argmax([s[:, channel].max() for s in sizes]))
+        i = int(sizes[k][:, channel].argmax())
+        which = f"channel {channel} of " if every.shape[1] > 1 else ""
+        warnings.warn(
+            f"values: {which}trajectory {k}, index {i} (t={times[k][i]:.6g}) reaches "
+            f"{sizes[k][i, channel]:.3g}, {sizes[k][i, channel] / usual:.2g} times the median over "
+            f"snapshots; {far} of {len(own)} are more than {FAR:g} times. The others are all but "
+            "zero beside it. If it is an error, drop the snapshot or mend the value.",
+            UserWarning,
+            stacklevel=3,
+        )
