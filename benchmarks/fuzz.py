@@ -20,6 +20,7 @@ from safetensors.torch import save as bytes_of
 import pyro_msde
 from pyro_msde.checkpoint import State, read_checkpoint, write_run
 from pyro_msde.description import description_of, weights_of
+from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.errors import SavedRunError
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
@@ -78,11 +79,10 @@ def save_bases(folder: Path) -> None:
         fields = fields if grid.channels > 1 else [f[:, 0] for f in fields]
         own = np.linspace(0.5, 1.5, 3)[:, None] if model.num_parameters else None
         data = pyro_msde.Trajectories([np.linspace(0, 1, 21)] * 3, fields, parameters=own)
-        fit = pyro_msde.fit(
-            model, guide, data, validation=data, steps=4, validate_every=2, length=8, stride=1,
-            progress=False,
-        )  # fmt: skip
-        fit = fit.calibrated(data, num_times=20) if name == "whole" else fit
+        fit = pyro_msde.fit(model, guide, data, steps=4, length=8, stride=1, progress=False)
+        fit.history.validation_steps, fit.history.validation = [2, 4], [float("inf"), 0.5]
+        if name == "whole":
+            fit.calibration = Calibration(1.2, 0.9, (1.0, 1.2), ((0.8,) * 10, (0.9,) * 10))
         moments = {f"moment/{i}": p.detach().clone() for i, p in enumerate(model.parameters())}
         position = {"step": 4, "rng": np.random.default_rng(1).bit_generator.state}
         state = State(position, {**moments, "random": torch.get_rng_state()})
