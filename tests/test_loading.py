@@ -392,7 +392,11 @@ def bases(tmp_path_factory):
 def cases(bases, tmp_path_factory):
     """Some of those that `python -m benchmarks.trust` tries by the thousand."""
     folder = tmp_path_factory.mktemp("cases") / "case"
-    return [fuzz.case(bases, folder, seed) for seed in range(100)]
+    return [
+        (*(name_and_kind := fuzz.damaged_copy(bases, folder, seed)),
+         *fuzz.outcome(folder, name_and_kind[0]))
+        for seed in range(100)
+    ]  # fmt: skip
 
 
 def test_damaged_runs_are_refused_or_forecast(cases):
