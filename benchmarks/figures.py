@@ -122,7 +122,7 @@ def pictures(case: Case, fit: pyro_msde.Fit, fc: Any, truth: Any) -> Iterator[tu
     else:
         yield "scales", plot.scale_images(fit, y[few], times[few], data=truth)
         yield "forecast", plot.forecast_images(fc, truth, times=times[few])
-    yield "latent", plot.latent_paths(fc, data=truth)
+    yield "latent", plot.latent_paths(fc, truth)
     spacing = [np.diff(x).mean() for x in truth.coords.values()]
     dx = [step * stride for step, stride in zip(spacing, grid.stride, strict=True)]
     some = y[:: max(1, len(y) // 20)]

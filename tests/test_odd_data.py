@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
 import pytest
-import torch
-from problems import NUM_POINTS, tiny_data, tiny_fields
+from problems import NUM_POINTS, tiny_data, tiny_fields, tiny_grid, tiny_model
 
 import pyro_msde
 from pyro_msde import Trajectories, fit
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models import multiscale
 from pyro_msde.outliers import warn_of_outliers
+from pyro_msde.principal import PrincipalDecoder, PrincipalEncoder
 
 TIMES = 0.05 * np.arange(12)
 X = np.arange(NUM_POINTS) / NUM_POINTS
@@ -25,16 +25,23 @@ def waves(count=2, times=TIMES):
 
 
 def trained(values, times=TIMES, *, n_eta=1, channels=1, length=5, **options):
-    """A fit of three steps, with everything that `fit` does before and after them."""
-    torch.manual_seed(0)
-    model = multiscale(NUM_POINTS, 6, n_eta=n_eta, channels=channels)
+    """A fit of three steps, with everything that `fit` does before and after them.
+
+    Microscale networks work on principal components, as those of the registered cases do.
+    """
+    grid = tiny_grid(channels)
+    decoder = PrincipalDecoder(grid, n_eta, rank=4, widths=(7,)) if n_eta else None
+    model = tiny_model(n_eta, grid=grid, decoder=decoder)
+    encoder = PrincipalEncoder(grid, n_eta, rank=4, widths=(7,)) if n_eta else None
+    guide = AmortizedGP(model, encoder=encoder)
     options = {"steps": 3, "stride": 1, "num_nodes": 5, "progress": False} | options
-    return fit(model, AmortizedGP(model), Trajectories(times, values), length=length, **options)
+    return fit(model, guide, Trajectories(times, values), length=length, **options)
 
 
 def forecast_of(result, values, times=TIMES):
+    """At the first three times: what is not finite is so from the start."""
     y0 = np.stack([v[0] for v in values])
-    return result.predict(y0, times, num_samples=8, max_step=0.01)
+    return result.predict(y0, times[:3], num_samples=8, max_step=0.05)
 
 
 SPACE = np.ones((2, 1, NUM_POINTS))
@@ -50,8 +57,10 @@ TRAINS = {
 }
 
 
-@pytest.mark.parametrize("n_eta", [0, 1])
-@pytest.mark.parametrize("name", TRAINS)
+@pytest.mark.parametrize(
+    ("name", "n_eta"),
+    [*((name, 1) for name in TRAINS), ("uniform in space", 0), ("uniform in space and time", 0)],
+)
 def test_trains_and_forecasts_are_finite(name, n_eta):
     values = TRAINS[name]
     result = trained(values, n_eta=n_eta)
@@ -61,7 +70,7 @@ def test_trains_and_forecasts_are_finite(name, n_eta):
     assert fc.mean.isfinite().all()
     assert fc.sd.isfinite().all()
     assert (fc.sd > 0).all()
-    assert np.isfinite(pyro_msde.crps(fc, values)).all()
+    assert np.isfinite(pyro_msde.crps(fc, values[:, :3])).all()
     assert fc.diverged.isfinite().all()
 
 
@@ -102,12 +111,12 @@ def test_single_snapshots_are_refused():
 
 def test_one_value_a_million_times_too_large_is_named():
     values = waves()
-    usual = np.median(np.abs(values).max(2))
     values[1, 7, 13] = 1e6
-    message = (
-        rf"values: trajectory 1, index 7 \(t=0\.35\) reaches 1e\+06, {1e6 / usual:.2g} times the "
-        r"median over snapshots; 1 of 24 are more than 10000 times"
-    ).replace("e+", r"e\+")
+    times = f"{1e6 / np.median(np.abs(values).max(2)):.2g}"
+    message = re.escape(
+        f"values: trajectory 1, index 7 (t=0.35) reaches 1e+06, {times} times the median over "
+        "snapshots; 1 of 24 are more than 10000 times"
+    )
     with pytest.warns(UserWarning, match=message):
         result = trained(values)
     fc = forecast_of(result, values)

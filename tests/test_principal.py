@@ -61,6 +61,26 @@ def test_missing_components_are_filled_up():
     assert_close(sizes[3:], 1e-3 * sizes[0].expand(3))
 
 
+@pytest.mark.parametrize("value", [1.0, 0.3])
+def test_a_field_uniform_in_space_leaves_only_rounding(value):
+    """Which is not blown up to the size of a signal: f gets next to nothing."""
+    model, guide = pair()
+    data = tiny_data()
+    for v in data.values:
+        v[:] = value
+        v[::2] *= 1.0 + 1e-3  # so that smoothing rounds differently
+    segments = tiny_segments(data)
+    assert start_principal_components(model, guide, segments)
+    for net in (model.decoder.net, guide.encoder):
+        assert net.modes.isfinite().all()
+        assert net.weights.isfinite().all()
+    operators = model.read_parameters().operators
+    y = segments.scaled(0)
+    left = (y - operators.smooth(y)).flatten(1)
+    assert (left @ guide.encoder.modes.mT * guide.encoder.weights).abs().max() < 0.1
+    assert guide.encode(y, {})[0].isfinite().all()
+
+
 def test_the_start_spans_what_the_macroscale_leaves():
     """Noise-free residuals of four waves: eight components hold them, to rounding."""
     rng = np.random.default_rng(0)

@@ -454,7 +454,7 @@ def test_recipes_by_name_object_and_change():
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),
         ({"data": tiny_data(parameters=np.ones((3, 2)))}, "data: 2 parameters a trajectory"),
-        ({"data": Trajectories([np.arange(9.0)], [np.zeros((9, 30))])}, r"channel 0 is zero"),
+        ({"data": Trajectories([np.arange(9.0)], [np.zeros((9, 30))])}, r"the field is zero"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

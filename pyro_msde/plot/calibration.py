@@ -13,7 +13,8 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from pyro_msde.calibration_report import CalibrationReport, mean_and_error
-from pyro_msde.plot.style import OKABE_ITO, label, legend, new_axes, panels
+from pyro_msde.plot.checks import check_kind
+from pyro_msde.plot.style import OKABE_ITO, label, legend, panel, panels
 
 __all__ = ["calibration_by_lead", "pit_histogram", "reliability_diagram", "spectral_error"]
 
@@ -32,7 +33,8 @@ def reliability_diagram(report: CalibrationReport, *, ax: Axes | None = None) ->
         report: What `pyro_msde.calibration` gave.
         ax: Axes. None: new.
     """
-    ax = new_axes(height=3.0)[0, 0] if ax is None else ax
+    _check_report(report)
+    ax = panel(ax, height=3.0)
     levels = report.levels
     ax.plot([0, 1], [0, 1], label="calibrated", **_IDEAL)
     _line(ax, levels, report.coverage.mean(1), OKABE_ITO["blue"], "all lead times")
@@ -59,7 +61,8 @@ def pit_histogram(report: CalibrationReport, *, ax: Axes | None = None) -> Axes:
         report: What `pyro_msde.calibration` gave.
         ax: Axes. None: new.
     """
-    ax = new_axes(height=2.0)[0, 0] if ax is None else ax
+    _check_report(report)
+    ax = panel(ax, height=2.0)
     bars = report.pit.shape[2]
     mean, error = mean_and_error(report.pit.mean(1) * bars)
     place = (np.arange(bars) + 0.5) / bars
@@ -94,6 +97,7 @@ def calibration_by_lead(
     Raises:
         ValueError: The report has no such level, or another number of Axes.
     """
+    _check_report(report)
     j = report.level_index(level)
     drawn, _ = panels(axes, 2, height=3.2, sharex=True)
     blue = OKABE_ITO["blue"]
@@ -127,12 +131,19 @@ def spectral_error(report: CalibrationReport, *, ax: Axes | None = None) -> Axes
         ax: Axes, whose scale of wavenumbers becomes logarithmic. None: new.
 
     Raises:
-        ValueError: The report has no spectra.
+        ValueError: The report has no spectra, or the truth no power in some band.
     """
+    _check_report(report)
     if report.power is None:
         raise ValueError("report: has no spectra, as the fields are on no regular grid.")
-    ax = new_axes(height=2.2)[0, 0] if ax is None else ax
     truth, edges = report.power.truth.mean(1), report.power.edges
+    if not (truth > 0).all():
+        k, band = np.argwhere(~(truth > 0))[0]
+        raise ValueError(
+            f"report: the truth of trajectory {k} has no power in band {band}, so that forecasts "
+            "have no relative error there."
+        )
+    ax = panel(ax, height=2.2)
     middle = np.sqrt(edges[1:] * edges[:-1])
     ax.axhline(0, **_IDEAL)
     ax.set_xscale("log")
@@ -152,6 +163,10 @@ def spectral_error(report: CalibrationReport, *, ax: Axes | None = None) -> Axes
     ax.set_ylabel("error of power")
     legend(ax)
     return ax
+
+
+def _check_report(report: Any) -> None:
+    check_kind("report", report, CalibrationReport, "what pyro_msde.calibration gave")
 
 
 def _line(ax: Axes, x: Array, values: Array, colour: str, name: str) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
+from pyro_msde.plot.checks import check_forecast, check_kind
 from pyro_msde.plot.images import Canvas, Row, draw_rows
-from pyro_msde.plot.scene import Scene, choose_times, two_axes_at_most
+from pyro_msde.plot.scene import Scene, choose_times
 from pyro_msde.plot.style import label, signed_colours, spread_colours, value_colours
 from pyro_msde.trajectories import Trajectories
 
@@ -53,7 +54,7 @@ def forecast_images(
         ValueError: Three axes of space, a truth of other times or shape, no such trajectory or
             channel, another number of Axes.
     """
-    two_axes_at_most(fc.model.grid)
+    check_forecast("fc", fc, 2)
     scene = Scene.of(fc, truth, trajectory, channel)
     if fc.model.grid.ndim == 1:
         return _draw([scene], [slice(None)], None, channel, signed, axes)
@@ -93,10 +94,12 @@ def forecast_comparison(
         ValueError: No forecasts, or forecasts of other times or grids than the first; otherwise
             as `forecast_images`.
     """
+    check_kind("forecasts", forecasts, Mapping, "a dict of forecasts by title")
     if not forecasts:
         raise ValueError("forecasts: empty. Pass at least one, by the title of its column.")
     first = next(iter(forecasts.values()))
-    two_axes_at_most(first.model.grid)
+    for name, fc in forecasts.items():
+        check_forecast(f"forecasts[{name!r}]", fc, 2)
     for name, fc in forecasts.items():
         same_times = np.array_equal(fc.times, first.times)
         if not same_times or fc.model.grid.field_shape != first.model.grid.field_shape:

@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from pyro_msde.checks import check_whole
 from pyro_msde.forecasting import Forecast
 from pyro_msde.history import History
 from pyro_msde.instants import duration_units
-from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, new_axes, panels
+from pyro_msde.plot.checks import check_kind
+from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, panel, panels
 from pyro_msde.predictive import aligned
 from pyro_msde.scores import coverage
 from pyro_msde.trajectories import Trajectories
@@ -48,6 +50,7 @@ def history(fit: Any, *, axes: Any = None) -> Array:
         ValueError: Nothing was recorded, or another number of Axes.
     """
     record: History = getattr(fit, "history", fit)
+    check_kind("fit", record, History, "what pyro_msde.fit gave, or its history")
     if not record.steps:
         raise ValueError("fit: its history is empty. Train for at least one step.")
     count = 3 if record.validation else 2
@@ -99,8 +102,8 @@ def _limits(curves: list[list[float]]) -> tuple[float, float]:
 def coverage_by_lead(
     fc: Forecast,
     truth: Trajectories | Any,
-    bins: int = 10,
     *,
+    bins: int = 10,
     level: float = 0.9,
     ax: Axes | None = None,
 ) -> Axes:
@@ -118,8 +121,10 @@ def coverage_by_lead(
     Raises:
         ValueError: As `pyro_msde.scores.coverage`.
     """
+    check_kind("fc", fc, Forecast, "what fit.predict gave")
+    check_whole("bins", bins, 1)
     shares = np.atleast_2d(coverage(fc, truth, level=level, bins=bins))
-    ax = new_axes(height=2.0)[0, 0] if ax is None else ax
+    ax = panel(ax, height=2.0)
     horizon = float(fc.times[-1] - fc.times[0])
     middle = (np.arange(bins) + 0.5) * horizon / bins
     for k, share in enumerate(shares if len(shares) > 1 else ()):

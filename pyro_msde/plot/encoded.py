@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_msde.experts import product_mean
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.parts import private
+from pyro_msde.plot.checks import checked_fields
 
 __all__ = ["Encoded", "Scales"]
 
@@ -65,11 +66,10 @@ class Encoded:
             single: Refuse a batch.
 
         Raises:
+            TypeError: No fields.
             ValueError: Fields of another grid, not finite, or a batch where one is wanted.
         """
-        fields, batched = fit._fields(y)
-        if single and batched:
-            raise ValueError(f"y: {len(fields)} fields. Pass one.")
+        fields, _ = fit._fields(checked_fields(fit, y, single=single))
         own = fit._parameters(parameters, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         with Isolation(0, fields.device).turn():

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.forecasting import Forecast
-from pyro_msde.plot.scene import Scene, choose_times, one_axis
+from pyro_msde.plot.checks import check_forecast
+from pyro_msde.plot.scene import Scene, choose_times
 from pyro_msde.plot.style import (
     OKABE_ITO,
     add_image,
@@ -56,7 +57,7 @@ def forecast_snapshots(
         ValueError: More axes of space, a truth of other times or another shape, or another number
             of Axes than times.
     """
-    one_axis(fc.model.grid)
+    check_forecast("fc", fc, 1)
     scene = Scene.of(fc, truth, trajectory, channel)
     chosen = choose_times(scene.times, times, scene.words)
     drawn, new = panels(
@@ -83,8 +84,8 @@ def _snapshot(ax: Axes, scene: Scene, i: int) -> None:
 def forecast_spacetime(
     fc: Forecast,
     truth: Trajectories | Any,
-    trajectory: int = 0,
     *,
+    trajectory: int = 0,
     channel: int = 0,
     axes: Any = None,
 ) -> Array:
@@ -106,7 +107,7 @@ def forecast_spacetime(
     Raises:
         ValueError: More axes of space, a truth of other times or shape, not four Axes.
     """
-    one_axis(fc.model.grid)
+    check_forecast("fc", fc, 1)
     scene = Scene.of(fc, truth, trajectory, channel)
     if axes is None:
         axes = new_axes(2, 2, height=3.3, sharex=True, sharey=True)

@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from pyro_msde.checks import check_whole
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.plot.scene import Axis, Words
+from pyro_msde.plot.checks import check_forecast, check_truth
+from pyro_msde.plot.scene import Axis, Words, trajectory_of
 from pyro_msde.plot.style import CYCLE, DASHES, label, legend, panels
 from pyro_msde.trajectories import Trajectories
 
@@ -22,18 +24,19 @@ Array = NDArray[Any]
 
 def latent_paths(
     fc: Forecast,
-    trajectory: int = 0,
+    truth: Trajectories | Any = None,
     *,
-    data: Trajectories | None = None,
+    trajectory: int = 0,
     num_states: int = 5,
     axes: Any = None,
 ) -> Array:
     """Mean and central 90 % of the latent paths: macroscale above, microscale below.
 
     Args:
-        fc: The forecast.
-        trajectory: Which one, if it has a batch.
-        data: Gives names, positions and units.
+        fc: Forecast of fields with any number of axes of space.
+        truth: As for `forecast_snapshots`, or nothing: `Trajectories` give names, positions and
+            units. Latent states have no truth, so none is drawn.
+        trajectory: Which one, of both.
         num_states: Most states of a scale to draw, evenly spaced among them.
         axes: Two Axes, or one if there is no microscale. None: new ones.
 
@@ -41,10 +44,15 @@ def latent_paths(
         (2,) or (1,) array of the Axes.
 
     Raises:
-        ValueError: Another number of Axes.
+        ValueError: No such trajectory, a truth of another shape, or another number of Axes.
     """
+    check_forecast("fc", fc, 3)
+    check_whole("num_states", num_states, 1)
     grid = fc.model.grid
-    words = Words.of(grid, data)
+    if truth is not None:
+        check_truth(fc, truth)
+    trajectory = trajectory_of(fc, truth, trajectory)
+    words = Words.of(grid, truth)
     paths = (fc.latent[:, trajectory] if fc.batched else fc.latent).numpy()
     zeta, eta = paths[..., : grid.num_zeta], paths[..., grid.num_zeta :]
     count = 2 if eta.shape[-1] else 1
@@ -87,7 +95,10 @@ def _coarse_names(words: Words, grid: Grid) -> tuple[list[str], str | None]:
             names = ", ".join(axis.name for axis in words.space)
             head = f"({names}){_unit(words.space[0]).replace(' ', ' in ', 1)}"
         points = [f"({', '.join(f'{x:.2g}' for x in point)})" for point in product(*places)]
-    return [f"{c}, {p}" for c in words.channels for p in points] or points, head
+    states = [f"{c}, {p}" for c in words.channels for p in points] or points
+    if len(states) != grid.num_zeta:  # coefficients of modes are nowhere
+        return [rf"$\zeta_{{{k + 1}}}$" for k in range(grid.num_zeta)], None
+    return states, head
 
 
 def _unit(axis: Axis) -> str:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pyro_msde.arrays import to_numpy
 from pyro_msde.arviz_io import kernel_draws
+from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
-from pyro_msde.plot.scene import Axis, Words, channel_of, two_axes_at_most
+from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import (
     OKABE_ITO,
     SIGNED,
@@ -23,6 +24,7 @@ from pyro_msde.plot.style import (
     legend,
     letters,
     new_axes,
+    panel,
     panels,
     value_colours,
 )
@@ -62,8 +64,8 @@ def smoothing_kernel(
     Raises:
         ValueError: Three axes of space, a start of another shape, no such channel.
     """
+    check_fit(fit, data, 2)
     grid = fit.model.grid
-    two_axes_at_most(grid)
     draws = kernel_draws(fit)
     before = None if start is None else to_numpy(start, "start")
     if before is not None and before.shape != tuple(draws.shape[1:]):
@@ -73,9 +75,8 @@ def smoothing_kernel(
     axes = Words.of(grid, data).space
     kernels = draws[:, channel].numpy()
     lags = [_lags(axis, size) for axis, size in zip(axes, kernels.shape[1:], strict=True)]
-    if ax is None:
-        layout = "constrained" if grid.ndim == 1 else "compressed"
-        ax = new_axes(height=1.9 if grid.ndim == 1 else 2.6, layout=layout)[0, 0]
+    layout = "constrained" if grid.ndim == 1 else "compressed"
+    ax = panel(ax, height=1.9 if grid.ndim == 1 else 2.6, layout=layout)
     ax.set_xlabel(label(f"lag in {axes[0].name}", axes[0].units))
     if grid.ndim == 2:
         ax.set_ylabel(label(f"lag in {axes[1].name}", axes[1].units))
@@ -152,8 +153,8 @@ def scale_operators(
         ValueError: Three axes of space, a field of another grid, another number of Axes, no such
             channel.
     """
+    check_fit(fit, data, 2)
     grid = fit.model.grid
-    two_axes_at_most(grid)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     fields = [values[channel] for values in _applied(fit, y, parameters)]

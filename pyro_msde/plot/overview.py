@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pyro_msde.forecasting import Forecast
+from pyro_msde.plot.checks import check_forecast
 from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
+from pyro_msde.plot.scene import Scene
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["forecast_overview"]
@@ -27,10 +29,12 @@ def forecast_overview(
     """
     import matplotlib.pyplot as plt
 
+    check_forecast("fc", fc, 1)
+    chosen = {"trajectory": trajectory, "channel": channel}
+    Scene.of(fc, truth, **chosen)  # before there is a figure that nobody closes
     figure = plt.figure(figsize=(9, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.15))[0]
     snapshots = left.subplots(5, 1, sharex=True, sharey=True)
-    chosen = {"trajectory": trajectory, "channel": channel}
     forecast_snapshots(fc, truth, axes=snapshots, **chosen)
     left.legend(
         *snapshots[0].get_legend_handles_labels(), loc="outside upper center", ncols=3,

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
-from pyro_msde.plot.scene import Words, channel_of, one_axis, two_axes_at_most
+from pyro_msde.plot.scene import Words, channel_of
 from pyro_msde.plot.style import (
     OKABE_ITO,
     label,
@@ -60,8 +61,8 @@ def scale_images(
         ValueError: Three axes of space, fields of another grid, another number of times or of
             Axes, no such channel.
     """
+    check_fit(fit, data, 2)
     model = fit.model
-    two_axes_at_most(model.grid)
     channel = channel_of(model.grid, channel)
     parts = Encoded.of(fit, y, parameters=parameters).scales()
     words = Words.of(model.grid, data)
@@ -118,7 +119,7 @@ def scale_separation(
         ValueError: More axes of space, a field of another grid, another number of Axes, no such
             channel.
     """
-    one_axis(fit.model.grid)
+    check_fit(fit, data, 1)
     words = Words.of(fit.model.grid, data)
     channel = channel_of(fit.model.grid, channel)
     parts = Encoded.of(fit, y, parameters=parameters, single=True).scales()

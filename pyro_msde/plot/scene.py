@@ -12,11 +12,12 @@ from pyro_msde.arrays import to_numpy
 from pyro_msde.forecasting import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.instants import TimeUnits, rounding
+from pyro_msde.plot.checks import check_finite_forecast, check_index
 from pyro_msde.plot.style import label
 from pyro_msde.predictive import aligned
 from pyro_msde.trajectories import Trajectories
 
-__all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "one_axis", "two_axes_at_most"]
+__all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "trajectory_of"]
 
 Array = NDArray[Any]
 
@@ -130,12 +131,11 @@ class Scene:
         """
         truth = aligned(fc, truth)
         words = Words.of(fc.model.grid, truth)
-        count = len(fc.mean) if fc.batched else None
-        if count is not None and not -count <= trajectory < count:
-            raise ValueError(f"trajectory: {trajectory}, but the forecast has {count}.")
-        channel_of(fc.model.grid, channel)
+        trajectory = trajectory_of(fc, truth, trajectory)
+        channel = channel_of(fc.model.grid, channel)
         field: Any = (slice(None), channel) if fc.has_channel else slice(None)
         row: Any = trajectory if fc.batched else slice(None)
+        check_finite_forecast(fc, row)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
         if isinstance(truth, Trajectories):
             y = _at_times(truth, fc.times, trajectory)
@@ -149,23 +149,24 @@ class Scene:
         return cls(fc.times, mean, sd, y[field], words, words.field_label(channel))
 
 
-def one_axis(grid: Grid) -> None:
-    """Raise ValueError if the grid has more than one axis of space."""
-    if grid.ndim != 1:
-        raise ValueError(f"fc: fields have {grid.ndim} axes of space; this picture is for one.")
+def trajectory_of(fc: Forecast, truth: Any, trajectory: int) -> int:
+    """The trajectory counted from the first, of both the forecast and the truth.
 
+    A forecast without a batch is of any one of the truth's.
 
-def two_axes_at_most(grid: Grid) -> None:
-    """Raise ValueError if the grid has more than two axes of space."""
-    if grid.ndim > 2:
-        raise ValueError(f"fit: fields have {grid.ndim} axes of space; this picture is for two.")
+    Raises:
+        TypeError: No whole number, or a truth that is no field.
+        ValueError: No such trajectory.
+    """
+    many = len(truth) if isinstance(truth, Trajectories) else 1
+    if fc.batched:
+        return check_index("trajectory", trajectory, fc.shape[0], "the forecast has")
+    return check_index("trajectory", trajectory, many, "the truth has")
 
 
 def channel_of(grid: Grid, channel: int, name: str = "channel") -> int:
     """The channel counted from the first; ValueError if fields have no such one."""
-    if not -grid.channels <= channel < grid.channels:
-        raise ValueError(f"{name}: {channel}, but fields have {grid.channels}.")
-    return channel % grid.channels
+    return check_index(name, channel, grid.channels, "fields have")
 
 
 def choose_times(clock: Array, times: Any, words: Words) -> Array:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.arrays import to_numpy
+from pyro_msde.checks import check_whole
 from pyro_msde.grid import Grid, neighbour_table
 from pyro_msde.instants import duration_units
+from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
-from pyro_msde.plot.scene import Axis, Words, channel_of, two_axes_at_most
+from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
 from pyro_msde.trajectories import Trajectories
 
@@ -75,14 +77,17 @@ def drift_sensitivity(
         ValueError: Three axes of space, fields of another grid, a stencil of unknown width, a
             reference of another shape, no such channel, another number of Axes.
     """
+    check_fit(fit, data, 2)
     grid = fit.model.grid
-    two_axes_at_most(grid)
     of = channel_of(grid, channel)
     by = of if source is None else channel_of(grid, source, "source")
     if half_width is None:
         half_width = getattr(fit.model.drift._modules["net"], "half_width", None)
     if half_width is None:
         raise ValueError("half_width: the model's drift does not say how wide it is; pass one.")
+    check_whole("half_width", half_width, 0)
+    if reference is not None and not callable(reference):
+        raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
     encoded = Encoded.of(fit, y, parameters=parameters)
     extra = fit._parameters(parameters, len(encoded.z))
     chosen = {"half_width": half_width, "channel": of, "source": by}

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of
-from pyro_msde.plot.style import OKABE_ITO, label, legend, new_axes
+from pyro_msde.plot.style import OKABE_ITO, label, legend, panel
 from pyro_msde.spectra import shell_spectrum
 from pyro_msde.trajectories import Trajectories
 
@@ -45,14 +46,15 @@ def power_spectra(
         The Axes, both scales logarithmic.
 
     Raises:
-        ValueError: Fields of another grid, no such channel, points that are not evenly spaced.
+        ValueError: Fields of another grid or that do not vary in space, no such channel, points
+            that are not evenly spaced.
     """
+    check_fit(fit, data, 3)
     grid = fit.model.grid
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     spacing = [_spacing(axis) for axis in words.space]
     parts = Encoded.of(fit, y, parameters=parameters).scales()
-    ax = new_axes(height=2.2)[0, 0] if ax is None else ax
     lines: list[tuple[str, Array, dict[str, Any]]] = [
         ("$y$", parts.field, {"color": "0.65", "linewidth": 2.0}),
         (r"$T_p\zeta$", parts.macro, {"color": OKABE_ITO["blue"], "linewidth": 1}),
@@ -60,8 +62,11 @@ def power_spectra(
     if fit.model.n_eta:
         style = {"color": OKABE_ITO["vermilion"], "linewidth": 1, "linestyle": "--"}
         lines += [(r"$T_p\zeta + \Sigma_y S_\eta D(\eta)$", parts.total, style)]
-    for name, fields, style in lines:
-        k, power = shell_spectrum(fields[:, channel], grid.boundary, spacing)
+    spectra = [shell_spectrum(fields[:, channel], grid.boundary, spacing) for _, fields, _ in lines]
+    if not spectra[0][1].any():
+        raise ValueError("y: fields do not vary in space, so there is no power to draw.")
+    ax = panel(ax, height=2.2)
+    for (name, _, style), (k, power) in zip(lines, spectra, strict=True):
         ax.loglog(*_bands(k, power), label=name, **style)
     nyquist = {float(f"{0.5 / (dx * s):.6g}") for dx, s in zip(spacing, grid.stride, strict=True)}
     for place, at in enumerate(sorted(nyquist)):

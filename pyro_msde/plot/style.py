@@ -23,6 +23,7 @@ __all__ = [
     "legend",
     "letters",
     "new_axes",
+    "panel",
     "panels",
     "signed_colours",
     "spread_colours",
@@ -87,6 +88,7 @@ def panels(axes: Any, count: int, **options: Any) -> tuple[list[Axes], bool]:
     """`count` Axes below each other, given or new, and whether they are new.
 
     Raises:
+        TypeError: Something else is given.
         ValueError: Another number is given.
     """
     if axes is None:
@@ -94,7 +96,30 @@ def panels(axes: Any, count: int, **options: Any) -> tuple[list[Axes], bool]:
     given = list(np.ravel(np.asarray(axes, dtype=object)))
     if len(given) != count:
         raise ValueError(f"axes: {len(given)} given, but the picture has {count} panels.")
+    for one in given:
+        _check_axes("axes", one)
     return given, False
+
+
+def panel(ax: Any, **options: Any) -> Axes:
+    """One Axes, given or new.
+
+    Raises:
+        TypeError: Something else is given.
+    """
+    if ax is None:
+        one: Axes = new_axes(**options)[0, 0]
+        return one
+    _check_axes("ax", ax)
+    given: Axes = ax
+    return given
+
+
+def _check_axes(name: str, value: Any) -> None:
+    if not isinstance(value, Axes):
+        raise TypeError(
+            f"{name}: got {type(value).__name__}. Pass matplotlib Axes, or leave it out."
+        )
 
 
 def label(name: str, units: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -89,6 +90,6 @@ def test_forecasts_that_cannot_be_compared_are_refused(case):
         plot.forecast_comparison({"fc": fc, "late": late}, truth)
     with pytest.raises(ValueError, match="axes: 3 given, but the picture has 4 panels"):
         plot.forecast_images(fc, truth, axes=np.array([None] * 3))
-    solid = SimpleNamespace(model=SimpleNamespace(grid=Grid((6, 10, 4), (3, 2, 2))))
+    solid = replace(fc, model=SimpleNamespace(grid=Grid((6, 10, 4), (3, 2, 2))))
     with pytest.raises(ValueError, match="3 axes of space"):
         plot.forecast_images(solid, truth)

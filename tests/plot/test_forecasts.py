@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from named_fields import HORIZON, TIMES, X, draw, image, line
 from problems import NUM_POINTS, tiny_grid, tiny_pair
 
-from pyro_msde import Fit, Grid, Trajectories, plot
+from pyro_msde import Fit, Trajectories, plot
 from pyro_msde.scaling import Scaling
 
 
@@ -60,7 +58,7 @@ def test_a_forecast_of_one_field_is_set_against_the_trajectory_asked_for(case):
 
 def test_spacetime_draws_four_maps_on_two_scales(case):
     _, truth, fc = case
-    axes = plot.forecast_spacetime(fc, truth, 1)
+    axes = plot.forecast_spacetime(fc, truth, trajectory=1)
     mean, sd, y = fc.mean[1].numpy(), fc.sd[1].numpy(), truth.values[1]
     assert axes.shape == (2, 2)
     assert np.array_equal(image(axes[0, 0]), y.T)
@@ -98,7 +96,7 @@ def test_pictures_are_drawn_into_the_axes_given(case):
     assert (plot.forecast_spacetime(fc, truth, axes=grid) == grid).all()
     assert list(plot.latent_paths(fc, axes=grid[1])) == list(grid[1])
     assert list(plot.scale_separation(fit, truth.values[0][0], axes=grid[:, 1])) == list(grid[:, 1])
-    assert plot.coverage_by_lead(fc, truth, 2, ax=grid[0, 0]) is grid[0, 0]
+    assert plot.coverage_by_lead(fc, truth, bins=2, ax=grid[0, 0]) is grid[0, 0]
     assert plot.smoothing_kernel(fit, ax=grid[1, 1]) is grid[1, 1]
     assert len(plt.get_fignums()) == 1
     with pytest.raises(ValueError, match="axes: 4 given, but the picture has 2 panels"):
@@ -149,8 +147,8 @@ def test_a_truth_of_other_times_or_shape_is_refused(case):
         plot.forecast_spacetime(fc, truth.values[0])
 
 
-def test_fields_of_two_axes_are_refused():
-    fc = SimpleNamespace(model=SimpleNamespace(grid=Grid((6, 10), (3, 2))))
+def test_fields_of_two_axes_are_refused(plane):
+    fc = plane[2]
     with pytest.raises(ValueError, match="2 axes of space"):
         plot.forecast_spacetime(fc, np.zeros(3))
 

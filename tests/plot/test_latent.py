@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from named_fields import TIMES, draw, named_data, untrained_fit
 
-from pyro_msde import Grid, plot
+from pyro_msde import Forecast, Grid, plot
 from pyro_msde.plot.style import CYCLE, DASHES
+from pyro_msde.scaling import Scaling
 
 
 def test_latent_paths_draw_means_and_central_ninety_percent(case):
     _, truth, fc = case
-    axes = plot.latent_paths(fc, 1, data=truth, num_states=3)
+    axes = plot.latent_paths(fc, truth, trajectory=1, num_states=3)
     z = fc.latent[:, 1].numpy()
     drawn = {x.get_label(): np.asarray(x.get_ydata()) for x in axes[0].lines}
     assert list(drawn) == ["s = 3 km", "s = 4.2 km", "s = 6.6 km"]  # coarse points 0, 1, 3 of five
@@ -46,9 +47,8 @@ def paths_of(grid, n_eta):
     """A forecast of three paths, by numbers that tell time, sample and state."""
     latent = torch.arange(3 * 4 * (grid.num_zeta + n_eta), dtype=torch.float32)
     model = SimpleNamespace(grid=grid, n_eta=n_eta)
-    return SimpleNamespace(
-        model=model, times=TIMES[:4], batched=False, latent=latent.reshape(3, 4, -1)
-    )
+    paths = latent.reshape(1, 3, 1, 4, -1)
+    return Forecast(TIMES[:4], paths, False, False, model, [None], Scaling((1.0,), 1.0))
 
 
 def test_many_states_are_thinned_and_stay_inside_the_figure():
@@ -72,7 +72,7 @@ def test_many_states_are_thinned_and_stay_inside_the_figure():
 
 def test_states_of_two_axes_are_named_by_their_places(plane):
     _, truth, fc = plane
-    axes = plot.latent_paths(fc, data=truth, num_states=4)
+    axes = plot.latent_paths(fc, truth, num_states=4)
     listed = axes[0].get_legend()
     assert listed.get_title().get_text() == "(a, b) in km"
     # channel-major: states 0, 6, 12, 18 of 2 channels × (4 × 3) points

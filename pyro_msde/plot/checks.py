@@ -1,0 +1,157 @@
+"""What pictures are asked for, checked in one place before anything is drawn."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.arrays import to_numpy
+from pyro_msde.forecasting import Forecast
+from pyro_msde.grid import Grid
+from pyro_msde.trajectories import Trajectories
+
+__all__ = [
+    "check_data",
+    "check_finite_forecast",
+    "check_fit",
+    "check_forecast",
+    "check_grid",
+    "check_index",
+    "check_kind",
+    "check_truth",
+    "checked_fields",
+]
+
+Array = NDArray[Any]
+
+
+def check_kind(name: str, value: Any, kind: type, source: str) -> None:
+    """An argument of a class.
+
+    Raises:
+        TypeError: It is something else; `source` says where one comes from.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: got {type(value).__name__}. Pass {source}.")
+
+
+def check_forecast(name: str, fc: Any, axes_of_space: int) -> None:
+    """A forecast of fields with so many axes of space, or fewer.
+
+    Raises:
+        TypeError: No `Forecast`.
+        ValueError: More axes of space, or none.
+    """
+    check_kind(name, fc, Forecast, "what fit.predict gave")
+    check_grid(name, fc.grid, axes_of_space)
+
+
+def check_fit(fit: Any, data: Any, axes_of_space: int) -> None:
+    """A fit of fields with so many axes of space, or fewer, and what names them.
+
+    Raises:
+        TypeError: No `Fit`, or data that are neither None nor `Trajectories`.
+        ValueError: More axes of space, or none; data of another grid.
+    """
+    if not (hasattr(fit, "model") and hasattr(fit, "guide")):  # `Fit` itself is a layer below
+        raise TypeError(f"fit: got {type(fit).__name__}. Pass what pyro_msde.fit gave.")
+    check_grid("fit", fit.model.grid, axes_of_space)
+    check_data("data", data, fit.model.grid)
+
+
+def check_grid(name: str, grid: Any, axes_of_space: int) -> None:
+    """A regular grid with so many axes, or fewer."""
+    if not isinstance(grid, Grid):
+        raise ValueError(f"{name}: fields are on {grid!r}; this picture is for regular grids.")
+    if grid.ndim > axes_of_space:
+        most = "one" if axes_of_space == 1 else "at most two"
+        raise ValueError(
+            f"{name}: fields have {grid.ndim} axes of space; this picture takes {most}."
+        )
+
+
+def check_finite_forecast(fc: Forecast, row: Any) -> None:
+    """One trajectory's mean and standard deviation.
+
+    Raises:
+        ValueError: They are not finite.
+    """
+    for name in ("mean", "sd"):
+        finite = getattr(fc, name)[row].flatten(1).isfinite().all(1)
+        if not bool(finite.all()):
+            i = int(finite.int().argmin())
+            raise ValueError(
+                f"fc: its {name} is NaN or infinite at t={fc.times[i]:.6g}. See what diverged, and "
+                "forecast a shorter time."
+            )
+
+
+def check_data(name: str, data: Any, grid: Grid) -> None:
+    """What names, positions and units are taken from.
+
+    Raises:
+        TypeError: Neither None nor `Trajectories`.
+        ValueError: Fields of another grid.
+    """
+    if data is not None:
+        check_kind(name, data, Trajectories, "pyro_msde.Trajectories, or leave it out")
+        try:
+            data.has_channel_axis(grid.channels, grid.shape)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+
+def check_truth(fc: Forecast, truth: Any) -> None:
+    """`Trajectories` of the forecast's grid, or an array shaped as its mean.
+
+    Raises:
+        ValueError: Another shape.
+    """
+    if isinstance(truth, Trajectories):
+        check_data("truth", truth, fc.grid)
+        return
+    shape = to_numpy(truth, "truth").shape
+    if shape != tuple(fc.shape):
+        raise ValueError(f"truth: shape {shape}, but the forecast's mean has {tuple(fc.shape)}.")
+
+
+def check_index(name: str, index: Any, count: int, of: str) -> int:
+    """A whole number that counts from the first, or from the last if negative.
+
+    Raises:
+        TypeError: No whole number.
+        ValueError: There are not so many.
+    """
+    no_number = isinstance(index, bool | np.bool_ | np.timedelta64)
+    if no_number or not isinstance(index, numbers.Integral):
+        raise TypeError(f"{name}: got {type(index).__name__}. Pass a whole number.")
+    place = int(index)
+    if not -count <= place < count:
+        raise ValueError(f"{name}: {place}, but {of} {count}.")
+    return place % count
+
+
+def checked_fields(fit: Any, y: Any, *, single: bool = False) -> Array:
+    """Fields as `fit.predict` takes them, one or, unless `single`, a batch.
+
+    Raises:
+        TypeError: `Trajectories`, or no numbers.
+        ValueError: Fields of another grid, not finite, or a batch where one is wanted.
+    """
+    if isinstance(y, Trajectories):
+        raise TypeError("y: got Trajectories. Pass fields, such as those of test.values[0].")
+    values = to_numpy(y, "y")
+    grid = fit.model.grid
+    one = tuple(grid.field_shape if fit.has_channel else grid.shape)
+    inner = values.shape[max(0, values.ndim - len(one)) :]
+    if inner != one or values.ndim > len(one) + 1 or not values.size:
+        batch = "" if single else f", or (batch, {', '.join(map(str, one))})"
+        raise ValueError(f"y: shape {values.shape}; the model's fields are {one}{batch}.")
+    if single and values.ndim > len(one):
+        raise ValueError(f"y: {len(values)} fields. Pass one.")
+    if not np.isfinite(values).all():
+        raise ValueError("y: holds NaN or infinite values. Fill or drop them.")
+    return values
