@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from linear_fits import HORIZON, SCALE, linear_fit
 from numpy.testing import assert_allclose, assert_array_equal
+from oracles.tolerance import standard_errors
+from problems import tiny_data
 from scipy.stats import norm
 from torch import Tensor
 
@@ -153,3 +156,17 @@ def test_a_level_outside_its_range_is_refused_before_any_forecast(level):
 
     with pytest.raises(ValueError, match=r"^level=.*: give one number inside \(0, 1\)"):
         choose_diffusion_scale(predict, level=level)
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+def test_the_variance_of_forecasts_grows_by_the_square_of_the_scale(scale):
+    """dz = −z dt + s √C dβ has Σ(t) = e^(−2t) Σ(0) + s² C (1 − e^(−2t))/2; false alarms 2e-5."""
+    linear, draws, times = linear_fit(diffusion_scale=scale), 4000, np.array([0.6, 3.0, 6.0])
+    y0 = tiny_data(seed=3).values[0][0]
+    fc = linear.fit.predict(y0, times, t0=0.0, num_samples=draws, max_step=0.03 * HORIZON)
+    decay = np.exp(-2 * times / HORIZON)[:, None]
+    states = decay * linear.node_var + scale**2 * linear.C * (1 - decay) / 2
+    expected = SCALE**2 * states @ linear.H.T**2
+    # variances of normal draws; the midpoint rule's bias is 0.03² / 6, a hundredth of that
+    error = np.abs(fc.propagated_var.numpy() / expected - 1) / np.sqrt(2 / (draws - 1))
+    assert error.max() < standard_errors(expected.size)
