@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from pyro_msde.description import structure_of
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.errors import SavedRunError
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.jackknife import Jackknife, takes
+from pyro_msde.jackknife import Jackknife, moved, takes
 from pyro_msde.parts import Part
 from pyro_msde.priors import described_priors
 from pyro_msde.region import Region
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _MOST = 1e8  # of anything in scaled units
+_ROOM = {torch.float32: (1e-30, 1e30), torch.float64: (1e-100, 1e100)}  # for units
 _TRIED = 16  # fields, and states
 _TURNED = 1e-2  # how far from orthonormal the region's axes may be: they were rounded to float32
 
@@ -151,8 +152,9 @@ def check_uncertainty(uncertainty: Jackknife, model: Any) -> None:
         wanted = (*size, *getattr(drift, name).readout().shape)
         if found[name].shape != wanted or not found[name].numel():
             raise ValueError(f"uncertainty.{name}: {tuple(found[name].shape)}, not {wanted}")
-        if not found[name].is_floating_point() or not bool(found[name].isfinite().all()):
-            raise ValueError(f"uncertainty.{name}: {found[name].dtype}, or not finite")
+        if not found[name].is_floating_point():
+            raise ValueError(f"uncertainty.{name}: {found[name].dtype}")
+        _check_sensible(f"uncertainty.{name}", found[name])
 
 
 def check_scaling(fit: Any, dtype: torch.dtype) -> None:
@@ -162,13 +164,13 @@ def check_scaling(fit: Any, dtype: torch.dtype) -> None:
         ValueError: They are not.
     """
     grid, wanted = fit.model.grid, getattr(fit.model, "num_parameters", 0)
-    scaling, limits = fit.scaling, torch.finfo(dtype)
+    scaling, (least, most) = fit.scaling, _ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
     if len(scaling.parameters) not in (0, wanted):
         raise ValueError(f"scaling.parameters: {len(scaling.parameters)}, the model has {wanted}")
-    if not all(limits.tiny <= s <= limits.max for s in (*scaling.channels, *scaling.parameters)):
-        raise ValueError(f"scaling: {dtype} does not hold {scaling.channels}")
+    if not all(least <= s <= most for s in (*scaling.channels, *scaling.parameters)):
+        raise ValueError(f"scaling: {dtype} has room for {least:g} to {most:g}")
     if not fit.has_channel and grid.channels > 1:
         raise ValueError("has_channel: the grid has several")
 
@@ -208,15 +210,20 @@ def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
     wanted = getattr(model, "num_parameters", 0)
     own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
-    each = None if own is None else own.expand(_TRIED, -1)
-    z, var = fit.guide.encode(fields, sites, theta.operators, each)
+    rows = None if own is None else own.expand(_TRIED, -1)
+    z, var = fit.guide.encode(fields, sites, theta.operators, rows)
     _check_sensible("encoder", z)
     _check_sensible("encoder's variance", var)
     if fit.region is not None:
         low, high = fit.region.to(z).box
         z = low + torch.rand(z.shape).to(z) * (high - low)
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
-    _check_sensible("drift", theta.drift(z[:, None, None], clock, parameters=own))
+    drifts: dict[str, Callable[..., Tensor]] = {"drift": theta.drift}
+    if fit.uncertainty is not None:
+        each = {k: d[torch.arange(_TRIED) % len(d)] for k, d in fit.uncertainty.directions.items()}
+        drifts["uncertainty"] = moved(theta.drift, {k: d.to(z) for k, d in each.items()})
+    for name, drift in drifts.items():
+        _check_sensible(name, drift(z[:, None, None], clock, parameters=own))
     for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=True):
         if value is not None:
             _check_sensible(name, value)

@@ -225,6 +225,8 @@ DIRECTIONS = "uncertainty.macro"
         (changed(DIRECTIONS, lambda x: x[:2].clone()), "uncertainty.micro"),
         (changed(DIRECTIONS, lambda x: x[0].clone()), "uncertainty.macro"),
         (changed(DIRECTIONS, lambda x: x / 0), r"uncertainty\.macro: .*finite"),
+        (changed(DIRECTIONS, lambda x: x + 1e39), r"uncertainty\.macro: .*finite"),
+        (changed(DIRECTIONS, lambda x: x + 1e8 / 3), "uncertainty: takes values"),
         (changed(DIRECTIONS, lambda x: x.to(torch.int32)), r"uncertainty\.macro: torch\.int32"),
     ],
 )  # fmt: skip
