@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pyro_msde.arrays import to_numpy
 from pyro_msde.calibration_report import BandPower, CalibrationReport
+from pyro_msde.checks import check_seed
 from pyro_msde.grid import Grid
 from pyro_msde.instants import duration_units
 from pyro_msde.levels import check_draws, check_level, check_levels
@@ -85,7 +86,7 @@ def calibration(
     y = matching(fc, truth)
     y = y if fc.batched else y[None]
     lead_bin(fc.times, bins)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed("seed", seed))
     num_samples = 0
     windows: list[dict[str, Array]] = []
     for window in fc.windows():

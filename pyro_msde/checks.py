@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_flag", "check_number", "check_seed", "check_whole"]
+__all__ = [
+    "check_choice",
+    "check_flag",
+    "check_has",
+    "check_number",
+    "check_seed",
+    "check_whole",
+    "checked_names",
+]
 
 _NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # numpy's durations call themselves whole numbers
 _LARGEST_SEED = 2**64 - 1  # that torch's generators take
@@ -69,6 +77,29 @@ def check_choice(name: str, value: Any, choices: Sequence[str | None]) -> None:
     if not (value is None or isinstance(value, str)) or value not in choices:
         known = " or ".join(repr(c) for c in choices if c is not None)
         raise ValueError(f"{name}={_shown(value)}: choose {known}.")
+
+
+def checked_names(name: str, value: Any) -> tuple[str, ...]:
+    """Some names, as a tuple.
+
+    Raises:
+        ValueError: It is no list of strings.
+    """
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    if not several or not all(isinstance(own, str) for own in value):
+        raise ValueError(f"{name}={_shown(value)}: give a list of names.")
+    return tuple(value)
+
+
+def check_has(name: str, value: Any, attributes: Sequence[str], source: str) -> None:
+    """An object of a kind, known by some of its attributes.
+
+    Raises:
+        ValueError: It lacks one; `source` says where the right ones come from.
+    """
+    if isinstance(value, type) or not all(hasattr(value, a) for a in attributes):
+        kind = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise ValueError(f"{name}: got {kind}. Pass {source}.")
 
 
 def _is_finite(value: Any) -> bool:

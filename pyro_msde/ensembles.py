@@ -32,7 +32,8 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         """Check that states mean the same in all of them."""
-        if isinstance(self.fits, Fit) or not all(isinstance(fit, Fit) for fit in self.fits):
+        several = isinstance(self.fits, Sequence)
+        if not several or not all(isinstance(fit, Fit) for fit in self.fits):
             raise ValueError("fits: give a list of Fit, as pyro_msde.fit and load return them.")
         if not self.fits:
             raise ValueError("fits: empty. Pass at least one.")

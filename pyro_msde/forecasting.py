@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pyro_msde.arrays import to_numpy
+from pyro_msde.checks import check_seed
 from pyro_msde.experts import product_mean, product_variance
 from pyro_msde.levels import check_level
 from pyro_msde.metadata import Metadata
@@ -157,7 +158,7 @@ class Forecast:
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(check_seed("seed", seed))
         for window in self.windows():
             draws = window.sample(generator)
             yield window.where, draws if self.batched else draws[:, 0]

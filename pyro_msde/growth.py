@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_flag, check_has, check_seed
 from pyro_msde.fitted import Fit
 from pyro_msde.interface import fit
 from pyro_msde.interruption import Interruption
@@ -114,6 +115,8 @@ def grow(
     Raises:
         ValueError: Models of different cases, priors, or no more microscale states than before.
     """
+    check_flag("silent", silent)
+    seed = check_seed("seed", seed)
     _check_pair(model, larger_model)
     old = _state(model, guide)
     new = {name: value.clone() for name, value in _state(larger_model, larger_guide).items()}
@@ -187,6 +190,9 @@ def _part(state: dict[str, Tensor], owner: str) -> dict[str, Tensor]:
 
 
 def _check_pair(model: Any, larger: Any) -> None:
+    like = "a model that is built, as multiscale(…) builds it"
+    for role, own in (("model", model), ("larger_model", larger)):
+        check_has(role, own, ("grid", "n_eta", "num_parameters", "children"), like)
     if larger.n_eta <= model.n_eta:
         raise ValueError(
             f"larger_model: {larger.n_eta} microscale states, the smaller one has {model.n_eta}. "

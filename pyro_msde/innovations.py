@@ -20,7 +20,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from pyro_msde.argument_checks import check_trajectories
 from pyro_msde.arrays import to_numpy
+from pyro_msde.checks import check_has, check_whole
 from pyro_msde.experts import product_mean, product_variance
 from pyro_msde.fitted import Fit
 from pyro_msde.isolation import place_of
@@ -88,7 +90,12 @@ def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
     Raises:
         ValueError: No series, or one that is not longer than the largest lag.
     """
+    num_lags = check_whole("num_lags", num_lags, 1)
+    if not isinstance(series, Sequence | np.ndarray):
+        raise ValueError(f"series: got {type(series).__name__}. Pass a list of arrays.")
     given = [to_numpy(s, f"series[{k}]") for k, s in enumerate(series)]
+    if any(s.ndim not in (1, 2) or not np.isfinite(s).all() for s in given):
+        raise ValueError("series: give arrays (time,) or (time, component) of finite numbers.")
     columns = [column for s in given for column in s.reshape(len(s), -1).T]
     shortest = min(map(len, columns), default=0)
     if not 1 <= num_lags < shortest:
@@ -122,6 +129,8 @@ def innovations(fit: Fit, data: Trajectories) -> list[Array]:
         ValueError: A drift or decoder that is not linear, parameters with a posterior, microscale
             states that the decoder does not tell apart, or fields that do not fit the model.
     """
+    check_has("fit", fit, ("model", "guide", "metadata"), "what pyro_msde.fit gave")
+    check_trajectories("data", fit.model, data)
     data = matched(fit.metadata, "data", data)
     A, C, H, R = linear_model(fit)
     grid = fit.model.grid

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_number, check_whole
 from pyro_msde.distributions import linear_drift, sample_moments
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.networks import MLP, PolynomialMLP
@@ -104,8 +105,8 @@ def jackknife(
     Raises:
         ValueError: Another drift, or one with a prior; fewer than two trajectories; λ not positive.
     """
-    if not ridge > 0:
-        raise ValueError(f"ridge={ridge}: give a positive number, such as 1.")
+    ridge = check_number("ridge", ridge)
+    num_nodes = check_whole("num_nodes", num_nodes, 1)
     if not takes(model):
         raise ValueError(
             "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "

@@ -16,7 +16,8 @@ def check_level(name: str, level: Any) -> None:
     Raises:
         ValueError: It is not one number inside (0, 1).
     """
-    if np.ndim(level) or not isinstance(level, numbers.Real) or not 0 < float(level) < 1:
+    real = isinstance(level, numbers.Real) and not isinstance(level, np.timedelta64)
+    if not real or not 0 < float(level) < 1:
         raise ValueError(f"{name}={level}: give one number inside (0, 1), such as 0.9.")
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.arrays import to_numpy
-from pyro_msde.checks import check_whole
+from pyro_msde.checks import check_has, check_whole
 from pyro_msde.instants import rounding
 from pyro_msde.metadata import matched
 from pyro_msde.trajectories import Trajectories
@@ -107,6 +107,7 @@ def matching(fc: Predictive, truth: Truth) -> Tensor:
         ValueError: Another number of trajectories, other times or another grid than the forecast's,
             NaN or infinite values.
     """
+    check_has("fc", fc, ("times", "shape", "batched", "mean", "cdf"), "what fit.predict gave")
     truth = aligned(fc, truth)
     if isinstance(truth, Trajectories):
         values = _values_at(fc, truth)

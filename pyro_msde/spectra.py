@@ -22,10 +22,14 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from pyro_msde.arrays import to_numpy
+from pyro_msde.checks import check_choice, check_number, check_whole, checked_names
+from pyro_msde.grid import BOUNDARIES
 
 __all__ = ["band_power", "shell_spectrum"]
 
 Array = NDArray[Any]
+
+_MOST_BANDS = 10_000
 
 
 def shell_spectrum(
@@ -71,6 +75,7 @@ def band_power(
     Raises:
         ValueError: As for `shell_spectrum`.
     """
+    bands = check_whole("bands", bands, 1, _MOST_BANDS)
     power, shell, width, last = _shells(fields, boundary, spacing)
     edges = np.unique(np.rint(np.geomspace(1, last + 1, bands + 1)))
     band = np.digitize(shell.ravel(), edges) - 1
@@ -83,8 +88,15 @@ def _shells(
     fields: Any, boundary: Sequence[str], spacing: Sequence[float]
 ) -> tuple[Array, Array, float, int]:
     """Mean squares (..., *waves) of waves, their shells (*waves), these' width and last number."""
+    for axis, name in enumerate(checked_names("boundary", boundary)):
+        check_choice(f"boundary[{axis}]", name, BOUNDARIES)
+    if not isinstance(spacing, Sequence | np.ndarray) or isinstance(spacing, str):
+        raise ValueError(f"spacing: got {spacing!r}. Pass a number for each axis of space.")
+    spacing = [check_number(f"spacing[{axis}]", dx) for axis, dx in enumerate(spacing)]
     ndim = len(boundary)
     values = to_numpy(fields, "fields").astype(np.float64)
+    if not np.isfinite(values).all() or not values.size:
+        raise ValueError("fields: empty, or NaN or infinite among them. Fill or drop these.")
     if values.ndim < ndim or len(spacing) != ndim:
         raise ValueError(
             f"fields: shape {values.shape} for {ndim} boundaries and {len(spacing)} spacings; give "

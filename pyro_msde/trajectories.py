@@ -19,6 +19,7 @@ from pyro_msde.trajectory_checks import (
     as_names,
     as_parameters,
     as_times,
+    as_units,
     as_values,
     check_finite,
     check_increasing,
@@ -87,7 +88,9 @@ class Trajectories:
         control_names: Sequence[str] | None = None,
     ) -> None:
         """Check and store; see the class."""
-        self.units: dict[str, str] = {name: units} if isinstance(units, str) else dict(units or {})
+        if not isinstance(name, str):
+            raise ValueError(f"name: got {type(name).__name__}. Pass the field's name, a string.")
+        self.units: dict[str, str] = as_units(units, name)
         self.values: tuple[Array, ...] = as_values(values)
         self.times, clock = as_times(
             times, [len(v) for v in self.values], TimeUnits(self.units.get("time"), calendar)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.arrays import as_array, to_numpy
+from pyro_msde.checks import checked_names
 from pyro_msde.instants import TimeUnits, read_times
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "as_names",
     "as_parameters",
     "as_times",
+    "as_units",
     "as_values",
     "check_finite",
     "check_increasing",
@@ -198,7 +200,9 @@ def as_names(
     Raises:
         ValueError: If their numbers or lengths do not fit `field_shape`.
     """
-    names = None if dims is None else tuple(dims)
+    names = None if dims is None else checked_names("dims", dims)
+    if not isinstance(coords, Mapping | None):
+        raise ValueError(f"coords: got {type(coords).__name__}. Pass positions by name of axis.")
     if names is not None and (len(names) != len(field_shape) or len(set(names)) != len(names)):
         raise ValueError(
             f"dims: {names} for a field of shape {field_shape}. "
@@ -218,6 +222,18 @@ def as_names(
             i = int(np.argmin(np.isfinite(value)))
             raise ValueError(f"coords: {key!r} is {_kind(value[i])} at index {i}. Pass positions.")
     return names, out
+
+
+def as_units(units: str | Mapping[str, str] | None, name: str) -> dict[str, str]:
+    """Units by name; a string is the field's.
+
+    Raises:
+        ValueError: If they are neither a string nor strings by name.
+    """
+    given = {name: units} if isinstance(units, str) else {} if units is None else units
+    if not isinstance(given, Mapping) or not all(isinstance(x, str) for x in given.values()):
+        raise ValueError(f"units: got {units!r}. Pass a string, or strings by name.")
+    return dict(given)
 
 
 def as_columns(names: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:

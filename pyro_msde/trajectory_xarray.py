@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.arrays import to_numpy
+from pyro_msde.checks import checked_names
 from pyro_msde.instants import TimeUnits, read_times
 from pyro_msde.missing_values import decoded
 
@@ -31,9 +32,11 @@ def read_xarray(
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
-    for argument, names in (("parameters", parameters), ("controls", controls)):
-        if isinstance(names, str):
-            raise ValueError(f"{argument}: {names!r}. Pass a list of names.")
+    for argument, own in (("trajectory", trajectory), ("time", time), ("channel", channel)):
+        if not isinstance(own, str):
+            raise ValueError(f"{argument}: got {own!r}. Pass the name of a dimension.")
+    parameters = None if parameters is None else checked_names("parameters", parameters)
+    controls = None if controls is None else checked_names("controls", controls)
     ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
     _require(ds, name, "name")
     if time not in ds.variables:

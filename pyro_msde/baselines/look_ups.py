@@ -7,6 +7,7 @@ horizon the last training snapshot is held. Results are (trajectory, time, *fiel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.arrays import to_numpy
+from pyro_msde.checks import check_has, check_whole
 from pyro_msde.trajectories import Trajectories
 
 __all__ = [
@@ -27,12 +29,15 @@ __all__ = [
 Array = NDArray[Any]
 
 COMPONENTS = (1, 2, 3, 4, 6, 8)
+_MOST_TIMES = 2**31
+_MOST_NUMBERS = 2**33  # in a forecast
 _NUM_TIMES = 100  # about as many at which cross-validation compares
 
 
 def persistence(y0: Array, num_times: int) -> Array:
     """The first snapshot for ever: a view of y0 (trajectory, *field)."""
     y0 = _finite(y0, "y0")
+    num_times = check_whole("num_times", num_times, 1, _MOST_TIMES)
     return np.broadcast_to(y0[:, None], (len(y0), num_times, *y0.shape[1:]))
 
 
@@ -47,6 +52,7 @@ def mean_trajectory(train: Trajectories, y0: Array, num_times: int | None = None
     Raises:
         ValueError: Training trajectories with times of their own.
     """
+    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
     y0 = _finite(y0, "y0")
     mean = _combine(train, np.full((1, len(train)), 1 / len(train)), num_times)
     return np.broadcast_to(mean, (len(y0), *mean.shape[1:]))
@@ -70,6 +76,7 @@ def nearest_trajectory(
         ValueError: Training trajectories with times of their own; parameters that only one side
             has.
     """
+    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
     y0, parameters = _unseen(train, y0, parameters)
     starts = _starts(train)
     distance = _relative_distance(y0.reshape(len(y0), -1), starts)
@@ -101,6 +108,9 @@ def principal_regression(
         ValueError: Training trajectories with times of their own; parameters that only one side
             has.
     """
+    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
+    components = check_whole("components", components, 1)
+    degree = check_whole("degree", degree, 1, 2)
     y0, parameters = _unseen(train, y0, parameters)
     known = _Known(_starts(train), train.parameters)
     unseen = _Known(y0.reshape(len(y0), -1).astype(np.float64), parameters)
@@ -116,6 +126,7 @@ def choose_regression(train: Trajectories) -> tuple[int, int]:
     Raises:
         ValueError: Fewer than four training trajectories.
     """
+    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
     if len(train) < 4:
         raise ValueError(f"train: {len(train)} trajectories are too few to leave one out; give 4.")
     grams = list(_gram_matrices(train))
@@ -194,7 +205,10 @@ def _gram_matrices(train: Trajectories) -> Iterator[Array]:
 def _combine(train: Trajectories, weights: Array, num_times: int | None) -> Array:
     """Σ_k weights[i, k] · trajectory k, in the data's type; its last snapshot held at the end."""
     length = _common_length(train)
-    num_times = length if num_times is None else num_times
+    if num_times is None:
+        num_times = length
+    most = max(1, _MOST_NUMBERS // (len(weights) * math.prod(train.field_shape)))
+    num_times = check_whole("num_times", num_times, 1, most)
     known = min(length, num_times)
     values = train.values
     out = np.zeros((len(weights), num_times, *train.field_shape), dtype=values[0].dtype)

@@ -156,10 +156,11 @@ def calls() -> dict[str, Call]:
             progress=False, jackknife=True, learning_rate=1e-3, length=8),
             (pyro_msde.NonFiniteLossError, pyro_msde.NotPositiveDefiniteError)),
         "grow": Call(
-            lambda larger_model, silent: pyro_msde.grow(
-                fit.model, fit.guide, larger_model, guides.AmortizedGP(larger_model), silent=silent
+            lambda larger_model, silent, seed: pyro_msde.grow(
+                fit.model, fit.guide, larger_model, guides.AmortizedGP(larger), silent=silent,
+                seed=seed,
             ),
-            arguments(larger_model=larger, silent=True)),
+            arguments(larger_model=larger, silent=True, seed=0)),
         "load": Call(pyro_msde.load, arguments(path=folder, model=None, guide=None)),
         # forecasts
         "Fit.predict": Call(fit.predict, arguments(
