@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from pyro_msde.calibration_xarray import report_dataset
+from pyro_msde.levels import check_level
 from pyro_msde.predictive import Array
 
 __all__ = ["BandPower", "CalibrationReport", "mean_and_error"]
@@ -141,6 +142,7 @@ class CalibrationReport:
         Raises:
             ValueError: Nowhere.
         """
+        check_level("level", level)
         (place,) = np.nonzero(np.isclose(self.levels, level, rtol=0, atol=1e-9))
         if not len(place):
             raise ValueError(

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.arrays import as_array
+from pyro_msde.checks import check_whole
 from pyro_msde.instants import TimeUnits, rounding
 from pyro_msde.trajectory_checks import (
     as_columns,
@@ -316,7 +317,10 @@ class Trajectories:
         Raises:
             ValueError: If it is neither. Only a single channel may go without an axis.
         """
-        shape = tuple(shape)
+        channels = check_whole("channels", channels, 1)
+        if not isinstance(shape, Sequence):
+            raise ValueError(f"shape: got {shape!r}. Pass points per axis.")
+        shape = tuple(check_whole(f"shape[{axis}]", n, 1) for axis, n in enumerate(shape))
         if self.field_shape == (channels, *shape):
             return True
         if self.field_shape == shape and channels == 1:

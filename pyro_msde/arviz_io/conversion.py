@@ -46,7 +46,7 @@ from pyro_msde.arviz_io.likelihood import knows_new_data, smoothed_likelihood
 from pyro_msde.arviz_io.parameters import network_weights, parameters
 from pyro_msde.arviz_io.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.arviz_io.snapshots import Selection, clock
-from pyro_msde.checks import check_whole
+from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.metadata import matched
 from pyro_msde.trajectories import Trajectories
@@ -117,6 +117,7 @@ def to_arviz(
         or axis of a name that is taken.
     """
     check_whole("num_samples", num_samples, 1)
+    check_seed("seed", seed)
     if not isinstance(prior, bool):
         check_whole("prior", prior, 0)
     if weights is None or isinstance(weights, str):

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 COMPONENTS = (1, 2, 3, 4, 6, 8)
 _MOST_TIMES = 2**31
-_MOST_NUMBERS = 2**33  # in a forecast
+_MOST_NUMBERS = 2**28  # in a forecast: two gigabytes
 _NUM_TIMES = 100  # about as many at which cross-validation compares
 
 
