@@ -16,6 +16,7 @@ from pyro_msde.jackknife import Jackknife, moved, takes
 from pyro_msde.parts import Part
 from pyro_msde.priors import described_priors
 from pyro_msde.region import Region
+from pyro_msde.scaling import ROOM
 
 __all__ = [
     "check_options",
@@ -28,7 +29,6 @@ __all__ = [
 ]
 
 _MOST = 1e8  # of anything in scaled units
-_ROOM = {torch.float32: (1e-30, 1e30), torch.float64: (1e-100, 1e100)}  # for units
 _TRIED = 16  # fields, and states
 _TURNED = 1e-2  # how far from orthonormal the region's axes may be: they were rounded to float32
 
@@ -164,7 +164,7 @@ def check_scaling(fit: Any, dtype: torch.dtype) -> None:
         ValueError: They are not.
     """
     grid, wanted = fit.model.grid, getattr(fit.model, "num_parameters", 0)
-    scaling, (least, most) = fit.scaling, _ROOM[dtype]
+    scaling, (least, most) = fit.scaling, ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
     if len(scaling.parameters) not in (0, wanted):

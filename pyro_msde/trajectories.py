@@ -215,9 +215,8 @@ class Trajectories:
         Raises:
             ValueError: If the stride is no positive whole number.
         """
-        if isinstance(stride, bool) or not isinstance(stride, numbers.Integral) or stride < 1:
-            raise ValueError(f"stride: {stride!r}. Pass a whole number, at least 1.")
-        return self._snapshots([slice(None, None, int(stride))] * len(self))
+        stride = check_whole("stride", stride, 1)
+        return self._snapshots([slice(None, None, stride)] * len(self))
 
     def until(self, time: Any) -> Trajectories:
         """The snapshots of each trajectory up to a time, without a copy.

@@ -32,9 +32,10 @@ def read_xarray(
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
-    for argument, own in (("trajectory", trajectory), ("time", time), ("channel", channel)):
+    own_names = {"name": name, "trajectory": trajectory, "time": time, "channel": channel}
+    for argument, own in own_names.items():
         if not isinstance(own, str):
-            raise ValueError(f"{argument}: got {own!r}. Pass the name of a dimension.")
+            raise ValueError(f"{argument}: got {own!r}. Pass a name.")
     parameters = None if parameters is None else checked_names("parameters", parameters)
     controls = None if controls is None else checked_names("controls", controls)
     ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
