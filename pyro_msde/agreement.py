@@ -12,7 +12,7 @@ from pyro_msde.description import structure_of
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.errors import SavedRunError
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.jackknife import Jackknife, takes
+from pyro_msde.jackknife import Jackknife, moved, takes
 from pyro_msde.parts import Part
 from pyro_msde.priors import described_priors
 from pyro_msde.region import Region
@@ -27,6 +27,9 @@ __all__ = [
     "check_weights",
 ]
 
+_MOST = 1e8  # of anything in scaled units
+_ROOM = {torch.float32: (1e-30, 1e30), torch.float64: (1e-100, 1e100)}  # for units
+_TRIED = 16  # fields, and states
 _TURNED = 1e-2  # how far from orthonormal the region's axes may be: they were rounded to float32
 
 
@@ -149,8 +152,9 @@ def check_uncertainty(uncertainty: Jackknife, model: Any) -> None:
         wanted = (*size, *getattr(drift, name).readout().shape)
         if found[name].shape != wanted or not found[name].numel():
             raise ValueError(f"uncertainty.{name}: {tuple(found[name].shape)}, not {wanted}")
-        if not found[name].is_floating_point() or not bool(found[name].isfinite().all()):
-            raise ValueError(f"uncertainty.{name}: {found[name].dtype}, or not finite")
+        if not found[name].is_floating_point():
+            raise ValueError(f"uncertainty.{name}: {found[name].dtype}")
+        _check_sensible(f"uncertainty.{name}", found[name])
 
 
 def check_scaling(fit: Any, dtype: torch.dtype) -> None:
@@ -160,25 +164,26 @@ def check_scaling(fit: Any, dtype: torch.dtype) -> None:
         ValueError: They are not.
     """
     grid, wanted = fit.model.grid, getattr(fit.model, "num_parameters", 0)
-    scaling, limits = fit.scaling, torch.finfo(dtype)
+    scaling, (least, most) = fit.scaling, _ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
     if len(scaling.parameters) not in (0, wanted):
         raise ValueError(f"scaling.parameters: {len(scaling.parameters)}, the model has {wanted}")
-    if not all(limits.tiny <= s <= limits.max for s in (*scaling.channels, *scaling.parameters)):
-        raise ValueError(f"scaling: {dtype} does not hold {scaling.channels}")
+    if not all(least <= s <= most for s in (*scaling.channels, *scaling.parameters)):
+        raise ValueError(f"scaling: {dtype} has room for {least:g} to {most:g}")
     if not fit.has_channel and grid.channels > 1:
         raise ValueError("has_channel: the grid has several")
 
 
 @torch.no_grad()
 def check_parameters(fit: Any) -> None:
-    """Variances are positive and finite; drift, decoder and encoder give numbers.
+    """Variances are positive and finite; drift, decoder and encoder give sensible numbers.
 
-    Tried at the middle of the region, or one encoded field, with one draw of θ.
+    These are tried at a few fields of the data's size, and at states from the region, with one draw
+    of θ: weights may be finite, and overflow together.
 
     Raises:
-        ValueError: Some overflow, though their weights are finite.
+        ValueError: They do not.
     """
     model, guide = fit.model, fit.guide
     for role, module in (("model", model), ("guide", guide)):
@@ -190,8 +195,9 @@ def check_parameters(fit: Any) -> None:
     with Isolation(0, place_of(model)[1]).turn():
         sites = guide.read_theta()
         theta = model.read_parameters(sites)
-        for name, value in sites.items():
-            _check_finite(name, value)
+        for name, value in sites.items():  # of priors without a unit, hence of any size
+            if not bool(value.isfinite().all()):
+                raise ValueError(f"{name}: q(θ) draws what is not finite")
         for name in ("diffusion", "var_zeta", "var_eta"):
             if (value := getattr(theta, name, None)) is not None:
                 _check_positive(name, value)
@@ -199,29 +205,36 @@ def check_parameters(fit: Any) -> None:
 
 
 def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
-    """Encode, move and decode one snapshot."""
+    """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_parameters", 0)
     own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
-    # not a constant, which has no fine scale
-    fields = torch.rand(1, *model.grid.field_shape).to(device, dtype) + 0.5
-    mean, var = fit.guide.encode(fields, sites, theta.operators, own)
-    _check_finite("encoder", mean)
-    _check_finite("encoder's variance", var)
-    z = mean if fit.region is None else fit.region.to(mean).box.mean(0, keepdim=True)
-    drift: Callable[..., Tensor] = theta.drift
+    fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
+    rows = None if own is None else own.expand(_TRIED, -1)
+    z, var = fit.guide.encode(fields, sites, theta.operators, rows)
+    _check_sensible("encoder", z)
+    _check_sensible("encoder's variance", var)
+    if fit.region is not None:
+        low, high = fit.region.to(z).box
+        z = low + torch.rand(z.shape).to(z) * (high - low)
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
-    _check_finite("drift", drift(z[None, :, None], clock, parameters=own))
-    for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=False):
+    drifts: dict[str, Callable[..., Tensor]] = {"drift": theta.drift}
+    if fit.uncertainty is not None:
+        each = {k: d[torch.arange(_TRIED) % len(d)] for k, d in fit.uncertainty.directions.items()}
+        drifts["uncertainty"] = moved(theta.drift, {k: d.to(z) for k, d in each.items()})
+    for name, drift in drifts.items():
+        _check_sensible(name, drift(z[:, None, None], clock, parameters=own))
+    for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=True):
         if value is not None:
-            _check_finite(name, value)
+            _check_sensible(name, value)
 
 
-def _check_finite(name: str, value: Tensor) -> None:
-    if not bool(value.isfinite().all()):
-        raise ValueError(f"{name}: not finite")
+def _check_sensible(name: str, value: Tensor) -> None:
+    """Numbers in scaled units, in which data and times are of size one."""
+    if not bool((value.abs() <= _MOST).all()):
+        raise ValueError(f"{name}: takes values that are not finite, or above {_MOST:.0e}")
 
 
 def _check_positive(name: str, value: Tensor) -> None:
-    if not bool((value.isfinite() & (value > 0)).all()):
-        raise ValueError(f"{name}: a variance that is not finite and positive")
+    if not bool(((value > 0) & (value <= _MOST)).all()):
+        raise ValueError(f"{name}: a variance that is not positive and at most {_MOST:.0e}")

@@ -28,7 +28,7 @@ from torch import Tensor
 from pyro_msde.errors import SavedRunError
 from pyro_msde.folders import folder_of, locked_folder, make_folder, write_whole, writing
 from pyro_msde.migrations import FORMAT, migrated
-from pyro_msde.strict_json import digest_of, from_json, json_text, packed, unpacked
+from pyro_msde.strict_json import digest_of, from_json, json_text, packed
 
 __all__ = [
     "Saved",
@@ -43,7 +43,7 @@ __all__ = [
 RUN, PREVIOUS, OLD_STATE = "run.json", "run.previous.json", "state.pt"
 _OWNERS = ("model", "guide", "uncertainty")
 _OURS = re.compile(r"(weights|state)(-[0-9a-f]{12})?\.safetensors")
-_MOST = 2**25  # bytes of run.json, of which Python makes about 25 times as many
+_MOST = 2**24  # bytes of run.json, of which Python makes up to twenty-five times as many
 
 
 class State(NamedTuple):
@@ -110,6 +110,8 @@ def _write(folder: Path, described: dict[str, Any], tensors: Mapping[str, Any]) 
         files = {kind: _write_tensors(folder, kind, own) for kind, own in tensors.items()}
         described = {**described, "files": files}
         text = json_text({**described, "sha256": digest_of(described)}).encode("ascii")
+        if len(text) > _MOST:
+            raise OSError(f"{RUN} would take {len(text)} bytes, and {_MOST} can be read again")
         before = _whole_description(folder / RUN)
         write_whole(folder / RUN, text)
         if before is not None and before != text:
@@ -209,15 +211,14 @@ def _description(path: Path) -> dict[str, Any]:
         )
     data = _bytes_of_file(path, _MOST)
     try:
-        run = from_json(data)
-        if not isinstance(run, dict):
+        written = from_json(data, unpack=False)
+        if not isinstance(written, dict):
             raise ValueError("it holds no object")
-        if run.get("format") == FORMAT:
-            digest = run.pop("sha256", None)
-            if digest != digest_of(run):
-                raise ValueError("sha256: it is not as it was written")
-            run = unpacked(run)
-        run = migrated(run)
+        if written.get("format") == FORMAT and written.pop("sha256", None) != digest_of(written):
+            raise ValueError("sha256: it is not as it was written")
+        del written  # of which there may be hundreds of megabytes
+        run = migrated(from_json(data))
+        run.pop("sha256", None)
         _check_files(run.get("files"))
     except (ValueError, RecursionError) as error:
         raise SavedRunError(f"path: {path} is damaged: {error}.") from error

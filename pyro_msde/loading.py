@@ -74,8 +74,9 @@ def load(path: str | os.PathLike[str], model: Any = None, guide: Any = None) -> 
         guide = _rebuilt(path, "guide", described.guide, model) if guide is None else guide
     if getattr(guide, "model", model) is not model:
         raise ValueError("guide: made for another model than the one passed. Build it with this.")
+    _check_parts(path, described, weights, model, guide)
     result = _fit(path, described, weights, model, guide)
-    _put(path, result, described, weights)
+    _put(path, result, weights, getattr(torch, described.dtype))
     return result
 
 
@@ -93,9 +94,20 @@ def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
     )
 
 
-def _fit(
+def _check_parts(
     path: Any, described: Description, weights: Weights, model: Any, guide: Any
-) -> Fit:
+) -> None:
+    """Model and guide are those that were saved, as far as options, classes and shapes tell."""
+    check_options(path, described, model, guide)
+    if getattr(guide, "theta", None) is not None:
+        with Isolation(0).turn():
+            guide.theta()  # creates the autoguide's parameters
+    for role, module in (("model", model), ("guide", guide)):
+        check_structure(path, role, module, described.structure)
+        check_weights(path, role, module, weights[role], getattr(torch, described.dtype))
+
+
+def _fit(path: Any, described: Description, weights: Weights, model: Any, guide: Any) -> Fit:
     """The fit but for the weights of model and guide."""
     dtype = getattr(torch, described.dtype)
     same = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale", "segment")
@@ -123,25 +135,16 @@ def _fit(
     return result
 
 
-def _put(path: Any, fit: Fit, described: Description, weights: Weights) -> None:
-    """The weights into model and guide, if all is well; else these stay as they are."""
-    model, guide = fit.model, fit.guide
-    check_options(path, described, model, guide)
-    if getattr(guide, "theta", None) is not None:
-        with Isolation(0).turn():
-            guide.theta()  # creates the autoguide's parameters
-    dtype = getattr(torch, described.dtype)
-    pairs = (("model", model), ("guide", guide))
-    for role, module in pairs:
-        check_structure(path, role, module, described.structure)
-        check_weights(path, role, module, weights[role], dtype)
-    before = [(deepcopy(module.state_dict()), module) for _, module in pairs]
+def _put(path: Any, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
+    """The weights into model and guide, which stay as they are if the weights prove damaged."""
+    pairs = (("model", fit.model), ("guide", fit.guide))
+    before = [deepcopy(module.state_dict()) for _, module in pairs]
     for role, module in pairs:
         module.to(dtype=dtype)
         module.load_state_dict(dict(weights[role]))
     try:
         check_parameters(fit)
     except (ValueError, RuntimeError) as error:  # the latter from linear algebra that overflows
-        for state, module in before:
+        for state, (_, module) in zip(before, pairs, strict=True):
             module.load_state_dict(state)
         raise SavedRunError(f"path: the weights in {path} are damaged: {error}.") from error

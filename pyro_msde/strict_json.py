@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["digest_of", "from_json", "json_text", "packed", "unpacked"]
+__all__ = ["digest_of", "from_json", "json_text", "packed"]
 
 _WORDS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _TAG = "float"
@@ -26,14 +26,19 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
-def from_json(data: bytes) -> Any:
-    """What `json_text` wrote, still packed.
+def from_json(data: bytes, *, unpack: bool = True) -> Any:
+    """What `json_text` wrote.
+
+    Args:
+        data: The file's bytes.
+        unpack: Give numbers that are not finite as such; otherwise packed, as they were written.
 
     Raises:
-        ValueError: Not JSON in UTF-8, a key twice, or nested too deeply.
+        ValueError: Not JSON in UTF-8, a key twice, a word for a number that is none, or nested too
+            deeply.
     """
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unpacked if unpack else _once)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -75,25 +80,18 @@ def packed(value: Any, place: str) -> Any:
     raise TypeError(f"{place}: holds a {type(value).__name__}, which JSON does not.")
 
 
-def unpacked(value: Any) -> Any:
-    """Inverse of `packed`, but for tuples, which come back as lists.
-
-    Raises:
-        ValueError: A word for a number that is none.
-    """
-    if isinstance(value, list):
-        return [unpacked(v) for v in value]
-    if not isinstance(value, dict):
-        return value
-    if set(value) == {_TAG}:
-        if not isinstance(value[_TAG], str) or value[_TAG] not in _WORDS:
-            raise ValueError(f"{value[_TAG]!r} is no number")
-        return _WORDS[value[_TAG]]
-    return {k: unpacked(v) for k, v in value.items()}
-
-
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key stands twice in one object")
     return found
+
+
+def _unpacked(pairs: list[tuple[str, Any]]) -> Any:
+    found = _once(pairs)
+    if set(found) != {_TAG}:
+        return found
+    word = found[_TAG]
+    if not isinstance(word, str) or word not in _WORDS:
+        raise ValueError(f"{word!r} is no number")
+    return _WORDS[word]

@@ -95,6 +95,7 @@ def test_equal_grids_hash_alike_and_cannot_be_changed():
         ((12, 0), {}, "coarse: 0 on axis 0 is not a positive integer"),
         ((12.0, 3), {}, "shape: 12.0 on axis 0 is not a positive integer"),
         (((), ()), {}, "shape: empty"),
+        ((2**32, 2**31), {}, "shape: 4294967296 on axis 0 is more than 2147483648 points"),
         ((12, 3), {"channels": -1}, "channels: -1 is not a positive integer"),
         ((12, 3), {"boundary": "circular"}, "choose one of periodic, dirichlet, neumann, repl"),
         ((12, 3), {"boundary": ("periodic",) * 2}, "boundary: 2 given for 1 axes"),
