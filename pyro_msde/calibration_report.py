@@ -129,9 +129,9 @@ class CalibrationReport:
         Raises:
             ValueError: No such attribute.
         """
-        if name == "spread_skill":
+        if isinstance(name, str) and name == "spread_skill":
             return _ratio(self.variance, self.squared_error)
-        if name not in _SCORES:
+        if not isinstance(name, str) or name not in _SCORES:
             known = ", ".join((*_SCORES, "spread_skill"))
             raise ValueError(f"name: {name!r} is unknown. Pass one of {known}.")
         return mean_and_error(getattr(self, name))

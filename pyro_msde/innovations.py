@@ -91,7 +91,7 @@ def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
         ValueError: No series, or one that is not longer than the largest lag.
     """
     num_lags = check_whole("num_lags", num_lags, 1)
-    if not isinstance(series, Sequence | np.ndarray):
+    if not isinstance(series, Sequence | np.ndarray) or not np.ndim(np.asarray(series, object)):
         raise ValueError(f"series: got {type(series).__name__}. Pass a list of arrays.")
     given = [to_numpy(s, f"series[{k}]") for k, s in enumerate(series)]
     if any(s.ndim not in (1, 2) or not np.isfinite(s).all() for s in given):

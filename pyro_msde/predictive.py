@@ -201,7 +201,7 @@ def by_lead(times: Array, per_time: Array, bins: int) -> Array:
 
 def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
-    check_whole("bins", bins, 1)
+    bins = check_whole("bins", bins, 1, len(times))
     horizon = float(times[-1] - times[0])
     position = (times - times[0]) / (horizon or 1.0) * bins
     # a time at an edge stays below it in spite of rounding

@@ -90,7 +90,8 @@ def _shells(
     """Mean squares (..., *waves) of waves, their shells (*waves), these' width and last number."""
     for axis, name in enumerate(checked_names("boundary", boundary)):
         check_choice(f"boundary[{axis}]", name, BOUNDARIES)
-    if not isinstance(spacing, Sequence | np.ndarray) or isinstance(spacing, str):
+    several = isinstance(spacing, Sequence) and not isinstance(spacing, str)
+    if not several and not (isinstance(spacing, np.ndarray) and spacing.ndim == 1):
         raise ValueError(f"spacing: got {spacing!r}. Pass a number for each axis of space.")
     spacing = [check_number(f"spacing[{axis}]", dx) for axis, dx in enumerate(spacing)]
     ndim = len(boundary)

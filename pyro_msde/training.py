@@ -9,7 +9,6 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import pyro
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -30,7 +29,7 @@ from pyro_msde.training_state import all_finite, restore, stacked, state_of
 from pyro_msde.variance_optima import variance_optima
 from pyro_msde.warm_start import start_macroscale_drift
 
-__all__ = ["Trainer", "pyro_settings"]
+__all__ = ["Trainer"]
 
 _MEASURED = 32  # minibatches over which the optima of variances are taken
 
@@ -327,13 +326,3 @@ class Trainer:
             f"logged step are back in place. Lower learning_rate{others}; with its checkpoint the "
             "run goes on from there with the values given then.",
         )
-
-
-@contextmanager
-def pyro_settings(*, validate: bool) -> Iterator[None]:
-    """Pyro's checks on or off, and a parameter store of its own, within.
-
-    In the global store a parameter of the same name from another model would take our place.
-    """
-    with pyro.get_param_store().scope(), pyro.validation_enabled(validate):
-        yield
