@@ -17,7 +17,7 @@ from pyro_msde.argument_checks import check_trajectories, checked_times
 from pyro_msde.arrays import to_numpy
 from pyro_msde.arviz_io import to_arviz
 from pyro_msde.checkpoint import read_run, write_run
-from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.checks import check_number, check_seed, check_whole
 from pyro_msde.description import description_of, weights_of
 from pyro_msde.diffusion_scale import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.errors import SavedRunError
@@ -129,6 +129,7 @@ class Fit:
             num_theta = min(_NUM_THETA, max(1, num_samples // 2))
         check_whole("num_theta", num_theta, 1)
         check_seed("seed", seed)
+        max_step = None if max_step is None else check_number("max_step", max_step)
         if max_step is not None and not max_step >= SHORTEST_STEP * self.scaling.time:
             raise ValueError(
                 f"max_step={max_step}: give at least {SHORTEST_STEP * self.scaling.time:.3g}, a "
@@ -217,6 +218,7 @@ class Fit:
                 trajectories of a single snapshot; data of another grid.
         """
         check_trajectories("train", self.model, train)
+        seed = check_seed("seed", seed)
         train = matched(self.metadata, "train", train)
         for k, times in enumerate(train.times):
             if len(times) < 2:

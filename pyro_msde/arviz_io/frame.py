@@ -62,6 +62,8 @@ class Frame:
         has_channel = data.has_channel_axis(grid.channels, grid.shape)
         dims = data.dims or tuple(f"dim_{i}" for i in range(len(data.field_shape)))
         channel, space = dims[: int(has_channel)], dims[int(has_channel) :]
+        if not isinstance(probes, Mapping | None):
+            raise ValueError(f"probes: got {type(probes).__name__}. Pass positions by axis.")
         wanted = dict(probes or {})
         if not set(wanted) <= set(space):
             raise ValueError(f"probes: axes {sorted(wanted)}, but those of space are {space}.")

@@ -18,6 +18,8 @@ __all__ = ["Array", "Selection", "clock"]
 
 Array = NDArray[Any]
 
+_MOST_BEYOND = 100_000  # snapshots after the data
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -125,6 +127,11 @@ def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> l
             )
         spacing = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else room
         count = math.ceil(room / spacing * (1 - 1e-9))  # a whole number of spacings is rounded
+        if count > _MOST_BEYOND:
+            raise ValueError(
+                f"horizon: {horizon:g} is {count} spacings beyond trajectory {k}, more than "
+                f"{_MOST_BEYOND}. Pass an earlier time, or fewer times."
+            )
         later.append(own[-1] + room * np.arange(1, count + 1) / count)
     return later
 

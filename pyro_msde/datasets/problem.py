@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pyro_msde.checks import check_number, check_seed, check_whole
 from pyro_msde.datasets.storage import write_once
 from pyro_msde.trajectories import Trajectories
 
@@ -22,6 +23,8 @@ __all__ = ["Problem", "Splits"]
 Array = NDArray[Any]
 Draw = Callable[[np.random.Generator], tuple[Array, tuple[float, ...]]]
 
+_MOST_TRAJECTORIES = 10**6
+_MOST_STEPS = 10**9
 _STREAMS = ("train", "validation", "test", "fresh", "generate")
 
 
@@ -185,7 +188,7 @@ class Problem:
         return Trajectories.from_xarray(ds, "u", parameters=self.parameters.get(split) or None)
 
     def _check_split(self, split: str) -> None:
-        if split not in self.parts:
+        if not isinstance(split, str) or split not in self.parts:
             known = ", ".join(self.parts)
             raise ValueError(f"split: {split!r} is unknown. Pass one of {known}.")
 
@@ -201,15 +204,13 @@ class Problem:
     ) -> dict[str, Any]:
         """All that the data depend on, checked."""
         self._check_split(split)
-        if stream not in _STREAMS:
+        if not isinstance(stream, str) or stream not in _STREAMS:
             raise ValueError(f"stream: {stream!r} is unknown. Pass one of {', '.join(_STREAMS)}.")
-        if num_trajectories < 1:
-            raise ValueError(f"num_trajectories: {num_trajectories}. Pass at least 1.")
-        if seed < 0:
-            raise ValueError(f"seed: {seed}. Pass 0 or more.")
-        if not (np.isfinite(noise_sd) and noise_sd >= 0):
-            raise ValueError(f"noise_sd: {noise_sd}. Pass 0 or more.")
-        if not (dt > 0 and horizon >= dt and abs(horizon / dt - round(horizon / dt)) < 1e-6):
+        num_trajectories = check_whole("num_trajectories", num_trajectories, 1, _MOST_TRAJECTORIES)
+        seed = check_seed("seed", seed)
+        noise_sd = check_number("noise_sd", noise_sd, zero=True)
+        dt, horizon = check_number("dt", dt), check_number("horizon", horizon)
+        if not (horizon / dt < _MOST_STEPS and horizon >= dt and abs(horizon / dt - round(horizon / dt)) < 1e-6):
             raise ValueError(f"horizon: {horizon} is no whole number of dt={dt}. Pass a multiple.")
         return {
             "title": f"{self.name}, {split} initial states, {stream}",

@@ -208,7 +208,7 @@ def test_arguments_are_checked():
         kdv.kdv_splits("soft")
     with pytest.raises(ValueError, match=r"horizon: 0\.0005 is no whole number"):
         kdv.generate("hard", 1, horizon=0.0005, seed=0)
-    with pytest.raises(ValueError, match="seed: -1"):
+    with pytest.raises(ValueError, match="seed=-1"):
         kdv.generate("hard", 1, horizon=0.1, seed=-1)
-    with pytest.raises(ValueError, match="num_trajectories: 0"):
+    with pytest.raises(ValueError, match="num_trajectories=0"):
         kdv.generate("hard", 0, horizon=0.1, seed=0)
