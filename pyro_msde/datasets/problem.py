@@ -210,7 +210,8 @@ class Problem:
         seed = check_seed("seed", seed)
         noise_sd = check_number("noise_sd", noise_sd, zero=True)
         dt, horizon = check_number("dt", dt), check_number("horizon", horizon)
-        if not (horizon / dt < _MOST_STEPS and horizon >= dt and abs(horizon / dt - round(horizon / dt)) < 1e-6):
+        steps = horizon / dt
+        if not (1 <= steps < _MOST_STEPS and abs(steps - round(steps)) < 1e-6):
             raise ValueError(f"horizon: {horizon} is no whole number of dt={dt}. Pass a multiple.")
         return {
             "title": f"{self.name}, {split} initial states, {stream}",
