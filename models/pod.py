@@ -215,7 +215,10 @@ class ModalDrift(nn.Module):
         truth = torch.stack([z[i] for z, i in zip(modes, at, strict=True)]).float()
         drift = partial(self, parameters=parameters)
         start = truth[None, :, 0]
-        path = integrate(drift, torch.zeros_like(truth[0, 0]), start, clock, max_step=_STEP)[0]
+        path = integrate(
+            drift, torch.zeros_like(truth[0, 0]), start, clock,
+            max_step=_STEP, generator=torch.Generator(),
+        )[0]  # fmt: skip
         error = (path - truth).square().sum() / (truth - truth[:, :1]).square().sum()
         return float(error.sqrt()) if error.isfinite() else math.inf
 

@@ -14,6 +14,7 @@ from pyro_msde import Grid, Trajectories
 from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import gaussian_kernel
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.isolation import Isolation
 from pyro_msde.models import Multiscale
 from pyro_msde.networks import (
     ConvDecoder,
@@ -47,8 +48,7 @@ def tiny_model(
 ) -> Multiscale:
     """Multiscale model of 30 → 5 points with small networks, whose sizes all differ."""
     grid = tiny_grid() if grid is None else grid
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with Isolation(seed).turn():
         if drift is None:
             inputs = 3 * grid.channels + n_eta + num_parameters
             macro = PolynomialMLP([inputs, 7, grid.channels], 3)

@@ -106,3 +106,9 @@ def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
     # the diffusion has not been learned yet: 64 paths of its start leave a few per cent
     assert np.max(pyro_msde.nrmse(fc, unseen)) < 0.15
     assert not pod(data, 4, width=5, start=False).drift.net.network.has_polynomial
+
+
+def test_the_start_leaves_the_random_state_alone():
+    before = torch.get_rng_state()
+    pod(waves(np.random.default_rng(4)), RANK, width=5)
+    assert torch.equal(torch.get_rng_state(), before)
