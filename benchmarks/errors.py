@@ -24,7 +24,11 @@ def trajectory_error(forecast: Array, y: Array) -> float:
         truth = y[i : i + size].reshape(len(y[i : i + size]), -1).astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             error = np.square(forecast[i : i + size].reshape(truth.shape) - truth).sum(1)
-        ratios.append(error / np.square(truth).sum(1))
+        own = np.square(truth).sum(1)
+        if not own.all():
+            k = i + int(own.argmin())
+            raise ValueError(f"y: the snapshot at index {k} is zero everywhere.")
+        ratios.append(error / own)
     total = float(np.sqrt(np.concatenate(ratios).mean()))
     return total if np.isfinite(total) else float("inf")
 

@@ -17,7 +17,7 @@ from pyro_msde.calibration_xarray import report_dataset
 from pyro_msde.levels import check_level
 from pyro_msde.predictive import Array
 
-__all__ = ["BandPower", "CalibrationReport", "mean_and_error"]
+__all__ = ["BandPower", "CalibrationReport", "mean_and_error", "relative_power"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +46,21 @@ class BandPower:
 
     @property
     def mean_error(self) -> Array:
-        """(trajectory, lead, band) mean / truth − 1: below zero where the mean is too smooth."""
-        return _relative(self.mean, self.truth)
+        """(trajectory, lead, band) mean / truth − 1: below zero where the mean is too smooth.
+
+        Raises:
+            ValueError: The truth has no power in a band.
+        """
+        return relative_power(self.mean, self.truth)
 
     @property
     def draws_error(self) -> Array:
-        """(trajectory, lead, band) draws / truth − 1: zero for a calibrated forecast."""
-        return _relative(self.draws, self.truth)
+        """(trajectory, lead, band) draws / truth − 1: zero for a calibrated forecast.
+
+        Raises:
+            ValueError: The truth has no power in a band.
+        """
+        return relative_power(self.draws, self.truth)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -215,9 +223,19 @@ def _ratio(variance: Array, squared_error: Array) -> tuple[Array, Array]:
     return ratio, error
 
 
-def _relative(power: Array, truth: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return power / truth - 1
+def relative_power(power: Array, truth: Array) -> Array:
+    """Relative error power / truth − 1, (trajectory, ..., band).
+
+    Raises:
+        ValueError: The truth has no power in a band.
+    """
+    nothing = np.argwhere(~(truth > 0))
+    if len(nothing):
+        raise ValueError(
+            f"report: the truth of trajectory {nothing[0][0]} has no power in band "
+            f"{nothing[0][-1]}, so that forecasts have no relative error there."
+        )
+    return power / truth - 1
 
 
 def _alike(a: Any, b: Any) -> bool:

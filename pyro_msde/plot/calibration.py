@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
-from pyro_msde.calibration_report import CalibrationReport, mean_and_error
+from pyro_msde.calibration_report import CalibrationReport, mean_and_error, relative_power
 from pyro_msde.plot.checks import check_kind
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel, panels
 
@@ -137,21 +137,17 @@ def spectral_error(report: CalibrationReport, *, ax: Axes | None = None) -> Axes
     if report.power is None:
         raise ValueError("report: has no spectra, as the fields are on no regular grid.")
     truth, edges = report.power.truth.mean(1), report.power.edges
-    if not (truth > 0).all():
-        k, band = np.argwhere(~(truth > 0))[0]
-        raise ValueError(
-            f"report: the truth of trajectory {k} has no power in band {band}, so that forecasts "
-            "have no relative error there."
-        )
+    powers = (report.power.draws, report.power.mean)
+    draws, mean = (relative_power(p.mean(1), truth) for p in powers)
     ax = panel(ax, height=2.2)
     middle = np.sqrt(edges[1:] * edges[:-1])
     ax.axhline(0, **_IDEAL)
     ax.set_xscale("log")
-    for name, power, colour in (
-        ("draws", report.power.draws, OKABE_ITO["blue"]),
-        ("mean", report.power.mean, OKABE_ITO["vermilion"]),
+    for name, error, colour in (
+        ("draws", draws, OKABE_ITO["blue"]),
+        ("mean", mean, OKABE_ITO["vermilion"]),
     ):
-        _line(ax, middle, power.mean(1) / truth - 1, colour, name)
+        _line(ax, middle, error, colour, name)
     for edge in edges[1:-1]:
         ax.axvline(edge, color="0.85", linewidth=0.6, zorder=0)
     ax.set_xlim(edges[0], edges[-1])

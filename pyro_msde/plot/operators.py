@@ -195,7 +195,8 @@ def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
         ax.plot(points, values, label=name, **style)
     ax.set_xlim(x[0], x[-1])
     ax.set_xlabel(words.space[0].label)
-    legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4)
+    # to the right, beside the power of ten that the left may have
+    legend(ax, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, columnspacing=1.2)
 
 
 def _images(

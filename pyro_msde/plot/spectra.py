@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from pyro_msde.plot.checks import check_fit
@@ -18,6 +19,8 @@ from pyro_msde.trajectories import Trajectories
 __all__ = ["power_spectra"]
 
 Array = NDArray[Any]
+
+_DECADES = 1.5  # of wavenumbers, below which whole powers of ten are too few labels
 
 
 def power_spectra(
@@ -73,6 +76,10 @@ def power_spectra(
         once = None if place else "coarse Nyquist"
         ax.axvline(at, color="black", linewidth=0.8, linestyle=":", zorder=0, label=once)
     _limit(ax)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    if np.ptp(np.log10(spectra[0][0])) < _DECADES:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:g}"))
     units = words.space[0].units
     ax.set_xlabel(label("wavenumber", None if units in (None, "", "1") else f"1/{units}"))
     ax.set_ylabel(label("power", _power_units(words.field_units, units)))
