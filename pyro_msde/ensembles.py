@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pyro_msde.checks import check_has
 from pyro_msde.fitted import Fit
 from pyro_msde.forecasting import Forecast
 from pyro_msde.trajectories import Trajectories
@@ -32,9 +33,11 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         """Check that states mean the same in all of them."""
-        several = isinstance(self.fits, Sequence)
-        if not several or not all(isinstance(fit, Fit) for fit in self.fits):
-            raise ValueError("fits: give a list of Fit, as pyro_msde.fit and load return them.")
+        if not isinstance(self.fits, Sequence):
+            raise ValueError(f"fits: got {type(self.fits).__name__}. Pass a list of fits.")
+        for k, own in enumerate(self.fits):
+            needed = ("model", "scaling", "is_point")
+            check_has(f"fits[{k}]", own, needed, "what pyro_msde.fit gave")
         if not self.fits:
             raise ValueError("fits: empty. Pass at least one.")
         first = self.fits[0]
@@ -54,11 +57,11 @@ class Ensemble:
                     "Pool fits that are alike, all `jackknifed` or with `uncertainty=None`."
                 )
         models = [id(fit.model) for fit in self.fits]
-        for k, own in enumerate(models):
-            if own in models[:k]:
+        for k, place in enumerate(models):
+            if place in models[:k]:
                 raise ValueError(
-                    f"fits: numbers {models.index(own)} and {k} have one model. Pool fits trained "
-                    "apart, each with a seed of its own."
+                    f"fits: numbers {models.index(place)} and {k} have one model. Pool fits that "
+                    "were trained apart, each with a seed of its own."
                 )
 
     def predict(

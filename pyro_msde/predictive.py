@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+_MOST_BINS = 10**6
 Truth = Trajectories | Tensor | NDArray[Any]
 
 
@@ -107,7 +108,7 @@ def matching(fc: Predictive, truth: Truth) -> Tensor:
         ValueError: Another number of trajectories, other times or another grid than the forecast's,
             NaN or infinite values.
     """
-    check_has("fc", fc, ("times", "shape", "batched", "mean", "cdf"), "what fit.predict gave")
+    check_has("fc", fc, ("times", "shape", "batched", "cdf"), "what fit.predict gave")
     truth = aligned(fc, truth)
     if isinstance(truth, Trajectories):
         values = _values_at(fc, truth)
@@ -201,7 +202,7 @@ def by_lead(times: Array, per_time: Array, bins: int) -> Array:
 
 def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
-    bins = check_whole("bins", bins, 1, len(times))
+    bins = check_whole("bins", bins, 1, _MOST_BINS)
     horizon = float(times[-1] - times[0])
     position = (times - times[0]) / (horizon or 1.0) * bins
     # a time at an edge stays below it in spite of rounding

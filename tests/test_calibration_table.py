@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -279,7 +280,7 @@ def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
     monkeypatch.setattr(Fit, "jackknifed", jackknifed)
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
     monkeypatch.setattr(
-        calibration.remedies, "_trained", lambda *_, **__: replace(kept, uncertainty=None)
+        calibration.remedies, "_trained", lambda *_, **__: replace(deepcopy(kept), uncertainty=None)
     )
     data = SimpleNamespace(train="training data")
     loose = calibration.METHODS["alt-loose"](HARD, lambda: data, "here")

@@ -400,8 +400,8 @@ def test_long_steps_do_not_keep_paths_from_coming_back(result, snapshots):
         (np.ones(30), (0.0, 0.1), {"num_theta": 0}, "num_theta=0: give a whole number"),
         (np.ones(30), (0.0, 0.1), {"seed": -1}, "seed=-1: give a whole number"),
         (np.ones(30), (0.0, 0.1), {"t0": np.nan}, "t0=nan: give the finite time"),
-        (np.ones(30), (0.0, 0.1), {"max_step": 0.0}, r"max_step=0\.0: give at least"),
-        (np.ones(30), (0.0, 0.1), {"max_step": np.nan}, "max_step=nan: give at least"),
+        (np.ones(30), (0.0, 0.1), {"max_step": 0.0}, r"max_step=0\.0: give a number above 0"),
+        (np.ones(30), (0.0, 0.1), {"max_step": np.nan}, "max_step=nan: give a number above 0"),
     ],
 )
 def test_bad_arguments_are_named(result, y0, times, options, message):

@@ -240,6 +240,7 @@ def test_free_marginals_are_those_of_each_trajectory():
     data, model = tiny_data(), tiny_model(2)
     guide, numbers = UnamortizedGP(model, data), []
     fit = pyro_msde.fit(model, guide, data, steps=3, length=5, stride=1, progress=False)
+    guide = fit.guide  # a copy of the one that was trained
     marginals = guide.path_marginals
 
     def recorded(batch, *rest):
@@ -288,7 +289,7 @@ def test_the_other_steps_take_it(known):
     assert own.uncertainty is not None
     idata = own.to_arviz(even, num_samples=8, times=2)
     assert np.isfinite(idata.posterior_predictive["h_sd"]).all()
-    pooled = pyro_msde.Ensemble([found, found])
+    pooled = pyro_msde.Ensemble([found, deepcopy(found)])
     assert ask(pooled, num_samples=8, num_theta=2).paths.shape[:2] == (4, 2)
 
 
@@ -327,7 +328,7 @@ def test_what_it_cannot_take_is_refused(known):
     fit, data, _ = known
     with pytest.raises(ValueError, match=r"1 trajectory\. The jackknife leaves out one of several"):
         fit.jackknifed(data[:1])
-    with pytest.raises(ValueError, match="ridge=0: give a positive number"):
+    with pytest.raises(ValueError, match="ridge=0: give a number above 0"):
         fit.jackknifed(data, ridge=0)
     model = tiny_model(2)
     bayesian(model.drift, fan_in_normal(1.0))

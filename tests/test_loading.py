@@ -151,7 +151,10 @@ def test_a_field_without_sense_is_named(place, value, named, saved):
 
 def test_every_field_is_needed_or_has_a_default(saved):
     run = json.loads((saved / "run.json").read_text())
-    optional = {"segment", "recipe", "priors", "structure", "position", "calibration", "sha256"}
+    optional = {
+        "segment", "recipe", "priors", "structure", "metadata", "identity", "position",
+        "calibration", "sha256",
+    }  # fmt: skip
     for name in run.keys() - {"sha256"}:
         rewrite(saved, lambda run, name=name: run.pop(name))
         if name in optional - {"calibration"}:
@@ -187,7 +190,7 @@ def test_sizes_that_the_file_cannot_hold_are_refused_before_they_are_made(name, 
 def test_sizes_of_other_cases_are_bounded_too(case, saved):
     own = {"gle": {"num_points": HUGE + 1}}.get(case, {"width": HUGE})
     rewrite(saved, lambda run: run.update(model={"case": case, **own}))
-    with pytest.raises(SavedRunError, match="of which at most"):
+    with pytest.raises(SavedRunError, match=r"of which at most|give a whole number, from"):
         load(saved)
 
 

@@ -211,7 +211,7 @@ def test_a_snapshot_of_zeros_has_no_relative_error():
 def test_bins_level_and_draws_out_of_range():
     fc = forecast()
     for bins in (0, -1):
-        with pytest.raises(ValueError, match=rf"bins={bins}: give a whole number, at least 1"):
+        with pytest.raises(ValueError, match=rf"bins={bins}: give a whole number, from 1"):
             nrmse(fc, fc.mean, bins=bins)
     with pytest.raises(ValueError, match=r"bins: part 2 of 5 has none of the 4 times"):
         nrmse(forecast(times=TIMES[[0, 1, 3, 4]]), fc.mean[:, :4], bins=5)

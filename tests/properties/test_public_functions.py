@@ -234,4 +234,6 @@ def numbers_in(result: Any) -> list[np.ndarray]:
         return [a for part in result for a in numbers_in(part)]
     if isinstance(result, torch.Tensor):
         return [result.numpy()]
+    if isinstance(result, np.ndarray) and result.dtype == object:  # of axes
+        return []
     return [np.asarray(result)] if isinstance(result, np.ndarray | float) else []
