@@ -69,7 +69,7 @@ def test_an_ensemble_takes_no_fit_twice():
     for fits in ([result, result], [result, copy.copy(result)]):
         with pytest.raises(ValueError, match="fits: numbers 0 and 1 have one model"):
             Ensemble(fits)
-    with pytest.raises(ValueError, match="fits: got Fit. Pass a list"):
+    with pytest.raises(ValueError, match=r"fits: got Fit\. Pass a list"):
         Ensemble(result)
     assert len(Ensemble([result, copy.deepcopy(result)]).fits) == 2
 

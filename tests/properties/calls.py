@@ -167,7 +167,8 @@ def calls() -> dict[str, Call]:
         "Fit.predict": Call(fit.predict, arguments(
             y0=U[:, 0], times=t[:4], t0=0.0, num_samples=4, num_theta=2, parameters=None,
             max_step=0.01, seed=0)),
-        "Fit.calibrated": Call(fit.calibrated, arguments(validation=first, level=0.9, num_times=10)),
+        "Fit.calibrated": Call(
+            fit.calibrated, arguments(validation=first, level=0.9, num_times=10)),
         "Fit.jackknifed": Call(fit.jackknifed, arguments(train=data, ridge=1.0, seed=0)),
         "Fit.to_arviz": Call(fit.to_arviz, arguments(
             test=data, num_samples=4, num_theta=2, seed=0, probes={"dim_0": [3.0]}, times=5,
