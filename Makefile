@@ -1,8 +1,10 @@
 # make demo | test | slow | lint | clean
 # All but clean first see to the environment in .venv.
 # Another interpreter: make PYTHON=python3.12. Versions of your own choice: make CONSTRAINTS=
+# Tests run in so many processes, of one thread each: make test JOBS=4
 
 PYTHON ?= python3
+JOBS ?= 2
 CONSTRAINTS ?= constraints.txt
 
 VENV := .venv
@@ -11,7 +13,7 @@ INSTALL := $(PY) -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),
 INSTALLED := $(VENV)/.installed
 LINTERS := $(VENV)/.linters
 
-THIRD_PARTY := torch pyro torchsde numpy scipy xarray h5netcdf arviz matplotlib safetensors tqdm filelock msgspec pytest
+THIRD_PARTY := torch pyro torchsde numpy scipy xarray h5netcdf arviz matplotlib safetensors tqdm filelock msgspec pytest xdist hypothesis cftime
 comma := ,
 space := $(subst ,, )
 IMPORTS := $(subst $(space),$(comma),$(THIRD_PARTY))
@@ -28,11 +30,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@echo "==> tests, without the slow ones"
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
 
 slow: $(INSTALLED)
 	@echo "==> slow tests"
-	$(PY) -m pytest -m slow
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow -n $(JOBS) --dist worksteal
 
 lint: $(LINTERS)
 	@echo "==> ruff"
