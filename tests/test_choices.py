@@ -75,6 +75,7 @@ def test_an_option_of_training_reaches_fit_and_leaves_the_model_alone():
     assert changed.options == tube.setting.options
 
 
+@pytest.mark.slow
 def test_the_tube_is_tried_on_trajectories_whose_initial_states_spread_wider():
     u = np.stack([v[0] for v in choices.outlying(splits()).values])
     a = u[:, 800] * np.exp(0.25)  # a cos(8π) exp(−.25/s), but for noise and s about 1

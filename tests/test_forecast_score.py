@@ -99,6 +99,7 @@ def test_the_score_is_differentiable_by_the_diffusion_and_points_to_the_truth():
     assert signs[0] < 0 < signs[1]
 
 
+@pytest.mark.slow
 def test_training_learns_the_diffusion_from_the_score_alone():
     """Started five times too small it comes to the truth; the ELBO alone leaves it elsewhere."""
     times, fields = simulated(known()[0], 60)

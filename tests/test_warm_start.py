@@ -264,6 +264,7 @@ def test_kdv_starts_there_where_the_coarse_grid_resolves_it():
     assert not start_macroscale_drift(kdv(0, n_coarse=5), segments)
 
 
+@pytest.mark.slow
 def test_a_chaotic_case_starts_there_with_a_fit_that_is_stable():
     """Kuramoto–Sivashinsky: what predicts increments best blows up."""
     u = KS.generate("published", 8, horizon=50.0, seed=7).u.values

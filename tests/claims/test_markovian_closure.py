@@ -47,6 +47,7 @@ def test_smoothing_keeps_the_resolved_variable_and_nothing_of_the_auxiliary_ones
     torch.testing.assert_close(operators.prolong(zeta), kept, rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_memory_stays_without_a_microscale_state_and_goes_with_one():
     """White innovations would fail the second assertion once in a thousand seeds."""
     data = GLE.splits("relaxation", seed=0)
