@@ -1,8 +1,14 @@
-"""Exceptions raised by the library beyond plain `ValueError` for bad arguments."""
+"""Exceptions raised by the library beyond plain `ValueError`, and its warnings."""
 
 from __future__ import annotations
 
-__all__ = ["NonFiniteLossError", "NotPositiveDefiniteError", "SavedRunError"]
+import sys
+import warnings
+from pathlib import Path
+
+__all__ = ["NonFiniteLossError", "NotPositiveDefiniteError", "SavedRunError", "warn"]
+
+_HERE = str(Path(__file__).parent)
 
 
 class NotPositiveDefiniteError(RuntimeError):
@@ -27,3 +33,14 @@ class NonFiniteLossError(RuntimeError):
 
 class SavedRunError(ValueError):
     """A saved run cannot be loaded here: missing, half-written, or of another model."""
+
+
+def warn(message: str) -> None:
+    """Warn the user, at the line outside of the library that led here.
+
+    Python shows a warning once a line: were it one of ours, a second data set's would be lost.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level + 1)

@@ -107,7 +107,7 @@ class Fit:
                 training data had one. Any array, in the data's units.
             times: (time,) increasing, in the data's units; or dates, if the data had dates, or
                 durations, if their unit of time is known.
-            t0: Time of y0; times[0] unless given.
+            t0: Time of y0. Unless given, that of y0's own coordinate "time", or times[0].
             num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
                 of the drift where its uncertainty is measured. Unless given, 8, or as many as have
@@ -115,7 +115,8 @@ class Fit:
             parameters: (batch, p) or (p,), if the trajectories had parameters.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
                 Where the drift is too stiff for it, steps are shorter.
-            seed: Of the paths; the global random state is left alone.
+            seed: Of the paths, which are others at other `times`; the global random state is left
+                alone.
 
         Several threads may forecast at once.
 
@@ -135,6 +136,8 @@ class Fit:
                 f"max_step={max_step}: give at least {SHORTEST_STEP * self.scaling.time:.3g}, a "
                 "50 000th of the training horizon."
             )
+        if t0 is None and isinstance(y0, xr.DataArray) and y0.coords.get("time", y0).ndim == 0:
+            t0 = y0.coords["time"].values[()]
         clock, start = checked_times(times, t0, self._time_units)
         fields, batched = self._fields(y0)
         params = self._parameters(parameters, len(fields))
@@ -277,7 +280,8 @@ class Fit:
         if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
             raise ValueError(
                 f"y0: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
-                f"(batch, {', '.join(map(str, one))}). Interpolate to its grid first."
+                f"(batch, {', '.join(map(str, one))}). Pass first snapshots, such as values[:, 0], "
+                "on the model's grid, with a channel axis if the training data had one."
             )
         if self.metadata is not None and isinstance(y0, xr.DataArray):
             self.metadata.check("y0", Metadata.of_array(y0, len(one)))
@@ -312,10 +316,12 @@ class Fit:
         if not wanted:
             raise ValueError("parameters: the model takes none. Leave them out.")
         dtype, device = place_of(self.model)
-        value = torch.atleast_2d(torch.as_tensor(to_numpy(parameters, "parameters")))
+        given = to_numpy(parameters, "parameters")
+        each = given.ndim == 1 and wanted == 1 and len(given) == batch  # as in `Trajectories`
+        value = torch.atleast_2d(torch.as_tensor(given[:, None] if each else given))
         if value.shape[-1] != wanted or value.shape[0] not in (1, batch):
             raise ValueError(
-                f"parameters: shape {tuple(value.shape)} for {batch} initial fields; the model "
+                f"parameters: shape {given.shape} for {batch} initial fields; the model "
                 f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
             )
         if not bool(value.isfinite().all()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -203,7 +205,13 @@ def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
     known = asdict(recipe)
     for name in changes:
         if name not in known:
-            raise ValueError(f"{name}: not an argument of fit nor of Recipe: {', '.join(known)}.")
+            own = [*inspect.signature(fit).parameters, *known]
+            near = difflib.get_close_matches(name, own, 1, 0.4)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise ValueError(
+                f"{name}: not an argument of fit nor of Recipe. {hint}Recipe has "
+                f"{', '.join(known)}."
+            )
     return replace(recipe, **changes)
 
 

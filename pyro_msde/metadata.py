@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.coordinates import difference
+from pyro_msde.errors import warn
 from pyro_msde.instants import TimeUnits
 from pyro_msde.trajectories import Trajectories
 
@@ -139,10 +139,9 @@ class Metadata:
                 )
             said += [f"coords[{yours!r}] {words}"] if words else []
         if said:
-            warnings.warn(
+            warn(
                 f"{argument}: other {'; '.join(said)} in the data of the fit. Forecasts know "
-                "indices on the grid only, so be sure that these are meant.",
-                stacklevel=4,
+                "indices on the grid only, so be sure that these are meant."
             )
 
     def _check_units(self, argument: str, other: Metadata) -> None:

@@ -5,16 +5,17 @@ One scale serves all snapshots of a channel, so that beside such a one the other
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.errors import warn
+
 __all__ = ["FAR", "warn_of_outliers"]
 
-FAR = 1e4  # times the usual size: bursts and fronts of a flow stay far below
+FAR = 5e3  # times the usual size: bursts and fronts of a flow stay far below
 
 Array = NDArray[Any]
 
@@ -39,11 +40,9 @@ def warn_of_outliers(fields: Sequence[Array], times: Sequence[Array]) -> None:
         k = int(np.argmax([s[:, channel].max() for s in sizes]))
         i = int(sizes[k][:, channel].argmax())
         which = f"channel {channel} of " if every.shape[1] > 1 else ""
-        warnings.warn(
+        warn(
             f"values: {which}trajectory {k}, index {i} (t={times[k][i]:.6g}) reaches "
             f"{sizes[k][i, channel]:.3g}, {sizes[k][i, channel] / usual:.2g} times the median over "
             f"snapshots; {far} of {len(own)} are more than {FAR:g} times. The others are all but "
-            "zero beside it. If it is an error, drop the snapshot or mend the value.",
-            UserWarning,
-            stacklevel=3,
+            "zero beside it. If it is an error, drop the snapshot or mend the value."
         )

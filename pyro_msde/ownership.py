@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakSet
+
+from pyro_msde.errors import warn
 
 __all__ = ["belongs", "free_of_fits", "with_copies"]
 
@@ -33,10 +34,9 @@ def with_copies(fit: F) -> F:
     try:
         model, guide = deepcopy((fit.model, fit.guide))
     except Exception as error:  # whatever a module of the user's own may raise
-        warnings.warn(
+        warn(
             f"fit: its model or guide cannot be copied ({error!r}), so that the Fit shares them "
-            "with you. Training them again would change it.",
-            stacklevel=3,
+            "with you. Training them again would change it."
         )
         return fit
     belongs(model)

@@ -32,6 +32,8 @@ def check_roles(model: Any, guide: Any) -> None:
     Raises:
         ValueError: It lacks something.
     """
+    if hasattr(model, "path_marginals") and hasattr(guide, "expert_means"):
+        raise ValueError("model, guide: the other way round. Call fit(model, guide, data).")
     for role, thing, names, like in (
         ("model", model, _OF_MODEL, "pyro_msde.models.Multiscale"),
         ("guide", guide, _OF_GUIDE, "pyro_msde.guides.AmortizedGP"),

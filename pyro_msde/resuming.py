@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_msde.checkpoint import Saved
-from pyro_msde.errors import SavedRunError
+from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.loading import load
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
@@ -72,10 +71,9 @@ def resume(run: TrainingRun, saved: Saved, measured: bool) -> bool:
         return False
     run.result = load(folder, asked.model, asked.guide)
     if measured and run.result.uncertainty is None:
-        warnings.warn(
+        warn(
             f"checkpoint: the finished run in {run.folder} was saved without a jackknife. Call "
-            "fit.jackknifed(data) for one.",
-            stacklevel=3,
+            "fit.jackknifed(data) for one."
         )
     return True
 
@@ -133,14 +131,13 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
     ]
     told = f"checkpoint: the run in {run.folder}"
     if changed:
-        warnings.warn(
-            f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}.", stacklevel=4
+        warn(
+            f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}."
         )
     if saved.run["calibration"] is not None or saved.run["diffusion_scale"] != 1:
-        warnings.warn(
+        warn(
             f"{told} was calibrated before it was finished. Other weights are trained now, so its "
-            "scale is 1 again: calibrate it in the end.",
-            stacklevel=4,
+            "scale is 1 again: calibrate it in the end."
         )
 
 

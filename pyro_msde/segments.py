@@ -110,8 +110,9 @@ class Segments:
         for k, t in enumerate(times):
             if len(t) <= self.span:
                 raise ValueError(
-                    f"trajectory {k} has {len(t)} observations; a segment of {length} at stride "
-                    f"{stride} needs {self.span + 1}. Choose a shorter length or stride."
+                    f"data: trajectory {k} has {len(t)} observations; a segment of {length} at "
+                    f"stride {stride} needs {self.span + 1}. Choose shorter ones, as in "
+                    f"fit(…, length={max(2, min(length, len(t) // 2))}, stride=1)."
                 )
         self.times, self.values, self.parameters = list(times), list(values), parameters
         self.dtype = values[0].dtype if dtype is None else dtype

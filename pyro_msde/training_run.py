@@ -8,7 +8,6 @@ there as if it had not been stopped.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from pyro_msde.checkpoint import State, write_run
 from pyro_msde.description import description_of, weights_of
-from pyro_msde.errors import SavedRunError
+from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
@@ -149,19 +148,17 @@ class TrainingRun:
         cause = type(error.__cause__), getattr(error.__cause__, "errno", None)
         if cause not in self._told:
             self._told.add(cause)
-            warnings.warn(
+            warn(
                 f"checkpoint: step {self.trainer.step} could not be saved; training goes on. "
-                f"{error}",
-                stacklevel=2,
+                f"{error}"
             )
 
     def _save_in_the_end(self, folder: Path, state: State | None) -> None:
         error = _written(folder, self.result, state)
         if error is not None:
-            warnings.warn(
+            warn(
                 f"checkpoint: the fit could not be saved, but is returned: keep it with "
-                f"fit.save(another folder). {error}",
-                stacklevel=2,
+                f"fit.save(another folder). {error}"
             )
 
 

@@ -96,7 +96,7 @@ def as_times(
         if t.shape != (n,):
             raise ValueError(
                 f"times: shape {t.shape} in trajectory {k}, whose values have {n} snapshots. "
-                f"Pass shape ({n},)."
+                f"Pass shape ({n},), or values that are (trajectory, time, *field)."
             )
     return tuple(np.ascontiguousarray(t, dtype=np.float64) for t in per_trajectory), units
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -133,8 +134,19 @@ def test_positions_in_another_order_than_the_grid_are_refused(x, message):
 
 @pytest.mark.parametrize("x", [10 * X, X + 1, np.linspace(0, 1, NUM_POINTS)])
 def test_another_extent_is_warned_about(x):
-    with pytest.warns(UserWarning, match=r"data: coords\['x'\] run from .*lower=… and upper=…"):
+    with pytest.warns(UserWarning, match=r"data: coords\['x'\] run from .*lower=.* and upper=.*"):
         check_on_grid("data", heights(x), Grid(NUM_POINTS, 5))
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet", "replicate"])
+def test_the_ends_that_the_warning_gives_are_right(boundary):
+    x = np.linspace(100.0, 348.75, NUM_POINTS)
+    with pytest.warns(UserWarning, match="Build the model with") as caught:
+        check_on_grid("data", heights(x), Grid(NUM_POINTS, 5, boundary=boundary))
+    assert caught[0].filename == __file__  # not a line of the library
+    lower, upper = re.findall(r"(?:lower|upper)=([\d.]+)", str(caught[0].message))
+    right = Grid(NUM_POINTS, 5, boundary=boundary, lower=float(lower), upper=float(upper))
+    np.testing.assert_allclose(right.coordinates[0], x, rtol=1e-5)  # of six digits
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
@@ -212,3 +224,26 @@ def test_fits_without_it_say_nothing():
     fc = fit.predict(data.values[0][0], data.times[0], num_samples=2)
     assert fc.metadata is None
     assert np.isfinite(pyro_msde.nrmse(fc, data))  # a warning would be an error
+
+
+def test_the_time_of_an_initial_field_is_where_its_forecast_starts():
+    data = trained()
+    fit = Fit(*tiny_pair(0), Scaling((1.0,), 86400.0), metadata=Metadata.of(data))
+    ds = data.to_xarray()["h"].isel(trajectory=0)
+    options = {"num_samples": 2, "max_step": 3600.0}
+    start, later = float(ds["time"][1]), float(ds["time"][3])
+    expected = fit.predict(ds[1].values, [later], t0=start, **options)
+    assert torch.equal(fit.predict(ds[1], [later], **options).paths, expected.paths)
+    with pytest.raises(ValueError, match="times: begin at"):
+        fit.predict(ds[3], [start], **options)
+
+
+def test_one_parameter_of_several_fields_may_be_a_row():
+    fit = Fit(*tiny_pair(0, num_parameters=1), Scaling((1.0,), 1.0))
+    y0 = np.stack([v[0] for v in tiny_data().values])
+    ask = {"times": [0.0, 0.1], "num_samples": 2, "max_step": 0.05}
+    row = fit.predict(y0, **ask, parameters=np.array([1.0, 2.0, 3.0]))
+    column = fit.predict(y0, **ask, parameters=np.array([[1.0], [2.0], [3.0]]))
+    assert torch.equal(row.paths, column.paths)
+    with pytest.raises(ValueError, match=r"parameters: shape \(2,\) for 3 initial fields"):
+        fit.predict(y0, **ask, parameters=np.array([1.0, 2.0]))

@@ -115,7 +115,7 @@ def test_one_value_a_million_times_too_large_is_named():
     times = f"{1e6 / np.median(np.abs(values).max(2)):.2g}"
     message = re.escape(
         f"values: trajectory 1, index 7 (t=0.35) reaches 1e+06, {times} times the median over "
-        "snapshots; 1 of 24 are more than 10000 times"
+        "snapshots; 1 of 24 are more than 5000 times"
     )
     with pytest.warns(UserWarning, match=message):
         result = trained(values)

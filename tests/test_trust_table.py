@@ -20,4 +20,5 @@ def test_readme_quotes_the_table():
     text = " ".join((ROOT / "README.md").read_text().split())
     assert f"of {damaged['count']} damaged copies of saved runs" in text
     assert f"`load` refused {damaged['refused']} by name" in text
-    assert f"of {kills} trainings killed at random moments and inside writes" in text
+    assert f"the other {damaged['forecasts']} forecast finite numbers" in text
+    assert f"After {kills} kills, at random moments and inside writes" in text
