@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pyro_msde.checks import check_has
+from pyro_msde.checks import check_has, check_whole
 from pyro_msde.fitted import Fit
 from pyro_msde.forecasting import Forecast
 from pyro_msde.trajectories import Trajectories
@@ -44,6 +44,11 @@ class Ensemble:
         for k, other in enumerate(self.fits):
             if other.model.grid.to_dict() != first.model.grid.to_dict():
                 raise ValueError(f"fits: number {k} is on another grid than the first.")
+            if type(other.model) is not type(first.model):
+                raise ValueError(
+                    f"fits: number {k} is of a {type(other.model).__name__}, the first of a "
+                    f"{type(first.model).__name__}. Pool fits of one kind of model."
+                )
             if other.model.n_eta != first.model.n_eta:
                 raise ValueError(
                     f"fits: number {k} has n_eta={other.model.n_eta}, the first "
@@ -51,6 +56,9 @@ class Ensemble:
                 )
             if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
                 raise ValueError(f"fits: number {k} was trained on other data than the first.")
+            known, theirs = (getattr(fit, "metadata", None) for fit in (first, other))
+            if known is not None and theirs is not None:
+                known.check(f"fits[{k}]", theirs)
             if other.is_point != first.is_point:
                 raise ValueError(
                     f"fits: of number {k} and the first only one has an uncertain θ or drift. "
@@ -78,6 +86,9 @@ class Ensemble:
             seed: Of the paths; fit k has seed + k.
             **options: Of `Fit.predict`.
         """
+        num_samples = check_whole("num_samples", num_samples, 1)
+        last = len(self.fits) - 1
+        seed = check_whole("seed", seed, 0, 2**64 - 1 - last)  # each fit's is larger by one
         share = -(-num_samples // len(self.fits))
         each = [
             fit.predict(y0, times, num_samples=share, seed=seed + k, **options)

@@ -35,10 +35,10 @@ from pyro_msde.scaling import Scaling
 from pyro_msde.trajectories import Trajectories
 from pyro_msde.windows import each_trajectory
 
-__all__ = ["Fit", "common_batches"]
+__all__ = ["LARGEST_FIELD", "Fit", "common_batches"]
 
 _NUM_THETA = 8
-_LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
+LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
 
 @dataclass
@@ -298,7 +298,7 @@ class Fit:
         value = value if self.has_channel else value[:, None]
         fields = value.to(device=device, dtype=torch.float64)
         largest = float((fields / self.scaling.field_scale(fields, grid.ndim)).abs().max())
-        if largest > _LARGEST_FIELD:
+        if largest > LARGEST_FIELD:
             raise ValueError(
                 f"y0: its largest value is {largest:.3g} times the training data's root mean "
                 "square. Nothing was learned there; check its units."

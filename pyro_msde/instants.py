@@ -6,6 +6,7 @@ CF writes instants as numbers with units such as "days since 2000-01-01" and a c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -76,6 +77,7 @@ class TimeUnits:
     def __post_init__(self) -> None:
         """Complete the calendar."""
         name = None
+        object.__setattr__(self, "text", _spelt(self.text))
         if self.text is not None and " since " in self.text:
             name = _CALENDARS.get(str(self.calendar or "standard").lower())
             if name is None:
@@ -179,9 +181,15 @@ class TimeUnits:
         )
 
 
+def _spelt(units: str | None) -> str | None:
+    """Units with "since" as CF spells it; files have it in capitals, too."""
+    return None if units is None else re.sub(r"\s+since\s+", " since ", units, flags=re.IGNORECASE)
+
+
 def duration_units(units: str | None) -> str | None:
     """Units of a duration, where those of an instant may be given: "s" for "seconds since …"."""
-    return _symbol(units) if units is not None and " since " in units else units
+    text = _spelt(units)
+    return _symbol(text) if text is not None and " since " in text else units
 
 
 def rounding(times: Array) -> float:
@@ -245,7 +253,8 @@ def _units_of(times: Any) -> TimeUnits | None:
 def _symbol(units: str | None) -> str:
     """Of a unit of time, or of the unit in which instants are counted; else its own name."""
     word = (units or "").partition(" since ")[0].strip()
-    return _SYMBOLS.get(word, _SYMBOLS.get(word.lower(), word))
+    # the symbols of SI tell Ms from ms; words do not
+    return _SYMBOLS.get(word, word if len(word) < 3 else _SYMBOLS.get(word.lower(), word))
 
 
 def _cftime(argument: str) -> Any:

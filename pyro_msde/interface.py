@@ -18,7 +18,7 @@ from pyro_msde.argument_checks import check_trajectories
 from pyro_msde.checkpoint import locked_folder, make_folder, read_checkpoint
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.coordinates import check_on_grid
-from pyro_msde.fitted import Fit, common_batches
+from pyro_msde.fitted import LARGEST_FIELD, Fit, common_batches
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.jackknife import takes
@@ -35,6 +35,8 @@ from pyro_msde.training_run import TrainingRun
 from pyro_msde.trajectories import Trajectories
 
 __all__ = ["fit"]
+
+_LONGEST_VALIDATION = 40  # training horizons: 10 000 steps of 16 paths
 
 
 def fit(
@@ -125,6 +127,7 @@ def fit(
     fields = data.fields(grid.channels, grid.shape)
     check_on_grid("data", data, grid)
     metadata = Metadata.of(data)
+    scaling = Scaling.of(fields, data.horizon, data.parameters)
     if validation is not None:
         check_trajectories("validation", model, validation)
         validation = matched(metadata, "validation", validation)
@@ -134,11 +137,11 @@ def fit(
                 f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
                 "Give both a channel axis, or neither."
             )
+        _check_scorable(validation, scaling)
     if hasattr(guide, "check_data"):
         guide.check_data(data)
     folder = None if checkpoint is None else make_folder(checkpoint)
     dtype, device = _place(model, dtype, device)
-    scaling = Scaling.of(fields, data.horizon, data.parameters)
     scaling.check_room(dtype)
     warn_of_outliers(fields, data.times)
     with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
@@ -165,7 +168,7 @@ def fit(
         measure = jackknife and len(data) > 1 and takes(model)
         if saved is None or not resume(run, saved, measure):
             run.learn(resumed=saved is not None, progress=progress, measure=measure)
-    return with_copies(run.result)
+        return with_copies(run.result)
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:
@@ -195,6 +198,28 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
         errors.append(np.sqrt(error / size))
     score = float(np.concatenate(errors).mean())
     return score if np.isfinite(score) else float("inf")
+
+
+def _check_scorable(validation: Trajectories, scaling: Scaling) -> None:
+    """Refuse trajectories that forecasts cannot be made of, before any training.
+
+    Raises:
+        ValueError: They take too many steps, or start far from the training data.
+    """
+    for k, (t, v) in enumerate(zip(validation.times, validation.values, strict=True)):
+        span = (t[-1] - t[0]) / scaling.time
+        if span > _LONGEST_VALIDATION:
+            raise ValueError(
+                f"validation: trajectory {k} lasts {span:.3g} training horizons, and is forecast "
+                f"at every validation. Pass at most {_LONGEST_VALIDATION}, as with "
+                "validation.until(…)."
+            )
+        size = float(np.abs(v[0]).max()) / max(scaling.channels)
+        if size > LARGEST_FIELD:
+            raise ValueError(
+                f"validation: trajectory {k} starts at {size:.3g} times the root mean square of "
+                "the training data. Check its units."
+            )
 
 
 def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:

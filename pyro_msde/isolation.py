@@ -18,6 +18,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 
 __all__ = ["Isolation", "cuda_devices", "exclusive", "place_of"]
@@ -61,12 +62,15 @@ class Isolation:
             pyro.get_param_store().scope(),
             pyro.validation_enabled(validate),
         ):
+            handlers = _PYRO_STACK[:]  # of a program of the user's in which we are called
+            _PYRO_STACK.clear()
             torch.set_rng_state(self._states[0])
             for device, state in zip(devices, self._states[1:], strict=True):
                 torch.cuda.set_rng_state(state, device)
             try:
                 yield
             finally:
+                _PYRO_STACK[:] = handlers
                 own = [torch.cuda.get_rng_state(device) for device in devices]
                 self._states = [torch.get_rng_state(), *own]
 

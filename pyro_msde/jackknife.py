@@ -80,8 +80,13 @@ def takes(model: Any) -> bool:
 def _is_linear_in_last_weights(net: Any) -> bool:
     """Whether f is φ(x) W with the network's own features and readout."""
     if isinstance(net, PolynomialMLP):
+        own = [net.linear, *((net.factors, net.output) if net.rank else ())]
+        if any(type(x) is not nn.Linear or overrides(x, nn.Linear, "forward") for x in own):
+            return False
         return not overrides(net, PolynomialMLP) and _is_linear_in_last_weights(net.network)
-    return isinstance(net, MLP) and not overrides(net, MLP) and type(net[-1]) is nn.Linear
+    if not isinstance(net, MLP) or overrides(net, MLP) or type(net[-1]) is not nn.Linear:
+        return False
+    return not any(overrides(layer, type(layer), "forward") for layer in net)
 
 
 @torch.no_grad()

@@ -96,7 +96,9 @@ def forecast(
         with exclusive():
             theta = private(model.read_parameters(sites))
             mean, cov = guide.encode(scaled, sites, theta.operators, parameters)
-        noise = torch.randn(at_once * share, *mean.shape, generator=generator).to(mean)
+        noise = torch.randn(
+            at_once * share, *mean.shape, generator=generator, dtype=torch.float32
+        ).to(mean)
         start = sample_moments(mean, cov, noise)
         drift: Callable[..., Tensor] = partial(theta.drift, parameters=parameters)
         if uncertainty is not None:

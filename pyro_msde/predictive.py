@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.arrays import to_numpy
 from pyro_msde.checks import check_has, check_whole
 from pyro_msde.instants import rounding
-from pyro_msde.metadata import matched
+from pyro_msde.metadata import Metadata, matched
 from pyro_msde.trajectories import Trajectories
 
 __all__ = [
@@ -137,6 +138,9 @@ def aligned(fc: Predictive, truth: Truth) -> Truth:
     Raises:
         ValueError: Other units, or another order, than the data of the fit had.
     """
+    if isinstance(truth, xr.DataArray) and getattr(fc, "metadata", None) is not None:
+        axes = len(fc.shape) - 1 - fc.batched
+        fc.metadata.check("truth", Metadata.of_array(truth, axes))
     if not isinstance(truth, Trajectories):
         return truth
     return matched(getattr(fc, "metadata", None), "truth", truth)

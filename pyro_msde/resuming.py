@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyro_msde.checkpoint import Saved
 from pyro_msde.errors import SavedRunError, warn
+from pyro_msde.isolation import place_of
 from pyro_msde.loading import load
 from pyro_msde.priors import described_priors
 from pyro_msde.recipes import Recipe
@@ -43,6 +44,7 @@ def identity_of(
         "options": {
             **_options("model", trainer.model),
             **_options("guide", trainer.guide),
+            "dtype": str(place_of(trainer.model)[0]),
             **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
         },
         "model": _shapes(trainer),
@@ -70,6 +72,9 @@ def resume(run: TrainingRun, saved: Saved, measured: bool) -> bool:
         _go_on(run, saved)
         return False
     run.result = load(folder, asked.model, asked.guide)
+    if asked.metadata is not None and run.result.metadata is not None:
+        run.result.metadata.check("data", asked.metadata)
+    run.result.metadata = asked.metadata
     if measured and run.result.uncertainty is None:
         warn(
             f"checkpoint: the finished run in {run.folder} was saved without a jackknife. Call "
@@ -117,7 +122,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
         if saved.state is None:
             raise ValueError("there is none")
         run.trainer.restore(saved.state)
-    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # whatever a file's content may lead to
         raise SavedRunError(
             f"checkpoint: no state in {run.folder} from which training could go on: {error!r}. "
             "Choose another folder."

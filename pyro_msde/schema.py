@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from pyro_msde.history import History
 from pyro_msde.recipes import Recipe
 
-__all__ = ["Description", "checked"]
+__all__ = ["Description", "checked", "read_history"]
 
 _LARGEST = 1e150  # whose square is finite too
 _Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
@@ -88,6 +89,26 @@ class Description(Struct, forbid_unknown_fields=True):
     structure: dict[_Name, _Name] | None = None  # class names of the networks, by owner and name
 
 
+def read_history(own: Any) -> History:
+    """A history that was saved.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        found = msgspec.convert(own, _History, strict=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"history: {error}") from None
+    _check_history(found)
+    return History(**msgspec.structs.asdict(found))
+
+
+def _check_history(history: _History) -> None:
+    lengths = {len(history.steps), *map(len, history.terms.values())}
+    if len(lengths) > 1 or len(history.validation_steps) != len(history.validation):
+        raise ValueError("history: lists of different lengths")
+
+
 def checked(run: dict[str, Any]) -> Description:
     """The description, if it is one.
 
@@ -103,9 +124,7 @@ def checked(run: dict[str, Any]) -> Description:
     if unknown := sorted(set(run.get("recipe") or ()) - names):
         raise ValueError(f"recipe: it has no field {unknown[0]!r}")
     history, calibration = found.history, found.calibration
-    lengths = {len(history.steps), *map(len, history.terms.values())}
-    if len(lengths) > 1 or len(history.validation_steps) != len(history.validation):
-        raise ValueError("history: lists of different lengths")
+    _check_history(history)
     if calibration is not None and len(calibration.scales) != len(calibration.coverage):
         raise ValueError("calibration: scales and coverage of different lengths")
     for name in ("model", "guide"):

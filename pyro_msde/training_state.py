@@ -7,6 +7,7 @@ anything: all is checked before any of it is used.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.checkpoint import State
-from pyro_msde.history import History
+from pyro_msde.schema import read_history
 
 __all__ = ["all_finite", "restore", "stacked", "state_of"]
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps
+_TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}
 
 Weights = Mapping[str, Mapping[str, Tensor]]
 
@@ -55,14 +59,24 @@ def restore(trainer: Any, state: State) -> None:
             RuntimeError, AttributeError: likewise. Parameters are as before then.
     """
     position, tensors = state
-    step, history = position["step"], History(**position["history"])
+    step, history = position["step"], read_history(position["history"])
     if type(step) is not int or not 0 <= step <= trainer.steps:
         raise ValueError(f"step: {step!r} of {trainer.steps}")
     weights = _weights(_part(tensors, "weights"), trainer.modules)
     best = None
     if position["best"] is not None:
-        best = float(position["best"]), _weights(_part(tensors, "best"), trainer.modules)
+        if type(position["best"]) is not float:
+            raise ValueError(f"best: {position['best']!r}")
+        best = position["best"], _weights(_part(tensors, "best"), trainer.modules)
+        if not math.isfinite(best[0]) or best[0] < 0:
+            raise ValueError(f"best: {best[0]!r}")
+    if type(position["drift_started"]) is not bool:
+        raise ValueError(f"drift_started: {position['drift_started']!r}")
     window, random = _part(tensors, "window"), _part(tensors, "random")
+    _check_window(window)
+    usual = tensors.get("clip.usual")
+    if usual is not None and not (usual.shape == () and _positive(usual)):
+        raise ValueError("clip.usual: not a positive number")
     trainer.rng.bit_generator.state = position["rng"]
     trainer.isolation.restore([random[str(k)] for k in range(len(random))])
     with trainer.isolation.turn():  # does not begin in a damaged random state
@@ -72,7 +86,6 @@ def restore(trainer: Any, state: State) -> None:
     trainer.step, trainer.history, trainer.best = step, history, best
     trainer.drift_started = bool(position["drift_started"])
     trainer.anneal = 0 if trainer.drift_started else trainer.recipe.anneal
-    usual = tensors.get("clip.usual")
     if trainer.clip is not None and usual is not None:
         trainer.clip.usual = usual.to(trainer.device)
     count = len(next(iter(window.values()), ()))
@@ -139,14 +152,38 @@ def _restore_moments(
         number, _, name = key.partition(".")
         if not number.isdecimal() or int(number) >= len(parameters):
             raise ValueError(f"{key}: of no parameter")
-        if name != "step":
+        if name not in _MOMENTS:
+            raise ValueError(f"{key}: not known")
+        if name == "step":
+            good = value.shape == () and _positive(value)
+        else:
             _check_like(key, value, parameters[int(number)])
+            negative = name == "exp_avg_sq" and bool((value < 0).any())
+            good = bool(value.isfinite().all()) and not negative
+        if not good:
+            raise ValueError(f"{key}: out of range")
         state.setdefault(int(number), {})[name] = value.clone()  # it is changed in place
+    for place, own in state.items():
+        if own.keys() != set(_MOMENTS):
+            raise ValueError(f"{place}: only {', '.join(own)}")
+    if not all(type(x) is float and 0 <= x < math.inf for x in factors):
+        raise ValueError(f"factors: {list(factors)!r}")
     groups = [
         {**group, "factor": float(factor)}
         for group, factor in zip(current["param_groups"], factors, strict=True)
     ]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _check_window(window: Mapping[str, Tensor]) -> None:
+    """Terms of the ELBO that have not been logged, as many of each."""
+    lengths = {v.shape for v in window.values()}
+    if window and (set(window) != _TERMS or len(lengths) > 1 or len(next(iter(lengths))) != 1):
+        raise ValueError(f"window: {', '.join(window)}, of shapes {sorted(lengths)}")
+
+
+def _positive(value: Tensor) -> bool:
+    return bool(value.isfinite().all()) and bool((value > 0).all())
 
 
 def _check_like(name: str, value: Tensor, like: Tensor) -> None:

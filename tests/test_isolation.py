@@ -9,14 +9,15 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from problems import same, snapshot, tiny_batch, tiny_data, tiny_model
+from problems import LENGTH, same, snapshot, tiny_batch, tiny_data, tiny_model, tiny_pair
+from pyro import poutine
 from pyro.infer import SVI
 from pyro.infer.autoguide import AutoNormal
 from pyro.optim import Adam
 from watched_calls import process_state
 
 import pyro_msde
-from pyro_msde import MultiscaleELBO, Trajectories, plot
+from pyro_msde import MultiscaleELBO, Trajectories, fit, plot
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.isolation import Isolation
 from pyro_msde.models import Multiscale, multiscale
@@ -216,3 +217,11 @@ def test_building_models_and_guides_draws_from_their_own_seed():
     torch.manual_seed(9)
     assert same(snapshot(make()), first)
     assert same(snapshot(AmortizedGP(make())), guide)
+
+
+def test_a_fit_within_a_users_handler_is_apart_from_it():
+    with poutine.trace() as traced:
+        pyro.sample("own", dist.Normal(0.0, 1.0))
+        model, guide = tiny_pair(2)
+        fit(model, guide, tiny_data(), length=LENGTH, stride=1, steps=2, progress=False)
+    assert [n for n in traced.trace.nodes if not n.startswith("_")] == ["own"]

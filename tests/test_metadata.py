@@ -247,3 +247,16 @@ def test_one_parameter_of_several_fields_may_be_a_row():
     assert torch.equal(row.paths, column.paths)
     with pytest.raises(ValueError, match=r"parameters: shape \(2,\) for 3 initial fields"):
         fit.predict(y0, **ask, parameters=np.array([1.0, 2.0]))
+
+
+def test_truth_of_xarray_is_compared():
+    data = trained()
+    fit = Fit(*tiny_pair(0), Scaling((1.0,), 86400.0), metadata=Metadata.of(data))
+    truth = data.to_xarray()["h"]
+    y0 = np.stack([v[0] for v in data.values])
+    fc = fit.predict(y0, data.times[0], num_samples=2, max_step=3600.0)
+    assert np.isfinite(pyro_msde.nrmse(fc, truth)).all()
+    with pytest.raises(ValueError, match=r"truth: fields in 'degC', .* have 'K'"):
+        pyro_msde.nrmse(fc, truth.assign_attrs(units="degC"))
+    with pytest.raises(ValueError, match=r"truth: coords\['x'\] are in another order"):
+        pyro_msde.nrmse(fc, truth[..., ::-1])

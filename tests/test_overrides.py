@@ -235,3 +235,23 @@ def test_a_guide_without_what_forecasts_need_is_refused(name):
     model = tiny_model(2)
     with pytest.raises(ValueError, match=f"guide: Lacking has no {name}"):
         fit(model, Lacking(AmortizedGP(model)), tiny_data(), **QUICK)
+
+
+@pytest.mark.parametrize("place", ["linear", "network[0]", "network[-1]"])
+@pytest.mark.parametrize("how", ["hook", "subclass", "assigned"])
+def test_layers_of_a_drift_that_do_more_keep_the_jackknife_out(place, how):
+    model = multiscale(32, 8)
+    macro = model.drift.net.macro
+    owner, name = {
+        "linear": (macro, "linear"), "network[0]": (macro.network, "0"),
+        "network[-1]": (macro.network, str(len(macro.network) - 1)),
+    }[place]  # fmt: skip
+    layer = getattr(owner, name)
+    if how == "hook":
+        layer.register_forward_hook(lambda module, given, out: out + 5.0)
+    elif how == "subclass":
+        setattr(owner, name, overriding(layer))
+    else:
+        layer.forward = lambda x: nn.Linear.forward(layer, x) + 5.0
+    # a first layer of another class is asked for its features, and honoured
+    assert takes(model) == (place == "network[0]" and how == "subclass")

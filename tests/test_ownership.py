@@ -17,6 +17,7 @@ from torch import nn
 import pyro_msde
 from pyro_msde import Ensemble, fit
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import Multiscale
 from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 3}
@@ -121,3 +122,25 @@ def test_fitting_without_gradients_is_refused(context):
     model = tiny_model(2)
     with context(), pytest.raises(ValueError, match="fit: called where torch takes no gradients"):
         fit(model, AmortizedGP(model), tiny_data(), **QUICK)
+
+
+def test_an_ensemble_is_of_one_kind_of_model_in_one_unit():
+    class Lifted(Multiscale):
+        def expert_means(self, *args, **options):
+            macro, detail = super().expert_means(*args, **options)
+            return macro + 100.0, detail
+
+    def trained(unit, kind=None):
+        model = tiny_model(0)
+        model.__class__ = kind or model.__class__
+        return fit(model, AmortizedGP(model), tiny_data(units=unit), **QUICK)
+
+    base = trained("K")
+    with pytest.raises(ValueError, match="number 1 is of a Lifted, the first of a Multiscale"):
+        Ensemble([base, trained("K", Lifted)])
+    with pytest.raises(ValueError, match=r"fits\[1\]: .*degC"):
+        Ensemble([base, trained("degC")])
+    pooled = Ensemble([base, trained("K")])
+    for wrong, name in (({"num_samples": None}, "num_samples"), ({"seed": None}, "seed")):
+        with pytest.raises(ValueError, match=name):
+            pooled.predict(tiny_data().values[1][0], [0.0, 0.1], **wrong)

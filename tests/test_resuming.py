@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import math
 import shutil
@@ -10,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import same, snapshot, tiny_data, tiny_pair
+from problems import LENGTH, same, snapshot, tiny_data, tiny_pair, tiny_segments
 
 import pyro_msde.checkpoint
 import pyro_msde.interface
@@ -20,6 +21,7 @@ from pyro_msde.checkpoint import State, locked_folder, read_run, write_run
 from pyro_msde.diffusion_scale import Calibration
 from pyro_msde.recipes import Recipe
 from pyro_msde.training import Trainer
+from pyro_msde.training_state import restore, state_of
 
 STEPS = 6
 QUICK = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": STEPS}
@@ -326,3 +328,42 @@ def test_the_second_run_in_a_folder_is_refused(tmp_path):
     trained(tmp_path)  # nobody's now
     with locked_folder(tmp_path):
         pass  # nor held after training
+
+
+SPOILT_STATES = {
+    "optimiser step's shape": lambda p, t: t.update({"optimiser.0.step": torch.ones(3, 3)}),
+    "optimiser step": lambda p, t: t.update({"optimiser.0.step": -torch.ones(())}),
+    "a moment missing": lambda p, t: t.pop("optimiser.0.exp_avg"),
+    "a moment not finite": lambda p, t: t["optimiser.0.exp_avg"].fill_(float("nan")),
+    "a negative square": lambda p, t: t["optimiser.0.exp_avg_sq"].fill_(-1.0),
+    "clip's shape": lambda p, t: t.update({"clip.usual": torch.ones(7)}),
+    "clip not finite": lambda p, t: t.update({"clip.usual": torch.tensor(float("nan"))}),
+    "a term of the window": lambda p, t: t.update({"window.foo": torch.ones(1)}),
+    "generator": lambda p, t: p["rng"]["state"].update(state=2**200),
+    "history none": lambda p, t: p["history"].update(validation=None),
+    "history longer": lambda p, t: p["history"]["validation"].append(0.1),
+    "history of words": lambda p, t: p["history"].update(steps=["a"]),
+    "factors": lambda p, t: p.update(factors=[-1e6] * len(p["factors"])),
+    "best": lambda p, t: p.update(best=-math.inf),
+    "best in words": lambda p, t: p.update(best="0.0"),
+    "a flag in words": lambda p, t: p.update(drift_started="no"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT_STATES)
+def test_a_state_that_none_can_be_is_refused(what):
+    def trainer():
+        model, guide = tiny_pair(2)
+        own = Trainer(
+            model, guide, tiny_segments(), Recipe(length=LENGTH, stride=1, num_nodes=9),
+            steps=9, seed=0, device=torch.device("cpu"),
+        )  # fmt: skip
+        own.run(validate=lambda: 0.5, every=2, progress=False, stop=lambda: own.step == 3)
+        return own
+
+    trained = trainer()
+    restore(trainer(), state_of(trained))
+    state = copy.deepcopy(state_of(trained))
+    SPOILT_STATES[what](state.position, state.tensors)
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        restore(trainer(), state)

@@ -450,6 +450,14 @@ def test_recipes_by_name_object_and_change():
             {"validation": Trajectories([[0.0, 1.0]], [np.ones((2, 1, 30))])},
             r"validation: fields \(1, 30\), but data has \(30,\)",
         ),
+        (
+            {"validation": Trajectories([np.arange(90.0)], [np.ones((90, 30))])},
+            "validation: trajectory 0 lasts .* training horizons",
+        ),
+        (
+            {"validation": Trajectories([[0.0, 0.1]], [np.full((2, 30), 1e5)])},
+            "validation: trajectory 0 starts at .* Check its units",
+        ),
         ({"spread": 0.5}, "spread=0.5: give 1"),
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),

@@ -113,9 +113,13 @@ def check_truth(fc: Forecast, truth: Any) -> None:
     if isinstance(truth, Trajectories):
         check_data("truth", truth, fc.grid)
         return
-    shape = to_numpy(truth, "truth").shape
-    if shape != tuple(fc.shape):
-        raise ValueError(f"truth: shape {shape}, but the forecast's mean has {tuple(fc.shape)}.")
+    values = to_numpy(truth, "truth")
+    if values.shape != tuple(fc.shape):
+        raise ValueError(
+            f"truth: shape {values.shape}, but the forecast's mean has {tuple(fc.shape)}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError("truth: holds NaN or infinite values. Leave these trajectories out.")
 
 
 def check_index(name: str, index: Any, count: int, of: str) -> int:
