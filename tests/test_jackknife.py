@@ -280,6 +280,7 @@ def test_it_is_saved_and_loaded(known, tmp_path):
     assert pyro_msde.load(tmp_path / "plain", model, guide).uncertainty is None
 
 
+@pytest.mark.slow
 def test_the_other_steps_take_it(known):
     found = known[2]
     even = named_data(3, 4.0 + 0.05 * np.arange(41))

@@ -48,6 +48,7 @@ def test_the_notebook_was_run_from_top_to_bottom_and_is_small(pair):
     assert pair.with_suffix(".ipynb").stat().st_size < 2**20
 
 
+@pytest.mark.slow
 def test_the_script_runs_when_reduced(pair):
     run = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", str(pair.with_suffix(".py"))],

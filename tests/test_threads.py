@@ -79,7 +79,9 @@ def in_four_threads(function, arguments):
         return list(pool.map(function, arguments))
 
 
-@pytest.mark.parametrize("kind", ["nothing", "drift", "theta", "delta"])
+@pytest.mark.parametrize(
+    "kind", ["nothing", "drift", "theta", pytest.param("delta", marks=pytest.mark.slow)]
+)
 def test_forecasts_from_four_threads_are_those_of_one(fits, kind):
     result = fits[kind]
     assert result.is_point == (kind in ("nothing", "delta"))

@@ -139,7 +139,7 @@ def test_units_change_nothing_but_the_log_likelihoods_volume():
 
 
 @pytest.mark.parametrize("pair", [tiny_pair, bayesian_pair])
-@pytest.mark.parametrize("crash", [4, 7])
+@pytest.mark.parametrize("crash", [4, pytest.param(7, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_uninterrupted_run(pair, crash, monkeypatch, tmp_path):
     """In every bit, from the last checkpoint before the crash."""
     options = {"steps": 9, "validate_every": 3, "validation": validation_data()}

@@ -225,7 +225,7 @@ def test_fit_starts_there_without_annealing_and_leaves_the_random_state_alone(mo
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("same_objects", [True, False])
+@pytest.mark.parametrize("same_objects", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(same_objects, monkeypatch, tmp_path):
     """Also with the very model that has started and trained already."""
     data, whole, pair = resolved_data(5), built(), built()
@@ -257,6 +257,7 @@ def kdv_segments(split):
     )
 
 
+@pytest.mark.slow
 def test_kdv_starts_there_where_the_coarse_grid_resolves_it():
     """What docs/method.md says of 50 coarse points on the hard split and of 5."""
     segments = kdv_segments("hard")

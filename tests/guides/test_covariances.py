@@ -129,7 +129,11 @@ def test_forecasts_start_from_the_full_covariance():
 
 @pytest.mark.parametrize(
     "options",
-    [{"covariance": "full"}, {"heteroscedastic": True}, {"covariance": "block", "seed": 5}],
+    [
+        {"covariance": "block", "seed": 5},
+        pytest.param({"covariance": "full"}, marks=pytest.mark.slow),
+        pytest.param({"heteroscedastic": True}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_fit_with_such_a_guide_is_saved_and_loaded(options, tmp_path):
     model = tiny_model(N_ETA)
