@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_msde.distributions import LatentSDE
@@ -65,7 +66,7 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
     """
     drawn = poutine.trace(guide).get_trace(batch)
     nodes = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(batch).nodes
-    sites = {k: s for k, s in nodes.items() if s["type"] == "sample" and k != "segments"}
+    sites = {k: s for k, s in nodes.items() if s["type"] == "sample" and not _is_record(s)}
     observed = {k: s["fn"] for k, s in sites.items() if s["is_observed"]}
     paths = {k: s for k, s in sites.items() if isinstance(s["fn"], LatentSDE)}
     for name, law in observed.items():
@@ -106,6 +107,11 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
                 f"model: its program has another {what} than read_parameters and expert_means "
                 "give, from which forecasts are made. Put what is new into the part itself."
             )
+
+
+def _is_record(site: Any) -> bool:
+    """Whether a site is a plate's subsample or a `pyro.deterministic`, which have no density."""
+    return isinstance(site["fn"], _Subsample) or site["infer"].get("_deterministic", False)
 
 
 def _equal(ran: Tensor, read: Tensor) -> bool:

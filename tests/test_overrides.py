@@ -148,17 +148,28 @@ def test_a_variance_with_a_law_of_its_own_is_left_where_training_put_it(part):
     assert not has_observation_variances(model)
 
 
-class WithLaplace(Multiscale):
-    """Another likelihood, which forecasts do not know yet."""
+class Written(Multiscale):
+    """A program of the user's own, whose likelihood is a method."""
 
     def forward(self, batch: Any) -> torch.Tensor:
         theta = self.read_parameters()
         index = torch.arange(len(batch.times))
         with pyro.plate("segments", batch.num_segments, subsample=index):
             z = pyro.sample("path", self.path_law(theta, batch))
-            macro, detail = self.expert_means(theta, z)
-            law = Laplace(macro + detail, theta.var_zeta.sqrt()).to_event(3)
+            law = self.likelihood(theta, batch, *self.expert_means(theta, z))
             return pyro.sample("field", law, obs=batch.values)
+
+    def likelihood(self, theta: Any, batch: Any, macro: Any, detail: Any) -> Any:
+        pyro.deterministic("coarse", macro, event_dim=3)  # a record, which is no observation
+        weight = batch.observation_weight
+        return ProductOfExperts(macro, detail, theta.var_zeta, theta.var_eta, weight=weight)
+
+
+class WithLaplace(Written):
+    """Another likelihood, which forecasts do not know yet."""
+
+    def likelihood(self, theta: Any, batch: Any, macro: Any, detail: Any) -> Any:
+        return Laplace(macro + detail, theta.var_zeta.sqrt()).to_event(3)
 
 
 class WithForcing(Multiscale):
@@ -171,19 +182,11 @@ class WithForcing(Multiscale):
         return law
 
 
-class WithOffset(Multiscale):
+class WithOffset(Written):
     """A decoder that only the program knows of."""
 
-    def forward(self, batch: Any) -> torch.Tensor:
-        theta = self.read_parameters()
-        index = torch.arange(len(batch.times))
-        with pyro.plate("segments", batch.num_segments, subsample=index):
-            z = pyro.sample("path", self.path_law(theta, batch))
-            macro, detail = self.expert_means(theta, z)
-            law = ProductOfExperts(
-                macro + 1.0, detail, theta.var_zeta, theta.var_eta, weight=batch.observation_weight
-            )
-            return pyro.sample("field", law, obs=batch.values)
+    def likelihood(self, theta: Any, batch: Any, macro: Any, detail: Any) -> Any:
+        return super().likelihood(theta, batch, macro + 1.0, detail)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +200,15 @@ def test_a_program_that_is_not_made_of_the_parts_is_refused_before_training(kind
     with pytest.raises(ValueError, match=f"model: .*({words})"):
         fit(model, AmortizedGP(model), tiny_data(), **QUICK)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_program_of_ones_own_that_says_the_same_is_trained():
+    model = tiny_model(2)
+    model.__class__ = Written
+    own = fit(model, AmortizedGP(model, seed=3), tiny_data(), **QUICK)
+    other = tiny_model(2)
+    plain = fit(other, AmortizedGP(other, seed=3), tiny_data(), **QUICK)
+    assert own.history.terms == plain.history.terms
 
 
 def test_a_drift_that_is_random_itself_passes():
