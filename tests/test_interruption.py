@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from problems import same, snapshot, tiny_data, tiny_pair
+from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, the fixture
 
 import pyro_msde.interface
 import pyro_msde.training
@@ -22,23 +23,11 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.interruption import Interruption
 from pyro_msde.training import Trainer
 
-STEPS = 6
-QUICK = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": STEPS}
 VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 3}
-DATA = tiny_data((9, 8, 10))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quicker():
-    """The variances' optima, which nothing else depends on, from two minibatches."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyro_msde.training, "_MEASURED", 2)
-        yield
 
 
 def state(result):
-    own = {f"guide.{k}": v for k, v in snapshot(result.guide).items()}
-    return {**snapshot(result.model), **own, **dict(result.uncertainty.directions)}
+    return {**weights_of(result), **dict(result.uncertainty.directions)}
 
 
 def trained(pair=None, **options):

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 from problems import LENGTH, same, snapshot, tiny_data, tiny_pair, tiny_segments
+from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, the fixture
 
 import pyro_msde.checkpoint
 import pyro_msde.interface
@@ -23,23 +24,7 @@ from pyro_msde.recipes import Recipe
 from pyro_msde.training import Trainer
 from pyro_msde.training_state import restore, state_of
 
-STEPS = 6
-QUICK = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": STEPS}
-DATA = tiny_data((9, 8, 10))
 VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 2}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quicker():
-    """The variances' optima, which nothing else depends on, from two minibatches."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyro_msde.training, "_MEASURED", 2)
-        yield
-
-
-def state(result):
-    own = {f"guide.{k}": v for k, v in snapshot(result.guide).items()}
-    return {**snapshot(result.model), **own}
 
 
 def trained(folder=None, **options):
@@ -125,7 +110,7 @@ def test_a_finished_run_is_read_as_it_was_saved(monkeypatch, tmp_path):
     again = trained(tmp_path)
     assert (again.diffusion_scale, again.calibration) == (1.4, first.calibration)
     assert same(dict(again.uncertainty.directions), dict(first.uncertainty.directions))
-    assert same(state(again), state(first))
+    assert same(weights_of(again), weights_of(first))
     assert again.history == first.history
     assert files(tmp_path) == before
     load(tmp_path, *tiny_pair(1)).jackknifed(DATA, ridge=2.0).save(tmp_path)
@@ -157,7 +142,7 @@ def test_saving_what_was_interrupted_keeps_what_resuming_needs(folder_of):
     calibrated(load(folder, *tiny_pair(1))).save(folder)
     with pytest.warns(UserWarning, match="was calibrated before it was finished"):
         result = trained(folder, **VALIDATED)
-    assert same(state(result), state(whole))
+    assert same(weights_of(result), weights_of(whole))
     assert result.history == whole.history
     assert result.diffusion_scale == 1
     assert result.calibration is None
@@ -252,7 +237,7 @@ def scored(monkeypatch, scores, *args, **options):
     seen = []
 
     def score(result, validation):
-        seen.append(state(result))
+        seen.append(weights_of(result))
         return scores[len(seen) - 1]
 
     with monkeypatch.context() as patch:
@@ -266,7 +251,7 @@ def test_a_checkpoint_of_the_best_leaves_the_current_parameters(monkeypatch, tmp
     kept, with_one = scored(monkeypatch, [1.0, 2.0, 3.0], tmp_path)
     assert all(same(a, b) for a, b in zip(without, with_one, strict=True))
     assert not same(with_one[1], with_one[0])
-    assert same(state(bare), state(kept))
+    assert same(weights_of(bare), weights_of(kept))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -275,7 +260,7 @@ def test_a_score_that_is_not_finite_is_never_the_best(scores, best, bad, monkeyp
     """0 stands for it. Where all are such, the last parameters are kept."""
     scores = [float(s) or bad for s in scores]
     result, seen = scored(monkeypatch, scores)
-    kept = {k: v for k, v in state(result).items() if not k.startswith("var_")}  # but Σ_y
+    kept = {k: v for k, v in weights_of(result).items() if not k.startswith("var_")}  # but Σ_y
     assert same(kept, {k: v for k, v in seen[best].items() if not k.startswith("var_")})
     expected = [s if math.isfinite(s) else math.inf for s in scores]
     assert result.history.validation == expected
@@ -299,7 +284,7 @@ def test_a_full_disk_stops_nothing_and_is_warned_of(folder_of, monkeypatch, tmp_
     assert all(str(tmp_path) in text for text in texts)
     assert "step 2 could not be saved; training goes on" in texts[0]
     assert "the fit could not be saved, but is returned" in texts[1]
-    assert same(state(result), state(whole))
+    assert same(weights_of(result), weights_of(whole))
 
 
 @pytest.mark.parametrize("replaced", [False, True])
