@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,11 @@ class Call:
         function: Called with keywords.
         arguments: By name; made anew for each call.
         errors: That it documents beside ValueError and TypeError.
-        free: Arguments that may be anything, as they are only passed on or shown.
     """
 
     function: Callable[..., Any]
     arguments: Mapping[str, Callable[[], Any]]
     errors: tuple[type[Exception], ...] = ()
-    free: frozenset[str] = field(default=frozenset())
 
 
 def waves(speed: float = 1.0) -> np.ndarray:
