@@ -1,7 +1,7 @@
 """How well forecasts of unseen trajectories are calibrated, by lead time.
 
     python -m benchmarks.calibration
-    python -m benchmarks.calibration --case kdv --methods alt-bayesian,alt-score,alt-ensemble
+    python -m benchmarks.calibration --case kdv --methods alt-bayesian,alt-ensemble
     python -m benchmarks.calibration --case burgers1d --split hard --jobs 5
 
 50 trajectories, 20 in two dimensions, are simulated with seeds of their own, and forecast from one
@@ -79,7 +79,6 @@ METHODS: dict[str, Method] = {
     "alt-loose": remedies.loosely_jackknifed,
     "alt-bayesian": remedies.bayesian_drift,
     "alt-cold": remedies.cold_bayesian_drift,
-    "alt-score": remedies.scored_diffusion,
     "alt-ensemble": remedies.ensemble,
     "alt-both": remedies.both,
 }

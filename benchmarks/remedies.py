@@ -6,11 +6,10 @@
     alt-loose      with a jackknife that little holds in place, at λ = 0.01 instead of 1
     alt-ensemble   pooled with the weights of two more seeds, all with a point drift
     alt-both       the same three, each with its jackknife
-    alt-score      C learned from the CRPS of short forecasts of training segments
     alt-bayesian   a mean-field posterior over all weights of the drift
     alt-cold       the same with KL(q(θ) ‖ p(θ)) at weight 1, where the likelihood is tempered
 
-Each is as training leaves it, without a scale. The last three and the ensembles are trained where
+Each is as training leaves it, without a scale. The last two and the ensembles are trained where
 `TRAINED` has no run to resume, which takes as long as the case's own training, twice that for the
 ensembles.
 """
@@ -43,7 +42,6 @@ __all__ = [
     "loosely_jackknifed",
     "optimal",
     "point",
-    "scored_diffusion",
     "unscaled",
 ]
 
@@ -88,11 +86,6 @@ def bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
 def cold_bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
     """Likewise, with the weight of the prior that an untempered likelihood would leave it."""
     return _trained("cold", setting, data, prior=_prior, beta_parameters=1.0)
-
-
-def scored_diffusion(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:
-    """The diffusion learns from forecasts, all else from the ELBO."""
-    return _trained("score", setting, data, score_every=50)
 
 
 def point(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:

@@ -29,7 +29,6 @@ unseen trajectories that were simulated for this alone; `docs/method.md` explain
 | `alt-loose` | the kept weights with a jackknife at λ = 0.01 instead of 1, without a scale |
 | `alt-ensemble` | the kept weights pooled with two more seeds, without either |
 | `alt-both` | the same three, each with its jackknife, without a scale |
-| `alt-score` | C learned from the CRPS of short forecasts of training segments, beside the ELBO |
 | `alt-bayesian` | a mean-field posterior over all weights of the drift |
 | `alt-cold` | the same with a prior of weight 1 beside the tempered likelihood |
 """

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 RUN, PREVIOUS, OLD_STATE = "run.json", "run.previous.json", "state.pt"
+_DIGESTED_SINCE = 3  # the first format whose descriptions hold a digest of themselves
 _OWNERS = ("model", "guide", "uncertainty")
 _OURS = re.compile(r"(weights|state)(-[0-9a-f]{12})?\.safetensors")
 _MOST = 2**24  # bytes of run.json, of which Python makes up to twenty-five times as many
@@ -214,7 +215,9 @@ def _description(path: Path) -> dict[str, Any]:
         written = from_json(data, unpack=False)
         if not isinstance(written, dict):
             raise ValueError("it holds no object")
-        if written.get("format") == FORMAT and written.pop("sha256", None) != digest_of(written):
+        number = written.get("format")
+        digested = type(number) is int and number >= _DIGESTED_SINCE
+        if digested and written.pop("sha256", None) != digest_of(written):
             raise ValueError("sha256: it is not as it was written")
         del written  # of which there may be hundreds of megabytes
         run = migrated(from_json(data))

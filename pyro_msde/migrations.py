@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["FORMAT", "MIGRATIONS", "migrated"]
 
-FORMAT = 3
+FORMAT = 4
 
 
 def _to_3(run: dict[str, Any]) -> dict[str, Any]:
@@ -16,7 +16,18 @@ def _to_3(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, "format": 3, "files": files}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {2: _to_3}  # from: how
+def _to_4(run: dict[str, Any]) -> dict[str, Any]:
+    """The diffusion is learned by the ELBO only."""
+    for owner in (run, run.get("identity")):
+        if isinstance(owner, dict) and isinstance(owner.get("recipe"), dict):
+            owner["recipe"].pop("score_every", None)
+    return {**run, "format": 4}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from: how
+    2: _to_3,
+    3: _to_4,
+}
 
 
 def migrated(run: dict[str, Any]) -> dict[str, Any]:

@@ -43,9 +43,6 @@ class Recipe:
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
         warm_start: Start the macroscale drift from a regression on the data, where it can be.
-        score_every: Every how many steps the diffusion takes one down the gradient of a proper
-            score of short forecasts (`pyro_msde.forecast_score`); it then learns from nothing else,
-            and nothing else from that. None: it is learned by the ELBO.
 
     Raises:
         ValueError: A number that is not of its kind, or an unknown schedule.
@@ -68,7 +65,6 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
-    score_every: int | None = None
 
     def __post_init__(self) -> None:
         """Check every field, by name."""
@@ -86,8 +82,6 @@ class Recipe:
                 self._set(name, check_number(name, getattr(self, name), zero=True))
         if self.clip is not None:
             self._set("clip", check_number("clip", self.clip))
-        if self.score_every is not None:
-            self._set("score_every", check_whole("score_every", self.score_every, 1))
         check_choice("schedule", self.schedule, ("cosine", "steps"))
         check_choice("windows", self.windows, ("random", "fixed"))
         for name in ("antithetic", "warm_start"):

@@ -17,7 +17,6 @@ from pyro_msde.checkpoint import State
 from pyro_msde.clipping import GradientClipping
 from pyro_msde.elbo import MultiscaleELBO
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
-from pyro_msde.forecast_score import forecast_score
 from pyro_msde.history import History
 from pyro_msde.isolation import Isolation
 from pyro_msde.parameter_groups import parameter_groups
@@ -53,9 +52,6 @@ class Trainer:
     Attributes:
         whole: Whether all is as some number of steps leaves it, with what follows each of them: it
             is not while parameters are started or moved, logged or validated.
-
-    Raises:
-        ValueError: The diffusion has a prior and is to be learned from a score.
     """
 
     def __init__(
@@ -70,8 +66,6 @@ class Trainer:
         device: torch.device,
         log_volume: float = 0.0,
     ) -> None:
-        if recipe.score_every is not None and getattr(model.diffusion, "is_random", False):
-            raise ValueError("score_every: the diffusion has a prior. Leave one of them out.")
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
         self.modules = {"model": model, "guide": guide}
         self.steps, self.device, self.log_volume = steps, device, log_volume
@@ -250,19 +244,6 @@ class Trainer:
         if self.device.type == "cpu" and not math.isfinite(float(loss.detach())):
             self._fail()
         loss.backward()
-        if self.recipe.score_every is not None:
-            self._score_diffusion(self.recipe.score_every)
-
-    def _score_diffusion(self, every: int) -> None:
-        """Put the score's gradient, or none, in the place of the ELBO's for the diffusion."""
-        model: Any = self.model
-        own = list(model.diffusion.parameters())
-        gradients: Any = [None] * len(own)
-        if self.step % every == 0 and self.step >= self.anneal:
-            score = forecast_score(model, self.guide, self._batch(self.rng))
-            gradients = torch.autograd.grad(score, own)
-        for p, gradient in zip(own, gradients, strict=True):
-            p.grad = gradient
 
     def _beta(self) -> float:
         """Weight of the drift residual now."""

@@ -161,7 +161,6 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
     [
         ("alt-bayesian", ["kdv-hard-bayesian0"], {}),
         ("alt-cold", ["kdv-hard-cold0"], {"beta_parameters": 1.0}),
-        ("alt-score", ["kdv-hard-score0"], {"score_every": 50}),
         ("alt-ensemble", ["kdv-hard-seed1", "kdv-hard-seed2"], {}),
     ],
 )

@@ -73,7 +73,6 @@ def test_paths_of_every_kind_train_and_forecast_there(options, cuda):
     guide = AmortizedGP(model, **options) if options else UnamortizedGP(model, data)
     fit = pyro_msde.fit(
         model, guide, data, steps=3, device=cuda, progress=False, length=4, stride=1,
-        score_every=2,
     )  # fmt: skip
     fit = fit.calibrated(tiny_data((19, 19)))
     fc = fit.predict(data.values[0][0], data.times[0], num_samples=8)

@@ -48,7 +48,6 @@ ORDER = (
     "sde",
     "distributions",
     "snapshot_scores",
-    "forecast_score",
     "overrides",
     "networks",
     "drifts",

@@ -28,7 +28,7 @@ from pyro_msde.models import multiscale
 from pyro_msde.parts import LogVariance
 from pyro_msde.priors import bayesian
 from pyro_msde.registry import limited
-from pyro_msde.strict_json import digest_of
+from pyro_msde.strict_json import digest_of, from_json, json_text
 
 QUICK = {"steps": 1, "length": 5, "stride": 1, "progress": False}
 Y0, TIMES = np.cos(2 * np.pi * np.arange(NUM_POINTS) / NUM_POINTS), np.linspace(0, 0.2, 3)
@@ -378,7 +378,20 @@ def test_runs_of_format_2_load(saved):
     assert again.history.validation == [float("inf")]
 
 
-def test_kept_runs_are_of_the_newest_format_and_load():
+def test_runs_of_format_3_load_if_they_are_as_they_were_written(saved):
+    expected = load(saved).predict(Y0, TIMES).mean
+    run = from_json((saved / "run.json").read_bytes(), unpack=False)
+    del run["sha256"]
+    run["format"] = 3
+    run["recipe"]["score_every"] = None
+    (saved / "run.json").write_text(json_text({**run, "sha256": digest_of(run)}))
+    assert torch.equal(load(saved).predict(Y0, TIMES).mean, expected)
+    (saved / "run.json").write_text(json_text({**run, "steps": 7, "sha256": digest_of(run)}))
+    with pytest.raises(SavedRunError, match="not as it was written"):
+        load(saved)
+
+
+def test_kept_runs_are_of_a_digested_format_and_load():
     runs = sorted((Path(__file__).parent.parent / "benchmarks" / "runs").iterdir())
     assert len(runs) >= 11
     for folder in runs:

@@ -437,7 +437,6 @@ def test_recipes_by_name_object_and_change():
         ({"num_nodes": 0}, "num_nodes=0: give a whole number, at least 1"),
         ({"beta": -1.0}, r"beta=-1\.0: give a number at least 0"),
         ({"clip": 0}, "clip=0: give a number above 0"),
-        ({"score_every": 0}, "score_every=0: give a whole number"),
         ({"steps": -3}, "steps=-3: give a whole number"),
         ({"steps": 2.5}, r"steps=2\.5: give a whole number"),
         ({"validate_every": 0}, "validate_every=0: give a whole number"),

@@ -145,7 +145,7 @@ def calls() -> dict[str, Call]:
             length=64, stride=4, windows="random", segments_per_step=1, num_nodes=64,
             antithetic=True, spread=1.0, learning_rate=3e-3, variance_rate=10.0, kernel_rate=None,
             schedule="cosine", beta=None, beta_parameters=None, anneal=2000, clip=3.0,
-            weight_decay=0.1, warm_start=True, score_every=None)),
+            weight_decay=0.1, warm_start=True)),
         "MultiscaleELBO": Call(pyro_msde.MultiscaleELBO, arguments(
             num_nodes=8, beta=1.0, beta_parameters=1.0, antithetic=True, spread=1.0,
             num_particles=1)),
