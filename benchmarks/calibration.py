@@ -36,7 +36,7 @@ from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from pyro_msde import CalibrationReport, Trajectories
 from pyro_msde.datasets.problem import Splits
-from pyro_msde.predictive import Predictive
+from pyro_msde.scores.predictive import Predictive
 
 RESULTS = Path(__file__).parent / "results" / "calibration.csv"
 KEPT = Path(__file__).parent / "runs"

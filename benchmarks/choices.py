@@ -25,9 +25,9 @@ from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
 from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
+from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.datasets.kdv import KDV, published_initial
 from pyro_msde.datasets.problem import Splits
-from pyro_msde.trajectories import Trajectories
 
 RESULTS = Path(__file__).parent / "results" / "choices.csv"
 COLUMNS = ("choice", "value", "case", "split", "n_eta", "seed", "steps", "nrmse_within",

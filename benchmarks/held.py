@@ -5,11 +5,11 @@
 
 Of 120 fresh trajectories the six whose initial fields have the largest peaks and the first six
 others are forecast with the kept weights, 16 samples each: by the drift as it is, held in the box
-around the training data, and held near their stencils too (`pyro_msde/region.py`). One row each is
-appended to benchmarks/results/held.csv; what is there is skipped. `nrmse` is the mean over
-trajectories, `nrmse_largest` that of the worst one, "inf" if a forecast is not finite; `diverged`
-the share of paths that leave the box, or are not finite. The stencils' margin was
-chosen on these trajectories.
+around the training data, and held near their stencils too (`pyro_msde/forecasts/region.py`). One
+row each is appended to benchmarks/results/held.csv; what is there is skipped. `nrmse` is the mean
+over trajectories, `nrmse_largest` that of the worst one, "inf" if a forecast is not finite;
+`diverged` the share of paths that leave the box, or are not finite. The stencils'
+margin was chosen on these trajectories.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
 from benchmarks.outside import starts
-from pyro_msde.region import Region
+from pyro_msde.forecasts.region import Region
 
 RESULTS = Path(__file__).parent / "results" / "held.csv"
 KEY = ("case", "split", "where", "held")

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 
 import pyro_msde
-import pyro_msde.training_run
-from pyro_msde.checkpoint import State, read_checkpoint
+import pyro_msde.interface.training_run
 from pyro_msde.errors import SavedRunError
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
-from pyro_msde.strict_json import digest_of, packed
+from pyro_msde.runs.checkpoint import State, read_checkpoint
+from pyro_msde.runs.strict_json import digest_of, packed
 
 __all__ = ["kills"]
 
@@ -65,14 +65,14 @@ def _train(folder: Path, log: Path, kill_at: int | None) -> None:
     """
     torch.set_num_threads(1)
     handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    write_run = pyro_msde.training_run.write_run
+    write_run = pyro_msde.interface.training_run.write_run
 
     def logged(*args: Any) -> None:
         os.write(handle, b"begun\n")
         write_run(*args)
         os.write(handle, f"written {_generation(folder)}\n".encode())
 
-    pyro_msde.training_run.write_run = logged
+    pyro_msde.interface.training_run.write_run = logged
     count = itertools.count()
     for name in ("fsync", "replace"):
         setattr(os, name, _dying(getattr(os, name), count, kill_at, handle))

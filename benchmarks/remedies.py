@@ -26,12 +26,12 @@ import torch
 import pyro_msde
 from benchmarks.accuracy import kept_fit
 from benchmarks.cases import Setting
+from pyro_msde.data.segments import SegmentBatch
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.priors import bayesian, fan_in_normal
-from pyro_msde.segments import SegmentBatch
-from pyro_msde.variance_optima import variance_optima
-from pyro_msde.windows import each_trajectory
+from pyro_msde.inference.closed_form_variance import variance_optima
+from pyro_msde.inference.segmentation import each_trajectory
+from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
 
 __all__ = [
     "bayesian_drift",

@@ -29,15 +29,15 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from benchmarks.device import name_of
-from pyro_msde.elbo import MultiscaleELBO
-from pyro_msde.experts import ProductOfExperts
+from pyro_msde.data.segments import SegmentBatch, Segments
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.isolation import Isolation
+from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
 from pyro_msde.models import burgers2d, kdv
-from pyro_msde.parts import flatten_parameters
-from pyro_msde.priors import bayesian, fan_in_normal
-from pyro_msde.recipes import RECIPES, Recipe
-from pyro_msde.segments import SegmentBatch, Segments
+from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors.parts import flatten_parameters
+from pyro_msde.runs.recipes import RECIPES, Recipe
 
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}
 RESULTS = Path(__file__).parent / "results" / "step.csv"

@@ -25,7 +25,7 @@ from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT
 from benchmarks.cases import CASES, Setting
 from benchmarks.remedies import every_segment
-from pyro_msde.variance_optima import variance_optima
+from pyro_msde.inference.closed_form_variance import variance_optima
 
 RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"
 KEY = ("case", "split", "n_eta")

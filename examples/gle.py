@@ -27,14 +27,14 @@ from scipy.optimize import minimize
 import pyro_msde
 from pyro_msde.datasets.gle import DIFFUSION, DRIFT, GLE, modes, points
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.innovations import (
+from pyro_msde.models.gle import gle
+from pyro_msde.scores.innovation_test import (
     LjungBox,
     innovations,
     kalman_innovations,
     linear_model,
     ljung_box,
 )
-from pyro_msde.models.gle import gle
 
 # The drift is 10 to 20 per horizon and starts near 0, hence the large rate; variances, which at ten
 # times a rate like that would settle before the drift does, move at twice it.

@@ -28,7 +28,7 @@ from pyro_msde.datasets.kdv import kdv_splits
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.models import kdv
-from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
 
 COLUMNS = ("prior", "theta_guide", "path_guide", "elbo", "nrmse", "coverage_90",
            "seconds_per_step", "steps", "threads", "version")  # fmt: skip

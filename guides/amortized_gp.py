@@ -17,14 +17,14 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed
-from pyro_msde.distributions import GaussianMarginals, Moments
+from pyro_msde.data import SegmentBatch
 from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
+from pyro_msde.guides.interpolation import DeepKernel, Interpolant
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
-from pyro_msde.interpolation import DeepKernel, Interpolant
 from pyro_msde.isolation import Isolation
-from pyro_msde.parts import LogVariance
-from pyro_msde.registry import check_size, register
-from pyro_msde.segments import SegmentBatch
+from pyro_msde.priors import LogVariance
+from pyro_msde.runs import check_size, register
+from pyro_msde.sde import GaussianMarginals, Moments
 
 __all__ = ["AmortizedGP"]
 

@@ -11,8 +11,7 @@ from typing import Any
 from pyro.infer.autoguide import AutoGuide, AutoLowRankMultivariateNormal, AutoMultivariateNormal
 from torch import Tensor
 
-from pyro_msde.parts import Part
-from pyro_msde.priors import initial_values
+from pyro_msde.priors import Part, initial_values
 
 __all__ = ["ThetaProgram", "parameter_guide"]
 

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.distributions import GaussianMarginals
+from pyro_msde.data import SegmentBatch, Segments, Trajectories
 from pyro_msde.guides.amortized_gp import AmortizedGP
 from pyro_msde.guides.covariances import along_axes
 from pyro_msde.guides.inversion import fit_states
 from pyro_msde.priors import starting_values
-from pyro_msde.segments import SegmentBatch, Segments
-from pyro_msde.trajectories import Trajectories
+from pyro_msde.sde import GaussianMarginals
 
 __all__ = ["UnamortizedGP"]
 

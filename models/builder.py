@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
-from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import (
     Grid,
     SensorGraph,
@@ -30,12 +29,14 @@ from pyro_msde.networks import (
     MLP,
     ConvDecoder,
     ConvEncoder,
+    MultiscaleDrift,
     PolynomialMLP,
+    PrincipalDecoder,
+    PrincipalEncoder,
     SmoothingKernel,
 )
-from pyro_msde.parts import LogVariance
-from pyro_msde.principal import PrincipalDecoder, PrincipalEncoder
-from pyro_msde.registry import check_size, register
+from pyro_msde.priors import LogVariance
+from pyro_msde.runs import check_size, register
 
 __all__ = ["multiscale"]
 
@@ -101,8 +102,8 @@ def multiscale(
         radius: Cut-off of κ in coarse spacings; None: 3 for the Gaussian; for the Lanczos kernel 5
             in one dimension, 4 in more.
         components: Principal components of the fine scale that microscale encoder and decoder work
-            on (`pyro_msde.principal`); 0: convolutions on the grid, as published. None: 32 in one
-            dimension, 64 in more, unless published.
+            on (`pyro_msde.networks.pod`); 0: convolutions on the grid, as published. None: 32 in
+            one dimension, 64 in more, unless published.
         expert_variance: "point": one a grid point, as published; "shared": one a channel.
         time_features: Give the microscale drift sin t and cos t, t in training horizons; None: in
             the published recipe only. Such a drift does not extrapolate in time.

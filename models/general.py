@@ -17,8 +17,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from pyro_msde.distributions import LatentSDE
-from pyro_msde.experts import ProductOfExperts
+from pyro_msde.data import SegmentBatch
 from pyro_msde.grid import (
     GraphOperators,
     Grid,
@@ -26,8 +25,9 @@ from pyro_msde.grid import (
     SensorGraph,
     operators_between,
 )
-from pyro_msde.parts import Part
-from pyro_msde.segments import SegmentBatch
+from pyro_msde.likelihoods import ProductOfExperts
+from pyro_msde.priors import Part
+from pyro_msde.sde import LatentSDE
 
 __all__ = ["Multiscale", "Theta"]
 

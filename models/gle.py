@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_seed, check_whole
-from pyro_msde.drifts import MultiscaleDrift
 from pyro_msde.grid import Grid
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale
-from pyro_msde.parts import LogVariance
-from pyro_msde.registry import check_size, register
+from pyro_msde.networks import MultiscaleDrift
+from pyro_msde.priors import LogVariance
+from pyro_msde.runs import check_size, register
 
 __all__ = ["gle"]
 
@@ -47,7 +47,7 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
     """Linear model of a field whose mean is the resolved variable of a Langevin equation.
 
     One coarse point, one variance for the whole field; drift, microscale encoder and decoder are
-    linear, so that `pyro_msde.innovations` applies.
+    linear, so that `pyro_msde.scores.innovation_test` applies.
 
     Args:
         n_eta: Microscale states: p, for a memory kernel of degree p − 1, or 0 for a closure.

@@ -8,7 +8,7 @@ from pyro_msde.checks import check_whole
 from pyro_msde.grid import Grid
 from pyro_msde.models.builder import multiscale
 from pyro_msde.models.general import Multiscale
-from pyro_msde.registry import register
+from pyro_msde.runs import register
 
 __all__ = ["kdv"]
 

@@ -20,15 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.baselines import pod_basis
+from pyro_msde.data import Scaling, Trajectories
 from pyro_msde.grid import Grid
+from pyro_msde.inference import weak_form_regression
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale, Theta
 from pyro_msde.networks import PolynomialMLP
-from pyro_msde.parts import LogVariance
-from pyro_msde.scaling import Scaling
+from pyro_msde.priors import LogVariance
 from pyro_msde.sde import integrate
-from pyro_msde.trajectories import Trajectories
-from pyro_msde.warm_start import weak_form_regression
 
 __all__ = ["ModalGrid", "ModalOperators", "PODModel", "pod"]
 

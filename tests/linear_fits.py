@@ -12,8 +12,8 @@ from problems import NUM_COARSE, NUM_POINTS, tiny_model
 from torch import Tensor, nn
 
 from pyro_msde import Fit
+from pyro_msde.data.units import Scaling
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.scaling import Scaling
 
 SCALE, HORIZON = 1.7, 3.0
 STRIDE = NUM_POINTS // NUM_COARSE

@@ -9,7 +9,7 @@ import pytest
 from problems import snapshot, tiny_data
 from torch import Tensor
 
-import pyro_msde.training
+import pyro_msde.inference.trainer
 
 STEPS = 6
 QUICK = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": STEPS}
@@ -20,7 +20,7 @@ DATA = tiny_data((9, 8, 10))
 def quicker() -> Iterator[None]:
     """The variances' optima, which nothing else depends on, from two minibatches."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyro_msde.training, "_MEASURED", 2)
+        patch.setattr(pyro_msde.inference.trainer, "_MEASURED", 2)
         yield
 
 

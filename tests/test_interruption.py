@@ -15,13 +15,13 @@ import torch
 from problems import same, snapshot, tiny_data, tiny_pair
 from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, the fixture
 
-import pyro_msde.interface
-import pyro_msde.training
-import pyro_msde.training_run
+import pyro_msde.inference.trainer
+import pyro_msde.interface.fitting
+import pyro_msde.interface.training_run
 from pyro_msde import fit, fit_hierarchical
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference.trainer import Trainer
 from pyro_msde.interruption import Interruption
-from pyro_msde.training import Trainer
 
 VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 3}
 
@@ -58,13 +58,13 @@ def whole():
     return trained()
 
 
-RUN = pyro_msde.training_run
+RUN = pyro_msde.interface.training_run
 PLACES = {
-    "set-up": (pyro_msde.interface, "Trainer", 1),
-    "warm start": (pyro_msde.training, "start_principal_components", 1),
+    "set-up": (pyro_msde.interface.fitting, "Trainer", 1),
+    "warm start": (pyro_msde.inference.trainer, "start_principal_components", 1),
     "step 3, where it validates": (Trainer, "one_step", 3),
     "step 5": (Trainer, "one_step", 5),
-    "validation": (pyro_msde.interface, "_score", 1),
+    "validation": (pyro_msde.interface.fitting, "_score", 1),
     "save on the way": (RUN, "write_run", 1),
     "Σ_y": (RUN, "close_observation_variances", 1),
     "jackknife": (RUN, "jackknife", 1),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,88 +18,29 @@ import pyro_msde
 
 ROOT = Path(pyro_msde.__file__).parent
 LINKED = ("models", "guides")
-LAZY = (("registry", "models"), ("registry", "guides"))  # when `load` meets an unknown name
+LAZY = (("runs", "models"), ("runs", "guides"))  # when `load` meets an unknown name
 
-# A module, or a package, imports only from those before it.
-ORDER = (
-    "errors",
-    "isolation",
-    "checks",
-    "interruption",
-    "levels",
-    "missing_values",
-    "arrays",
-    "dates",
-    "instants",
-    "trajectory_checks",
-    "trajectory_xarray",
-    "trajectories",
-    "argument_checks",
-    "scaling",
-    "outliers",
-    "quadrature",
-    "segments",
-    "linear_sde",
-    "datasets",
+# A folder imports only from those before it, and only what they export. The files beside them are
+# for everybody, and import each other in this order.
+ROOT_FILES = ("errors", "isolation", "checks", "interruption", "overrides")
+FOLDERS = (
+    "data",
     "grid",
-    "coordinates",
-    "metadata",
-    "interpolation",
-    "experts",
-    "sde",
-    "distributions",
-    "snapshot_scores",
-    "overrides",
-    "networks",
-    "drifts",
-    "parts",
-    "variance_optima",
-    "horseshoe",
     "priors",
-    "principal",
-    "warm_start",
-    "elbo",
-    "program_checks",
-    "registry",
-    "strict_json",
-    "folders",
-    "migrations",
-    "checkpoint",
-    "recipes",
-    "history",
-    "schema",
-    "parameter_groups",
-    "clipping",
-    "training_state",
-    "training",
-    "windows",
-    "jackknife",
-    "region",
-    "mixtures",
-    "forecasting",
-    "prediction",
+    "networks",
+    "sde",
+    "datasets",
+    "likelihoods",
+    "runs",
+    "inference",
+    "forecasts",
     "baselines",
-    "spectra",
-    "predictive",
     "scores",
-    "calibration_xarray",
-    "calibration_report",
-    "calibration_scores",
-    "diffusion_scale",
-    "arviz_io",
+    "io",
     "plot",
-    "description",
-    "ownership",
-    "fitted",
-    "ensembles",
-    "innovations",
-    "agreement",
-    "loading",
-    "training_run",
-    "resuming",
     "interface",
-    "growth",
 )
+ORDER = (*ROOT_FILES, *FOLDERS)
 
 
 def library_files() -> list[Path]:
@@ -136,26 +78,26 @@ def layer(file: Path) -> str:
 def test_the_reader_of_imports_sees_every_form():
     code = """
         import pyro_msde.grid.operators, numpy as np
-        from pyro_msde import sde
+        from pyro_msde.sde import integration as sde
         from . import axes
         from .axes import Axis
-        from ..experts import ProductOfExperts
+        from ..likelihoods import ProductOfExperts
         def late():
             from pyro_msde.models import kdv
     """
     names = [name for _, name in imports(textwrap.dedent(code), "pyro_msde.grid")]
     assert sorted(names) == [
         "numpy",
-        "pyro_msde.experts.ProductOfExperts",
         "pyro_msde.grid.axes",
         "pyro_msde.grid.axes.Axis",
         "pyro_msde.grid.operators",
+        "pyro_msde.likelihoods.ProductOfExperts",
         "pyro_msde.models.kdv",
-        "pyro_msde.sde",
+        "pyro_msde.sde.integration",
     ]
 
 
-def test_every_module_has_its_place_in_the_order():
+def test_every_folder_has_its_place_in_the_order():
     unknown = {layer(f) for f in library_files()} - {*ORDER, "__init__"}
     assert not unknown, (
         f"{sorted(unknown)}: in no layer. Add the name to ORDER in tests/test_layout.py, "
@@ -177,6 +119,28 @@ def test_a_file_imports_only_from_layers_above_it(name):
             if parts[0] == "pyro_msde" and parts[1:2] not in [[m] for m in (*above, name)]:
                 wrong.append(f"{file.relative_to(ROOT)}:{line} imports {imported}")
     assert not wrong, f"{wrong}; allowed: {', '.join(above) or 'nothing of pyro_msde'}"
+
+
+def test_a_folder_is_used_by_what_it_exports():
+    """`from pyro_msde.data import Segments`, not `from pyro_msde.data.segments import Segments`."""
+    wrong = []
+    for file in library_files():
+        for line, imported in imports_of(file):
+            parts = imported.split(".")
+            inside = parts[:1] == ["pyro_msde"] and parts[1] in FOLDERS and parts[1] != layer(file)
+            deepest = 4 if parts[1:2] == ["io"] else 3  # its rooms have doors of their own
+            if inside and len(parts) > deepest:
+                wrong.append(f"{file.relative_to(ROOT)}:{line} imports {imported}")
+    assert not wrong
+
+
+def test_folders_say_what_they_are_for_and_export_what_they_say():
+    for name in FOLDERS:
+        folder = import_module(f"pyro_msde.{name}")
+        assert folder.__doc__, name
+        assert folder.__doc__.strip().count("\n") <= 5, name
+        for public in getattr(folder, "__all__", ()):
+            assert hasattr(folder, public), f"{name}.{public}"
 
 
 def test_the_library_never_imports_models_or_guides_but_where_a_name_is_not_known():

@@ -17,14 +17,14 @@ from pyro.distributions import Laplace
 from torch import nn
 
 from pyro_msde import fit
-from pyro_msde.experts import ProductOfExperts
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.jackknife import takes
+from pyro_msde.inference.closed_form_variance import has_observation_variances
+from pyro_msde.inference.drift_jackknife import takes
+from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
 from pyro_msde.models import Multiscale
 from pyro_msde.models.builder import multiscale
-from pyro_msde.networks import MLP, PolynomialMLP
+from pyro_msde.networks.blocks import MLP, PolynomialMLP
 from pyro_msde.overrides import overrides
-from pyro_msde.variance_optima import has_observation_variances
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 4}
 FACTOR = 1.25

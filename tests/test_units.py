@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import Fit, Trajectories, fit
-from pyro_msde.interface import _score
-from pyro_msde.scaling import Scaling
+from pyro_msde.data.units import Scaling
+from pyro_msde.interface.fitting import _score
 
 # in float32 squares overflow beyond 1.8e19, and vanish below 1e-23
 FACTORS = {torch.float32: (2.0**66, 2.0**-77, 2.0**98), torch.float64: (2.0**330, 2.0**-330)}

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.arrays import to_numpy
 from pyro_msde.checks import check_has, check_whole
-from pyro_msde.trajectories import Trajectories
+from pyro_msde.data import Trajectories, to_numpy
 
 __all__ = [
     "choose_regression",

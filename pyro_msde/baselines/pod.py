@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_has, check_whole
-from pyro_msde.trajectories import Trajectories
+from pyro_msde.data import Trajectories
 
 __all__ = ["pod_basis"]
 

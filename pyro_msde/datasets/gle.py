@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.datasets.problem import Problem
-from pyro_msde.linear_sde import stationary_covariance, transition
+from pyro_msde.sde import stationary_covariance, transition
 
 __all__ = ["DIFFUSION", "DRIFT", "GLE", "drift_matrix", "modes", "points", "sample_path"]
 

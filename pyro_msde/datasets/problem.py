@@ -15,8 +15,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_number, check_seed, check_whole
+from pyro_msde.data import Trajectories
 from pyro_msde.datasets.storage import write_once
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["Problem", "Splits"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyro_msde.grid.boundaries import BOUNDARIES
+from pyro_msde.grid.coordinates import check_on_grid
 from pyro_msde.grid.graphs import (
     GraphOperators,
     SensorGraph,
@@ -21,6 +22,7 @@ __all__ = [
     "SensorGraph",
     "Stencil",
     "adjacency_table",
+    "check_on_grid",
     "gaussian_kernel",
     "graph_kernel",
     "lanczos_kernel",

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from pyro_msde.arrays import as_array
 from pyro_msde.checks import check_whole
+from pyro_msde.data import as_array
 from pyro_msde.grid.boundaries import per_axis, source_index
 
 __all__ = ["Stencil", "adjacency_table", "neighbour_table"]

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
-from pyro_msde.calibration_report import CalibrationReport, mean_and_error, relative_power
 from pyro_msde.plot.checks import check_kind
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel, panels
+from pyro_msde.scores import CalibrationReport, mean_and_error, relative_power
 
 __all__ = ["calibration_by_lead", "pit_histogram", "reliability_diagram", "spectral_error"]
 

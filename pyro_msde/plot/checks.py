@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.arrays import to_numpy
-from pyro_msde.forecasting import Forecast
+from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.trajectories import Trajectories
 
 __all__ = [
     "check_data",

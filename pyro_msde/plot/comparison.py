@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.forecasting import Forecast
+from pyro_msde.data import Trajectories
+from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_forecast, check_kind
 from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Scene, choose_times
 from pyro_msde.plot.style import label, signed_colours, spread_colours, value_colours
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["forecast_comparison", "forecast_images"]
 

@@ -10,14 +10,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_whole
-from pyro_msde.forecasting import Forecast
-from pyro_msde.history import History
-from pyro_msde.instants import duration_units
+from pyro_msde.data import Trajectories, duration_units
+from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_kind
 from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, panel, panels
-from pyro_msde.predictive import aligned
-from pyro_msde.scores import coverage
-from pyro_msde.trajectories import Trajectories
+from pyro_msde.runs import History
+from pyro_msde.scores import aligned, coverage
 
 __all__ = ["coverage_by_lead", "history"]
 
@@ -119,7 +117,7 @@ def coverage_by_lead(
         ax: Axes. None: new.
 
     Raises:
-        ValueError: As `pyro_msde.scores.coverage`.
+        ValueError: As `pyro_msde.scores.forecast_scores.coverage`.
     """
     check_kind("fc", fc, Forecast, "what fit.predict gave")
     check_whole("bins", bins, 1)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.experts import product_mean
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.parts import private
+from pyro_msde.likelihoods import product_mean
 from pyro_msde.plot.checks import checked_fields
+from pyro_msde.priors import private
 
 __all__ = ["Encoded", "Scales"]
 

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pyro_msde.forecasting import Forecast
+from pyro_msde.data import Trajectories
+from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_forecast
 from pyro_msde.plot.scene import Scene, choose_times
 from pyro_msde.plot.style import (
@@ -24,7 +25,6 @@ from pyro_msde.plot.style import (
     value_colours,
     wide_legend,
 )
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["forecast_snapshots", "forecast_spacetime"]
 

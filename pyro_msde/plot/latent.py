@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_whole
-from pyro_msde.forecasting import Forecast
+from pyro_msde.data import Trajectories
+from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.plot.checks import check_forecast, check_truth
 from pyro_msde.plot.scene import Axis, Words, trajectory_of
 from pyro_msde.plot.style import CYCLE, DASHES, label, legend, panels
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["latent_paths"]
 

@@ -9,8 +9,8 @@ import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pyro_msde.arrays import to_numpy
-from pyro_msde.arviz_io import kernel_draws
+from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of
@@ -28,7 +28,6 @@ from pyro_msde.plot.style import (
     panels,
     value_colours,
 )
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["scale_operators", "smoothing_kernel"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyro_msde.forecasting import Forecast
+from pyro_msde.data import Trajectories
+from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_forecast
 from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
 from pyro_msde.plot.scene import Scene
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["forecast_overview"]
 

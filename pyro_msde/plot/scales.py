@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.data import Trajectories
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
@@ -19,7 +20,6 @@ from pyro_msde.plot.style import (
     signed_colours,
     value_colours,
 )
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["scale_images", "scale_separation"]
 

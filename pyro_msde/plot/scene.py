@@ -8,14 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.arrays import to_numpy
-from pyro_msde.forecasting import Forecast
+from pyro_msde.data import TimeUnits, Trajectories, rounding, to_numpy
+from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.instants import TimeUnits, rounding
 from pyro_msde.plot.checks import check_finite_forecast, check_index
 from pyro_msde.plot.style import label
-from pyro_msde.predictive import aligned
-from pyro_msde.trajectories import Trajectories
+from pyro_msde.scores import aligned
 
 __all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "trajectory_of"]
 

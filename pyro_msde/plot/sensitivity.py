@@ -11,16 +11,14 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.arrays import to_numpy
 from pyro_msde.checks import check_whole
+from pyro_msde.data import Trajectories, duration_units, to_numpy
 from pyro_msde.grid import Grid, neighbour_table
-from pyro_msde.instants import duration_units
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
-from pyro_msde.trajectories import Trajectories
 
 __all__ = ["StencilDerivative", "drift_sensitivity", "reference_derivative", "stencil_derivative"]
 

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from pyro_msde.data import Trajectories
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel
-from pyro_msde.spectra import shell_spectrum
-from pyro_msde.trajectories import Trajectories
+from pyro_msde.scores import shell_spectrum
 
 __all__ = ["power_spectra"]
 

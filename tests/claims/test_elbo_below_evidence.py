@@ -21,7 +21,7 @@ from oracles.kalman import LinearSystem, Smoother, joint_log_evidence
 from oracles.tolerance import standard_errors
 from torch.distributions import kl_divergence
 
-from pyro_msde.distributions import GaussianMarginals, LatentSDE, Moments
+from pyro_msde.sde import GaussianMarginals, LatentSDE, Moments
 
 TIMES = np.array([0.0, 0.3, 0.4, 1.1, 1.5, 2.4])
 NODES = 20  # an interval: spectral accuracy, rounding long before

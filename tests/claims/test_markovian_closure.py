@@ -17,8 +17,8 @@ from scipy.signal import lfilter
 import pyro_msde
 from pyro_msde.datasets.gle import GLE, modes, points
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.innovations import innovations, ljung_box
 from pyro_msde.models.gle import gle
+from pyro_msde.scores.innovation_test import innovations, ljung_box
 
 # as examples/gle.py, with half the segments a step
 RECIPE = {

@@ -21,8 +21,8 @@ from scipy.stats import norm
 from torch import nn
 
 from pyro_msde import MultiscaleELBO
-from pyro_msde.distributions import GaussianMarginals, Moments
-from pyro_msde.segments import Segments
+from pyro_msde.data.segments import Segments
+from pyro_msde.sde import GaussianMarginals, Moments
 
 EXACT = {"rel": 1e-10}  # float64 rounding
 N_ETA, PARAMETERS = 2, 3

@@ -23,16 +23,16 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.testing import assert_close
 
 import pyro_msde
-import pyro_msde.distributions.latent_sde
+import pyro_msde.sde.latent_sde
 from pyro_msde import MultiscaleELBO, fit
-from pyro_msde.distributions import GaussianMarginals, LatentSDE
+from pyro_msde.data.segments import Segments
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.interpolation import Interpolant
-from pyro_msde.parts import LogVariance, Part
-from pyro_msde.priors import bayesian, fan_in_normal
-from pyro_msde.recipes import Recipe
-from pyro_msde.segments import Segments
-from pyro_msde.training import Trainer
+from pyro_msde.guides.interpolation import Interpolant
+from pyro_msde.inference.trainer import Trainer
+from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors.parts import LogVariance, Part
+from pyro_msde.runs.recipes import Recipe
+from pyro_msde.sde import GaussianMarginals, LatentSDE
 
 THETA = {
     "delta": AutoDelta,
@@ -211,7 +211,7 @@ def test_5_setting_up_simulates_no_path_and_starts_at_the_networks_own_weights(t
     def refuse(*args, **options):
         raise AssertionError("a path was simulated")
 
-    monkeypatch.setattr(pyro_msde.distributions.latent_sde, "integrate", refuse)
+    monkeypatch.setattr(pyro_msde.sde.latent_sde, "integrate", refuse)
     model = tiny_model(2)
     bayesian(model.drift, fan_in_normal(3.0))
     bayesian(model.diffusion, LogNormal(0.0, 2.0))

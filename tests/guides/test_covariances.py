@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.interpolation import Interpolant
+from pyro_msde.guides.interpolation import Interpolant
 
 N_ETA = 2
 N = NUM_COARSE + N_ETA
@@ -115,7 +115,7 @@ def test_variances_follow_the_snapshot_where_asked():
 
 def test_forecasts_start_from_the_full_covariance():
     model, guide = disturbed("full")
-    scaling = pyro_msde.scaling.Scaling((1.0,), 1.0)
+    scaling = pyro_msde.data.units.Scaling((1.0,), 1.0)
     count = 20_000
     fc = pyro_msde.Fit(model, guide, scaling).predict(np.zeros(30), [0.0], num_samples=count)
     start = fc.paths[0, :, 0, 0].numpy()

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
-from pyro_msde.interpolation import Interpolant
+from pyro_msde.guides.interpolation import Interpolant
 
 N_ETA = 2
 

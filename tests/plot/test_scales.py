@@ -8,8 +8,8 @@ import torch
 from named_fields import SCALE, TIMES, draw, image, line, named_data, untrained_fit
 
 from pyro_msde import Trajectories, fit, plot
-from pyro_msde.experts import product_mean
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.likelihoods.product_of_experts import product_mean
 from pyro_msde.models import multiscale
 
 

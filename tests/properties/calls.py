@@ -14,9 +14,10 @@ import torch
 from pyro.distributions import LogNormal
 
 import pyro_msde
-from pyro_msde import baselines, grid, guides, models, plot, priors, spectra
+from pyro_msde import baselines, grid, guides, models, plot, priors
 from pyro_msde.datasets.kdv import KDV
-from pyro_msde.innovations import innovations, ljung_box
+from pyro_msde.scores import spectra
+from pyro_msde.scores.innovation_test import innovations, ljung_box
 
 __all__ = ["Call", "calls"]
 

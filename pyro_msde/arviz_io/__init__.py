@@ -1,6 +1,0 @@
-"""Forecasts of test trajectories as ArviZ data."""
-
-from pyro_msde.arviz_io.conversion import to_arviz
-from pyro_msde.arviz_io.parameters import kernel_draws
-
-__all__ = ["kernel_draws", "to_arviz"]

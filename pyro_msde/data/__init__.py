@@ -1,0 +1,35 @@
+"""Observations: trajectories and their times, units, segments and minibatches.
+
+What users pass is read and checked here, and comes out in scaled units, cut into weighted
+minibatches of segments.
+"""
+
+from pyro_msde.data.arguments import check_trajectories, checked_times
+from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.instants import TimeUnits, duration_units, rounding
+from pyro_msde.data.metadata import Metadata, matched
+from pyro_msde.data.outliers import warn_of_outliers
+from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
+from pyro_msde.data.segments import SegmentBatch, Segments
+from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.data.units import ROOM, Scaling
+
+__all__ = [
+    "ROOM",
+    "Metadata",
+    "Quadrature",
+    "Scaling",
+    "SegmentBatch",
+    "Segments",
+    "StratifiedQuadrature",
+    "TimeUnits",
+    "Trajectories",
+    "as_array",
+    "check_trajectories",
+    "checked_times",
+    "duration_units",
+    "matched",
+    "rounding",
+    "to_numpy",
+    "warn_of_outliers",
+]

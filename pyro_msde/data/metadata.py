@@ -1,0 +1,187 @@
+"""What a model's data are of: names, positions and units, kept with a fit and compared later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.data.instants import TimeUnits
+from pyro_msde.data.positions import difference
+from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.errors import warn
+
+__all__ = ["Metadata", "matched"]
+
+Positions = tuple[float, ...] | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Names, positions and units of the data that a model was trained on.
+
+    Attributes:
+        name: The field's.
+        dims: Of its axes; None: not known.
+        coords: Positions by name of axis.
+        units: By name of field, axis or "time".
+        calendar: Of the times, if these count from a date.
+        parameters: Names of the trajectories' parameters.
+    """
+
+    name: str
+    dims: tuple[str, ...] | None
+    coords: Mapping[str, Positions]
+    units: Mapping[str, str]
+    calendar: str | None
+    parameters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, data: Trajectories) -> Metadata:
+        """Of some trajectories."""
+        coords = {key: _positions(x) for key, x in data.coords.items()}
+        units = {str(key): str(unit) for key, unit in data.units.items()}
+        return cls(data.name, data.dims, coords, units, data.calendar, data.parameter_names)
+
+    @classmethod
+    def of_array(cls, fields: xr.DataArray, axes: int) -> Metadata:
+        """Of fields in an xarray DataArray, whose last axes are the field's."""
+        dims = tuple(str(d) for d in fields.dims[-axes:])
+        known = None if any(d.startswith("dim_") for d in dims) else dims  # xarray's own names
+        positions: dict[str, Positions] = {}
+        for d in dims:
+            if d in fields.coords:
+                positions[d] = _positions(fields.coords[d].values)
+        named = {"": fields, **{d: fields.coords[d] for d in positions}}
+        units = {key: str(x.attrs["units"]) for key, x in named.items() if "units" in x.attrs}
+        return cls("", known, positions, units, None, ())
+
+    @property
+    def time_units(self) -> TimeUnits:
+        """Units of the times, with their calendar."""
+        return TimeUnits(self.units.get("time"), self.calendar)
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists, numbers and strings that JSON can hold."""
+        lists = {key: list(x) for key, x in self.coords.items()}
+        own = asdict(self) | {"coords": lists, "units": dict(self.units)}
+        return {key: list(x) if isinstance(x, tuple) else x for key, x in own.items()}
+
+    @classmethod
+    def from_json(cls, own: Any) -> Metadata:
+        """The inverse of `to_json`.
+
+        Raises:
+            TypeError: Something else than `to_json` gives.
+            ValueError: An unknown calendar.
+        """
+        wanted = {"name", "dims", "coords", "units", "calendar", "parameters"}
+        if not isinstance(own, dict) or own.keys() != wanted:
+            raise TypeError(f"metadata: expected an object with {', '.join(sorted(wanted))}")
+        name, calendar, dims = own["name"], own["calendar"], own["dims"]
+        coords, units = own["coords"], own["units"]
+        for key, x in (("name", name), ("calendar", calendar or "")):
+            if not isinstance(x, str):
+                raise TypeError(f"metadata: {key} is {x!r}, no string")
+        for key, names in (("dims", dims or []), ("parameters", own["parameters"])):
+            if not _all(names, str):
+                raise TypeError(f"metadata: {key} is {names!r}, no list of strings")
+        if not isinstance(units, dict) or not _all(list(units.values()), str):
+            raise TypeError(f"metadata: units is {units!r}, not strings by name")
+        if not isinstance(coords, dict):
+            raise TypeError(f"metadata: coords is {coords!r}, not lists by name")
+        for key, x in coords.items():
+            if not _all(x, str) and not (_all(x, (int, float)) and np.isfinite(x).all()):
+                raise TypeError(f"metadata: coords[{key!r}] is no list of finite numbers or names")
+        TimeUnits(units.get("time"), calendar)
+        return cls(
+            name,
+            None if dims is None else tuple(dims),
+            {key: tuple(x) for key, x in coords.items()},
+            units,
+            calendar,
+            tuple(own["parameters"]),
+        )
+
+    def check(self, argument: str, other: Metadata) -> None:
+        """Compare with those of other data; what only one side knows is not compared.
+
+        Warns of other names of axes and of other positions.
+
+        Raises:
+            ValueError: Other units, or axes, positions or parameters in another order.
+        """
+        self._check_units(argument, other)
+        for what, ours, theirs in (
+            ("dims", self.dims or (), other.dims or ()),
+            ("parameters", self.parameters, other.parameters),
+        ):
+            if ours != theirs and sorted(ours) == sorted(theirs):
+                raise ValueError(
+                    f"{argument}: {what} {theirs}, but the data of the fit have {ours}. Transpose "
+                    "or sort them."
+                )
+        said = [f"axes {other.dims} against {self.dims}"] if self._axes_differ(other) else []
+        for mine, yours in zip(self.dims or (), other.dims or (), strict=False):
+            if mine not in self.coords or yours not in other.coords:
+                continue
+            words, elsewhere = difference(
+                np.array(self.coords[mine]), np.array(other.coords[yours])
+            )
+            if words and not elsewhere:
+                raise ValueError(
+                    f"{argument}: coords[{yours!r}] are in another order than in the data of the "
+                    f"fit, {words}. Sort or flip values and coordinates along this axis."
+                )
+            said += [f"coords[{yours!r}] {words}"] if words else []
+        if said:
+            warn(
+                f"{argument}: other {'; '.join(said)} in the data of the fit. Forecasts know "
+                "indices on the grid only, so be sure that these are meant."
+            )
+
+    def _check_units(self, argument: str, other: Metadata) -> None:
+        names = {key: key for key in self.units} | {self.name: other.name}
+        for ours, theirs in names.items():
+            a, b = self.units.get(ours), other.units.get(theirs)
+            if ours != "time" and a and b and a.strip() != b.strip():
+                raise ValueError(
+                    f"{argument}: {theirs or 'fields'} in {b!r}, but the data of the fit have "
+                    f"{a!r}. Convert one of both."
+                )
+
+    def _axes_differ(self, other: Metadata) -> bool:
+        return self.dims is not None and other.dims is not None and self.dims != other.dims
+
+
+def matched(metadata: Metadata | None, argument: str, data: Trajectories) -> Trajectories:
+    """Other data for a fit, at times in its units, once nothing speaks against them.
+
+    Args:
+        metadata: The fit's; None: not known, so the data are returned as they are.
+        argument: What errors call the data.
+        data: Whose units, names and positions are compared.
+
+    Raises:
+        ValueError: As `Metadata.check`; times that are no instants where the fit's are, or the
+            other way round.
+    """
+    if metadata is None or not isinstance(data, Trajectories):
+        return data
+    metadata.check(argument, Metadata.of(data))
+    return data.in_time_units(metadata.time_units, argument)
+
+
+def _positions(x: NDArray[Any]) -> Positions:
+    return tuple(x.astype(np.float64 if x.dtype.kind in "fiu" else str).tolist())
+
+
+def _all(items: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Whether it is a list of such items only."""
+    return isinstance(items, list) and all(
+        isinstance(x, kinds) and not isinstance(x, bool) for x in items
+    )

@@ -1,0 +1,355 @@
+"""Trajectories of a field observed at discrete times, of any lengths, with xarray in and out."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.checks import check_whole
+from pyro_msde.data.arrays import as_array
+from pyro_msde.data.instants import TimeUnits, rounding
+from pyro_msde.data.validation import (
+    as_columns,
+    as_controls,
+    as_names,
+    as_parameters,
+    as_times,
+    as_units,
+    as_values,
+    check_finite,
+    check_increasing,
+    check_names,
+)
+from pyro_msde.data.xarray_io import read_xarray, write_xarray
+
+__all__ = ["Trajectories"]
+
+Array = NDArray[Any]
+
+
+class Trajectories:
+    """Observed trajectories y_k(t_ki), k = 0, 1, …, each with its own times.
+
+    Args:
+        times: A list of (n_k,) arrays, one (trajectory, time) array, or one (time,) array shared
+            by all. Strictly increasing; stored in float64. Dates (numpy's, Python's, pandas's,
+            cftime's) are counted in `units["time"]`, such as "days since 2000-01-01", or in seconds
+            since the first of all; durations in `units["time"]`, or in seconds.
+        values: A list of (n_k, *field) arrays or one (trajectory, time, *field) array, numpy or
+            torch, where field is (*space) or (channel, *space): the model's grid later decides
+            which. float32 and float64 are kept, other types become float64; no copy is made where
+            none is needed (read-only arrays are copied). Masked entries count as NaN.
+        parameters: (trajectory, p) or (trajectory,), what is fixed along each trajectory.
+        controls: A list of (n_k, c) or (n_k,) arrays or one rectangular array, what is imposed at
+            the times.
+        name: The field's name.
+        dims: Names of the field's axes.
+        coords: Positions along the axes that `dims` names.
+        units: Units by name of field, axis or "time"; a string is the field's units.
+        calendar: CF's name of the calendar of times with units such as "days since 2000-01-01";
+            "standard" unless given.
+        parameter_names: Names of the parameters; parameter_0, … unless given.
+        control_names: Names of the controls; control_0, … unless given.
+
+    Attributes:
+        times: Tuple of (n_k,) float64 arrays.
+        values: Tuple of C-contiguous (n_k, *field) arrays, float32 or float64.
+        parameters: (trajectory, p) float64, or None.
+        controls: Tuple of (n_k, c) arrays, or None.
+        name: The field's name.
+        dims: Names of the field's axes, or None.
+        coords: Arrays by name of axis.
+        units: Units by name.
+        calendar: Of the times, if these count from a date; else None.
+
+    Raises:
+        ValueError: If there are no trajectories, ranks or lengths do not match, times do not
+            increase strictly, a number is NaN or infinite, or two things have one name.
+    """
+
+    def __init__(
+        self,
+        times: Any,
+        values: Any,
+        *,
+        parameters: Any = None,
+        controls: Any = None,
+        name: str = "u",
+        dims: Sequence[str] | None = None,
+        coords: Mapping[str, Any] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        calendar: str | None = None,
+        parameter_names: Sequence[str] | None = None,
+        control_names: Sequence[str] | None = None,
+    ) -> None:
+        """Check and store; see the class."""
+        if not isinstance(name, str):
+            raise ValueError(f"name: got {type(name).__name__}. Pass the field's name, a string.")
+        self.units: dict[str, str] = as_units(units, name)
+        self.values: tuple[Array, ...] = as_values(values)
+        self.times, clock = as_times(
+            times, [len(v) for v in self.values], TimeUnits(self.units.get("time"), calendar)
+        )
+        self.units |= {} if clock.text is None else {"time": clock.text}
+        self.calendar: str | None = clock.calendar
+        check_increasing(self.times)
+        check_finite(self.values, self.times, "values")
+        self.parameters: Array | None = as_parameters(parameters, len(self.values))
+        self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
+        self.name = name
+        self.dims, self.coords = as_names(dims, coords, self.field_shape)
+        self._names = parameter_names, control_names
+        check_names(name, self.dims, (*self.parameter_names, *self.control_names))
+
+    @classmethod
+    def from_xarray(
+        cls,
+        ds: xr.Dataset | xr.DataArray,
+        name: str,
+        *,
+        trajectory: str = "trajectory",
+        time: str = "time",
+        channel: str = "channel",
+        parameters: Sequence[str] | None = None,
+        controls: Sequence[str] | None = None,
+    ) -> Trajectories:
+        """Trajectories of the variable `name`; snapshots at the end that are all NaN are dropped.
+
+        What CF's attributes `_FillValue`, `missing_value`, `valid_range` and the like call missing
+        counts as NaN; packed variables (`scale_factor`, `add_offset`) are unpacked.
+
+        Args:
+            ds: A Dataset, or a DataArray (then `name` is what to call it).
+            name: The variable, with any order of dimensions.
+            trajectory: Its dimension of trajectories; without it there is one trajectory.
+            time: Variable or coordinate of times, along one dimension or (trajectory, another).
+                Dates become seconds since the first, recorded in `units["time"]`.
+            channel: Its dimension of channels, if any; put before the axes of space.
+            parameters: Variables along `trajectory` only.
+            controls: Variables along `trajectory` and time.
+
+        Raises:
+            ValueError: If a variable or dimension is missing, or as the class says.
+        """
+        arguments = read_xarray(
+            ds,
+            name,
+            trajectory=trajectory,
+            time=time,
+            channel=channel,
+            parameters=parameters,
+            controls=controls,
+        )
+        return cls(**arguments)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.
+
+        `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
+        of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot).
+        Parameters and controls are variables of their names.
+        """
+        return write_xarray(
+            self.times,
+            self.values,
+            parameters=self.parameters,
+            controls=self.controls,
+            column_names=(self.parameter_names, self.control_names),
+            name=self.name,
+            dims=self.dims or tuple(f"dim_{i}" for i in range(len(self.field_shape))),
+            coords=self.coords,
+            units=self.units,
+            calendar=self.calendar,
+        )
+
+    def __len__(self) -> int:
+        """Number of trajectories."""
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Trajectories:
+        """Some of the trajectories, without a copy.
+
+        Args:
+            index: As numpy's arrays with one axis take it: a number, a slice, a list of numbers, or
+                a mask as long as there are trajectories.
+
+        Raises:
+            IndexError: If an index is out of range or no whole number, or a mask too long or short.
+            ValueError: If the selection is empty.
+        """
+        if isinstance(index, bool | tuple):
+            raise IndexError(f"index: {index!r}. Pass a number, a slice, a list or a mask.")
+        if not isinstance(index, numbers.Integral | slice):
+            index = as_array(index, "index")
+            index = index.astype(np.int64) if index.size == 0 else index
+        try:
+            chosen = np.atleast_1d(np.arange(len(self))[index])
+        except IndexError as error:
+            raise IndexError(f"index: {error}; there are {len(self)} trajectories.") from error
+        if chosen.ndim != 1 or not len(chosen):
+            raise ValueError(f"index: {index} selects no trajectory of {len(self)}.")
+        out = copy.copy(self)
+        out.times = tuple(self.times[k] for k in chosen)
+        out.values = tuple(self.values[k] for k in chosen)
+        out.parameters = None if self.parameters is None else self.parameters[chosen]
+        out.controls = None if self.controls is None else tuple(self.controls[k] for k in chosen)
+        return out
+
+    def __array__(self, *args: Any, **options: Any) -> Array:
+        """Nothing: trajectories are many arrays.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("Trajectories are no array; their `values` are, one for each")
+
+    def every(self, stride: int) -> Trajectories:
+        """Every stride-th snapshot of each trajectory, from the first on, without a copy.
+
+        Raises:
+            ValueError: If the stride is no positive whole number.
+        """
+        stride = check_whole("stride", stride, 1)
+        return self._snapshots([slice(None, None, stride)] * len(self))
+
+    def until(self, time: Any) -> Trajectories:
+        """The snapshots of each trajectory up to a time, without a copy.
+
+        Args:
+            time: A number in the data's unit, or a date if the data have dates.
+
+        Raises:
+            ValueError: If a trajectory has none, or there is no such time.
+        """
+        end = self.time_units.numbers(time, "time")
+        if end.shape != () or np.isnan(end):
+            raise ValueError(f"time: {time!r}. Pass one time.")
+        ends = [end, *(t[0] for t in self.times), *(t[-1] for t in self.times)]
+        slack = rounding(np.array(ends)) if np.isfinite(end) else 0.0
+        counts = [int(np.searchsorted(t, end + slack, side="right")) for t in self.times]
+        if min(counts) == 0:
+            raise ValueError(f"time: {end:g} is before trajectory {counts.index(0)} begins.")
+        return self._snapshots([slice(n) for n in counts])
+
+    def in_time_units(self, units: TimeUnits, argument: str = "data") -> Trajectories:
+        """The same at times counted in other units.
+
+        Args:
+            units: Theirs. Where they or the data's own are not known, the data are returned.
+            argument: What errors call the data.
+
+        Raises:
+            ValueError: If one's times count from a date and the other's do not, or calendars
+                differ.
+        """
+        own = self.time_units
+        if units == own or units.text is None or own.text is None:
+            return self
+        out = copy.copy(self)
+        out.times = tuple(units.converted(t, own, argument) for t in self.times)
+        out.units = {**self.units, "time": units.text}
+        out.calendar = units.calendar
+        return out
+
+    def _snapshots(self, windows: Sequence[slice]) -> Trajectories:
+        """Some snapshots of each trajectory."""
+        out = copy.copy(self)
+        out.times = tuple(t[w] for t, w in zip(self.times, windows, strict=True))
+        out.values = tuple(v[w] for v, w in zip(self.values, windows, strict=True))
+        if self.controls is not None:
+            out.controls = tuple(c[w] for c, w in zip(self.controls, windows, strict=True))
+        return out
+
+    def __iter__(self) -> Iterator[Trajectories]:
+        """The trajectories one by one, each a `Trajectories` of length 1."""
+        return (self[k] for k in range(len(self)))
+
+    @property
+    def time_units(self) -> TimeUnits:
+        """Units of the times, with their calendar."""
+        return TimeUnits(self.units.get("time"), self.calendar)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """(p,) parameter_0, … unless given; empty without parameters."""
+        count = 0 if self.parameters is None else self.parameters.shape[1]
+        return as_columns(self._names[0], "parameter", count)
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """(c,) control_0, … unless given; empty without controls."""
+        count = 0 if self.controls is None else self.controls[0].shape[1]
+        return as_columns(self._names[1], "control", count)
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of one snapshot, with the channel axis if the data have one."""
+        return self.values[0].shape[1:]
+
+    @property
+    def num_observations(self) -> int:
+        """Number of snapshots in all trajectories."""
+        return sum(len(t) for t in self.times)
+
+    @property
+    def horizon(self) -> float:
+        """The longest trajectory's time from start to end."""
+        return max(float(t[-1] - t[0]) for t in self.times)
+
+    def common_times(self) -> Array | None:
+        """The (time,) that all trajectories share to 1e-9 of the horizon, or None."""
+        first = self.times[0]
+        same = all(
+            len(t) == len(first) and np.abs(t - first).max() <= rounding(first) for t in self.times
+        )
+        return first if same else None
+
+    def has_channel_axis(self, channels: int, shape: tuple[int, ...]) -> bool:
+        """Whether the field is (channels, *shape) and not (*shape).
+
+        Raises:
+            ValueError: If it is neither. Only a single channel may go without an axis.
+        """
+        channels = check_whole("channels", channels, 1)
+        if not isinstance(shape, Sequence):
+            raise ValueError(f"shape: got {shape!r}. Pass points per axis.")
+        shape = tuple(check_whole(f"shape[{axis}]", n, 1) for axis, n in enumerate(shape))
+        if self.field_shape == (channels, *shape):
+            return True
+        if self.field_shape == shape and channels == 1:
+            return False
+        allowed = f"{shape} or {(1, *shape)}" if channels == 1 else f"{(channels, *shape)}"
+        raise ValueError(
+            f"values: field of shape {self.field_shape}, but the grid with {channels} channel(s) "
+            f"takes {allowed}. Change the grid or transpose the data."
+        )
+
+    def fields(self, channels: int, shape: tuple[int, ...]) -> list[Array]:
+        """Views (n_k, channel, *space) of the values.
+
+        Raises:
+            ValueError: If the field fits neither (channels, *shape) nor, for one channel, (*shape).
+        """
+        if self.has_channel_axis(channels, shape):
+            return list(self.values)
+        return [v[:, None] for v in self.values]
+
+    def __repr__(self) -> str:
+        """Number, lengths, times and shape."""
+        lengths = [len(t) for t in self.times]
+        low, high = min(lengths), max(lengths)
+        start, end = min(t[0] for t in self.times), max(t[-1] for t in self.times)
+        axes = "" if self.dims is None else f" {'×'.join(self.dims)}"
+        extras = "" if self.parameters is None else f", {self.parameters.shape[1]} parameters"
+        extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
+        return (
+            f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "
+            f"snapshots, t {start:.6g} to {end:.6g}, field {self.field_shape}{axes}, "
+            f"{self.values[0].dtype}{extras})"
+        )

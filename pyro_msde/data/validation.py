@@ -1,0 +1,284 @@
+"""What `Trajectories` accepts: the checks at the boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.checks import checked_names
+from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.instants import TimeUnits, read_times
+
+__all__ = [
+    "as_columns",
+    "as_controls",
+    "as_names",
+    "as_parameters",
+    "as_times",
+    "as_units",
+    "as_values",
+    "check_finite",
+    "check_increasing",
+    "check_names",
+]
+
+Array = NDArray[Any]
+
+_MASKED = " (Masked and missing values are read as NaN.)"
+
+
+def as_values(values: Any) -> tuple[Array, ...]:
+    """One (n_k, *field) array per trajectory, C-contiguous, all of one dtype.
+
+    Raises:
+        ValueError: If there are no trajectories, a rank is wrong or the fields' shapes differ.
+    """
+    out: tuple[Array, ...]
+    if isinstance(values, (list, tuple)):
+        out = tuple(to_numpy(v, f"values[{k}]") for k, v in enumerate(values))
+        ranks_wrong = [k for k, v in enumerate(out) if v.ndim < 2]
+        if ranks_wrong:
+            k = ranks_wrong[0]
+            raise ValueError(
+                f"values: trajectory {k} has shape {out[k].shape}, not (time, *field). "
+                "Give each trajectory a time axis and at least one field axis."
+            )
+    else:
+        rectangular = to_numpy(values, "values")
+        if rectangular.ndim < 3:
+            raise ValueError(
+                f"values: shape {rectangular.shape} is not (trajectory, time, *field). "
+                "Pass [values] for a single trajectory."
+            )
+        out = tuple(rectangular)
+    if not out:
+        raise ValueError("values: no trajectories. Pass at least one.")
+    for k, v in enumerate(out):
+        if v.shape[1:] != out[0].shape[1:]:
+            raise ValueError(
+                f"values: the field of trajectory {k} has shape {v.shape[1:]}, that of "
+                f"trajectory 0 {out[0].shape[1:]}. Use one grid for all."
+            )
+        if v.size == 0:
+            raise ValueError(f"values: trajectory {k} has shape {v.shape}. Drop empty ones.")
+    dtype = np.result_type(*out)
+    return tuple(np.ascontiguousarray(v, dtype=dtype) for v in out)
+
+
+def as_times(
+    times: Any, lengths: Sequence[int], units: TimeUnits
+) -> tuple[tuple[Array, ...], TimeUnits]:
+    """One (n_k,) float64 array per trajectory from a list, (trajectory, time) or shared (time,).
+
+    Args:
+        times: Numbers, dates or durations.
+        lengths: Snapshots of each trajectory.
+        units: Theirs, as far as they are known; see `read_times`.
+
+    Raises:
+        ValueError: If ranks or lengths do not match `lengths`, or as `read_times`.
+    """
+    if isinstance(times, (list, tuple)) and not (times and np.ndim(times[0]) == 0):
+        per_trajectory, units = read_times(times, units, "times")
+    else:
+        (array,), units = read_times([times], units, "times")
+        if array.ndim not in (1, 2):
+            raise ValueError(
+                f"times: shape {array.shape} is neither (time,) nor (trajectory, time). "
+                "Pass one of these or a list of arrays."
+            )
+        per_trajectory = [array] * len(lengths) if array.ndim == 1 else list(array)
+    _same_number(per_trajectory, lengths, "times")
+    for k, (t, n) in enumerate(zip(per_trajectory, lengths, strict=True)):
+        if t.shape != (n,):
+            raise ValueError(
+                f"times: shape {t.shape} in trajectory {k}, whose values have {n} snapshots. "
+                f"Pass shape ({n},), or values that are (trajectory, time, *field)."
+            )
+    return tuple(np.ascontiguousarray(t, dtype=np.float64) for t in per_trajectory), units
+
+
+def as_parameters(parameters: Any, num_trajectories: int) -> Array | None:
+    """(num_trajectories, p) float64; one number per trajectory becomes p = 1.
+
+    Raises:
+        ValueError: If the shape does not fit, or an entry is not finite.
+    """
+    if parameters is None:
+        return None
+    out = to_numpy(parameters, "parameters").astype(np.float64)
+    if out.ndim == 1:
+        out = out[:, None]
+    if out.ndim != 2 or len(out) != num_trajectories:
+        raise ValueError(
+            f"parameters: shape {np.shape(parameters)} for {num_trajectories} trajectories. "
+            f"Pass ({num_trajectories}, number of parameters)."
+        )
+    bad = np.argwhere(~np.isfinite(out))
+    if len(bad):
+        k, p = bad[0]
+        raise ValueError(
+            f"parameters: {_kind(out[k, p])} in trajectory {k}, parameter {p}, {len(bad)} in all. "
+            f"Pass finite numbers.{_MASKED}"
+        )
+    return out
+
+
+def as_controls(controls: Any, times: Sequence[Array]) -> tuple[Array, ...] | None:
+    """One (n_k, c) array per trajectory; one number per time becomes c = 1.
+
+    Raises:
+        ValueError: If ranks, lengths or c do not match, or an entry is not finite.
+    """
+    if controls is None:
+        return None
+    if not isinstance(controls, (list, tuple)):
+        controls = np.atleast_1d(to_numpy(controls, "controls"))
+    parts = [to_numpy(c, f"controls[{k}]") for k, c in enumerate(controls)]
+    _same_number(parts, times, "controls")
+    out: list[Array] = []
+    for k, (c, t) in enumerate(zip(parts, times, strict=True)):
+        column = c[:, None] if c.ndim == 1 else c
+        if column.ndim != 2 or len(column) != len(t):
+            raise ValueError(
+                f"controls: shape {c.shape} in trajectory {k} with {len(t)} times. "
+                f"Pass ({len(t)}, number of controls)."
+            )
+        if out and column.shape[1] != out[0].shape[1]:
+            raise ValueError(
+                f"controls: {column.shape[1]} controls in trajectory {k}, {out[0].shape[1]} in "
+                "trajectory 0. Pass the same controls everywhere."
+            )
+        out.append(column)
+    dtype = np.result_type(*out)
+    out = [np.ascontiguousarray(c, dtype=dtype) for c in out]
+    check_finite(out, times, "controls")
+    return tuple(out)
+
+
+def check_increasing(times: Sequence[Array]) -> None:
+    """Raise ValueError if a time is not finite or does not exceed the one before."""
+    for k, t in enumerate(times):
+        bad = np.flatnonzero(~np.isfinite(t))
+        if len(bad):
+            raise ValueError(
+                f"times: {_kind(t[bad[0]])} in trajectory {k}, index {bad[0]}, {len(bad)} in all. "
+                f"Drop these snapshots.{_MASKED if np.isnan(t[bad[0]]) else ''}"
+            )
+        bad = np.flatnonzero(np.diff(t) <= 0) + 1
+        if len(bad):
+            i = bad[0]
+            raise ValueError(
+                f"times: not strictly increasing in trajectory {k}, index {i} "
+                f"(t={t[i]:.9g} after {t[i - 1]:.9g}), {len(bad)} such steps in all. "
+                "Sort the snapshots and merge equal times."
+            )
+
+
+def check_finite(arrays: Sequence[Array], times: Sequence[Array], argument: str) -> None:
+    """Raise ValueError at the first NaN or infinity of (n_k, *) arrays, counting all."""
+    finite = [np.isfinite(a).reshape(len(a), -1).all(axis=1) for a in arrays]
+    total = sum(int((~f).sum()) for f in finite)
+    for k, f in enumerate(finite):
+        if not f.all():
+            i = int(np.argmin(f))
+            kind = _kind(arrays[k][i][~np.isfinite(arrays[k][i])][0])
+            raise ValueError(
+                f"{argument}: {kind} in trajectory {k}, index {i} (t={times[k][i]:.9g}), {total} "
+                f"snapshots in all. Drop them.{_MASKED if kind == 'NaN' else ''}"
+            )
+
+
+def as_names(
+    dims: Sequence[str] | None, coords: Mapping[str, Any] | None, field_shape: tuple[int, ...]
+) -> tuple[tuple[str, ...] | None, dict[str, Array]]:
+    """Names of the field's axes and their coordinates.
+
+    Raises:
+        ValueError: If their numbers or lengths do not fit `field_shape`.
+    """
+    names = None if dims is None else checked_names("dims", dims)
+    if not isinstance(coords, Mapping | None):
+        raise ValueError(f"coords: got {type(coords).__name__}. Pass positions by name of axis.")
+    if names is not None and (len(names) != len(field_shape) or len(set(names)) != len(names)):
+        raise ValueError(
+            f"dims: {names} for a field of shape {field_shape}. "
+            f"Pass {len(field_shape)} different names, without trajectory and time."
+        )
+    sizes = dict(zip(names or (), field_shape, strict=True)) if names else {}
+    out = {key: as_array(value, f"coords[{key!r}]") for key, value in (coords or {}).items()}
+    for key, value in out.items():
+        if key not in sizes:
+            raise ValueError(f"coords: {key!r} is no axis of the field. Name it in dims={names}.")
+        if value.shape != (sizes[key],):
+            raise ValueError(
+                f"coords: {key!r} has shape {value.shape} on an axis of length {sizes[key]}. "
+                f"Pass shape ({sizes[key]},)."
+            )
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            i = int(np.argmin(np.isfinite(value)))
+            raise ValueError(f"coords: {key!r} is {_kind(value[i])} at index {i}. Pass positions.")
+    return names, out
+
+
+def as_units(units: str | Mapping[str, str] | None, name: str) -> dict[str, str]:
+    """Units by name; a string is the field's.
+
+    Raises:
+        ValueError: If they are neither a string nor strings by name.
+    """
+    given = {name: units} if isinstance(units, str) else {} if units is None else units
+    if not isinstance(given, Mapping) or not all(isinstance(x, str) for x in given.values()):
+        raise ValueError(f"units: got {units!r}. Pass a string, or strings by name.")
+    return dict(given)
+
+
+def as_columns(names: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:
+    """Names of parameters or controls.
+
+    Raises:
+        ValueError: If there are not as many as columns.
+    """
+    if names is None:
+        return tuple(f"{kind}_{i}" for i in range(count))
+    own = (names,) if isinstance(names, str) else tuple(names)
+    if len(own) != count or not all(isinstance(name, str) for name in own):
+        raise ValueError(f"{kind}_names: {own} for {count} {kind}s. Pass {count} strings.")
+    return own
+
+
+def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -> None:
+    """Raise ValueError if what xarray has to tell apart is called the same.
+
+    Args:
+        name: The field's.
+        dims: Of its axes.
+        columns: Of parameters and controls.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name: {name!r} is no name. Pass a string such as 'u'.")
+    taken = {key: f"an axis of {key}" for key in ("trajectory", "time", "snapshot")}
+    named = [("name", name), *(("dims", d) for d in dims or ()), *(("names", c) for c in columns)]
+    for argument, key in named:
+        if key in taken:
+            raise ValueError(
+                f"{argument}: {key!r} is what {taken[key]} is called. Call it otherwise."
+            )
+        taken[key] = {"name": "the field", "dims": "an axis of the field"}.get(
+            argument, "a parameter or control"
+        )
+
+
+def _same_number(parts: Sequence[Any], expected: Sequence[Any], argument: str) -> None:
+    if len(parts) != len(expected):
+        raise ValueError(
+            f"{argument}: given for {len(parts)} trajectories, values for {len(expected)}. "
+            "Pass one array per trajectory."
+        )
+
+
+def _kind(number: Any) -> str:
+    return "NaN" if np.isnan(number) else "infinity"

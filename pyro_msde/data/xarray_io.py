@@ -1,0 +1,185 @@
+"""`Trajectories` from and to xarray. Only `Trajectories` calls this; users have its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.checks import checked_names
+from pyro_msde.data.arrays import to_numpy
+from pyro_msde.data.instants import TimeUnits, read_times
+from pyro_msde.data.missing_values import decoded
+
+__all__ = ["read_xarray", "write_xarray"]
+
+Array = NDArray[Any]
+
+
+def read_xarray(
+    ds: xr.Dataset | xr.DataArray,
+    name: str,
+    *,
+    trajectory: str,
+    time: str,
+    channel: str,
+    parameters: Sequence[str] | None,
+    controls: Sequence[str] | None,
+) -> dict[str, Any]:
+    """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
+    if not isinstance(ds, xr.Dataset | xr.DataArray):
+        raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
+    own_names = {"name": name, "trajectory": trajectory, "time": time, "channel": channel}
+    for argument, own in own_names.items():
+        if not isinstance(own, str):
+            raise ValueError(f"{argument}: got {own!r}. Pass a name.")
+    parameters = None if parameters is None else checked_names("parameters", parameters)
+    controls = None if controls is None else checked_names("controls", controls)
+    ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
+    _require(ds, name, "name")
+    if time not in ds.variables:
+        raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
+    for argument, names in (("parameters", parameters), ("controls", controls)):
+        for key in names or ():
+            _require(ds, key, argument)
+    # what is not read may have any attributes
+    ds = decoded(ds[[name, time, *(parameters or ()), *(controls or ())]])
+    if trajectory not in ds[name].dims:
+        ds = ds.expand_dims(trajectory)
+    time_dim = _time_dim(ds, name, time, trajectory)
+    axes = [str(d) for d in ds[name].dims if d not in (trajectory, time_dim)]
+    dims = [d for d in axes if d == channel] + [d for d in axes if d != channel]
+    values = to_numpy(ds[name].transpose(trajectory, time_dim, *dims), name)
+    instants = ds[time].transpose(trajectory, time_dim, missing_dims="ignore")
+    (times,), clock = read_times([instants], TimeUnits(), time)
+    times = np.broadcast_to(times, values.shape[:2])
+    lengths = [_length(t, v, k) for k, (t, v) in enumerate(zip(times, values, strict=True))]
+    with_units = (name, *dims, *(parameters or ()), *(controls or ()))
+    units = {key: ds[key].attrs["units"] for key in with_units if "units" in ds[key].attrs}
+    units |= {} if clock.text is None else {"time": clock.text}
+
+    def cut(rows: Array) -> list[Array]:
+        return [row[:n] for row, n in zip(rows, lengths, strict=True)]
+
+    return {
+        "times": cut(times),
+        "values": cut(values),
+        "parameters": _parameters(ds, parameters, trajectory) if parameters else None,
+        "controls": cut(_controls(ds, controls, trajectory, time_dim)) if controls else None,
+        "name": name,
+        "dims": dims,
+        "coords": {d: ds[d].values for d in dims if d in ds.coords},
+        "units": {key: str(unit) for key, unit in units.items()},
+        "calendar": clock.calendar,
+        "parameter_names": tuple(parameters or ()) or None,
+        "control_names": tuple(controls or ()) or None,
+    }
+
+
+def _require(ds: xr.Dataset, variable: str, argument: str) -> None:
+    if variable not in ds.variables:
+        known = ", ".join(str(v) for v in ds.data_vars)
+        raise ValueError(f"{argument}: no variable {variable!r}. The data hold {known}.")
+
+
+def _time_dim(ds: xr.Dataset, name: str, time: str, trajectory: str) -> str:
+    """The dimension along which snapshots follow each other."""
+    others = [str(d) for d in ds[time].dims if d != trajectory]
+    if len(others) != 1:
+        raise ValueError(
+            f"time: {time!r} has dimensions {ds[time].dims}. Pass times along one dimension, "
+            f"or along {trajectory!r} and one more."
+        )
+    if others[0] not in ds[name].dims:
+        raise ValueError(
+            f"time: {name!r} has dimensions {ds[name].dims} without {others[0]!r}. "
+            "Name the variable that holds the times of its snapshots."
+        )
+    return others[0]
+
+
+def _length(times: Array, values: Array, index: int) -> int:
+    """Number of snapshots left after dropping those at the end that hold nothing."""
+    n = len(times)
+    while n and (np.isnan(times[n - 1]) or np.isnan(values[n - 1]).all()):
+        n -= 1
+    if n == 0:
+        raise ValueError(f"values: trajectory {index} holds only NaN. Drop it.")
+    return n
+
+
+def _parameters(ds: xr.Dataset, names: Sequence[str], trajectory: str) -> Array:
+    for key in names:
+        if ds[key].dims not in ((trajectory,), ()):
+            raise ValueError(
+                f"parameters: {key!r} has dimensions {ds[key].dims}. "
+                f"Pass variables along {trajectory!r} only."
+            )
+    columns = [np.broadcast_to(to_numpy(ds[key], key), ds.sizes[trajectory]) for key in names]
+    return np.stack(columns, axis=1)
+
+
+def _controls(ds: xr.Dataset, names: Sequence[str], trajectory: str, time_dim: str) -> Array:
+    sizes = {trajectory: ds.sizes[trajectory], time_dim: ds.sizes[time_dim]}
+    columns = []
+    for key in names:
+        if not set(ds[key].dims) <= set(sizes):
+            raise ValueError(
+                f"controls: {key!r} has dimensions {ds[key].dims}. "
+                f"Pass variables along {trajectory!r} and {time_dim!r}."
+            )
+        missing = {d: n for d, n in sizes.items() if d not in ds[key].dims}
+        column = ds[key].drop_vars(list(missing), errors="ignore").expand_dims(missing)
+        columns.append(to_numpy(column.transpose(trajectory, time_dim), key))
+    return np.stack(columns, axis=-1)
+
+
+def write_xarray(
+    times: tuple[Array, ...],
+    values: tuple[Array, ...],
+    *,
+    parameters: Array | None,
+    controls: tuple[Array, ...] | None,
+    column_names: tuple[Sequence[str], Sequence[str]],
+    name: str,
+    dims: tuple[str, ...],
+    coords: dict[str, Array],
+    units: dict[str, str],
+    calendar: str | None,
+) -> xr.Dataset:
+    """A rectangular Dataset, NaN after a trajectory's end. See `Trajectories.to_xarray`."""
+    longest = max(times, key=len)
+    # trajectories that only stop early share one axis; others get times (trajectory, snapshot)
+    shared = all(np.array_equal(t, longest[: len(t)]) for t in times)
+    lead = ("trajectory", "time" if shared else "snapshot")
+    labels: dict[str, Any] = {
+        "time": ("time", longest) if shared else (lead, _padded(times)),
+        **{d: (d, coords[d]) for d in dims if d in coords},
+    }
+    variables: dict[str, Any] = {name: ((*lead, *dims), _padded(values))}
+    if parameters is not None:
+        for p, key in enumerate(column_names[0]):
+            variables[key] = ("trajectory", parameters[:, p])
+    if controls is not None:
+        for c, key in enumerate(column_names[1]):
+            variables[key] = (lead, _padded([k[:, c] for k in controls]))
+    ds = xr.Dataset(variables, coords=labels)
+    for key, unit in units.items():
+        if key in ds.variables:
+            ds[key].attrs["units"] = unit
+    if calendar is not None:
+        ds["time"].attrs["calendar"] = calendar
+    return ds
+
+
+def _padded(arrays: Sequence[Array]) -> Array:
+    n = max(len(a) for a in arrays)
+    if all(len(a) == n for a in arrays):
+        return np.stack(arrays)
+    out = np.full((len(arrays), n, *arrays[0].shape[1:]), np.nan, dtype=arrays[0].dtype)
+    for k, a in enumerate(arrays):
+        out[k, : len(a)] = a
+    return out

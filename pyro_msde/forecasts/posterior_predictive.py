@@ -1,0 +1,257 @@
+"""Posterior predictive (Ilersich & Nair 2025, App. F): a mixture of Gaussians over sampled paths.
+
+    μ_{y,i} = T_p ζ_i + Σ_y S_η D(η_i),     p(y) = (1/N) Σ_i N(μ_{y,i}, Σ_y)
+
+Fields are decoded from the latent paths in chunks of time, and kept only if all of them fit in a
+gigabyte, so that memory does not grow with the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_msde.checks import check_level, check_seed
+from pyro_msde.data import Metadata, Scaling, to_numpy
+from pyro_msde.forecasts.mixtures import Mixture
+from pyro_msde.likelihoods import product_mean, product_variance
+
+__all__ = ["Forecast", "decoded"]
+
+_CHUNK = 2**22  # numbers decoded at once
+_KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
+
+
+@dataclass(frozen=True, repr=False)
+class Forecast:
+    """Predictive distribution of fields at given times. All results are detached, on the CPU.
+
+    Shapes are (time, *field) for a single initial field and (batch, time, *field) for a batch of
+    them, written (…, time, *field) below; field has a channel axis if the initial field had one.
+
+    Attributes:
+        times: (time,) float64.
+        paths: (draw of θ, sample, batch, time, latent) latent paths in scaled units.
+        batched: Whether a batch of initial fields was given.
+        has_channel: Whether fields carry a channel axis.
+        region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
+        sites: Values of the guide's sites at each draw of θ; empty where it is a point.
+        metadata: Names, positions and units of the data of the fit; None: not known.
+    """
+
+    times: np.ndarray
+    paths: Tensor
+    batched: bool
+    has_channel: bool
+    model: Any
+    theta: Sequence[Any]
+    scaling: Scaling
+    region: Tensor | None = None
+    sites: Sequence[Mapping[str, Tensor]] = ()
+    metadata: Metadata | None = None
+    _cache: dict[str, Tensor] = field(default_factory=dict)
+    _kept: list[Mixture] = field(default_factory=list)
+
+    @property
+    def num_samples(self) -> int:
+        """Draws of θ times paths for each."""
+        return self.paths.shape[0] * self.paths.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(…, time, *field): the shape of the moments, without decoding anything."""
+        grid = self.model.grid
+        field_shape = grid.field_shape if self.has_channel else grid.shape
+        batch = (self.paths.shape[2],) if self.batched else ()
+        return (*batch, len(self.times), *field_shape)
+
+    @property
+    def grid(self) -> Any:
+        """The model's `Grid`, or its `SensorGraph`."""
+        return self.model.grid
+
+    @property
+    def latent(self) -> Tensor:
+        """(sample, …, time, latent): macroscale in the fields' units, then the microscale."""
+        z = self.paths.flatten(0, 1).clone()
+        grid = self.model.grid
+        per_state = torch.tensor(self.scaling.channels, dtype=z.dtype)
+        z[..., : grid.num_zeta] *= per_state.repeat_interleave(grid.num_coarse)
+        return z if self.batched else z[:, 0]
+
+    @property
+    def diverged(self) -> Tensor:
+        """(…) share of latent paths that leave the box in which the drift was learned.
+
+        They are held at its edge, and are no forecast. Paths that are not finite count too. Fewer
+        steps of training, or a larger `beta`, keep paths together.
+        """
+        strayed = ~self.paths.isfinite()
+        if self.region is not None:
+            low, high = self.region.movedim(1, 0)[:, :, None, :, None]
+            strayed |= (self.paths < low) | (self.paths > high)
+        share = strayed.flatten(3).any(-1).double().mean((0, 1))
+        return share if self.batched else share[0]
+
+    @property
+    def mean(self) -> Tensor:
+        """(…, time, *field), eq. (33)."""
+        mean = self._moment("mean")
+        return mean * self._scale(mean.dtype)
+
+    @property
+    def sd(self) -> Tensor:
+        """(…, time, *field), root of `var`."""
+        parts = [self._moment(name) for name in ("reconstruction", "propagated", "parameter")]
+        return sum(parts[1:], parts[0]).sqrt() * self._scale(parts[0].dtype)
+
+    @property
+    def var(self) -> Tensor:
+        """(…, time, *field), eq. (34): the sum of its three parts. float64, as these."""
+        return self.reconstruction_var + self.propagated_var + self.parameter_var
+
+    @property
+    def reconstruction_var(self) -> Tensor:
+        """(…, time, *field) float64, Σ_y averaged over θ."""
+        return self._variance("reconstruction")
+
+    @property
+    def propagated_var(self) -> Tensor:
+        """(…, time, *field) float64, of the initial state and of the latent noise."""
+        return self._variance("propagated")
+
+    @property
+    def parameter_var(self) -> Tensor:
+        """(…, time, *field) float64, of θ; zero for a point estimate."""
+        return self._variance("parameter")
+
+    def cdf(self, values: Any) -> Tensor:
+        """Predictive distribution function at `values`, both (…, time, *field): the PIT.
+
+        Raises:
+            ValueError: Values of another shape, or NaN.
+        """
+        given = to_numpy(values, "values")
+        if np.isnan(given).any():
+            raise ValueError(f"values: NaN, {int(np.isnan(given).sum())} in all. Fill them.")
+        target = self._as_batch(torch.as_tensor(given))
+        parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.windows())
+        return self._collected(parts)["cdf"]
+
+    def quantile(self, level: float) -> Tensor:
+        """Quantile of the mixture at each point, (…, time, *field).
+
+        Raises:
+            ValueError: `level` is not one number inside (0, 1).
+        """
+        check_level("level", level)
+        parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.windows())
+        return self._collected(parts)["quantile"]
+
+    def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
+        """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
+        generator = torch.Generator().manual_seed(check_seed("seed", seed))
+        for window in self.windows():
+            draws = window.sample(generator)
+            yield window.where, draws if self.batched else draws[:, 0]
+
+    def windows(self, *, keep: bool = True) -> Iterator[Mixture]:
+        """The predictive distribution chunk by chunk of time, with a batch axis in any case.
+
+        Args:
+            keep: Hold the fields for the next time, if they are small.
+        """
+        grid = self.model.grid
+        numbers = self.paths[..., 0].numel() * grid.channels * grid.num_points
+        if not self._kept and (not keep or numbers * self.paths.element_size() > _KEEP):
+            yield from self._decode()
+            return
+        if not self._kept:
+            self._kept[:] = list(self._decode())  # at once: other threads may look
+        yield from self._kept
+
+    def _variance(self, name: str) -> Tensor:
+        """In the user's units, whose squares float32 may not hold."""
+        return self._moment(name).double() * self._scale(torch.float64).square()
+
+    def _scale(self, dtype: torch.dtype) -> Tensor:
+        """Of scaled units in the user's, broadcast to fields."""
+        grid = self.model.grid
+        scale = self.scaling.field_scale(torch.empty(0, dtype=dtype), grid.ndim)
+        return scale if self.has_channel else scale.squeeze(0)
+
+    def _moment(self, name: str) -> Tensor:
+        """(…, time, *field) in scaled units."""
+        if not self._cache:
+            self._cache.update(self._collected((w.where, w.moments) for w in self.windows()))
+        return self._cache[name]
+
+    def _decode(self) -> Iterator[Mixture]:
+        grid = self.model.grid
+        per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
+        size = max(1, _CHUNK // per_time)
+        for start in range(0, len(self.times), size):
+            window = slice(start, min(start + size, len(self.times)))
+            paths = self.paths[:, :, :, window]
+            means, variances = decoded(self.model, self.theta, paths, self.has_channel)
+            yield Mixture(window, means, variances, self._scale(torch.float64))
+
+    def _as_batch(self, values: Tensor) -> Tensor:
+        """(batch, time, *field) from the user's layout."""
+        expected = self.shape
+        if tuple(values.shape) != expected:
+            raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
+        return values if self.batched else values[None]
+
+    def _collected(self, parts: Iterable[tuple[slice, dict[str, Tensor]]]) -> dict[str, Tensor]:
+        """The user's layout from (batch, chunk, *field) of each window of time.
+
+        Into arrays made beforehand: small ones kept from each window, between the large ones that
+        it frees, would let memory grow by these.
+        """
+        whole: dict[str, Tensor] = {}
+        for where, part in parts:
+            for name, value in part.items():
+                if name not in whole:
+                    shape = (value.shape[0], len(self.times), *value.shape[2:])
+                    whole[name] = value.new_empty(shape)
+                whole[name][:, where] = value
+        return whole if self.batched else {name: value[0] for name, value in whole.items()}
+
+    def __repr__(self) -> str:
+        """Shapes."""
+        batch = f"{self.paths.shape[2]} initial fields, " if self.batched else ""
+        return (
+            f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
+            f"{self.num_samples} samples)"
+        )
+
+
+@torch.no_grad()
+def decoded(
+    model: Any, thetas: Sequence[Any], paths: Tensor, has_channel: bool
+) -> tuple[Tensor, Tensor]:
+    """μ_y and Σ_y of latent states in scaled units, on the CPU.
+
+    Args:
+        model: The generative model.
+        thetas: Draws of θ.
+        paths: (draw of θ, sample, batch, time, latent) in scaled units.
+        has_channel: Whether fields are to have a channel axis.
+
+    Returns:
+        (draw of θ, sample, batch, time, *field) and (draw of θ, 1, 1, 1, *field).
+    """
+    means, variances = [], []
+    for theta, z in zip(thetas, paths, strict=True):
+        macro, detail = model.expert_means(theta, z.to(theta.diffusion.device))
+        means.append(product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu())
+        var = product_variance(theta.var_zeta, theta.var_eta).cpu()
+        variances.append(var.expand(1, 1, 1, *var.shape))
+    both = torch.stack(means), torch.stack(variances)
+    return both if has_channel else (both[0].squeeze(4), both[1].squeeze(4))

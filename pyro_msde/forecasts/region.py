@@ -1,0 +1,173 @@
+"""Where the drift was learned, and forecasts that stay there.
+
+A drift is known on a tube around the training paths. A path that noise carries off it may run away
+at an exponential rate, and one of sixty-four is enough to ruin a mean. Forecasts therefore take the
+drift at a state nearby that is like the encoded training data, and are drawn back to it:
+
+    γ̃(z) = γ(P z) − ρ (z − P z).
+
+P first clips the state to a box, half as wide again as the data on either side. Then it looks at
+what the macroscale drift sees of each coarse point, the stencil around it, along the principal
+directions of the data's stencils: a front steeper than any of training's fits the box, but not
+there. Stencils are clipped to a range as much wider than the data's, and P moves each point to the
+middle of its own. Where nothing has to be clipped nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyro_msde.data import Segments
+from pyro_msde.isolation import Isolation
+from pyro_msde.networks import MultiscaleDrift
+from pyro_msde.overrides import overrides
+from pyro_msde.priors import Part
+from pyro_msde.sde import FASTEST
+
+__all__ = ["LONGEST_STEP", "Region", "confined", "learned_region"]
+
+LONGEST_STEP = 1.5 / FASTEST  # at which the midpoint rule still draws paths back
+
+_MARGIN = 0.5  # of the data's range, beyond either end
+_LEAST = 1e-2  # of that margin, in scaled units: constant data leave noise nowhere to go
+_ROOM = 0.1  # of the region's width, around initial states
+_SNAPSHOTS = 20  # of a trajectory that are encoded
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where the drift was learned, in scaled units.
+
+    Attributes:
+        box: (2, latent) lower and upper ends of the states.
+        axes: (k, k) principal directions of stencils, in columns; None: the drift has no stencil.
+        ends: (2, k) lower and upper ends of stencils along them; None likewise.
+    """
+
+    box: Tensor
+    axes: Tensor | None = None
+    ends: Tensor | None = None
+
+    def to(self, like: Tensor) -> Region:
+        """With the dtype and on the device of a tensor."""
+        values: Any = {name: None if x is None else x.to(like) for name, x in vars(self).items()}
+        return Region(**values)
+
+    def to_lists(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: None if x is None else x.tolist() for name, x in vars(self).items()}
+
+    @classmethod
+    def from_lists(cls, lists: Mapping[str, Any], dtype: torch.dtype) -> Region:
+        """What `to_lists` made."""
+        values: Any = {
+            name: None if x is None else torch.tensor(x, dtype=dtype) for name, x in lists.items()
+        }
+        return cls(**values)
+
+    def around(self, states: Tensor, model: Any) -> Region:
+        """Regions (2, row, …) that have room around each initial state (row, latent)."""
+        box = _widened(self.box, states[:, None])
+        net = _stencil_drift(model)
+        if net is None or self.axes is None or self.ends is None:
+            return Region(box)
+        stencils = net.stencils(states[:, : model.grid.num_zeta])
+        return Region(box, self.axes, _widened(self.ends, stencils @ self.axes))
+
+
+def _widened(ends: Tensor, values: Tensor) -> Tensor:
+    """(2, row, k): ends (2, k) with room around all values (row, any, k) of a row."""
+    low, high = ends[:, None]
+    room = _ROOM * (high - low)
+    return torch.stack(
+        [torch.minimum(low, values.amin(1) - room), torch.maximum(high, values.amax(1) + room)]
+    )
+
+
+@torch.no_grad()
+def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
+    """Region around the encoded training data.
+
+    In the box all coarse points of a channel have one range, as a front may turn up anywhere; each
+    microscale state has its own. The random state is left alone.
+    """
+    grid, device = model.grid, segments.scale.device
+    like = next(v for v in model.state_dict().values() if v.is_floating_point())
+    states = []
+    with Isolation(0, like.device).turn():
+        sites = guide.read_theta()
+        operators = model.read_parameters(sites).operators
+        for k, values in enumerate(segments.values):
+            at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
+            fields = segments.to_scaled(values[at.long()]).to(like)
+            own = None if segments.parameters is None else segments.parameters[k].to(like)
+            states.append(guide.encode(fields, sites, operators, own)[0])
+    z = torch.cat(states)
+    low, high = z.amin(0), z.amax(0)
+    for channel in range(grid.channels):
+        points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
+        low[points], high[points] = low[points].min(), high[points].max()
+    box = _with_margin(low, high, _LEAST)
+    net = _stencil_drift(model)
+    if net is None:
+        return Region(box)
+    x = net.stencils(z[:, : grid.num_zeta]).flatten(0, 1)
+    principal = torch.linalg.eigh(torch.atleast_2d(x.double().T.cov())).eigenvectors
+    axes = principal.to(x).contiguous()  # as loaded from a saved run, to the last bit
+    along = x @ axes
+    return Region(box, axes, _with_margin(along.amin(0), along.amax(0)))
+
+
+def _with_margin(low: Tensor, high: Tensor, least: float = 0.0) -> Tensor:
+    room = (_MARGIN * (high - low)).clamp(min=least)
+    return torch.stack([low - room, high + room])
+
+
+def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callable[..., Tensor]:
+    """The drift that keeps paths near a region.
+
+    Args:
+        drift: γ(z, t) with z (sample, row, 1, latent).
+        region: Of each row, as `Region.around` gives it.
+        model: The model whose drift it is.
+    """
+    low, high = region.box[:, :, None]
+    net = _stencil_drift(model)
+    to_middle = None
+    if net is not None and region.axes is not None and region.ends is not None:
+        to_middle = _to_middle(net, region.axes, region.ends)
+
+    def inward(z: Tensor, t: Tensor) -> Tensor:
+        inside = torch.minimum(torch.maximum(z, low), high)
+        if to_middle is not None:
+            inside = inside + to_middle(inside)
+        return drift(inside, t) - FASTEST * (z - inside)
+
+    return inward
+
+
+def _to_middle(net: MultiscaleDrift, axes: Tensor, ends: Tensor) -> Callable[[Tensor], Tensor]:
+    """From each coarse point to that of its clipped stencil, shaped as z (..., row, 1, latent)."""
+    low, high = ends[:, :, None, None]
+    middle = axes[net.middle].T  # looked up once: on a GPU every step would wait for it
+
+    def moved(z: Tensor) -> Tensor:
+        along = net.stencils(z[..., : net.grid.num_zeta]) @ axes
+        excess = torch.minimum(torch.maximum(along, low), high) - along
+        return F.pad((excess @ middle).mT.flatten(-2), (0, net.n_eta))
+
+    return moved
+
+
+def _stencil_drift(model: Any) -> MultiscaleDrift | None:
+    part = getattr(model, "drift", None)
+    net = part._modules["net"] if isinstance(part, Part) else None
+    if not isinstance(net, MultiscaleDrift):
+        return None
+    return None if overrides(net, MultiscaleDrift, "stencils", "middle") else net

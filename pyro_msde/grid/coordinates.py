@@ -1,0 +1,74 @@
+"""Positions along the axes of space, against the model's grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.data import Trajectories
+from pyro_msde.errors import warn
+from pyro_msde.grid.grids import Grid
+
+__all__ = ["check_on_grid"]
+
+Array = NDArray[Any]
+
+_UNEVEN = 0.01  # of a spacing: Gaussian latitudes are within it
+_ELSEWHERE = 0.6  # of a spacing: points at cells' centres or at their edges are within it
+
+
+def check_on_grid(argument: str, data: Trajectories, grid: Any) -> None:
+    """Positions that the data give are those of an even grid, in its order.
+
+    Warns if they are others than the model's grid has.
+
+    Raises:
+        ValueError: They run down, are not in order, or not evenly spaced.
+    """
+    if type(grid) is not Grid or data.dims is None:  # modes and sensors lie on no axes
+        return
+    axes = zip(data.dims[-grid.ndim :], grid.coordinates, grid.boundary, strict=True)
+    for axis, place, boundary in axes:
+        x = data.coords.get(axis, place)
+        if x.dtype.kind not in "fiu" or len(x) < 2:
+            continue
+        x = x.astype(np.float64)
+        _check_even(f"{argument}: coords[{axis!r}]", x)
+        spacing = float(place[1] - place[0])
+        if np.abs(x - place).max() > _ELSEWHERE * spacing:
+            warn(
+                f"{argument}: coords[{axis!r}] run from {x[0]:g} to {x[-1]:g}, the model's grid "
+                f"from {place[0]:g} to {place[-1]:g}. Build the model with {_ends(x, boundary)} on "
+                f"this axis, between which a {boundary} axis has these points."
+            )
+
+
+def _ends(x: Array, boundary: str) -> str:
+    """The arguments of a grid on whose axis these points lie; see `Grid.coordinates`."""
+    spacing = float(x[-1] - x[0]) / (len(x) - 1)
+    before, after = {"periodic": (0.0, 1.0), "dirichlet": (1.0, 1.0)}.get(boundary, (0.5, 0.5))
+    return f"lower={x[0] - before * spacing:.6g} and upper={x[-1] + after * spacing:.6g}"
+
+
+def _check_even(what: str, x: Array) -> None:
+    steps = np.diff(x)
+    if (steps < 0).all():
+        raise ValueError(
+            f"{what} run down, from {x[0]:g} to {x[-1]:g}; the model's grid runs up. Flip the "
+            "axis: ds.sortby(…) of xarray, or [::-1] on this axis of values and coordinates."
+        )
+    mean = float(x[-1] - x[0]) / len(steps)
+    bad = np.flatnonzero(steps <= 0)
+    if len(bad):
+        i = int(bad[0]) + 1
+        raise ValueError(f"{what} are not in order: {x[i]:g} after {x[i - 1]:g} at index {i}. "
+                         "Sort values and coordinates along it.")  # fmt: skip
+    bad = np.flatnonzero(np.abs(steps / mean - 1) > _UNEVEN)
+    if len(bad):
+        i = int(bad[0]) + 1
+        raise ValueError(
+            f"{what} are not evenly spaced: {steps[i - 1]:g} before index {i}, {mean:g} on average."
+            " Interpolate the data to an even grid, or pass adjacency=… for points anywhere."
+        )

@@ -1,0 +1,32 @@
+"""From data, a model and a guide to weights: the ELBO, its start, its optimisation."""
+
+from pyro_msde.inference.closed_form_variance import (
+    close_observation_variances,
+    has_observation_variances,
+)
+from pyro_msde.inference.drift_jackknife import Jackknife, jackknife, moved, takes
+from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference.program_checks import check_roles
+from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, windows
+from pyro_msde.inference.trainer import Trainer
+from pyro_msde.inference.training_state import all_finite
+from pyro_msde.inference.weak_form_start import weak_form_regression
+
+__all__ = [
+    "Jackknife",
+    "MultiscaleELBO",
+    "Trainer",
+    "all_finite",
+    "check_roles",
+    "close_observation_variances",
+    "cut",
+    "duration_of",
+    "each_trajectory",
+    "has_observation_variances",
+    "jackknife",
+    "moved",
+    "segments_of",
+    "takes",
+    "weak_form_regression",
+    "windows",
+]

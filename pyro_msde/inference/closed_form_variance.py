@@ -1,0 +1,185 @@
+"""Where the ELBO wants its variances, all else fixed, in closed form.
+
+Of the drift residual only C depends on C. With e = z − μ, u = μ̇ − γ(z, t) + ½ Σ̇ Σ⁻¹ e and
+v = ½ Σ⁻¹ e, both for diagonal Σ,
+
+    ½ ∫ E[(u − C v)²] / C dt    is least at    C = √( ∫ E u² dt / ∫ E v² dt ),
+
+and the likelihood's Σ_y at the mean square of y − μ_y, for a given share of the experts. Training
+ends somewhere near; how near tells whether widths are the objective's or the schedule's. Σ_y, which
+nothing else depends on then, is put there at the end: it stops far above where training is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.data import SegmentBatch, Segments
+from pyro_msde.likelihoods import product_mean, product_variance
+from pyro_msde.overrides import overrides
+from pyro_msde.priors import LogVariance, Part
+from pyro_msde.sde import sample_moments
+
+__all__ = [
+    "VarianceOptima",
+    "close_observation_variances",
+    "has_observation_variances",
+    "variance_optima",
+]
+
+
+@dataclass(frozen=True)
+class VarianceOptima:
+    """Variances as they are and where the ELBO is largest, in scaled units.
+
+    Attributes:
+        diffusion: (latent,) the diagonal of C.
+        diffusion_optimum: (latent,) likewise, equal where C has one parameter.
+        observation: (channel, *space) Σ_y.
+        observation_optimum: (channel, *space) likewise.
+    """
+
+    diffusion: Tensor
+    diffusion_optimum: Tensor
+    observation: Tensor
+    observation_optimum: Tensor
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """Mean log ratio of each to its optimum: above zero where it is too large."""
+        pairs = {
+            "diffusion": (self.diffusion, self.diffusion_optimum),
+            "observation": (self.observation, self.observation_optimum),
+        }
+        return {k: float((value / best).log().mean()) for k, (value, best) in pairs.items()}
+
+
+@torch.no_grad()
+def variance_optima(
+    model: Any, guide: Any, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
+) -> VarianceOptima:
+    """Optima over some minibatches at one draw of θ each; the residual's is that of β = 1 too.
+
+    Args:
+        model: The generative model.
+        guide: Its guide.
+        batches: Segments in scaled units, weighted as they are drawn.
+        num_nodes: Quadrature nodes a segment.
+
+    Raises:
+        ValueError: The guide's covariance is not diagonal, or no batches.
+    """
+    sums: dict[str, Any] = dict.fromkeys(("u", "v", "misfit", "count"), 0.0)
+    theta = None
+    for batch in batches:
+        sites = guide.read_theta()
+        theta = model.read_parameters(sites)
+        q = guide.path_marginals(batch, sites, theta.operators)
+        times, weights = q.quadrature.draw(num_nodes)
+        mean, mean_dot, cov, cov_dot = q.moments(times)
+        if cov.ndim != mean.ndim:
+            raise ValueError("guide: its covariance is not diagonal, the optimum no closed form.")
+        e = cov.sqrt() * torch.randn_like(mean)
+        z = torch.stack([mean + e, mean - e])
+        signed = torch.stack([e, -e])
+        drift = theta.drift(z, times, parameters=batch.parameters)
+        u = mean_dot - drift + 0.5 * cov_dot / cov * signed
+        v = 0.5 * signed / cov
+        for name, value in (("u", u), ("v", v)):
+            square = value.square().mean(0) * weights[..., None].to(mean.dtype)
+            sums[name] += square.sum((0, 1))
+        for name, value in _misfit(model, theta, q, batch).items():
+            sums[name] += value
+    if theta is None:
+        raise ValueError("batches: empty. Pass at least one.")
+    u, v = (_shared(model, sums[name]) for name in ("u", "v"))
+    observation = product_variance(theta.var_zeta, theta.var_eta)
+    factor = _pooled(sums["misfit"] / sums["count"], model)
+    return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
+
+
+def has_observation_variances(model: Any) -> bool:
+    """Whether the experts' variances are `LogVariance`s that are learned, without priors."""
+    parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
+    if not hasattr(model, "expert_means") or parts[0] is None:
+        return False
+    return all(_is_learned(part) for part in parts if part is not None)
+
+
+def _is_learned(part: Any) -> bool:
+    if not isinstance(part, Part) or part.is_random:
+        return False
+    net = part._modules["net"]
+    if not isinstance(net, LogVariance) or overrides(net, LogVariance):
+        return False
+    return net.log_value.requires_grad
+
+
+@torch.no_grad()
+def close_observation_variances(
+    model: Any, guide: Any, trajectories: Iterable[Segments]
+) -> float | None:
+    """Put Σ_y where the ELBO is largest, in place, with the share of the experts as it is.
+
+    Args:
+        model: The generative model, of which `has_observation_variances` is true.
+        guide: Its guide.
+        trajectories: Segments of training trajectories, in scaled units.
+
+    Returns:
+        Mean log ratio of Σ_y before to after, above zero where it was too large; None where there
+        are no segments, and nothing is changed.
+    """
+    misfit: Any = 0.0
+    count: Any = 0.0
+    for segments in trajectories:
+        for probability, batch in segments.every():
+            sites = guide.read_theta()
+            theta = model.read_parameters(sites)
+            q = guide.path_marginals(batch, sites, theta.operators)
+            own = _misfit(model, theta, q, batch)
+            share = probability * batch.num_segments
+            misfit, count = misfit + share * own["misfit"], count + share * own["count"]
+    if not isinstance(misfit, Tensor):
+        return None
+    factor = _pooled(misfit / count, model)
+    change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # where y is always the same
+    for part in (model.var_zeta, model.var_eta):
+        if part is not None:
+            value = part._modules["net"].log_value
+            # where a point has a variance of its own, so have the others: `_pooled`
+            value += change[tuple(slice(n) for n in value.shape)]
+    return -float(change.mean())
+
+
+def _misfit(model: Any, theta: Any, q: Any, batch: SegmentBatch) -> dict[str, Tensor]:
+    """Weighted sum of (y − μ_y)²/Σ_y over snapshots, (channel, *space), and of the weights."""
+    path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
+    macro, detail = model.expert_means(theta, path)
+    fields = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
+    w = batch.observation_weight.reshape(*fields.shape[:2], *(1,) * (fields.ndim - 2))
+    square = (batch.values - fields).square() / product_variance(theta.var_zeta, theta.var_eta)
+    return {"misfit": (w * square).sum((0, 1)), "count": w.sum()}
+
+
+def _shared(model: Any, values: Tensor) -> Tensor:
+    """(latent,) sums over the states that share a parameter of C, at each of them."""
+    net = model.diffusion._modules["net"]
+    index = net.index if isinstance(net, LogVariance) else None
+    if index is None:
+        return values
+    total = values.new_zeros(int(index.max()) + 1).index_add(0, index, values)
+    return total[index]
+
+
+def _pooled(values: Tensor, model: Any) -> Tensor:
+    """(channel, *space) averaged over the points that share a variance of either expert."""
+    nets = [p._modules["net"] for p in (model.var_zeta, model.var_eta) if p is not None]
+    shapes = [n.log_value.shape for n in nets if isinstance(n, LogVariance) and n.broadcast]
+    axes = [i for i, n in enumerate(values.shape) if n > 1 and any(s[i] == 1 for s in shapes)]
+    return values.mean(axes, keepdim=True).expand_as(values) if axes else values

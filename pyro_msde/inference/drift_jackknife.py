@@ -1,0 +1,198 @@
+"""What the drift owes to single training trajectories: its parameter uncertainty, by the jackknife.
+
+A drift network is linear in its last weights, γ = φ(z) W. Along the guide's marginals it misses the
+linear drift of `GaussianMarginals` by r. With sums over trajectory k and the integral over its time
+H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares without trajectory k moves W by
+
+    d_k = (H − H_k + λ diag H / n)⁻¹ (g − g_k),  and  V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
+
+is the jackknife's covariance of W (Efron & Stein 1981, doi:10.1214/aos/1176345462), with whole
+trajectories, which are independent while their points are not; of more than a hundred, with that
+many groups (Kott, The Delete-a-Group Jackknife, J. Off. Stat. 17, 2001). Draws
+W + Σ_k ε_k (d_k − d̄) √((n − 1)/n), ε_k ~ N(0, 1), have it. Where many trajectories say what the
+drift is, φ d_k is small; beyond them it grows as the features do, and so does the spread of
+forecasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.checks import check_number, check_whole
+from pyro_msde.data import Segments
+from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
+from pyro_msde.overrides import overrides
+from pyro_msde.priors import Part
+from pyro_msde.sde import linear_drift, sample_moments
+
+__all__ = ["Jackknife", "jackknife", "moved", "takes"]
+
+_MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """Directions in which the drift's last weights are uncertain.
+
+    Attributes:
+        directions: (trajectory or group, feature, output) by network, "macro" and "micro":
+            √((n − 1)/n) (d_k − d̄).
+    """
+
+    directions: Mapping[str, Tensor]
+
+    def draws(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """So many changes of the weights, (count, feature, output) by network.
+
+        They come in opposite pairs, which leave the mean forecast alone to first order; the last
+        of an odd number is by itself. From a generator of the CPU; None: torch's own.
+        """
+        n = len(next(iter(self.directions.values())))
+        half = torch.randn((count + 1) // 2, n, dtype=torch.float64, generator=generator)
+        epsilon = torch.stack([half, -half], 1).flatten(0, 1)[:count]
+        return {
+            name: torch.einsum("ik,kpo->ipo", epsilon.to(d), d)
+            for name, d in self.directions.items()
+        }
+
+
+def takes(model: Any) -> bool:
+    """Whether the model's drift is a `MultiscaleDrift` of MLPs, without a prior.
+
+    A subclass that changes what they do is none: its last weights may enter in another way.
+    """
+    part = getattr(model, "drift", None)
+    if not isinstance(part, Part) or part.is_random:
+        return False
+    drift: Any = part._modules["net"]
+    if not isinstance(drift, MultiscaleDrift) or overrides(drift, MultiscaleDrift):
+        return False
+    networks = [drift.macro] if drift.micro is None else [drift.macro, drift.micro]
+    return all(_is_linear_in_last_weights(net) for net in networks)
+
+
+def _is_linear_in_last_weights(net: Any) -> bool:
+    """Whether f is φ(x) W with the network's own features and readout."""
+    if isinstance(net, PolynomialMLP):
+        own = [net.linear, *((net.factors, net.output) if net.rank else ())]
+        if any(type(x) is not nn.Linear or overrides(x, nn.Linear, "forward") for x in own):
+            return False
+        return not overrides(net, PolynomialMLP) and _is_linear_in_last_weights(net.network)
+    if not isinstance(net, MLP) or overrides(net, MLP) or type(net[-1]) is not nn.Linear:
+        return False
+    return not any(overrides(layer, type(layer), "forward") for layer in net)
+
+
+@torch.no_grad()
+def jackknife(
+    model: Any,
+    guide: Any,
+    trajectories: Iterable[Segments],
+    *,
+    ridge: float = 1.0,
+    num_nodes: int = 64,
+) -> Jackknife:
+    """Measure what leaving each training trajectory out would do. The noise is torch's own.
+
+    Args:
+        model: The generative model; its drift is a `MultiscaleDrift` of MLPs without a prior.
+        guide: Its guide.
+        trajectories: Segments of one training trajectory each, in scaled units.
+        ridge: λ: what holds each weight in place beside the others' data, in average trajectories.
+        num_nodes: Quadrature nodes a segment, with a pair of opposite draws at each.
+
+    Raises:
+        ValueError: Another drift, or one with a prior; fewer than two trajectories; λ not positive.
+    """
+    ridge = check_number("ridge", ridge)
+    num_nodes = check_whole("num_nodes", num_nodes, 1)
+    if not takes(model):
+        raise ValueError(
+            "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "
+            "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
+        )
+    sites = guide.read_theta()
+    theta = model.read_parameters(sites)
+    drift = theta.drift
+    sums: list[dict[str, list[Tensor]]] = []
+    for k, segments in enumerate(trajectories):
+        if k < _MOST_GROUPS:
+            sums.append({})
+        total = sums[k % _MOST_GROUPS]
+        for probability, batch in segments.every():
+            q = guide.path_marginals(batch, sites, theta.operators)
+            times, weights = q.quadrature.draw(num_nodes)
+            moments = q.moments(times)
+            noise = torch.randn_like(moments.mean)
+            z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
+            missed = linear_drift(moments, z, theta.diffusion)
+            missed = missed - drift(z, times, parameters=batch.parameters)
+            # of the pair of draws, and of the estimate that this segment alone is of them all
+            share = 0.5 * probability * batch.num_segments * weights.double()
+            for name, both in _normal_equations(drift, z, times, batch, missed, share).items():
+                before = total.get(name, [torch.zeros_like(x) for x in both])
+                total[name] = [a + b for a, b in zip(before, both, strict=True)]
+    if len(sums) < 2:
+        raise ValueError(f"data: {len(sums)} trajectory. The jackknife leaves out one of several.")
+    directions = {}
+    for name in sums[0]:
+        H, g = (torch.stack([s[name][i] for s in sums]) for i in (0, 1))
+        directions[name] = _directions(H, g, ridge)
+    return Jackknife(directions)
+
+
+def moved(drift: MultiscaleDrift, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+    """The drift with other last weights for each path.
+
+    Args:
+        drift: γ(z, t, parameters).
+        changes: Of the weights by network, (sample, feature, output).
+
+    Returns:
+        γ(z, t, parameters) of z (sample, row, time, latent).
+    """
+    weights = {name: getattr(drift, name).readout() + d for name, d in changes.items()}
+
+    def changed(z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+        outputs = {}
+        for name, x in drift.inputs(z, t, parameters).items():
+            features = getattr(drift, name).features(x)
+            own = weights[name]
+            wide = own.reshape(len(own), *(1,) * (features.ndim - 3), *own.shape[1:])
+            outputs[name] = features @ wide
+        return drift.joined(outputs)
+
+    return changed
+
+
+def _normal_equations(
+    drift: MultiscaleDrift, z: Tensor, t: Tensor, batch: Any, missed: Tensor, share: Tensor
+) -> dict[str, list[Tensor]]:
+    """Weighted sums of φᵀφ and φᵀr by network, in float64."""
+    residuals = drift.split(missed)
+    found = {}
+    for name, x in drift.inputs(z, t, batch.parameters).items():
+        features = getattr(drift, name).features(x).double()
+        weight = share.reshape(*share.shape, *(1,) * (features.ndim - 3))
+        weighted = (weight * features).flatten(0, -2)
+        found[name] = [
+            weighted.mT @ features.flatten(0, -2),
+            weighted.mT @ residuals[name].double().flatten(0, -2),
+        ]
+    return found
+
+
+def _directions(H: Tensor, g: Tensor, ridge: float) -> Tensor:
+    """From (trajectory, p, p) and (trajectory, p, o) to the directions (trajectory, p, o)."""
+    total = H.sum(0)
+    # features that are zero throughout would leave nothing to invert
+    held = ridge * total.diagonal() / len(H) + torch.finfo(total.dtype).tiny
+    without = torch.linalg.solve(total - H + torch.diag(held), g.sum(0) - g)
+    n = len(H)
+    spread: Tensor = (without - without.mean(0)) * ((n - 1) / n) ** 0.5
+    return spread

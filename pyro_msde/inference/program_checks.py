@@ -1,0 +1,126 @@
+"""What forecasts take for granted of a model: that its program is made of the parts it is read by.
+
+The ELBO trains whatever program it is given. Forecasts do not run that program: they read drift,
+diffusion and decoder from `read_parameters` and `expert_means`, and are mixtures of the normals of
+`ProductOfExperts`. A program that says something else would be trained as one model and forecast as
+another, so it is run once, before training, and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.poutine.subsample_messenger import _Subsample
+from torch import Tensor
+
+from pyro_msde.data import SegmentBatch
+from pyro_msde.likelihoods import ProductOfExperts, product_mean, product_variance
+from pyro_msde.sde import LatentSDE
+
+__all__ = ["check_program", "check_roles"]
+
+_OF_MODEL = ("grid", "n_eta", "num_latent", "read_parameters", "expert_means")
+_OF_GUIDE = ("read_theta", "encode", "path_marginals")
+_CLOSE = 1e-3  # relative; the same operations in float32 differ by far less
+
+
+def check_roles(model: Any, guide: Any) -> None:
+    """Refuse a model or guide that lacks what training and forecasts ask it for.
+
+    Raises:
+        ValueError: It lacks something.
+    """
+    if hasattr(model, "path_marginals") and hasattr(guide, "expert_means"):
+        raise ValueError("model, guide: the other way round. Call fit(model, guide, data).")
+    for role, thing, names, like in (
+        ("model", model, _OF_MODEL, "pyro_msde.models.Multiscale"),
+        ("guide", guide, _OF_GUIDE, "pyro_msde.guides.AmortizedGP"),
+    ):
+        if not isinstance(thing, torch.nn.Module):
+            raise ValueError(f"{role}: got {_kind(thing)}. Pass one that is built, as {like} is.")
+        missing = [name for name in names if not hasattr(thing, name)]
+        if missing:
+            raise ValueError(
+                f"{role}: {type(thing).__name__} has no {', '.join(missing)}, which forecasts "
+                f"need. Derive it from {like}, or add them."
+            )
+
+
+@torch.no_grad()
+def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
+    """Run the model's program once and compare it with the parts that forecasts read.
+
+    To be called where Pyro may be used. Networks that are random themselves, as dropout is, cannot
+    be compared and pass.
+
+    Args:
+        model: The generative model.
+        guide: Its guide.
+        batch: Some segments.
+
+    Raises:
+        ValueError: Another likelihood or another law of the path than forecasts have.
+    """
+    drawn = poutine.trace(guide).get_trace(batch)
+    nodes = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(batch).nodes
+    sites = {k: s for k, s in nodes.items() if s["type"] == "sample" and not _is_record(s)}
+    observed = {k: s["fn"] for k, s in sites.items() if s["is_observed"]}
+    paths = {k: s for k, s in sites.items() if isinstance(s["fn"], LatentSDE)}
+    for name, law in observed.items():
+        if type(law) is not ProductOfExperts:
+            raise ValueError(
+                f"model: observes {name!r} under {type(law).__name__}, but forecasts would be "
+                "mixtures of normals. Only ProductOfExperts can be forecast as yet; use it."
+            )
+    if len(observed) != 1 or len(paths) != 1:
+        raise ValueError(
+            f"model: its program has {len(observed)} observed fields and {len(paths)} latent "
+            "paths. Forecasts are of one of each."
+        )
+    (field,), (path,) = observed.values(), paths.values()
+    z, sde = path["value"], path["fn"]
+    values = {k: s["value"] for k, s in sites.items() if k not in {*observed, *paths}}
+    theta = model.read_parameters(values)
+    own = batch.parameters
+    var_zeta, var_eta = theta.var_zeta, theta.var_eta
+
+    def mean_field() -> Tensor:
+        macro, detail = model.expert_means(theta, z)
+        return product_mean(macro, detail, var_zeta, var_eta)
+
+    pairs: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
+        "drift": (
+            lambda: sde.drift(z, batch.times),
+            lambda: theta.drift(z, batch.times, parameters=own),
+        ),
+        "diffusion": (lambda: sde.diffusion, lambda: theta.diffusion),
+        "mean field": (lambda: field.mean_field, mean_field),
+        "variance": (lambda: field.var, lambda: product_variance(var_zeta, var_eta)),
+    }
+    for what, (ran, read) in pairs.items():
+        first, second = read(), read()
+        if torch.equal(first, second) and not _equal(ran(), first):
+            raise ValueError(
+                f"model: its program has another {what} than read_parameters and expert_means "
+                "give, from which forecasts are made. Put what is new into the part itself."
+            )
+
+
+def _is_record(site: Any) -> bool:
+    """Whether a site is a plate's subsample or a `pyro.deterministic`, which have no density."""
+    return isinstance(site["fn"], _Subsample) or site["infer"].get("_deterministic", False)
+
+
+def _equal(ran: Tensor, read: Tensor) -> bool:
+    """Equal but for rounding; values that are not finite are training's matter."""
+    if ran.shape != read.shape:
+        return False
+    size = float(read.abs().max()) if read.numel() else 0.0
+    return torch.allclose(ran, read, rtol=_CLOSE, atol=_CLOSE * size, equal_nan=True)
+
+
+def _kind(thing: Any) -> str:
+    return thing.__name__ if isinstance(thing, type) else type(thing).__name__

@@ -1,0 +1,116 @@
+"""Test trajectories cut into segments as in training, for what the guide says of them.
+
+The guide interpolates the snapshots of a segment in time rescaled to it, so it speaks of segments
+of the duration, and of snapshots at the distance, that it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyro_msde.data import Segments, Trajectories
+from pyro_msde.runs import Recipe
+
+__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "segments_of", "windows"]
+
+Array = NDArray[Any]
+
+
+class Cut(NamedTuple):
+    """Observations of a segment, and every how many snapshots there is one."""
+
+    length: int
+    stride: int
+
+
+def duration_of(fit: Any, test: Trajectories) -> float:
+    """Mean duration of the training segments, in the data's time units.
+
+    For a fit that does not know it: of the default recipe's at the first trajectory's spacing.
+    """
+    if fit.segment is not None:
+        return float(fit.segment[1])
+    recipe = Recipe()
+    return (recipe.length - 1) * recipe.stride * _spacing(test.times[0])
+
+
+def cut(fit: Any, times: Array) -> Cut | None:
+    """How to cut a trajectory: segments as in training, or shorter ones if it is short.
+
+    Any snapshot is an observation of some such segment. None: it has a single snapshot.
+
+    Args:
+        fit: The `Fit`.
+        times: (time,) of the trajectory.
+    """
+    if len(times) < 2:
+        return None
+    length, stride = Recipe().length, Recipe().stride
+    if fit.segment is not None:
+        length, duration = fit.segment
+        spacing = _spacing(times)
+        stride = max(1, round(duration / (length - 1) / spacing))
+        length = max(2, round(duration / (stride * spacing)) + 1)
+    if len(times) < 2 * stride:
+        stride = 1
+    return Cut(min(length, len(times) // stride), stride)
+
+
+def windows(count: int, how: Cut, picks: Array) -> dict[int, Array]:
+    """Starts of segments, and which of the picked snapshots are observations of each.
+
+    Args:
+        count: Snapshots of the trajectory.
+        how: It is cut.
+        picks: (n,) indices of snapshots.
+
+    Returns:
+        By start, places in `picks`; each is in one segment.
+    """
+    span = (how.length - 1) * how.stride
+    last = count - 1 - span  # at least stride − 1, by `cut`
+    starts = picks // span * span + picks % how.stride
+    starts = np.where(starts > last, last - (last - picks) % how.stride, starts)
+    return {int(s): np.flatnonzero(starts == s) for s in np.unique(starts)}
+
+
+def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
+    """The k-th trajectory in scaled units, in consecutive segments, numbered among all of them."""
+    model, scaling = fit.model, fit.scaling
+    like = next(v for v in model.state_dict().values() if v.is_floating_point())
+    grid = model.grid
+    fields = torch.as_tensor(test[k].fields(grid.channels, grid.shape)[0]).to(like.device)
+    like_scale = torch.empty(0, dtype=torch.float64, device=like.device)
+    parameters = None
+    if test.parameters is not None:
+        own = torch.as_tensor(test.parameters[k : k + 1])
+        parameters = scaling.scaled_parameters(own).to(like)
+    return Segments(
+        [torch.as_tensor(test.times[k] / scaling.time)],
+        [fields],
+        scale=scaling.field_scale(like_scale, grid.ndim),
+        dtype=like.dtype,
+        parameters=parameters,
+        length=how.length,
+        stride=how.stride,
+        windows="fixed",
+        first=sum(len(t) for t in test.times[:k]),
+    )
+
+
+def each_trajectory(fit: Any, data: Trajectories) -> Iterator[Segments]:
+    """Segments of one trajectory after the other, without those of a single snapshot."""
+    for k, times in enumerate(data.times):
+        how = cut(fit, times)
+        if how is not None:
+            yield segments_of(fit, data, k, how)
+
+
+def _spacing(times: Array) -> float:
+    """Usual time between snapshots."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1.0

@@ -1,0 +1,262 @@
+"""A start for the macroscale drift: least squares on the training data, before any ELBO.
+
+Where the macroscale state is well resolved its drift is close to a quadratic function of the
+stencil, which linear regression finds at once and stochastic gradients slowly, as the coefficients
+of high derivatives are large. The regression is in weak form,
+
+    −∫ φ'(t) ζ(t) dt = ∫ φ(t) f(ζ(t)) dt,        f(x) = A x + xᵀ Q x,        ζ(t_i) = T_r y_i,
+
+with smooth bumps φ that vanish at the ends of a window (weak SINDy, Messenger & Bortz 2021) and
+integrals of splines through the observations: no derivative of noisy data, and no common or even
+times are needed.
+
+Coefficients that the data do not determine are shrunk, and not to zero, where the fastest modes
+would neither grow nor decay but for noise: what of a state its neighbours do not predict decays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from pyro_msde.data import Segments
+from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
+from pyro_msde.overrides import overrides
+from pyro_msde.priors import starting_values
+from pyro_msde.sde import FASTEST, integrate, stable_step
+
+__all__ = ["start_macroscale_drift", "weak_form_regression"]
+
+_RIDGES = tuple(10.0**k for k in range(-9, 0))  # relative to the features' mean squares
+_POWER = 6  # of the bump (1 − τ²)^p: vanishes at the ends with its first p − 1 derivatives
+_INTERVALS = 8  # between observations, that half a window has at least
+_NOISE = 1e-3  # share of the inputs' mean square taken for noise where states are predicted
+_FOLDS = 5
+_MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
+_TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
+_CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
+_LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
+_STEP = 1 / 500  # of the horizon, in those forecasts
+_STIFF = 20  # times more steps than that are too many
+
+
+@torch.no_grad()
+def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int = 20) -> bool:
+    """Fit the polynomial paths of the model's macroscale drift to encoded observations.
+
+    Of fits more or less shrunk the one is kept that forecasts tenths of training trajectories best,
+    if it errs by less than a tenth of how far these move. Where the coarse grid does not resolve
+    the state they err by more, and a drift that starts at zero learns better than one that starts
+    there.
+
+    Args:
+        model: Model with `drift`, `kernel`, `grid` and `read_parameters`.
+        segments: Training data in scaled units.
+        num_windows: Of `weak_form_regression`.
+
+    Returns:
+        Whether anything was done: not beside microscale states, whose part the regression would
+        take; not for drifts of another kind, with methods of their own or trained before, nor where
+        the drift or the smoothing kernel has a prior.
+    """
+    parts = [getattr(model, name, None) for name in ("drift", "kernel")]
+    if any(getattr(part, "is_random", True) for part in parts):
+        return False
+    drift = model.drift._modules["net"]
+    if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
+        return False
+    if overrides(drift, MultiscaleDrift) or overrides(drift.macro, PolynomialMLP):
+        return False  # what they add would be regressed on, too
+    if drift.n_eta or drift.macro.has_polynomial:
+        return False
+    grid, operators = model.grid, model.read_parameters(starting_values(model)).operators
+    like = drift.macro.linear.weight
+    zetas = [
+        grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))
+        for k in range(len(segments.values))
+    ]
+    # (p,) numbers a trajectory, none of them without parameters
+    given = like.new_zeros(len(zetas), 0) if segments.parameters is None else segments.parameters
+    parameters = given.to(like)
+    inputs = [
+        drift.neighbourhoods(zeta, own.expand(len(zeta), -1))
+        for zeta, own in zip(zetas, parameters, strict=True)
+    ]
+    states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
+    m = inputs[0].shape[-1]
+    fits = weak_form_regression(
+        segments.times, states, inputs, num_windows=num_windows,
+        quadratic=drift.macro.rank > 0 and m * (m + 3) // 2 <= _MOST_FEATURES,
+    )  # fmt: skip
+    before = {k: v.clone() for k, v in drift.macro.state_dict().items()}
+    best, error = before, _TOLERANCE
+    for fit in fits:
+        drift.macro.set_polynomial(*fit)
+        found = _forecast_error(drift, segments.times, zetas, parameters)
+        if found < error:  # False for NaN too
+            best, error = {k: v.clone() for k, v in drift.macro.state_dict().items()}, found
+    drift.macro.load_state_dict(best)
+    return error < _TOLERANCE
+
+
+def _forecast_error(
+    drift: MultiscaleDrift,
+    times: Sequence[Tensor],
+    zetas: Sequence[Tensor],
+    parameters: Tensor,
+) -> float:
+    """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves."""
+    macro: Any = drift.macro
+    error = change = 0.0
+    for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
+        edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
+        zeta, clock = zetas[k][edges], times[k][edges].to(zetas[k].device)
+
+        def macroscale(z: Tensor, _: Tensor, own: Tensor = parameters[k]) -> Tensor:
+            inputs = drift.neighbourhoods(z, own.expand(*z.shape[:-1], -1))
+            value: Tensor = macro.polynomial(inputs).mT.flatten(-2)
+            return value
+
+        step = min(_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
+        if not step > _STEP / _STIFF:
+            return math.inf
+        path = integrate(
+            macroscale, torch.zeros_like(zeta[0]), zeta[None, :-1],
+            torch.stack([clock[:-1], clock[1:]], -1), max_step=step,
+        )  # fmt: skip
+        error += float((path[0, :, -1] - zeta[1:]).square().sum())
+        change += float(zeta.diff(dim=0).square().sum())
+        if not error < change * len(zetas):
+            return math.inf  # others will not make up for it
+    return math.sqrt(error / change) if change else math.inf
+
+
+def weak_form_regression(
+    times: Sequence[Tensor],
+    states: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    *,
+    num_windows: int,
+    quadratic: bool = True,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """A and Q of ds/dt = A x + xᵀ Q x by ridge regression over windows of time.
+
+    The first fit is the one that cross-validates best. More and more shrunk ones follow: what fits
+    best may be unstable, where data hardly determine the fastest modes. They are shrunk towards
+    ds/dt = −500 (s − ŝ) per horizon, where ŝ is predicted linearly from x: zero on the data,
+    as near as noise allows. Outputs that are not among the inputs are shrunk towards no change.
+
+    Args:
+        times: Per trajectory (time,).
+        states: Per trajectory s (time, point, output).
+        inputs: Per trajectory x (time, point, m).
+        num_windows: Parts a trajectory is divided into; a window spans two of them, and overlaps
+            the next one by half. Fewer where they would hold few observations.
+        quadratic: Fit Q too; otherwise it is zero.
+
+    Yields:
+        A (output, m) and symmetric Q (output, m, m), float64; nothing if ds/dt = 0 cross-validates
+        better, or there are too few windows to tell.
+
+    Source:
+        Windows as in weak SINDy, Messenger & Bortz, Multiscale Model. Simul. 19 (2021).
+    """
+    m = inputs[0].shape[-1]
+    i, j = torch.triu_indices(m, m) if quadratic else torch.zeros((2, 0), dtype=torch.int64)
+    folds = [_Normal() for _ in range(_FOLDS)]
+    moments = _Normal()
+    own = torch.ones(m, states[0].shape[-1], dtype=torch.bool, device=i.device)
+    for k, (t, s, x) in enumerate(zip(times, states, inputs, strict=True)):
+        t, x, s = t.to(x.device).double(), x.double(), s.double()
+        moments.add(x, s)
+        own &= (x[..., None] == s[..., None, :]).flatten(0, -3).all(0).to(own.device)
+        features = torch.cat([x, x[..., i] * x[..., j]], -1)
+        tests = list(_bumps(t, num_windows))
+        # few trajectories are divided themselves, into stretches of time
+        for n, (span, bump, slope) in enumerate(tests):
+            fold = folds[(k if len(times) >= _FOLDS else n * _FOLDS // len(tests)) % _FOLDS]
+            fold.add(
+                torch.einsum("t,tpf->pf", bump, features[span]),
+                torch.einsum("t,tpo->po", -slope, s[span]),
+            )
+    folds = [fold for fold in folds if torch.is_tensor(fold.matrix)]
+    if len(folds) < 2:
+        return
+    everything = sum(folds[1:], folds[0])
+    damped = everything.right.new_zeros(everything.right.shape)
+    damped[:m] = -FASTEST * torch.where(own.any(0), own.double() - moments.solve(_NOISE), 0.0)
+    scores = [
+        sum(fold.misfit((everything - fold).solve(ridge, damped)) for fold in folds)
+        for ridge in _RIDGES
+    ]
+    best = min(range(len(_RIDGES)), key=lambda n: scores[n])
+    if not scores[best] < everything.square:
+        return
+    for ridge in _RIDGES[best:]:
+        coefficients = everything.solve(ridge, damped).mT
+        Q = coefficients.new_zeros(len(coefficients), m, m)
+        Q[:, i, j] = coefficients[:, m:]
+        yield coefficients[:, :m], 0.5 * (Q + Q.mT)
+
+
+def _bumps(t: Tensor, num_windows: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Overlapping windows of the times t: which, and weights w with ∫ φ g dt, ∫ φ' g dt = Σ w g."""
+    clock = t.cpu().numpy()
+    halves = max(2, min(num_windows, (len(t) - 1) // _INTERVALS))
+    edges = torch.linspace(0, len(t) - 1, halves + 1).long().tolist()
+    for low, high in zip(edges[:-2], edges[2:], strict=True):
+        span = slice(low, high + 1)
+        spline = CubicSpline(clock[span], np.eye(high - low + 1))
+        weights = t.new_tensor(spline.integrate(clock[low], clock[high]))
+        half = 0.5 * (t[high] - t[low])
+        tau = (t[span] - t[low]) / half - 1
+        bump = (1 - tau.square()) ** _POWER
+        slope = -2 * _POWER * tau * (1 - tau.square()) ** (_POWER - 1) / half
+        yield span, bump * weights, slope * weights
+
+
+@dataclass
+class _Normal:
+    """Normal equations of a least-squares problem, that add up over data."""
+
+    matrix: Any = 0.0
+    right: Any = 0.0
+    square: float = 0.0
+
+    def add(self, features: Tensor, targets: Tensor) -> None:
+        F, y = features.flatten(0, -2), targets.flatten(0, -2)
+        self.matrix = self.matrix + F.mT @ F
+        self.right = self.right + F.mT @ y
+        self.square += float(y.square().sum())
+
+    def __add__(self, other: _Normal) -> _Normal:
+        return _Normal(
+            self.matrix + other.matrix, self.right + other.right, self.square + other.square
+        )
+
+    def __sub__(self, other: _Normal) -> _Normal:
+        return _Normal(
+            self.matrix - other.matrix, self.right - other.right, self.square - other.square
+        )
+
+    def solve(self, ridge: float, towards: Any = 0.0) -> Tensor:
+        """Coefficients (feature, output), shrunk by `ridge` × each feature's sum of squares."""
+        size = self.matrix.diagonal().sqrt().clamp(min=torch.finfo(torch.float64).tiny)[:, None]
+        scaled = self.matrix / size / size.mT
+        scaled.diagonal().add_(ridge)
+        # (M + R) c = r + R c₀, with R the shrinkage
+        right = self.right / size + ridge * size * towards
+        found: Tensor = torch.linalg.solve(scaled, right) / size
+        return found
+
+    def misfit(self, coefficients: Tensor) -> float:
+        """Sum of squared errors on these data."""
+        fitted = (coefficients * (self.matrix @ coefficients - 2 * self.right)).sum()
+        return self.square + float(fitted)

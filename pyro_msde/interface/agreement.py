@@ -1,0 +1,239 @@
+"""Whether description, weights, model and guide of a saved run belong together and make sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.data import ROOM
+from pyro_msde.errors import SavedRunError
+from pyro_msde.forecasts import Region
+from pyro_msde.inference import Jackknife, moved, takes
+from pyro_msde.interface.description import structure_of
+from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.networks import MultiscaleDrift
+from pyro_msde.priors import Part, described_priors
+
+__all__ = [
+    "check_options",
+    "check_parameters",
+    "check_region",
+    "check_scaling",
+    "check_structure",
+    "check_uncertainty",
+    "check_weights",
+]
+
+_MOST = 1e8  # of anything in scaled units
+_TRIED = 16  # fields, and states
+_TURNED = 1e-2  # how far from orthonormal the region's axes may be: they were rounded to float32
+
+
+def check_options(path: Any, described: Any, model: Any, guide: Any) -> None:
+    """Options and priors agree where both are known; the seed of the start does not matter.
+
+    Raises:
+        SavedRunError: They do not.
+    """
+    pairs = [
+        ("model", described.model, getattr(model, "config", None)),
+        ("guide", described.guide, getattr(guide, "config", None)),
+        ("prior of model", described.priors, described_priors(model)),
+    ]
+    for role, saved, own in pairs:
+        if saved is None or own is None:
+            continue
+        for name in sorted((saved.keys() | own.keys()) - {"seed"}):
+            there, here = saved.get(name), own.get(name)
+            if there != here:
+                raise SavedRunError(
+                    f"{role}: the run in {path} has {name}={there!r}, here it is {here!r}. Build "
+                    "it as it was."
+                )
+
+
+def check_structure(
+    path: Any, role: str, module: Any, saved: Mapping[str, str] | None
+) -> None:
+    """Networks are of the classes that they were of, as far as that is known.
+
+    Raises:
+        SavedRunError: One is of another: equal weights would mean something else.
+    """
+    if saved is None:
+        return
+    own = structure_of(role, module)
+    there = {name: kind for name, kind in saved.items() if name.split(".", 1)[0] == role}
+    for name in sorted(own.keys() | there.keys()):
+        if own.get(name) != there.get(name):
+            raise SavedRunError(
+                f"{role}: in the run in {path} {name} is a {there.get(name, 'missing')}, here "
+                f"{own.get(name, 'missing')}. Build it as it was and pass load(path, {role}=…)."
+            )
+
+
+def check_weights(
+    path: Any, role: str, module: Any, weights: Mapping[str, Tensor], dtype: torch.dtype
+) -> None:
+    """Names, shapes and dtypes agree, and values are finite.
+
+    Raises:
+        SavedRunError: They are not.
+    """
+    own = module.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        here, there = own.get(name), weights.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            shapes = ["missing" if v is None else tuple(v.shape) for v in (there, here)]
+            raise SavedRunError(
+                f"{role}: the run in {path} is of another {role}: {name} is {shapes[0]} there and "
+                f"{shapes[1]} here."
+            )
+        wanted = dtype if here.is_floating_point() else here.dtype
+        if there.dtype != wanted:
+            raise SavedRunError(
+                f"path: the weights in {path} are damaged: {role}.{name} is {there.dtype}, not "
+                f"{wanted}."
+            )
+        if not bool(there.isfinite().all()):
+            raise SavedRunError(
+                f"path: the weights in {path} are damaged: {role}.{name} is not finite."
+            )
+
+
+def check_region(region: Region, model: Any) -> None:
+    """Boxes of the model's size that have an inside.
+
+    Raises:
+        ValueError: They are not.
+    """
+    _check_ends("region.box", region.box, model.num_latent)
+    if region.axes is None and region.ends is None:
+        return
+    part = getattr(model, "drift", None)
+    net: Any = part._modules["net"] if isinstance(part, Part) else None
+    if not isinstance(net, MultiscaleDrift) or region.axes is None or region.ends is None:
+        raise ValueError("region: axes and ends go together, with a drift that has stencils")
+    size = net.grid.channels * net.stencil.num_neighbours
+    if region.axes.shape != (size, size):
+        raise ValueError(f"region.axes: {tuple(region.axes.shape)}, not ({size}, {size})")
+    turned = region.axes.mT @ region.axes - torch.eye(size, dtype=region.axes.dtype)
+    if not bool(turned.abs().max() < _TURNED):
+        raise ValueError("region.axes: not orthonormal")
+    _check_ends("region.ends", region.ends, size)
+
+
+def _check_ends(name: str, ends: Tensor, size: int) -> None:
+    if ends.shape != (2, size):
+        raise ValueError(f"{name}: {tuple(ends.shape)}, not (2, {size})")
+    if not bool((ends.isfinite().all(0) & (ends[0] <= ends[1])).all()):
+        raise ValueError(f"{name}: lower ends are not below upper ones, or are not finite")
+
+
+def check_uncertainty(uncertainty: Jackknife, model: Any) -> None:
+    """Directions of the drift's last weights.
+
+    Raises:
+        ValueError: They are of another drift, or not finite.
+    """
+    if not takes(model):
+        raise ValueError("uncertainty: the model's drift has no last weights to which it belongs")
+    drift: Any = model.drift._modules["net"]
+    names = ["macro"] if drift.micro is None else ["macro", "micro"]
+    found = uncertainty.directions
+    if sorted(found) != names:
+        raise ValueError(f"uncertainty: of {sorted(found)}, not of {names}")
+    for name in names:
+        size = found["macro"].shape[:1]
+        wanted = (*size, *getattr(drift, name).readout().shape)
+        if found[name].shape != wanted or not found[name].numel():
+            raise ValueError(f"uncertainty.{name}: {tuple(found[name].shape)}, not {wanted}")
+        if not found[name].is_floating_point():
+            raise ValueError(f"uncertainty.{name}: {found[name].dtype}")
+        _check_sensible(f"uncertainty.{name}", found[name])
+
+
+def check_scaling(fit: Any, dtype: torch.dtype) -> None:
+    """Scales for each channel and parameter that the model's dtype holds.
+
+    Raises:
+        ValueError: They are not.
+    """
+    grid, wanted = fit.model.grid, getattr(fit.model, "num_parameters", 0)
+    scaling, (least, most) = fit.scaling, ROOM[dtype]
+    if len(scaling.channels) != grid.channels:
+        raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
+    if len(scaling.parameters) not in (0, wanted):
+        raise ValueError(f"scaling.parameters: {len(scaling.parameters)}, the model has {wanted}")
+    if not all(least <= s <= most for s in (*scaling.channels, *scaling.parameters)):
+        raise ValueError(f"scaling: {dtype} has room for {least:g} to {most:g}")
+    if not fit.has_channel and grid.channels > 1:
+        raise ValueError("has_channel: the grid has several")
+
+
+@torch.no_grad()
+def check_parameters(fit: Any) -> None:
+    """Variances are positive and finite; drift, decoder and encoder give sensible numbers.
+
+    These are tried at a few fields of the data's size, and at states from the region, with one draw
+    of θ: weights may be finite, and overflow together.
+
+    Raises:
+        ValueError: They do not.
+    """
+    model, guide = fit.model, fit.guide
+    for role, module in (("model", model), ("guide", guide)):
+        for name, part in module.named_modules():
+            if getattr(part, "positive", False):
+                _check_positive(f"{role}.{name}", part())
+    if not hasattr(model, "read_parameters") or not hasattr(guide, "encode"):
+        return
+    with Isolation(0, place_of(model)[1]).turn():
+        sites = guide.read_theta()
+        theta = model.read_parameters(sites)
+        for name, value in sites.items():  # of priors without a unit, hence of any size
+            if not bool(value.isfinite().all()):
+                raise ValueError(f"{name}: q(θ) draws what is not finite")
+        for name in ("diffusion", "var_zeta", "var_eta"):
+            if (value := getattr(theta, name, None)) is not None:
+                _check_positive(name, value)
+        _try(fit, sites, theta)
+
+
+def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
+    """Encode a few fields; move and decode a few states."""
+    model, (dtype, device) = fit.model, place_of(fit.model)
+    wanted = getattr(model, "num_parameters", 0)
+    own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
+    fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
+    rows = None if own is None else own.expand(_TRIED, -1)
+    z, var = fit.guide.encode(fields, sites, theta.operators, rows)
+    _check_sensible("encoder", z)
+    _check_sensible("encoder's variance", var)
+    if fit.region is not None:
+        low, high = fit.region.to(z).box
+        z = low + torch.rand(z.shape).to(z) * (high - low)
+    clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
+    drifts: dict[str, Callable[..., Tensor]] = {"drift": theta.drift}
+    if fit.uncertainty is not None:
+        each = {k: d[torch.arange(_TRIED) % len(d)] for k, d in fit.uncertainty.directions.items()}
+        drifts["uncertainty"] = moved(theta.drift, {k: d.to(z) for k, d in each.items()})
+    for name, drift in drifts.items():
+        _check_sensible(name, drift(z[:, None, None], clock, parameters=own))
+    for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=True):
+        if value is not None:
+            _check_sensible(name, value)
+
+
+def _check_sensible(name: str, value: Tensor) -> None:
+    """Numbers in scaled units, in which data and times are of size one."""
+    if not bool((value.abs() <= _MOST).all()):
+        raise ValueError(f"{name}: takes values that are not finite, or above {_MOST:.0e}")
+
+
+def _check_positive(name: str, value: Tensor) -> None:
+    if not bool(((value > 0) & (value <= _MOST)).all()):
+        raise ValueError(f"{name}: a variance that is not positive and at most {_MOST:.0e}")

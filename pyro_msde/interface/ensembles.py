@@ -1,0 +1,107 @@
+"""Several fits forecasting together: what their seeds leave open becomes parameter variance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import torch
+
+from pyro_msde.checks import check_has, check_whole
+from pyro_msde.data import Trajectories
+from pyro_msde.forecasts import Forecast
+from pyro_msde.interface.fitted import Fit
+
+__all__ = ["Ensemble"]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Fits of the same data whose forecasts are pooled with equal weight (Lakshminarayanan 2017).
+
+    Attributes:
+        fits: Trained from different seeds, on one grid and in one scaling.
+
+    Raises:
+        ValueError: No fits, two with one model, or of different grids, sizes or scalings, or points
+            among others.
+    """
+
+    fits: Sequence[Fit]
+
+    def __post_init__(self) -> None:
+        """Check that states mean the same in all of them."""
+        if not isinstance(self.fits, Sequence):
+            raise ValueError(f"fits: got {type(self.fits).__name__}. Pass a list of fits.")
+        for k, own in enumerate(self.fits):
+            needed = ("model", "scaling", "is_point")
+            check_has(f"fits[{k}]", own, needed, "what pyro_msde.fit gave")
+        if not self.fits:
+            raise ValueError("fits: empty. Pass at least one.")
+        first = self.fits[0]
+        for k, other in enumerate(self.fits):
+            if other.model.grid.to_dict() != first.model.grid.to_dict():
+                raise ValueError(f"fits: number {k} is on another grid than the first.")
+            if type(other.model) is not type(first.model):
+                raise ValueError(
+                    f"fits: number {k} is of a {type(other.model).__name__}, the first of a "
+                    f"{type(first.model).__name__}. Pool fits of one kind of model."
+                )
+            if other.model.n_eta != first.model.n_eta:
+                raise ValueError(
+                    f"fits: number {k} has n_eta={other.model.n_eta}, the first "
+                    f"{first.model.n_eta}. Pool fits of one size."
+                )
+            if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
+                raise ValueError(f"fits: number {k} was trained on other data than the first.")
+            known, theirs = (getattr(fit, "metadata", None) for fit in (first, other))
+            if known is not None and theirs is not None:
+                known.check(f"fits[{k}]", theirs)
+            if other.is_point != first.is_point:
+                raise ValueError(
+                    f"fits: of number {k} and the first only one has an uncertain θ or drift. "
+                    "Pool fits that are alike, all `jackknifed` or with `uncertainty=None`."
+                )
+        models = [id(fit.model) for fit in self.fits]
+        for k, place in enumerate(models):
+            if place in models[:k]:
+                raise ValueError(
+                    f"fits: numbers {models.index(place)} and {k} have one model. Pool fits that "
+                    "were trained apart, each with a seed of its own."
+                )
+
+    def predict(
+        self, y0: Any, times: Any, *, num_samples: int = 64, seed: int = 0, **options: Any
+    ) -> Forecast:
+        """As `Fit.predict`, with the paths shared out among the fits, at least one for each.
+
+        `parameter_var` is then what differs between fits, beside their own posteriors.
+
+        Args:
+            y0: One field or a batch of them.
+            times: (time,) increasing.
+            num_samples: Latent paths altogether, rounded up to equal shares.
+            seed: Of the paths; fit k has seed + k.
+            **options: Of `Fit.predict`.
+        """
+        num_samples = check_whole("num_samples", num_samples, 1)
+        last = len(self.fits) - 1
+        seed = check_whole("seed", seed, 0, 2**64 - 1 - last)  # each fit's is larger by one
+        share = -(-num_samples // len(self.fits))
+        each = [
+            fit.predict(y0, times, num_samples=share, seed=seed + k, **options)
+            for k, fit in enumerate(self.fits)
+        ]
+        boxes = [fc.region for fc in each]
+        region = None if any(box is None for box in boxes) else torch.cat(boxes)  # type: ignore[arg-type]
+        return replace(
+            each[0], paths=torch.cat([fc.paths for fc in each]),
+            theta=list(chain.from_iterable(fc.theta for fc in each)), region=region,
+            sites=list(chain.from_iterable(fc.sites for fc in each)), _cache={}, _kept=[],
+        )  # fmt: skip
+
+    def calibrated(self, validation: Trajectories, **options: Any) -> Ensemble:
+        """With each fit calibrated by itself; see `Fit.calibrated`."""
+        return Ensemble([fit.calibrated(validation, **options) for fit in self.fits])

@@ -1,0 +1,288 @@
+"""The public verb `fit`: learn a model and its guide from trajectories."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.data import (
+    Metadata,
+    Scaling,
+    Segments,
+    Trajectories,
+    check_trajectories,
+    matched,
+    warn_of_outliers,
+)
+from pyro_msde.grid import check_on_grid
+from pyro_msde.inference import Trainer, check_roles, takes
+from pyro_msde.interface.fitted import LARGEST_FIELD, Fit, common_batches
+from pyro_msde.interface.ownership import free_of_fits, with_copies
+from pyro_msde.interface.resuming import identity_of, resume
+from pyro_msde.interface.training_run import TrainingRun
+from pyro_msde.interruption import Interruption
+from pyro_msde.isolation import place_of
+from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
+
+__all__ = ["fit"]
+
+_LONGEST_VALIDATION = 40  # training horizons: 10 000 steps of 16 paths
+
+
+def fit(
+    model: Any,
+    guide: Any,
+    data: Trajectories,
+    *,
+    validation: Trajectories | None = None,
+    steps: int = 16_000,
+    seed: int = 0,
+    recipe: str | Recipe = "default",
+    checkpoint: str | Path | None = None,
+    validate_every: int = 500,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    progress: bool = True,
+    jackknife: bool = True,
+    **changes: Any,
+) -> Fit:
+    """Learn model and guide from trajectories by stochastic variational inference.
+
+    The model and the guide are trained in place; the parameters that were best on `validation` are
+    in them at the end, and Σ_y is where the ELBO is largest at these
+    (`pyro_msde.inference.closed_form_variance`), unless it has a prior or is held. The `Fit` has
+    copies of both, so that training them again does not change it; a model that belongs to a `Fit`
+    already is copied first, and the copy is trained.
+
+    Ctrl-C returns what has been learned so far, after what cannot be cut short: the warm start, a
+    step, a validation or a save that has begun; then one validation of the parameters as they are,
+    a pass over the training segments for Σ_y and the last save. The jackknife is left out. That
+    takes seconds, or as long as a validation and such a pass take; pressing again changes nothing.
+    SIGTERM ends the process after the step or whatever else has begun and a save to `checkpoint`.
+    Signals come to the main thread only, and a handler of your own for Ctrl-C stays in place: what
+    that raises may come within a step. If it is a KeyboardInterrupt, as one that the model raises,
+    the fit is returned, too; it is saved where no step was torn.
+
+    A checkpoint resumes the same run only: equal seed, steps, recipe, options and priors of model
+    and guide, data, validation trajectories and `validate_every`. While it is unfinished, after a
+    `NonFiniteLossError` say, `learning_rate`, `anneal` and `clip` may be others, of which a warning
+    tells. What is resumed, after Ctrl-C or a crash, becomes the uninterrupted run in every bit. A
+    finished run is read as it was saved, calibrated or not. Where a checkpoint cannot be written, a
+    warning says so and training goes on.
+
+    Args:
+        model: Pyro model, such as `pyro_msde.models.kdv()`.
+        guide: Pyro guide made for it, such as `pyro_msde.guides.AmortizedGP(model)`.
+        data: Training trajectories.
+        validation: Trajectories on which forecasts from their first snapshot are scored as training
+            goes on. None: the last parameters are kept.
+        steps: Length of the run.
+        seed: Of minibatches and noise; the global random state is left alone.
+        recipe: "default"; "steady", which is better at n_η = 0 where the coarse grid resolves the
+            state; "published"; or a `Recipe`.
+        checkpoint: Folder to save to at every validation; a run found there is resumed. It is
+            locked meanwhile.
+        validate_every: Steps between validations.
+        device: Where to train. None: where the model is.
+        dtype: torch.float32 or torch.float64. None: the model's.
+        progress: Show a progress bar.
+        jackknife: Measure in the end what the drift owes to single trajectories, as
+            `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
+            done for a single trajectory, a drift of your own or one with a prior.
+        **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
+
+    Returns:
+        The `Fit`.
+
+    Raises:
+        ValueError: Data that do not fit the model's grid, are too short for a segment or too large
+            or small for the dtype, an unknown recipe or a number of its without sense, a guide made
+            for another model.
+        SavedRunError: The checkpoint is of another run, in use, damaged, or cannot be written when
+            training begins.
+        NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
+    """
+    plan = _recipe(recipe, changes)
+    for name, value, least in (("steps", steps, 0), ("validate_every", validate_every, 1)):
+        check_whole(name, value, least)
+    check_seed("seed", seed)
+    _check_guide(model, guide)
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise ValueError(
+            "fit: called where torch takes no gradients, in no_grad or inference_mode. Call it "
+            "outside."
+        )
+    model, guide = free_of_fits(model, guide)
+    check_trajectories("data", model, data)
+    grid = model.grid
+    fields = data.fields(grid.channels, grid.shape)
+    check_on_grid("data", data, grid)
+    metadata = Metadata.of(data)
+    scaling = Scaling.of(fields, data.horizon, data.parameters)
+    if validation is not None:
+        check_trajectories("validation", model, validation)
+        validation = matched(metadata, "validation", validation)
+        validation.fields(grid.channels, grid.shape)
+        if validation.field_shape != data.field_shape:
+            raise ValueError(
+                f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
+                "Give both a channel axis, or neither."
+            )
+        _check_scorable(validation, scaling)
+    if hasattr(guide, "check_data"):
+        guide.check_data(data)
+    folder = None if checkpoint is None else make_folder(checkpoint)
+    dtype, device = _place(model, dtype, device)
+    scaling.check_room(dtype)
+    warn_of_outliers(fields, data.times)
+    with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
+        model.to(device=device, dtype=dtype)
+        guide.to(device=device, dtype=dtype)
+        segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
+        trainer = Trainer(
+            model, guide, segments, plan, steps=steps, seed=seed, device=device,
+            log_volume=data.num_observations * scaling.log_volume(grid.num_points),
+        )  # fmt: skip
+        result = Fit(
+            model,
+            guide,
+            scaling,
+            has_channel=data.has_channel_axis(grid.channels, grid.shape),
+            segment=(plan.length, segments.duration * scaling.time),
+            recipe=plan,
+            metadata=metadata,
+            identity=identity_of(trainer, seed, validation, validate_every),
+        )
+        score = None if validation is None else partial(_score, validation=validation)
+        run = TrainingRun(trainer, result, data, score, validate_every, folder, stop)
+        saved = None if folder is None else read_checkpoint(folder)
+        measure = jackknife and len(data) > 1 and takes(model)
+        if saved is None or not resume(run, saved, measure):
+            run.learn(resumed=saved is not None, progress=progress, measure=measure)
+        return with_copies(run.result)
+
+
+def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:
+    """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
+
+    Each against its own size, as snapshots may be zero; one that is zero throughout against the
+    training data's. With one seed every time. Infinite where a forecast is not finite.
+    """
+    scale = np.asarray(result.scaling.channels)
+    errors = []
+    for times, values, parameters in common_batches(validation):
+        every = max(1, (len(times) - 1) // 50)
+        fc = result.predict(
+            values[:, 0],
+            times[::every],
+            num_samples=num_samples,
+            parameters=parameters,
+            max_step=result.scaling.time / 250,
+        )
+        unit = scale.max()  # whose squares any dtype holds
+        y = values[:, ::every].astype(np.float64) / unit
+        axes = tuple(range(1, y.ndim))
+        size = np.square(y).mean(axes)
+        size = np.where(size > 0, size, np.square(scale / unit).mean())
+        with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
+            error = np.square(fc.mean.double().numpy() / unit - y).mean(axes)
+        errors.append(np.sqrt(error / size))
+    score = float(np.concatenate(errors).mean())
+    return score if np.isfinite(score) else float("inf")
+
+
+def _check_scorable(validation: Trajectories, scaling: Scaling) -> None:
+    """Refuse trajectories that forecasts cannot be made of, before any training.
+
+    Raises:
+        ValueError: They take too many steps, or start far from the training data.
+    """
+    for k, (t, v) in enumerate(zip(validation.times, validation.values, strict=True)):
+        span = (t[-1] - t[0]) / scaling.time
+        if span > _LONGEST_VALIDATION:
+            raise ValueError(
+                f"validation: trajectory {k} lasts {span:.3g} training horizons, and is forecast "
+                f"at every validation. Pass at most {_LONGEST_VALIDATION}, as with "
+                "validation.until(…)."
+            )
+        size = float(np.abs(v[0]).max()) / max(scaling.channels)
+        if size > LARGEST_FIELD:
+            raise ValueError(
+                f"validation: trajectory {k} starts at {size:.3g} times the root mean square of "
+                "the training data. Check its units."
+            )
+
+
+def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe={recipe!r}: choose one of {', '.join(RECIPES)}.")
+        recipe = RECIPES[recipe]
+    known = asdict(recipe)
+    for name in changes:
+        if name not in known:
+            own = [*inspect.signature(fit).parameters, *known]
+            near = difflib.get_close_matches(name, own, 1, 0.4)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise ValueError(
+                f"{name}: not an argument of fit nor of Recipe. {hint}Recipe has "
+                f"{', '.join(known)}."
+            )
+    return replace(recipe, **changes)
+
+
+def _place(
+    model: Any, dtype: torch.dtype | None, device: str | torch.device | None
+) -> tuple[torch.dtype, torch.device]:
+    """Those asked for, or the model's own."""
+    own_dtype, own_device = place_of(model)
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype={dtype!r}: give torch.float32 or torch.float64.")
+    try:
+        place = own_device if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device={device!r}: give one that torch knows, as 'cpu'.") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: torch finds no GPU here. Leave device out.")
+    return dtype or own_dtype, place
+
+
+def _check_guide(model: Any, guide: Any) -> None:
+    check_roles(model, guide)
+    owner = getattr(guide, "model", model)
+    if owner is not model:
+        raise ValueError("guide: made for another model. Build it anew with this one.")
+
+
+def _segments(
+    data: Trajectories,
+    fields: Sequence[np.ndarray],
+    scaling: Scaling,
+    plan: Recipe,
+    dtype: torch.dtype,
+    ndim: int,
+) -> Segments:
+    values = [torch.as_tensor(f) for f in fields]
+    parameters = None
+    if data.parameters is not None:
+        parameters = scaling.scaled_parameters(torch.as_tensor(data.parameters)).to(dtype)
+    return Segments(
+        [torch.as_tensor(t / scaling.time) for t in data.times],
+        values,
+        scale=scaling.field_scale(torch.empty(0, dtype=torch.float64), ndim),
+        dtype=dtype,
+        parameters=parameters,
+        length=plan.length,
+        stride=plan.stride,
+        windows=plan.windows,
+    )

@@ -1,0 +1,151 @@
+"""The public verb `load`: a fit that was saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.data import Metadata, Scaling
+from pyro_msde.errors import SavedRunError
+from pyro_msde.forecasts import Region
+from pyro_msde.inference import Jackknife
+from pyro_msde.interface.agreement import (
+    check_options,
+    check_parameters,
+    check_region,
+    check_scaling,
+    check_structure,
+    check_uncertainty,
+    check_weights,
+)
+from pyro_msde.interface.fitted import Fit
+from pyro_msde.interface.ownership import belongs
+from pyro_msde.isolation import Isolation
+from pyro_msde.runs import Description, History, checked, limited, read_run, rebuild
+from pyro_msde.scores import Calibration
+
+__all__ = ["load"]
+
+_ROOM = 2**23  # numbers that a model may hold even if its file has fewer, as tables do
+
+Weights = Mapping[str, Mapping[str, Tensor]]
+
+
+def load(path: str | os.PathLike[str], model: Any = None, guide: Any = None) -> Fit:
+    """Load what `Fit.save` or `fit(checkpoint=…)` wrote. Nothing that is read is executed.
+
+    Args:
+        path: The folder.
+        model: A model built as the saved one was. Needed for models of your own and for models
+            with priors; cases of this package, and those that you have registered, are rebuilt.
+        guide: A guide for that model, likewise.
+
+    Raises:
+        SavedRunError: No saved run there, a damaged one, or one of another model. The model and
+            guide that were passed are as they were.
+        TypeError: Something else than a path, a model and a guide.
+        ValueError: A guide made for another model than the one passed.
+    """
+    for name, value in (("model", model), ("guide", guide)):
+        if value is not None and not isinstance(value, nn.Module):
+            raise TypeError(f"{name}: got {type(value).__name__}. Pass one built as it was saved.")
+    run, weights, _ = read_run(path, state=False)
+    try:
+        described = checked(run)
+    except ValueError as error:
+        raise SavedRunError(f"path: run.json in {path} is damaged: {error}.") from error
+    if model is None and (described.model is None or described.random_parts):
+        raise SavedRunError(
+            f"path: {path} holds a model of your own or one with priors. Build it as before "
+            "and pass load(path, model=…, guide=…)."
+        )
+    if guide is None and described.guide is None:
+        raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
+    with limited(max(_ROOM, 2 * sum(v.numel() for own in weights.values() for v in own.values()))):
+        model = _rebuilt(path, "model", described.model) if model is None else model
+        guide = _rebuilt(path, "guide", described.guide, model) if guide is None else guide
+    if getattr(guide, "model", model) is not model:
+        raise ValueError("guide: made for another model than the one passed. Build it with this.")
+    _check_parts(path, described, weights, model, guide)
+    result = _fit(path, described, weights, model, guide)
+    _put(path, result, weights, getattr(torch, described.dtype))
+    belongs(model)
+    return result
+
+
+def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
+    """A registered case, whatever its factory makes of the arguments."""
+    try:
+        return rebuild(config, *args)
+    except KeyError as error:
+        reason = f"{error} is missing"
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0]
+    raise SavedRunError(
+        f"path: run.json in {path}: {role} cannot be built: {reason.rstrip('.')}. If it could when "
+        f"it was saved, build it as before and pass load(path, {role}=…)."
+    )
+
+
+def _check_parts(
+    path: Any, described: Description, weights: Weights, model: Any, guide: Any
+) -> None:
+    """Model and guide are those that were saved, as far as options, classes and shapes tell."""
+    check_options(path, described, model, guide)
+    if getattr(guide, "theta", None) is not None:
+        with Isolation(0).turn():
+            guide.theta()  # creates the autoguide's parameters
+    for role, module in (("model", model), ("guide", guide)):
+        check_structure(path, role, module, described.structure)
+        check_weights(path, role, module, weights[role], getattr(torch, described.dtype))
+
+
+def _fit(path: Any, described: Description, weights: Weights, model: Any, guide: Any) -> Fit:
+    """The fit but for the weights of model and guide."""
+    dtype = getattr(torch, described.dtype)
+    same = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale", "segment")
+    result = Fit(
+        model,
+        guide,
+        Scaling(**msgspec.structs.asdict(described.scaling)),
+        History(**msgspec.structs.asdict(described.history)),
+        recipe=described.recipe,
+        identity=None if described.identity is None else msgspec.to_builtins(described.identity),
+        **{name: getattr(described, name) for name in same},
+    )
+    try:
+        if described.region is not None:
+            result.region = Region.from_lists(msgspec.structs.asdict(described.region), dtype)
+            check_region(result.region, model)
+        if weights["uncertainty"]:
+            result.uncertainty = Jackknife(dict(weights["uncertainty"]))
+            check_uncertainty(result.uncertainty, model)
+        check_scaling(result, dtype)
+        if described.metadata is not None:
+            result.metadata = Metadata.from_json(described.metadata)
+    except (TypeError, ValueError) as error:
+        raise SavedRunError(f"path: the run in {path} is damaged: {error}.") from error
+    if described.calibration is not None:
+        result.calibration = Calibration(**msgspec.structs.asdict(described.calibration))
+    return result
+
+
+def _put(path: Any, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
+    """The weights into model and guide, which stay as they are if the weights prove damaged."""
+    pairs = (("model", fit.model), ("guide", fit.guide))
+    before = [deepcopy(module.state_dict()) for _, module in pairs]
+    for role, module in pairs:
+        module.to(dtype=dtype)
+        module.load_state_dict(dict(weights[role]))
+    try:
+        check_parameters(fit)
+    except (ValueError, RuntimeError) as error:  # the latter from linear algebra that overflows
+        for state, (_, module) in zip(before, pairs, strict=True):
+            module.load_state_dict(state)
+        raise SavedRunError(f"path: the weights in {path} are damaged: {error}.") from error

@@ -1,0 +1,198 @@
+"""Which run a checkpoint is of, and going on with it.
+
+Weights of equal shapes do not make it the same run: options, priors and data have to agree as well,
+those that validate among them. Of the recipe three numbers may be others where training goes on,
+for when it failed with them: learning_rate, anneal and clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from pyro_msde.data import Segments, Trajectories
+from pyro_msde.errors import SavedRunError, warn
+from pyro_msde.inference import Trainer
+from pyro_msde.interface.loading import load
+from pyro_msde.interface.training_run import TrainingRun
+from pyro_msde.isolation import place_of
+from pyro_msde.priors import described_priors
+from pyro_msde.runs import Recipe, Saved, checked
+
+__all__ = ["identity_of", "resume"]
+
+_FREE = ("learning_rate", "anneal", "clip")  # of the recipe, while training goes on
+
+
+def identity_of(
+    trainer: Trainer, seed: int, validation: Trajectories | None, validate_every: int
+) -> dict[str, Any]:
+    """What has to agree for a run to be resumed; kept with the run, and as it is read again."""
+    return _as_read({
+        "seed": seed,
+        "steps": trainer.steps,
+        "validate_every": validate_every,
+        "recipe": asdict(trainer.recipe),
+        "options": {
+            **_options("model", trainer.model),
+            **_options("guide", trainer.guide),
+            "dtype": str(place_of(trainer.model)[0]),
+            **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
+        },
+        "model": _shapes(trainer),
+        "data": _of_segments(trainer.segments),
+        "validation": None if validation is None else _of_trajectories(validation),
+    })  # fmt: skip
+
+
+def resume(run: TrainingRun, saved: Saved, measured: bool) -> bool:
+    """Go on from what is saved in a run's folder; whether nothing is left to do.
+
+    Args:
+        run: The run that was asked for; it gets what is saved.
+        saved: Read from its folder.
+        measured: Whether the fit is asked for with a jackknife.
+
+    Raises:
+        SavedRunError: It is another run, does not say which, or cannot be gone on with.
+    """
+    folder, asked = run.folder, run.result
+    if folder is None:
+        return False
+    _check_same(saved, run)
+    if saved.run["interrupted"]:
+        _go_on(run, saved)
+        return False
+    run.result = load(folder, asked.model, asked.guide)
+    if asked.metadata is not None and run.result.metadata is not None:
+        run.result.metadata.check("data", asked.metadata)
+    run.result.metadata = asked.metadata
+    if measured and run.result.uncertainty is None:
+        warn(
+            f"checkpoint: the finished run in {run.folder} was saved without a jackknife. Call "
+            "fit.jackknifed(data) for one."
+        )
+    return True
+
+
+def _check_same(saved: Saved, run: TrainingRun) -> None:
+    """The run that is saved is the one that was asked for."""
+    try:
+        unfinished = checked(saved.run).interrupted
+    except ValueError as error:
+        raise SavedRunError(
+            f"checkpoint: run.json in {run.folder} is damaged: {error}. Choose another folder."
+        ) from error
+    there = saved.run.get("identity")
+    if there is None:
+        raise SavedRunError(
+            f"checkpoint: the run in {run.folder} does not say what it was trained on, as it was "
+            "saved by an earlier version or is none of `fit`. Choose another folder, or load it."
+        )
+    # a field that came later has the default, which is what older runs were trained with
+    there = {**there, "recipe": {**asdict(Recipe()), **there["recipe"]}}
+    asked = run.result.identity or {}
+    own: Any
+    other: Any
+    for key in asked:
+        own, other = asked[key], there.get(key)
+        if key == "recipe" and unfinished:
+            own, other = ({k: v for k, v in x.items() if k not in _FREE} for x in (own, other))
+        if own != other:
+            raise SavedRunError(
+                f"checkpoint: the run in {run.folder} has {_difference(key, other, own)}. Choose "
+                "another folder, or the same arguments to resume it."
+            )
+
+
+def _go_on(run: TrainingRun, saved: Saved) -> None:
+    """Put the trainer where an unfinished run stopped, and warn of what is not as it was.
+
+    A scale chosen for forecasts with the weights of then is not one for those trained from now on.
+    """
+    try:
+        if saved.state is None:
+            raise ValueError("there is none")
+        run.trainer.restore(saved.state)
+    except Exception as error:  # whatever a file's content may lead to
+        raise SavedRunError(
+            f"checkpoint: no state in {run.folder} from which training could go on: {error!r}. "
+            "Choose another folder."
+        ) from error
+    run.result.seconds = saved.run["seconds"]
+    before, now = saved.run["identity"]["recipe"], asdict(run.trainer.recipe)
+    changed = [
+        f"{name}={now[name]}, till then {before[name]}"
+        for name in _FREE
+        if name in before and before[name] != now[name]
+    ]
+    told = f"checkpoint: the run in {run.folder}"
+    if changed:
+        warn(
+            f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}."
+        )
+    if saved.run["calibration"] is not None or saved.run["diffusion_scale"] != 1:
+        warn(
+            f"{told} was calibrated before it was finished. Other weights are trained now, so its "
+            "scale is 1 again: calibrate it in the end."
+        )
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    """What is not the same: numbers and options by name and value."""
+    if key in ("seed", "steps", "validate_every"):
+        return f"{key}={there}, here {here}"
+    if key == "validation" and None in (there, here):
+        return "no validation, here there is one" if here else "validation, here there is none"
+    if key not in ("options", "recipe"):
+        return f"another {key}"
+    there = there or {}
+    name = next(n for n in {**here, **there} if there.get(n) != here.get(n))
+    return f"{name}={there.get(name)!r}, here {here.get(name)!r}"
+
+
+def _options(role: str, module: Any) -> dict[str, Any]:
+    """What `load` would build it again from, by role and name; empty for the user's own."""
+    config = getattr(module, "config", None) or {}
+    return {f"{role}.{name}": value for name, value in config.items()}
+
+
+def _as_read(value: Any) -> Any:
+    """As it comes back from JSON: lists for tuples, Python's numbers for numpy's."""
+    return json.loads(json.dumps(value, default=lambda v: v.item()))
+
+
+def _shapes(trainer: Trainer) -> str:
+    """Digest of names and shapes of all parameters and buffers."""
+    shapes = {
+        f"{owner}.{name}": tuple(value.shape)
+        for owner, module in trainer.modules.items()
+        for name, value in module.state_dict().items()
+    }
+    return hashlib.blake2b(json.dumps(shapes).encode(), digest_size=16).hexdigest()
+
+
+def _of_segments(segments: Segments) -> str:
+    """Digest of the training data, in the dtype they are trained in."""
+    own = [] if segments.parameters is None else [segments.parameters]
+    return _digest((*segments.times, *segments.values, segments.scale, *own))
+
+
+def _of_trajectories(data: Trajectories) -> str:
+    """Digest of trajectories as they are."""
+    own = [] if data.parameters is None else [data.parameters]
+    return _digest((*data.times, *data.values, *own))
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        own = array.cpu().numpy() if isinstance(array, Tensor) else array
+        digest.update(str((own.dtype, own.shape)).encode())
+        digest.update(own.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,6 @@
+"""Forecasts of test trajectories as ArviZ data."""
+
+from pyro_msde.io.arviz.conversion import to_arviz
+from pyro_msde.io.arviz.parameters import kernel_draws
+
+__all__ = ["kernel_draws", "to_arviz"]

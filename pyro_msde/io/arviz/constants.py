@@ -1,0 +1,87 @@
+"""What has no draws: observations, constants, initial fields, the history of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.data import Trajectories, duration_units
+from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
+from pyro_msde.io.arviz.parameters import kernel_draws
+from pyro_msde.runs import History
+
+__all__ = ["constants", "initial_fields", "observed", "training"]
+
+Array = NDArray[Any]
+
+
+def observed(values: Any, frame: Frame) -> dict[str, Variable]:
+    """The field at the probes, from values (trajectory, time, *field)."""
+    at = values[(..., *np.ix_(*frame.index))]
+    units = units_attr(frame.units.get(frame.name))
+    return {frame.name: ((*frame.lead, *frame.field_dims("probe")), at, units)}
+
+
+def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
+    """The observed field (trajectory, time, *field), smoothing kernel, scales, coordinates."""
+    kernel = frame.squeeze(kernel_draws(fit).mean(0).numpy())
+    scale = np.asarray(fit.scaling.channels)
+    field = units_attr(frame.units.get(frame.name))
+    time = units_attr(duration_units(frame.units.get("time")))
+    ds = frame.dataset(
+        {
+            f"{frame.name}_field": ((*frame.lead, *frame.field_dims()), values, field),
+            "smoothing_kernel": (frame.field_dims("lag"), kernel, {}),
+            "field_scale": (frame.channel, scale if frame.channel else scale[0], field),
+            "time_scale": ((), fit.scaling.time, time),
+            **_inputs(test),
+        },
+        every=True,
+    )
+    for d in frame.space:
+        x, size = frame.coords[d].values, ds.sizes[f"{d}_lag"]
+        lag = (np.arange(size) - size // 2) * (float(x[1] - x[0]) if len(x) > 1 else 1.0)
+        ds = ds.assign_coords({f"{d}_lag": (f"{d}_lag", lag, dict(frame.coords[d].attrs))})
+    return ds
+
+
+def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
+    """What predictions beyond the data start from: first snapshots, their times, parameters."""
+    field, time = units_attr(frame.units.get(frame.name)), frame.coords["time"].attrs
+    first = np.stack([v[0] for v in test.values])
+    return frame.dataset(
+        {
+            f"{frame.name}_initial": (("trajectory", *frame.field_dims()), first, field),
+            "time_initial": ("trajectory", np.array([t[0] for t in test.times]), time),
+            "time_end": ("trajectory", np.array([t[-1] for t in test.times]), time),
+            **_inputs(test),
+        },
+        every=True,
+    )
+
+
+def training(history: History) -> xr.Dataset:
+    """The ELBO's terms over `step`, the validation score over `validation_step`."""
+    variables: dict[str, Any] = {}
+    for name, values in history.terms.items():
+        variables[name] = ("step", np.asarray(values), {"units": "nats"})
+    coords: Mapping[str, Any] = {"step": history.steps} if variables else {}
+    if history.validation:
+        attrs = {"units": "1", "long_name": "NRMSE of forecasts of validation trajectories"}
+        variables["validation"] = ("validation_step", np.asarray(history.validation), attrs)
+        coords = {**coords, "validation_step": history.validation_steps}
+    return xr.Dataset(variables, coords=coords, attrs={"inference_library": "pyro_msde"})
+
+
+def _inputs(test: Trajectories) -> dict[str, Any]:
+    """The trajectories' parameters as `Trajectories.to_xarray` names them."""
+    if test.parameters is None:
+        return {}
+    return {
+        name: ("trajectory", own, units_attr(test.units.get(name)))
+        for name, own in zip(test.parameter_names, test.parameters.T, strict=True)
+    }

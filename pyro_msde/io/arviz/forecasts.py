@@ -1,0 +1,104 @@
+"""Forecasts of all trajectories put together: within the data, beyond them, log densities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from pyro_msde.forecasts import Forecast
+from pyro_msde.io.arviz.fields import insert, predictive
+from pyro_msde.io.arviz.frame import Frame, Variable
+from pyro_msde.io.arviz.parameters import Draws
+from pyro_msde.io.arviz.snapshots import Array, Selection, clock
+
+__all__ = ["forecast_groups"]
+
+
+def forecast_groups(
+    fit: Any,
+    chosen: Selection,
+    frame: Frame,
+    num_samples: int,
+    num_theta: int,
+    *,
+    seed: int,
+    log_likelihood: bool,
+) -> tuple[Draws, dict[str, xr.Dataset]]:
+    """Forecast every trajectory from its first snapshot.
+
+    Args:
+        fit: The `Fit`.
+        chosen: Trajectories, snapshots to compare with, times beyond them.
+        frame: Axes at those snapshots.
+        num_samples: Latent paths, and draws.
+        num_theta: Draws of θ among which they are shared out.
+        seed: Trajectory k has seed + k if trajectories have times of their own.
+        log_likelihood: Also the log densities of the snapshots.
+
+    Returns:
+        The draws of θ of the (first) forecast; `posterior_predictive`, `predictions` if there are
+        times beyond the data, `log_likelihood` if asked for.
+    """
+    ahead = None if chosen.later is None else frame.at(clock(chosen.later, chosen.test.time_units))
+    drawn: list[Draws] = []
+    within: dict[str, Variable] = {}
+    beyond: dict[str, Variable] = {}
+    dense: dict[str, Variable] = {}
+    for rows in chosen.rows():
+        fc = _forecast(
+            fit, chosen, rows,
+            num_samples=num_samples, num_theta=num_theta, seed=seed + int(rows[0]),
+        )  # fmt: skip
+        drawn.append(Draws.of(fc))
+        count = len(chosen.index[int(rows[0])])
+        truth = None
+        if log_likelihood:
+            fields = np.stack([chosen.picked.values[int(k)] for k in rows])
+            truth = torch.as_tensor(fields)
+        variables, found = predictive(fc, frame, seed + int(rows[0]), truth=truth)
+        for name, variable in found.items():
+            insert(dense, name, variable, rows, chosen.shape)
+        for name, variable in variables.items():
+            first, rest = _split(variable, count)
+            insert(within, name, first, rows, chosen.shape)
+            if ahead is not None:
+                longest = ahead.coords["time"].shape[-1]
+                moved = _renamed(rest, frame, ahead)
+                insert(beyond, name, moved, rows, (len(chosen.index), longest))
+    groups = {"posterior_predictive": frame.dataset(within)}
+    if ahead is not None:
+        groups["predictions"] = ahead.dataset(beyond)
+    if log_likelihood:
+        groups["log_likelihood"] = frame.dataset(dense)
+    return drawn[0], groups
+
+
+def _forecast(fit: Any, chosen: Selection, rows: Array, **options: int) -> Forecast:
+    """Of trajectories with common times, at the picked snapshots and beyond the data."""
+    k, test = int(rows[0]), chosen.test
+    own = chosen.picked.times[k]
+    fc: Forecast = fit.predict(
+        np.stack([test.values[row][0] for row in rows]),
+        own if chosen.later is None else np.concatenate([own, chosen.later[k]]),
+        t0=float(test.times[k][0]),
+        parameters=None if test.parameters is None else test.parameters[rows],
+        **options,
+    )
+    return fc
+
+
+def _split(variable: Variable, count: int) -> tuple[Variable, Variable]:
+    """The first `count` times, and the others."""
+    dims, values, attrs = variable
+    before = (slice(None),) * (dims.index("trajectory") + 1)
+    first, rest = values[(*before, slice(count))], values[(*before, slice(count, None))]
+    return (dims, first, attrs), (dims, rest, attrs)
+
+
+def _renamed(variable: Variable, frame: Frame, other: Frame) -> Variable:
+    """The axis of times as another frame names it."""
+    dims, values, attrs = variable
+    return tuple(other.lead[1] if d == frame.lead[1] else d for d in dims), values, attrs

@@ -1,0 +1,128 @@
+"""Names, coordinates and units of the axes, taken from the data, and Datasets made with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.grid import Grid
+
+__all__ = ["Frame", "Variable", "units_attr"]
+
+Array = NDArray[Any]
+Variable = tuple[tuple[str, ...], Any, dict[str, str]]  # dimensions, values, attributes
+
+_KINDS = ("probe", "coarse", "lag")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Axes of the data and of what is derived from them.
+
+    Attributes:
+        grid: The model's.
+        name: The field's name.
+        lead: Names of the axes of trajectories and of times.
+        channel: Name of the channel axis, or nothing.
+        space: Names of the axes of space.
+        index: Per axis of space, grid indices of the probes.
+        units: By name of field, axis or "time".
+        coords: Coordinates by name, each along one or two dimensions.
+    """
+
+    grid: Grid
+    name: str
+    lead: tuple[str, str]
+    channel: tuple[str, ...]
+    space: tuple[str, ...]
+    index: tuple[Array, ...]
+    units: Mapping[str, str]
+    coords: Mapping[str, xr.Variable]
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        data: Trajectories,
+        times: xr.DataArray,
+        probes: Mapping[str, Any] | None = None,
+    ) -> Frame:
+        """Axes of `data`, at `times` (time,) or (trajectory, snapshot), and of probes.
+
+        Raises:
+            ValueError: Data of another grid, an unknown axis, positions outside the data.
+        """
+        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        dims = data.dims or tuple(f"dim_{i}" for i in range(len(data.field_shape)))
+        channel, space = dims[: int(has_channel)], dims[int(has_channel) :]
+        if not isinstance(probes, Mapping | None):
+            raise ValueError(f"probes: got {type(probes).__name__}. Pass positions by axis.")
+        wanted = dict(probes or {})
+        if not set(wanted) <= set(space):
+            raise ValueError(f"probes: axes {sorted(wanted)}, but those of space are {space}.")
+        coords = {"time": times.variable}
+        for d in channel:
+            coords[d] = xr.Variable((d,), data.coords.get(d, np.arange(grid.channels)))
+        index = []
+        for d, default, coarse in zip(space, grid.coordinates, grid.coarse_index, strict=True):
+            x = np.asarray(data.coords.get(d, default))
+            index.append(_nearest(x, wanted[d], d) if d in wanted else coarse)
+            places = {d: x, f"{d}_probe": x[index[-1]], f"{d}_coarse": x[coarse]}
+            for name, place in places.items():
+                coords[name] = xr.Variable((name,), place, units_attr(data.units.get(d)))
+        lead = ("trajectory", str(times.dims[-1]))
+        return cls(grid, data.name, lead, channel, space, tuple(index), data.units, coords)
+
+    def at(self, times: xr.DataArray) -> Frame:
+        """The same axes at other times."""
+        coords = {**self.coords, "time": times.variable}
+        return replace(self, lead=("trajectory", str(times.dims[-1])), coords=coords)
+
+    def field_dims(self, kind: str = "") -> tuple[str, ...]:
+        """Axes of fields: of the whole grid, or those of kind "probe", "coarse" or "lag"."""
+        return (*self.channel, *(f"{d}_{kind}" if kind else d for d in self.space))
+
+    def at_probes(self, values: Array) -> Array:
+        """Values (..., *field) at the probes."""
+        at: Any = (..., *np.ix_(*self.index))
+        return values[at]
+
+    def squeeze(self, values: Array) -> Array:
+        """Values (..., channel, *space) without the channel axis where the data have none."""
+        return values if self.channel else values.squeeze(-1 - len(self.space))
+
+    def dataset(self, variables: Mapping[str, Any], every: bool = False) -> xr.Dataset:
+        """Variables with the coordinates of their dimensions, or with all coordinates."""
+        ds = xr.Dataset(dict(variables))
+        here = set(ds.dims)
+        ds = ds.assign_coords(
+            {name: v for name, v in self.coords.items() if every or set(v.dims) <= here}
+        )
+        for name in ("chain", "draw", "trajectory", "microscale"):
+            if name in ds.dims:
+                ds = ds.assign_coords({name: np.arange(ds.sizes[name])})
+        return ds.assign_attrs(inference_library="pyro_msde")
+
+
+def units_attr(units: str | None) -> dict[str, str]:
+    """Attributes of a variable with these units."""
+    return {} if units is None else {"units": units}
+
+
+def _nearest(x: Array, positions: Any, name: str) -> Array:
+    """Increasing indices of the points nearest to `positions`, at most one spacing outside x."""
+    at = np.atleast_1d(to_numpy(positions, f"probes[{name!r}]"))
+    margin = float(np.abs(np.diff(x)).max()) if len(x) > 1 else 0.0
+    outside = at[~((at >= x.min() - margin) & (at <= x.max() + margin))]
+    if len(outside) or at.ndim != 1 or not len(at):
+        raise ValueError(
+            f"probes: {name}={outside.tolist() or at.tolist()}. Pass a row of positions from "
+            f"{x.min():g} to {x.max():g}."
+        )
+    return np.unique(np.abs(x[:, None] - at).argmin(0))

@@ -1,0 +1,163 @@
+"""Draws of θ, of a posterior or of a prior, as variables in the data's units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.data import duration_units
+from pyro_msde.forecasts import Forecast
+from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
+from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.likelihoods import product_variance
+
+__all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
+
+_AHEAD = ("chain", "draw")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of θ, each of which stands for several draws of the output.
+
+    Attributes:
+        theta: As the model's `read_parameters` returns them.
+        sites: Values of the sites of parts with a prior at each; empty without one.
+        repeats: Paths drawn at each θ.
+    """
+
+    theta: Sequence[Any]
+    sites: Sequence[Mapping[str, Tensor]]
+    repeats: int
+
+    @classmethod
+    def of(cls, fc: Forecast) -> Draws:
+        """Those of a forecast."""
+        return cls(fc.theta, fc.sites, fc.paths.shape[1])
+
+    @property
+    def count(self) -> int:
+        """Draws of the output."""
+        return len(self.theta) * self.repeats
+
+    def repeated(self, values: Tensor) -> Any:
+        """(chain, draw, …) array from one value for each θ, (θ, …)."""
+        return values.detach().cpu().repeat_interleave(self.repeats, 0).numpy()[None]
+
+    def __iter__(self) -> Iterator[tuple[Any, dict[str, Tensor], slice]]:
+        """θ, its sites on θ's device, and its place among the draws of the output."""
+        for j, (theta, sites) in enumerate(zip(self.theta, self.sites, strict=True)):
+            own = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
+            yield theta, own, slice(j * self.repeats, (j + 1) * self.repeats)
+
+
+def parameters(fit: Any, draws: Draws, frame: Frame, duration: float) -> dict[str, Variable]:
+    """Diffusion (as forecasts use it), observation noise, the guide's length scale in time.
+
+    L = √C is what a state's standard deviation gains over one training horizon, in scaled units;
+    here over one unit of the data's time, growing with its root, and for ζ in the field's units.
+
+    Args:
+        fit: The `Fit`.
+        draws: Of θ.
+        frame: Axes and units.
+        duration: Of a segment, in the data's time units.
+    """
+    grid, scale = frame.grid, torch.tensor(fit.scaling.channels, dtype=torch.float64)
+    L = torch.stack([t.diffusion.detach().cpu().double() for t in draws.theta]).sqrt()
+    L = L * (fit.diffusion_scale / math.sqrt(fit.scaling.time))
+    zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
+    variances = [product_variance(t.var_zeta, t.var_eta).detach() for t in draws.theta]
+    noise = torch.stack([v.cpu().double().sqrt().flatten(1).mean(1) for v in variances]) * scale
+    field, time = frame.units.get(frame.name), duration_units(frame.units.get("time"))
+    per = {"long_name": "standard deviation gained over one unit of time"}
+    out: dict[str, Variable] = {
+        "diffusion_sd_zeta": (
+            (*_AHEAD, *frame.field_dims("coarse")),
+            frame.squeeze(draws.repeated(zeta.reshape(-1, grid.channels, *grid.coarse))),
+            {**_per_root_time(field, time), **per},
+        ),
+        "observation_sd": (
+            (*_AHEAD, *frame.channel),
+            draws.repeated(noise if frame.channel else noise[:, 0]),
+            {**units_attr(field), "long_name": "root of Σ_y, averaged over the grid"},
+        ),
+    }
+    if L.shape[1] > grid.num_zeta:
+        micro = draws.repeated(L[:, grid.num_zeta :])
+        attrs = {**_per_root_time("1", time), **per}
+        out["diffusion_sd_eta"] = ((*_AHEAD, "microscale"), micro, attrs)
+    kernel = getattr(fit.guide, "time_kernel", None)
+    if kernel is not None:
+        lag = torch.tensor(time_lengthscale(kernel, duration), dtype=torch.float64)
+        attrs = {**units_attr(time), "long_name": "lag at which k(t, t') is e^-1/2, on average"}
+        out["time_kernel_lengthscale"] = (
+            _AHEAD,
+            draws.repeated(lag.expand(len(draws.theta))),
+            attrs,
+        )
+    return out
+
+
+def time_lengthscale(kernel: Any, duration: float) -> float:
+    """Lag at which the guide's kernel of time falls to e^(−½), averaged over a segment.
+
+    k(t, t') = exp(−½ (g(t) − g(t'))²), g = h/ℓ, so locally the lag is 1/|dg/dt|; here
+    duration / ∫|dg/dt| dt, the time over which g changes by one on average.
+
+    Args:
+        kernel: With `features`, as a `DeepKernel`.
+        duration: Of a segment, in the units of the result.
+    """
+    with torch.no_grad():
+        slopes = kernel.features(torch.linspace(-1, 1, 401, dtype=torch.float64))[1].abs()
+    return 0.5 * duration / float(torch.trapezoid(slopes, dx=1 / 400))
+
+
+def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Variable]:
+    """The sites of parts with a prior, such as drift.theta (…, drift.theta_dim_0).
+
+    Args:
+        draws: Of θ.
+        wanted: All of them, none, or their names.
+
+    Raises:
+        ValueError: A name that is no such site.
+    """
+    there = list(draws.sites[0])
+    names = (there if wanted else []) if isinstance(wanted, bool) else list(wanted)
+    unknown = sorted(set(names) - set(there))
+    if unknown:
+        raise ValueError(
+            f"weights: no sites {unknown}; parts with a prior have {there or 'none'}. Pass some of "
+            "those, or give the part a prior (pyro_msde.priors.bayesian_parts.bayesian)."
+        )
+    out: dict[str, Variable] = {}
+    for name in names:
+        values = draws.repeated(torch.stack([sites[name] for sites in draws.sites]))
+        own = [f"{name}_dim_{i}" for i in range(values.ndim - 2)]
+        attrs = {"long_name": "parameters of the part in scaled units, or a prior's scales"}
+        out[name] = ((*_AHEAD, *own), values, attrs)
+    return out
+
+
+def kernel_draws(fit: Any, num_draws: int = 32, seed: int = 0) -> Tensor:
+    """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate."""
+    part = fit.model.kernel
+    with Isolation(seed, place_of(part)[1]).turn(), torch.no_grad():
+        count = num_draws if part.is_random else 1
+        return torch.stack([part.read(fit.guide.read_theta())() for _ in range(count)]).cpu()
+
+
+def _per_root_time(field: str | None, time: str | None) -> dict[str, str]:
+    """Units of a diffusion, if both are known."""
+    if field is None or time is None:
+        return {}
+    factors = [field] if field != "1" else []
+    factors += [f"({time})^-0.5" if " " in time else f"{time}^-0.5"] if time != "1" else []
+    return {"units": " ".join(factors) or "1"}

@@ -1,0 +1,131 @@
+"""Draws from the model's prior: θ, where parts have one, and paths and fields that follow from it.
+
+Parts without a prior are as trained. A drift drawn from its prior may be unstable; values that are
+not finite are NaN, and how many paths have some is an attribute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pyro import poutine
+from torch import Tensor
+
+from pyro_msde.data import SegmentBatch, StratifiedQuadrature, Trajectories
+from pyro_msde.forecasts import Forecast
+from pyro_msde.io.arviz.fields import insert, predictive
+from pyro_msde.io.arviz.frame import Frame, Variable
+from pyro_msde.io.arviz.parameters import Draws
+from pyro_msde.io.arviz.snapshots import Selection
+
+__all__ = ["log_prior", "prior_draws", "prior_fields"]
+
+Array = NDArray[Any]
+
+_STEP = 1 / 1000  # of the training horizon, as forecasts take unless told otherwise
+
+
+@torch.no_grad()
+def prior_draws(model: Any, count: int) -> Draws:
+    """Draws of θ from its prior; a single θ, repeated, if no part has one."""
+    drawn, read = [], []
+    for _ in range(count):
+        nodes = poutine.trace(model.read_parameters).get_trace().nodes
+        sites = {k: node["value"] for k, node in nodes.items() if node["type"] == "sample"}
+        drawn.append(model.read_parameters(sites))
+        read.append({name: value.cpu() for name, value in sites.items()})
+        if not sites:
+            return Draws(drawn, read, count)
+    return Draws(drawn, read, 1)
+
+
+@torch.no_grad()
+def log_prior(model: Any, draws: Draws) -> dict[str, Variable]:
+    """The prior's log density of each draw of θ, by site of a part with a prior."""
+    found: dict[str, list[float]] = {}
+    for _, sites, _ in draws:
+        program = poutine.condition(model.read_parameters, data=sites)
+        trace = poutine.trace(program).get_trace()
+        trace.compute_log_prob()
+        for name in sites:
+            found.setdefault(name, []).append(float(trace.nodes[name]["log_prob_sum"]))
+    return {
+        name: (("chain", "draw"), draws.repeated(torch.tensor(values).double()), {"units": "nats"})
+        for name, values in found.items()
+    }
+
+
+def prior_fields(
+    fit: Any, chosen: Selection, draws: Draws, frame: Frame, seed: int
+) -> tuple[dict[str, Variable], dict[str, int]]:
+    """Fields at the probes and states of paths of the prior, at the times of the snapshots.
+
+    Args:
+        fit: The `Fit`.
+        chosen: Whose times and parameters are taken.
+        draws: Of θ, from `prior_draws`.
+        frame: Axes and units.
+        seed: Of the fields' noise; that of the paths follows torch's seed.
+
+    Returns:
+        Variables, and as attributes how many paths there are and how many of them have values that
+        are not finite.
+    """
+    out: dict[str, Variable] = {}
+    count = {"paths": 0, "paths_not_finite": 0}
+    for rows in chosen.rows():
+        fc = _simulated(fit, chosen.picked, rows, draws)
+        variables, _ = predictive(fc, frame, seed + int(rows[0]), moments=False)
+        bad = np.zeros((draws.count, len(rows)), dtype=bool)
+        for name, (dims, values, attrs) in variables.items():
+            good = np.isfinite(values)
+            bad |= ~good[0].all(axis=tuple(range(2, values.ndim - 1)))
+            insert(out, name, (dims, np.where(good, values, np.nan), attrs), rows, chosen.shape)
+        count["paths"] += bad.size
+        count["paths_not_finite"] += int(bad.sum())
+    return out, count
+
+
+@torch.no_grad()
+def _simulated(fit: Any, picked: Trajectories, rows: Array, draws: Draws) -> Forecast:
+    """Paths of the prior for trajectories with common times, as a forecast holds them."""
+    batch = _batch(fit, picked, rows)
+    paths = []
+    for theta, _, _ in draws:
+        law = fit.model.path_law(theta, batch)
+        law.diffusion, law.max_step = law.diffusion * fit.diffusion_scale**2, _STEP
+        paths.append(law.rsample((draws.repeats,)))
+    return Forecast(
+        times=picked.times[int(rows[0])],
+        paths=torch.stack(paths).cpu(),
+        batched=True,
+        has_channel=fit.has_channel,
+        model=fit.model,
+        theta=draws.theta,
+        scaling=fit.scaling,
+    )
+
+
+def _batch(fit: Any, picked: Trajectories, rows: Array) -> SegmentBatch:
+    """The trajectories' times and parameters, as the model's program takes them."""
+    like: Tensor = next(v for v in fit.model.state_dict().values() if v.is_floating_point())
+    times = torch.as_tensor(picked.times[int(rows[0])] / fit.scaling.time).to(like.device)
+    times = times.expand(len(rows), -1)
+    parameters = None
+    if picked.parameters is not None:
+        own = torch.as_tensor(picked.parameters[rows])
+        parameters = fit.scaling.scaled_parameters(own).to(like)
+    return SegmentBatch(
+        times=times,
+        values=like.new_zeros(0),
+        observation_weight=like.new_ones(times.shape),
+        initial_weight=like.new_ones(len(rows)),
+        quadrature=StratifiedQuadrature(times, torch.ones_like(times[:, 1:]), shared_offsets=True),
+        num_segments=len(rows),
+        shared_offsets=True,
+        observations=torch.zeros(times.shape, dtype=torch.int64),
+        parameters=parameters,
+    )

@@ -1,0 +1,142 @@
+"""Which snapshots of the test trajectories are kept, and which times are forecast beyond them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyro_msde.data import TimeUnits, Trajectories
+
+__all__ = ["Array", "Selection", "clock"]
+
+Array = NDArray[Any]
+
+_MOST_BEYOND = 100_000  # snapshots after the data
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Test trajectories, and at which times they are compared with forecasts.
+
+    Attributes:
+        test: All snapshots.
+        picked: Copies of those that are kept.
+        index: Their indices in each trajectory.
+        later: Times to forecast after the end of each trajectory; None: none.
+    """
+
+    test: Trajectories
+    picked: Trajectories
+    index: list[Array]
+    later: list[Array] | None
+
+    @classmethod
+    def of(
+        cls, test: Trajectories, times: Any, horizon: Any = None
+    ) -> Selection:
+        """Some snapshots, and times up to `horizon` at their spacing or closer.
+
+        Args:
+            test: Trajectories.
+            times: How many snapshots of each, evenly spaced from the first to the last, or times to
+                which to take the nearest; numbers, or dates if the data have dates.
+            horizon: None: no times beyond the data.
+
+        Raises:
+            ValueError: No snapshots, times outside the data, a horizon within them.
+        """
+        if isinstance(times, np.integer):
+            times = int(times)
+        if isinstance(times, bool | str):
+            raise ValueError(f"times: {times!r}. Pass a number of snapshots, or their times.")
+        if not isinstance(times, int):
+            times = test.time_units.numbers(times, "times").reshape(-1)
+        picked, index = _pick(test, times)
+        later = None
+        if horizon is not None:
+            end = test.time_units.numbers(horizon, "horizon")
+            later = _times_beyond(test, picked, float(end) if end.shape == () else math.nan)
+        return cls(test, picked, index, later)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of trajectories, and the largest number of kept snapshots."""
+        return len(self.index), max(len(i) for i in self.index)
+
+    def rows(self) -> Iterator[Array]:
+        """Trajectories that are forecast together: all at once, or one by one if times differ."""
+        every = np.arange(len(self.test))
+        yield from [every] if self.test.common_times() is not None else every[:, None]
+
+
+def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectories, list[Array]]:
+    """Copies of the chosen snapshots, and their indices."""
+    if not isinstance(times, int):
+        wanted = np.asarray(times)
+        first, last = min(t[0] for t in test.times), max(t[-1] for t in test.times)
+        outside = wanted[~((wanted >= first) & (wanted <= last))]
+        if len(outside):
+            raise ValueError(f"times: {outside.tolist()} before or after all trajectories.")
+    index = [_choose(own, times, k) for k, own in enumerate(test.times)]
+    picked = Trajectories(
+        [t[i] for t, i in zip(test.times, index, strict=True)],
+        [v[i] for v, i in zip(test.values, index, strict=True)],
+        parameters=test.parameters,
+        name=test.name,
+        dims=test.dims,
+        coords=test.coords,
+        units=test.units,
+        calendar=test.calendar,
+        parameter_names=None if test.parameters is None else test.parameter_names,
+    )
+    return picked, index
+
+
+def _choose(own: Array, times: int | Sequence[float], k: int) -> Array:
+    """Indices of snapshots of one trajectory."""
+    if isinstance(times, int):
+        if times < 1:
+            raise ValueError(f"times: {times} snapshots. Pass a positive number, or times.")
+        count = min(times, len(own))
+        return np.unique(np.linspace(0, len(own) - 1, count).round().astype(np.int64))
+    wanted = np.asarray(times)
+    wanted = wanted[(wanted >= own[0]) & (wanted <= own[-1])]
+    if not len(wanted):
+        raise ValueError(
+            f"times: none within trajectory {k}, from {own[0]:g} to {own[-1]:g}. "
+            "Leave it out or pass a number of snapshots."
+        )
+    return np.unique(np.abs(own[:, None] - wanted).argmin(0))
+
+
+def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> list[Array]:
+    """Times of each trajectory after its end up to `horizon`."""
+    later = []
+    for k, (own, kept) in enumerate(zip(test.times, picked.times, strict=True)):
+        room = horizon - own[-1]
+        if not (math.isfinite(horizon) and room > 0):
+            raise ValueError(
+                f"horizon: {horizon:g}, but trajectory {k} ends at {own[-1]:g}. Pass a later time."
+            )
+        spacing = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else room
+        count = math.ceil(room / spacing * (1 - 1e-9))  # a whole number of spacings is rounded
+        if count > _MOST_BEYOND:
+            raise ValueError(
+                f"horizon: {horizon:g} is {count} spacings beyond trajectory {k}, more than "
+                f"{_MOST_BEYOND}. Pass an earlier time, or fewer times."
+            )
+        later.append(own[-1] + room * np.arange(1, count + 1) / count)
+    return later
+
+
+def clock(times: Sequence[Array], units: TimeUnits) -> xr.DataArray:
+    """Times as `Trajectories.to_xarray` labels them: (time,) if shared, else (trajectory, …)."""
+    nothing = [np.zeros((len(t), 1)) for t in times]
+    own = {} if units.text is None else {"time": units.text}
+    return Trajectories(times, nothing, units=own, calendar=units.calendar).to_xarray()["time"]

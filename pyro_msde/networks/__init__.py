@@ -1,0 +1,17 @@
+"""Functions with weights: perceptrons, convolutions, the drift, POD networks."""
+
+from pyro_msde.networks.blocks import MLP, ConvDecoder, ConvEncoder, PolynomialMLP, SmoothingKernel
+from pyro_msde.networks.drift import MultiscaleDrift
+from pyro_msde.networks.pod import PrincipalDecoder, PrincipalEncoder, start_principal_components
+
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "MultiscaleDrift",
+    "PolynomialMLP",
+    "PrincipalDecoder",
+    "PrincipalEncoder",
+    "SmoothingKernel",
+    "start_principal_components",
+]

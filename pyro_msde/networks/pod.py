@@ -1,0 +1,194 @@
+"""Microscale networks on principal components of what the macroscale leaves (POD modes).
+
+    E(r) = f(v ∘ Φᵀ r),        D(η) = Φ (w ∘ g(η)),
+
+where Φ holds the first few principal components of training residuals r and f, g are small
+networks. With s the root mean square along each component and n that of the noise, which is what
+remains along all others, w = √(s² − n²) and v = (1 − n²/s²)/s: f gets numbers of size one, and none
+of those that are but noise. The residuals of a flow fill a low-dimensional linear space, in which
+the curved set that η parametrises lies: the networks learn its shape, not how a field looks, which
+takes far fewer steps than convolutions do, and far less work a step.
+
+Φ, v and w are not trained: `start_principal_components` reads them off the data, once, as `fit`
+does. Until then they are random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.data import Segments
+from pyro_msde.grid import Grid, SensorGraph
+from pyro_msde.networks.blocks import PolynomialMLP
+from pyro_msde.priors import starting_values
+
+__all__ = [
+    "PrincipalDecoder",
+    "PrincipalEncoder",
+    "principal_components",
+    "start_principal_components",
+]
+
+_MOST_SNAPSHOTS = 1000  # from which the components are taken
+_ROUNDING = 10.0  # times a dtype's smallest step, of a field's size
+
+
+class _Modes(nn.Module):
+    """Φ, v or w, and whether data have set them."""
+
+    fixed = ("modes", "weights", "started")
+    modes: Tensor
+    weights: Tensor
+    started: Tensor
+
+    def __init__(self, grid: Grid | SensorGraph, rank: int) -> None:
+        super().__init__()
+        size = grid.channels * grid.num_points
+        if not 1 <= rank <= size:
+            raise ValueError(f"rank: {rank} components of fields of {size} numbers.")
+        self.field_shape = grid.field_shape
+        self.register_buffer("modes", torch.linalg.qr(torch.randn(size, rank))[0].mT.contiguous())
+        self.register_buffer("weights", torch.ones(rank))
+        self.register_buffer("started", torch.tensor(False))
+
+    def start(self, modes: Tensor, weights: Tensor) -> None:
+        """Set Φ (rank, numbers of a field), and v or w (rank,)."""
+        self.modes.copy_(modes)
+        self.weights.copy_(weights)
+        self.started.fill_(True)
+
+
+class PrincipalEncoder(_Modes):
+    """E(r) = f(v ∘ Φᵀ r), from fine-scale fields to microscale states.
+
+    Args:
+        grid: Fine grid.
+        n_eta: Microscale states.
+        rank: Principal components.
+        widths: Of the hidden layers of f.
+        num_parameters: Parameters of the trajectory that f takes too.
+    """
+
+    def __init__(
+        self,
+        grid: Grid | SensorGraph,
+        n_eta: int,
+        *,
+        rank: int = 32,
+        widths: Sequence[int] = (128, 128),
+        num_parameters: int = 0,
+    ) -> None:
+        super().__init__(grid, rank)
+        self.num_parameters = num_parameters
+        self.head = PolynomialMLP([rank + num_parameters, *widths, n_eta], 0)
+
+    def forward(self, field: Tensor, parameters: Tensor | None = None) -> Tensor:
+        """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
+        x = field.flatten(-len(self.field_shape)) @ self.modes.mT * self.weights
+        if parameters is not None:
+            x = torch.cat([x, parameters.expand(*x.shape[:-1], -1)], -1)
+        eta: Tensor = self.head(x)
+        return eta
+
+
+class PrincipalDecoder(_Modes):
+    """D(η) = Φ (w ∘ g(η)), arguments as for `PrincipalEncoder`."""
+
+    def __init__(
+        self,
+        grid: Grid | SensorGraph,
+        n_eta: int,
+        *,
+        rank: int = 32,
+        widths: Sequence[int] = (128, 128),
+    ) -> None:
+        super().__init__(grid, rank)
+        self.first = PolynomialMLP([n_eta, *widths, rank], 0)
+
+    def forward(self, eta: Tensor) -> Tensor:
+        """(..., n_eta) to (..., channel, *space)."""
+        field = (self.first(eta) * self.weights) @ self.modes
+        return field.unflatten(-1, self.field_shape)
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make D(η) = 0 for every η, by its last layers."""
+        for layer in (self.first.network[-1], self.first.linear):
+            for p in layer.parameters():
+                p.zero_()
+
+
+@torch.no_grad()
+def start_principal_components(model: Any, guide: Any, segments: Segments) -> bool:
+    """Set the components of a model's decoder and its guide's encoder from training data.
+
+    The decoder's are those of y − T_p T_r y, the encoder's those of y − S y.
+
+    Args:
+        model: Model with `decoder`, `grid` and `read_parameters`.
+        guide: Its guide, with `encoder`.
+        segments: Training data in scaled units.
+
+    Returns:
+        Whether anything was done: not for other networks, nor where it has been done before.
+    """
+    decoder = None if getattr(model, "decoder", None) is None else model.decoder._modules["net"]
+    encoder = getattr(guide, "encoder", None)
+    pending = [
+        net for net in (decoder, encoder) if isinstance(net, _Modes) and not bool(net.started)
+    ]
+    if not pending:
+        return False
+    operators = model.read_parameters(starting_values(model)).operators
+    every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
+    like = pending[0].modes
+    y = torch.cat([segments.to_scaled(v[::every]) for v in segments.values]).to(like)
+    smoothed = operators.smooth(y)
+    left = {id(encoder): smoothed, id(decoder): operators.prolong(operators.sample(smoothed))}
+    # what is smaller is rounding: all that fields that do not vary in space leave over
+    size = float(y.flatten(1).norm(dim=1).square().mean()) ** 0.5
+    least = _ROUNDING * torch.finfo(like.dtype).eps * size
+    for net in pending:
+        residual = (y - left[id(net)]).flatten(1)
+        modes, sizes, noise = principal_components(residual, len(net.weights))
+        above = sizes.clamp(min=least)
+        signal = sizes.square() - noise**2
+        if net is encoder:
+            net.start(modes, signal.clamp(min=0) / above**3)
+        else:
+            net.start(modes, signal.clamp(min=(1e-3 * float(above[0])) ** 2).sqrt())
+    return True
+
+
+def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+    """First principal components, without centring, by the method of snapshots.
+
+    Args:
+        fields: (snapshot, number) fields.
+        rank: How many; if there are fewer, random ones orthogonal to them follow.
+
+    Returns:
+        Components (rank, number), orthonormal; the root mean square along each (rank,), at least
+        a thousandth of the first; and that along a direction orthogonal to all, on average.
+    """
+    count = len(fields)
+    gram = torch.zeros(count, count, dtype=torch.float64, device=fields.device)
+    for columns in fields.split(4096, -1):
+        gram += columns.double() @ columns.double().mT
+    values, vectors = torch.linalg.eigh(gram / count)
+    # so few snapshots have no more directions than this
+    others = min(count, fields.shape[1]) - rank
+    noise = float(values.flip(0)[rank:].clamp(min=0).sum() / others) if others > 0 else 0.0
+    values, vectors = values.flip(0)[:rank].clamp(min=0), vectors.flip(1)[:, :rank]
+    sizes = values.sqrt()
+    sizes = torch.cat([sizes, sizes.new_zeros(rank - len(sizes))])
+    span = fields.double().mT @ vectors
+    more = torch.randn(span.shape[0], rank - span.shape[1], dtype=span.dtype, device=span.device)
+    modes, upper = torch.linalg.qr(torch.cat([span, more], 1))
+    modes = modes * torch.where(upper.diagonal() < 0, -1.0, 1.0)
+    floor = 1e-3 * sizes[0].clamp(min=torch.finfo(torch.float32).tiny)
+    return modes.mT.to(fields.dtype), sizes.clamp(min=floor).to(fields.dtype), noise**0.5

@@ -1,0 +1,28 @@
+"""What a training run is described by, and the files that it is kept in."""
+
+from pyro_msde.runs.checkpoint import Saved, State, read_checkpoint, read_run, write_run
+from pyro_msde.runs.folders import locked_folder, make_folder
+from pyro_msde.runs.history import History
+from pyro_msde.runs.recipes import RECIPES, Recipe
+from pyro_msde.runs.registry import check_size, limited, rebuild, register
+from pyro_msde.runs.schema import Description, checked, read_history
+
+__all__ = [
+    "RECIPES",
+    "Description",
+    "History",
+    "Recipe",
+    "Saved",
+    "State",
+    "check_size",
+    "checked",
+    "limited",
+    "locked_folder",
+    "make_folder",
+    "read_checkpoint",
+    "read_history",
+    "read_run",
+    "rebuild",
+    "register",
+    "write_run",
+]

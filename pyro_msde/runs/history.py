@@ -1,0 +1,37 @@
+"""What training records as it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["History"]
+
+
+@dataclass
+class History:
+    """What training recorded: the ELBO's terms per logging step, the score per validation.
+
+    Attributes:
+        steps: Steps at which the terms below were logged.
+        terms: By name ("elbo", "log_likelihood", "drift_residual", "kl_parameters"), averaged since
+            the last logging step, in nats for data in the user's units.
+        validation_steps: Steps after which the model was validated.
+        validation: NRMSE on the validation trajectories then.
+        variance_gaps: Mean log ratio of "diffusion" and "observation" variances to the ELBO's
+            optimum for them, as training left them: above zero where they are too large. Σ_y is put
+            at its afterwards. Empty where C's has no closed form
+            (`pyro_msde.inference.closed_form_variance`).
+    """
+
+    steps: list[int] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
+    validation_steps: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    variance_gaps: dict[str, float] = field(default_factory=dict)
+
+    def record(self, step: int, terms: Mapping[str, float]) -> None:
+        """Append one logging step."""
+        self.steps.append(step)
+        for name, value in terms.items():
+            self.terms.setdefault(name, []).append(value)

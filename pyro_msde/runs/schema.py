@@ -1,0 +1,144 @@
+"""What run.json may say: fields, types and ranges, checked before anything is made of them.
+
+A field that comes later has a default, which stands for runs that were saved without it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pyro_msde.runs.history import History
+from pyro_msde.runs.recipes import Recipe
+
+__all__ = ["Description", "checked", "read_history"]
+
+_LARGEST = 1e150  # whose square is finite too
+_Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
+_Scale = Annotated[float, Meta(ge=1 / _LARGEST, le=_LARGEST)]
+_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_Name = Annotated[str, Meta(max_length=1000)]
+_Config = dict[_Name, Any]
+
+
+class _Scaling(Struct, forbid_unknown_fields=True):
+    channels: Annotated[tuple[_Scale, ...], Meta(min_length=1)]
+    time: _Scale
+    parameters: tuple[_Scale, ...] = ()
+
+
+class _Region(Struct, forbid_unknown_fields=True):
+    box: list[list[_Finite]]
+    axes: list[list[_Finite]] | None
+    ends: list[list[_Finite]] | None
+
+
+class _Calibration(Struct, forbid_unknown_fields=True):
+    scale: _Scale
+    level: Annotated[float, Meta(gt=0, lt=1)]
+    scales: tuple[_Scale, ...]
+    coverage: tuple[tuple[Annotated[float, Meta(ge=0, le=1)], ...], ...]
+
+
+class _History(Struct, forbid_unknown_fields=True):
+    steps: list[_Count]
+    terms: dict[_Name, list[float]]
+    validation_steps: list[_Count]
+    validation: list[float]  # which may be infinite, of forecasts that blow up
+    variance_gaps: dict[_Name, float] = {}
+
+
+class _Identity(Struct, forbid_unknown_fields=True):
+    """Of a run that can be resumed; digests of what is long (`pyro_msde.interface.resuming`)."""
+
+    seed: Annotated[int, Meta(ge=0)]
+    steps: _Count
+    validate_every: _Count
+    recipe: _Config
+    options: _Config
+    model: _Name
+    data: _Name
+    validation: _Name | None
+
+
+class Description(Struct, forbid_unknown_fields=True):
+    """What is kept of a `Fit` beside its tensors; see there."""
+
+    model: _Config | None
+    guide: _Config | None
+    random_parts: bool
+    scaling: _Scaling
+    steps: _Count
+    seconds: Annotated[float, Meta(ge=0, le=_LARGEST)]
+    interrupted: bool
+    has_channel: bool
+    diffusion_scale: Annotated[float, Meta(ge=0, le=1e6)]
+    calibration: _Calibration | None
+    region: _Region | None
+    dtype: Literal["float32", "float64"]
+    history: _History
+    segment: tuple[Annotated[int, Meta(ge=2, le=2**53)], _Scale] | None = None
+    recipe: Recipe | None = None
+    metadata: dict[_Name, Any] | None = None  # checked by `Metadata.from_json`
+    identity: _Identity | None = None
+    priors: dict[_Name, str] | None = None
+    structure: dict[_Name, _Name] | None = None  # class names of the networks, by owner and name
+
+
+def read_history(own: Any) -> History:
+    """A history that was saved.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        found = msgspec.convert(own, _History, strict=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"history: {error}") from None
+    _check_history(found)
+    return History(**msgspec.structs.asdict(found))
+
+
+def _check_history(history: _History) -> None:
+    lengths = {len(history.steps), *map(len, history.terms.values())}
+    if len(lengths) > 1 or len(history.validation_steps) != len(history.validation):
+        raise ValueError("history: lists of different lengths")
+
+
+def checked(run: dict[str, Any]) -> Description:
+    """The description, if it is one.
+
+    Raises:
+        ValueError: A field that is missing, not known, of another type or out of its range.
+    """
+    try:
+        found = msgspec.convert(run, Description, strict=True)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        raise ValueError(f"{place.strip('.`') or 'it'}: {what}") from None
+    names = {field.name for field in fields(Recipe)}
+    if unknown := sorted(set(run.get("recipe") or ()) - names):
+        raise ValueError(f"recipe: it has no field {unknown[0]!r}")
+    history, calibration = found.history, found.calibration
+    _check_history(history)
+    if calibration is not None and len(calibration.scales) != len(calibration.coverage):
+        raise ValueError("calibration: scales and coverage of different lengths")
+    for name in ("model", "guide"):
+        _check_config(name, getattr(found, name))
+    return found
+
+
+def _check_config(place: str, value: Any) -> None:
+    """Numbers of a kind that factories can be called with."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, own in pairs:
+            _check_config(f"{place}.{name}", own)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{place}: {value} is not finite")
+    elif isinstance(value, int) and abs(value) >= 2**64:
+        raise ValueError(f"{place}: a whole number of more than 64 bits")

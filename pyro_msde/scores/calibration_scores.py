@@ -1,0 +1,170 @@
+"""Is a forecast as uncertain as it should be? Every score of it in one pass.
+
+Windows of time are decoded, sampled, scored and forgotten one after the other, so that memory grows
+neither with the samples nor with the times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_msde.checks import check_draws, check_level, check_levels, check_seed
+from pyro_msde.data import Trajectories, duration_units, to_numpy
+from pyro_msde.grid import Grid
+from pyro_msde.scores.calibration_report import BandPower, CalibrationReport
+from pyro_msde.scores.predictive import (
+    Array,
+    Predictive,
+    Truth,
+    Window,
+    aligned,
+    by_lead,
+    check_scored,
+    lead_bin,
+    matching,
+    to_array,
+)
+from pyro_msde.scores.proper_scores import (
+    covered,
+    fair_crps,
+    fair_energy,
+    interval_score,
+    pit_histogram,
+)
+from pyro_msde.scores.spectra import band_power
+
+__all__ = ["calibration"]
+
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_BARS = 20  # of the PIT histogram
+_BANDS = 5  # of wavenumber
+_POWERS = ("power_truth", "power_mean", "power_draws")
+
+
+def calibration(
+    fc: Predictive,
+    truth: Truth,
+    *,
+    levels: Sequence[float] = LEVELS,
+    bins: int = 10,
+    interval: float = 0.9,
+    seed: int = 0,
+) -> CalibrationReport:
+    """Coverage, PIT, CRPS, energy and interval score, spread and skill, spectra, by lead time.
+
+    Args:
+        fc: Forecast.
+        truth: Tensor or array shaped as `fc.mean`, or `Trajectories` at `fc.times`, which also
+            give the units.
+        levels: Nominal coverages of central intervals, between 0 and 1.
+        bins: Equal parts of the horizon, each without its start and with its end; the first has
+            the initial time as well.
+        interval: Nominal coverage of the interval whose Winkler score is taken.
+        seed: Of the predictive draws, which CRPS, energy score and spectra take.
+
+    Returns:
+        The scores by trajectory and part of the horizon; averages over trajectories, plots and
+        xarray are made of it.
+
+    Raises:
+        ValueError: A truth on another grid, at other times, of other trajectories or not finite; a
+            level outside (0, 1), or one whose interval has less than one draw on either side; a
+            part of the horizon without times; a forecast that is not finite.
+    """
+    nominal = np.unique(to_numpy(levels, "levels").astype(np.float64).reshape(-1))
+    check_levels("levels", nominal)
+    check_level("interval", interval)
+    truth = aligned(fc, truth)
+    y = matching(fc, truth)
+    y = y if fc.batched else y[None]
+    lead_bin(fc.times, bins)
+    generator = torch.Generator().manual_seed(check_seed("seed", seed))
+    num_samples = 0
+    windows: list[dict[str, Array]] = []
+    for window in fc.windows():
+        draws = window.sample(generator)
+        if not windows:
+            num_samples = len(draws)
+            check_draws("levels", float(nominal[-1]), num_samples)
+            check_draws("interval", interval, num_samples)
+        times, target = fc.times[window.where], y[:, window.where]
+        check_scored("mean", to_array(window.mean), times)
+        scores = _scores(window, draws, target, nominal.tolist(), interval)
+        scores |= _powers(fc.grid, window.mean, draws, target)
+        for name, per_time in scores.items():
+            check_scored(name.replace("_", " "), per_time, times)
+        windows.append(scores)
+    by_time = {name: np.concatenate([w[name] for w in windows], 1) for name in windows[0]}
+    means = {name: by_lead(fc.times, value, bins) for name, value in by_time.items()}
+    power = None
+    if _has_waves(fc.grid):
+        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.shape))
+        power = BandPower(edges, *(means.pop(name) for name in _POWERS))
+    return CalibrationReport(
+        levels=nominal,
+        lead_edges=np.linspace(0, fc.times[-1] - fc.times[0], bins + 1),
+        num_samples=num_samples,
+        interval=interval,
+        power=power,
+        units=_units(truth),
+        **means,
+    )
+
+
+def _scores(
+    window: Window, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
+) -> dict[str, Array]:
+    """(batch, chunk, …) of a window, averaged over the field."""
+    own = y.to(draws)
+    probability = window.cdf(own)
+    low, high = window.quantile(0.5 * (1 - interval)), window.quantile(0.5 * (1 + interval))
+    per_point = {
+        "crps": fair_crps(draws, own),
+        "winkler": interval_score(low, high, own, interval),
+        "variance": window.sd.double().square(),
+        "squared_error": (window.mean.double() - y).square(),
+    }
+    return {
+        "coverage": to_array(covered(probability, levels)),
+        "pit": to_array(pit_histogram(probability, _BARS)),
+        "energy": to_array(fair_energy(draws, own)),
+        **{name: to_array(x.flatten(2).mean(2)) for name, x in per_point.items()},
+    }
+
+
+def _powers(grid: Any, mean: Tensor, draws: Tensor, y: Tensor) -> dict[str, Array]:
+    """(batch, chunk, band) powers of truth, mean and draws; nothing without a regular grid."""
+    if not _has_waves(grid):
+        return {}
+    field = y.ndim - 2
+
+    def power(x: Tensor) -> Array:
+        _, of_channel = _band_power(grid, x.detach().numpy())
+        return of_channel.reshape(*x.shape[: x.ndim - field], -1, of_channel.shape[-1]).sum(-2)
+
+    return dict(zip(_POWERS, (power(y), power(mean), power(draws).mean(0)), strict=True))
+
+
+def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
+    spacing = [float(x[1] - x[0]) for x in grid.coordinates]
+    return band_power(values, grid.boundary, spacing, _BANDS)
+
+
+def _has_waves(grid: Any) -> bool:
+    return isinstance(grid, Grid) and min(grid.shape) > 1
+
+
+def _units(truth: Any) -> dict[str, str]:
+    """Of time, field and the last axis of space, where the truth gives them."""
+    if not isinstance(truth, Trajectories):
+        return {}
+    axes = [d for d in truth.dims or () if d in truth.units]
+    known = {"time": "time", "field": truth.name, "length": axes[-1] if axes else ""}
+    units = {name: truth.units[key] for name, key in known.items() if key in truth.units}
+    # the report's times are durations since the forecast began
+    return units | {"time": str(duration_units(units["time"]))} if "time" in units else units

@@ -1,0 +1,234 @@
+"""Memory that a fitted linear model leaves: its one-step Kalman innovations, and a test of them.
+
+If the latent SDE is Markovian and the model right, the innovations of its Kalman filter,
+
+    e_i = ẑ_i − E[z(t_i) | y_0 … y_{i−1}],        e_i ~ N(0, P_i + N),
+
+are independent in time; what memory the latent state lacks shows as their autocorrelation (Ilersich
+& Nair 2025, App. B). ẑ = N Hᵀ R⁻¹ y is the field's least-squares reading of the latent state and
+N = (Hᵀ R⁻¹ H)⁻¹ its covariance: sufficient for z, so nothing of the size of a field is factorised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from pyro_msde.checks import check_has, check_whole
+from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
+from pyro_msde.isolation import place_of
+from pyro_msde.likelihoods import product_mean, product_variance
+from pyro_msde.sde import transition
+
+__all__ = [
+    "LinearModel",
+    "LjungBox",
+    "innovations",
+    "kalman_innovations",
+    "linear_model",
+    "ljung_box",
+]
+
+Array = NDArray[Any]
+
+_LINEAR = 1e-4  # relative; models may be in float32
+
+
+class LinearModel(NamedTuple):
+    """dz = A z dt + L dβ, y = H z + N(0, R), in the scaled units of a fit.
+
+    Attributes:
+        drift: (n, n) A.
+        diffusion: (n, n) C = L Lᵀ.
+        decoder: (field, n) H, T_p and Σ_y S_η D side by side.
+        variance: (field,) the diagonal of R = Σ_y.
+    """
+
+    drift: Array
+    diffusion: Array
+    decoder: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
+class LjungBox:
+    """Autocorrelations of some series and the test that there are none.
+
+    Attributes:
+        autocorrelation: (lag,) at lags 1, 2, …
+        standard_error: (lag,) of these, if the series are white.
+        statistic: Σ autocorrelation²/standard_error², up to a factor that goes to 1.
+        p_value: Probability of a larger statistic if the series are white.
+    """
+
+    autocorrelation: Array
+    standard_error: Array
+    statistic: float
+    p_value: float
+
+
+def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
+    """Test of Ljung & Box (1978) of zero-mean white noise, pooled over independent series.
+
+    The statistic is χ² with as many degrees of freedom as lags, if no parameter was fitted to these
+    series.
+
+    Args:
+        series: Each (time,) or (time, component); components count as independent series.
+        num_lags: Largest lag.
+
+    Raises:
+        ValueError: No series, or one that is not longer than the largest lag.
+    """
+    num_lags = check_whole("num_lags", num_lags, 1)
+    if not isinstance(series, Sequence | np.ndarray) or not np.ndim(np.asarray(series, object)):
+        raise ValueError(f"series: got {type(series).__name__}. Pass a list of arrays.")
+    given = [to_numpy(s, f"series[{k}]") for k, s in enumerate(series)]
+    if any(s.ndim not in (1, 2) or not np.isfinite(s).all() for s in given):
+        raise ValueError("series: give arrays (time,) or (time, component) of finite numbers.")
+    columns = [column for s in given for column in s.reshape(len(s), -1).T]
+    shortest = min(map(len, columns), default=0)
+    if not 1 <= num_lags < shortest:
+        raise ValueError(
+            f"num_lags: {num_lags}, for {len(columns)} series, the shortest of {shortest} values. "
+            "Choose at least 1, and fewer than that."
+        )
+    count = sum(map(len, columns))
+    variance = sum(c @ c for c in columns) / count
+    lags = np.arange(1, num_lags + 1)
+    pairs = count - lags * len(columns)
+    products = np.array([sum(c[k:] @ c[:-k] for c in columns) for k in lags])
+    rho = products / pairs / variance
+    statistic = float((count + 2) / count * (pairs * rho**2).sum())
+    return LjungBox(rho, 1 / np.sqrt(pairs), statistic, float(chi2.sf(statistic, num_lags)))
+
+
+def innovations(fit: Any, data: Trajectories) -> list[Array]:
+    """One-step innovations of the macroscale state, each with variance 1 if the model is right.
+
+    Diffusion is that of forecasts: of the fit, or as `calibrated`.
+
+    Args:
+        fit: Of a model whose drift and decoder are linear, with point estimates for parameters.
+        data: Trajectories, best not those that the model was fitted to.
+
+    Returns:
+        For each trajectory (time − 1, n_ζ), from its second snapshot on.
+
+    Raises:
+        ValueError: A drift or decoder that is not linear, parameters with a posterior, microscale
+            states that the decoder does not tell apart, or fields that do not fit the model.
+    """
+    check_has("fit", fit, ("model", "guide", "metadata"), "what pyro_msde.fit gave")
+    check_trajectories("data", fit.model, data)
+    data = matched(fit.metadata, "data", data)
+    A, C, H, R = linear_model(fit)
+    grid = fit.model.grid
+    weighted = H / R[:, None]
+    gram = weighted.T @ H
+    if np.linalg.cond(gram) > 1e12:
+        raise ValueError(
+            "fit: its decoder does not tell all latent states apart. Train longer, or with fewer."
+        )
+    noise = np.linalg.inv(gram)
+    scale = np.asarray(fit.scaling.channels).reshape(-1, *(1,) * grid.ndim)
+    fields = data.fields(grid.channels, grid.shape)
+    found = []
+    for t, y in zip(data.times, fields, strict=True):
+        scaled = (y.astype(np.float64) / scale).reshape(len(y), -1)
+        readings = scaled @ weighted @ noise
+        start = np.full(len(A), fit.model.initial_sd**2)
+        e = kalman_innovations(A, C, noise, readings, t / fit.scaling.time, start, grid.num_zeta)
+        found.append(e)
+    return found
+
+
+def kalman_innovations(
+    drift: Array,
+    diffusion: Array,
+    noise: Array,
+    readings: Array,
+    times: Array,
+    initial_var: Array,
+    num_tested: int,
+) -> Array:
+    """Whitened innovations of the first components of ẑ_i = z(t_i) + N(0, N), dz = A z dt + L dβ.
+
+    Args:
+        drift: (n, n) A.
+        diffusion: (n, n) C = L Lᵀ.
+        noise: (n, n) N.
+        readings: (time, n) ẑ.
+        times: (time,).
+        initial_var: (n,) variance of z(t₀), whose mean is 0.
+        num_tested: How many components.
+
+    Returns:
+        (time − 1, num_tested), standard normal and independent if the model is right.
+    """
+    mean, cov = np.zeros(len(drift)), np.diag(initial_var)
+    steps: dict[float, tuple[Array, Array]] = {}
+    found = []
+    for i, reading in enumerate(readings):
+        if i:
+            step = float(f"{times[i] - times[i - 1]:.9e}")  # equal but for the times' rounding
+            if step not in steps:
+                steps[step] = transition(drift, diffusion, step)
+            phi, Q = steps[step]
+            mean, cov = phi @ mean, phi @ cov @ phi.T + Q
+        total = cov + noise
+        e = reading - mean
+        if i:
+            chol = np.linalg.cholesky(total[:num_tested, :num_tested])
+            found.append(np.linalg.solve(chol, e[:num_tested]))
+        gain = np.linalg.solve(total, cov).T
+        mean, cov = mean + gain @ e, noise @ gain.T  # P − P S⁻¹ P = N S⁻¹ P
+        cov = 0.5 * (cov + cov.T)
+    return np.array(found)
+
+
+@torch.no_grad()
+def linear_model(fit: Any) -> LinearModel:
+    """The linear SDE and observation that a fit amounts to.
+
+    Raises:
+        ValueError: A drift or decoder that is not linear, or parameters with a posterior.
+    """
+    if getattr(fit.guide, "theta", None) is not None:
+        raise ValueError("fit: its parameters have a posterior. Fit a model without priors.")
+    model, (dtype, device) = fit.model, place_of(fit.model)
+    theta = model.read_parameters({})
+    var_zeta, var_eta = theta.var_zeta, theta.var_eta
+    clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
+
+    def field(z: torch.Tensor) -> torch.Tensor:
+        macro, detail = model.expert_means(theta, z)
+        return product_mean(macro, detail, var_zeta, var_eta).flatten(1)
+
+    def drift(z: torch.Tensor) -> torch.Tensor:
+        return theta.drift(z[:, None, None], clock)[:, 0, 0]
+
+    eye = torch.eye(model.num_latent, dtype=dtype, device=device)
+    matrices = []
+    for name, function in (("drift", drift), ("decoder", field)):
+        matrix = function(eye)
+        # one point more: enough for any bias or curvature but by a rare chance
+        weights = torch.arange(2, 2 + len(eye)).to(eye) * torch.tensor(-1.5).to(eye)
+        expected = weights @ matrix
+        if not torch.allclose(
+            function(weights[None])[0],
+            expected,
+            rtol=_LINEAR,
+            atol=_LINEAR * float(expected.abs().max()),
+        ):
+            raise ValueError(f"fit: the model's {name} is not linear, as innovations need it.")
+        matrices.append(matrix.T.double().cpu().numpy())
+    C = torch.diag(theta.diffusion).double().cpu().numpy() * fit.diffusion_scale**2
+    R = product_variance(var_zeta, var_eta).flatten().double().cpu().numpy()
+    return LinearModel(matrices[0], C, matrices[1], R)

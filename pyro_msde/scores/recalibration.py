@@ -1,0 +1,98 @@
+"""One number that makes forecast intervals as wide as they claim: a scale for L = √C.
+
+The ELBO does not fit the diffusion as a residual variance: both path measures share C, and at the
+optimum it is far too small where a snapshot has many points. This step, separate from training and
+reported as such, chooses the multiple of L at which forecasts of *validation* trajectories cover
+their truth as often as they should at every lead time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_msde.checks import check_level
+from pyro_msde.data import Trajectories
+from pyro_msde.forecasts import Forecast
+from pyro_msde.scores.forecast_scores import coverage
+
+__all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
+
+BINS = 10  # of the horizon
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the choice of scale was based on.
+
+    Attributes:
+        scale: Chosen multiple of L = √C.
+        level: Nominal coverage.
+        scales: (candidate,) the multiples tried.
+        coverage: (candidate, bin) coverage of validation trajectories by lead time.
+    """
+
+    scale: float
+    level: float
+    scales: tuple[float, ...]
+    coverage: tuple[tuple[float, ...], ...]
+
+    @property
+    def misfit(self) -> Array:
+        """(candidate,) root mean square over lead times of coverage − level."""
+        return np.asarray(np.sqrt(np.square(np.asarray(self.coverage) - self.level).mean(1)))
+
+
+def choose_diffusion_scale(
+    predict: Callable[[float], tuple[Forecast, Trajectories]],
+    *,
+    level: float = 0.9,
+    bins: int = BINS,
+    scales: Sequence[float] = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
+    narrower: Sequence[float] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1),
+) -> Calibration:
+    """The scale whose coverage by lead time is nearest to `level`, if the first falls short.
+
+    If it does not, wider ones are no remedy, even where chaos saturates their coverage below it.
+    Narrower ones are tried then, as long as intervals cover clearly too much. With room to spare,
+    since the parameters kept are those that forecast validation trajectories best, whose coverage
+    is therefore flattering.
+
+    Args:
+        predict: From a scale to a forecast of the validation trajectories, and these at its times.
+        level: Nominal coverage of the central interval.
+        bins: Equal parts of the horizon.
+        scales: Multiples of L to try.
+        narrower: Smaller and smaller ones, tried while coverage stays above (1 + level)/2;
+            () for none.
+
+    Raises:
+        ValueError: `level` is not one number inside (0, 1), or the first scale's forecast is not
+            finite. Wider ones whose forecasts blow up are passed over.
+    """
+    check_level("level", level)
+
+    def covered(fc: Forecast, truth: Trajectories) -> Array:
+        return np.asarray(np.mean(coverage(fc, truth, level=level, bins=bins), axis=0))
+
+    best = float(scales[0])
+    tried = {best: covered(*predict(best))}
+    if tried[best].mean() < level:
+        for scale in scales[1:]:
+            fc, truth = predict(scale)
+            if bool(fc.mean.isfinite().all()):
+                tried[float(scale)] = covered(fc, truth)
+        best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
+    else:
+        for scale in (s for s in narrower if s < scales[0]):
+            tried[float(scale)] = covered(*predict(scale))
+            if tried[float(scale)].mean() < 0.5 * (1 + level):
+                break
+            best = float(scale)
+    table = tuple(tuple(row.tolist()) for row in tried.values())
+    return Calibration(best, level, tuple(tried), table)

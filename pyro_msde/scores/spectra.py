@@ -1,0 +1,133 @@
+"""Power spectra of fields on regular grids, in each axis's own waves.
+
+A snapshot is written in waves that suit the axis's boundary, of wavenumber k in cycles a length,
+and the mean square of each is summed over shells of |k| of width Δk:
+
+    E(k) Δk = Σ_{|k'| in the shell} |ŷ(k')|²,        ∫ E dk = mean square of the field.
+
+Periodic axes take Fourier's waves. Dirichlet axes take the sines that vanish on the walls, one
+spacing beyond the end points, and Neumann axes the cosines that are even about the walls, half a
+spacing beyond: of period 2L, so that k comes in steps of 1/(2L). Replicate axes have no waves of
+their own: their mean is taken off and a Hann window, scaled to keep the mean square of noise, put
+over them before Fourier's transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from pyro_msde.checks import check_choice, check_number, check_whole, checked_names
+from pyro_msde.data import to_numpy
+from pyro_msde.grid import BOUNDARIES
+
+__all__ = ["band_power", "shell_spectrum"]
+
+Array = NDArray[Any]
+
+_MOST_BANDS = 10_000
+
+
+def shell_spectrum(
+    fields: Any, boundary: Sequence[str], spacing: Sequence[float]
+) -> tuple[Array, Array]:
+    """Power spectrum E(k) of fields on a regular grid, averaged over them.
+
+    Args:
+        fields: (..., *space).
+        boundary: One of `pyro_msde.grid.BOUNDARIES` per axis of space.
+        spacing: Of the points per axis, in units of length.
+
+    Returns:
+        (shell,) wavenumbers k > 0 in cycles a length, up to the coarsest axis's Nyquist wavenumber;
+        and E (shell,), in the field's units squared times length.
+
+    Raises:
+        ValueError: Fewer axes than boundaries, or as many spacings as not.
+    """
+    power, shell, width, last = _shells(fields, boundary, spacing)
+    power = power.reshape(-1, shell.size).mean(0)
+    total = np.bincount(shell.ravel(), power)
+    centres = np.arange(len(total)) * width
+    return centres[1 : last + 1], total[1 : last + 1] / width
+
+
+def band_power(
+    fields: Any, boundary: Sequence[str], spacing: Sequence[float], bands: int
+) -> tuple[Array, Array]:
+    """Mean square of each field in bands of wavenumber, about evenly wide on a logarithmic scale.
+
+    Bands hold whole shells, from the longest wave to the coarsest axis's Nyquist wavenumber.
+
+    Args:
+        fields: (..., *space).
+        boundary: As for `shell_spectrum`.
+        spacing: As for `shell_spectrum`.
+        bands: How many; fewer where there are too few shells.
+
+    Returns:
+        (band + 1,) edges in cycles a length, and (..., band) in the field's units squared.
+
+    Raises:
+        ValueError: As for `shell_spectrum`.
+    """
+    bands = check_whole("bands", bands, 1, _MOST_BANDS)
+    power, shell, width, last = _shells(fields, boundary, spacing)
+    edges = np.unique(np.rint(np.geomspace(1, last + 1, bands + 1)))
+    band = np.digitize(shell.ravel(), edges) - 1
+    inside = (band[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
+    ahead = power.shape[: power.ndim - len(boundary)]
+    return (edges - 0.5) * width, power.reshape(*ahead, -1) @ inside
+
+
+def _shells(
+    fields: Any, boundary: Sequence[str], spacing: Sequence[float]
+) -> tuple[Array, Array, float, int]:
+    """Mean squares (..., *waves) of waves, their shells (*waves), these' width and last number."""
+    for axis, name in enumerate(checked_names("boundary", boundary)):
+        check_choice(f"boundary[{axis}]", name, BOUNDARIES)
+    several = isinstance(spacing, Sequence) and not isinstance(spacing, str)
+    if not several and not (isinstance(spacing, np.ndarray) and spacing.ndim == 1):
+        raise ValueError(f"spacing: got {spacing!r}. Pass a number for each axis of space.")
+    spacing = [check_number(f"spacing[{axis}]", dx) for axis, dx in enumerate(spacing)]
+    ndim = len(boundary)
+    values = to_numpy(fields, "fields").astype(np.float64)
+    if not np.isfinite(values).all() or not values.size:
+        raise ValueError("fields: empty, or NaN or infinite among them. Fill or drop these.")
+    if values.ndim < ndim or len(spacing) != ndim:
+        raise ValueError(
+            f"fields: shape {values.shape} for {ndim} boundaries and {len(spacing)} spacings; give "
+            "(..., *space), and one of both for each axis of space."
+        )
+    waves, squared = values, np.zeros((1,) * ndim)
+    steps = []
+    for axis, (name, dx) in enumerate(zip(boundary, spacing, strict=True), start=-ndim):
+        waves, k, step = _waves(waves, axis, name, dx)
+        steps.append(step)
+        squared = squared + (k**2).reshape(-1, *(1,) * (-1 - axis))
+    width = max(steps)
+    shell = np.rint(np.sqrt(squared) / width).astype(np.int64)
+    # beyond the coarsest axis's shortest wave, shells are no longer whole
+    last = round(min(0.5 / dx for dx in spacing) / width + 1e-9)
+    return np.square(np.abs(waves)) / np.prod(values.shape[-ndim:]), shell, width, last
+
+
+def _waves(values: Array, axis: int, boundary: str, dx: float) -> tuple[Array, Array, float]:
+    """Orthonormal transform along an axis; its wavenumbers (n,), and their step."""
+    n = values.shape[axis]
+    if boundary == "dirichlet":
+        step = 0.5 / ((n + 1) * dx)
+        transformed = scipy.fft.dst(values, type=1, axis=axis, norm="ortho")
+        return transformed, np.arange(1, n + 1) * step, step
+    if boundary == "neumann":
+        step = 0.5 / (n * dx)
+        return scipy.fft.dct(values, type=2, axis=axis, norm="ortho"), np.arange(n) * step, step
+    if boundary == "replicate":
+        window = np.hanning(n + 1)[:-1]
+        window = window / np.sqrt(np.square(window).mean())
+        values = (values - values.mean(axis, keepdims=True)) * window.reshape(-1, *(1,) * ~axis)
+    return scipy.fft.fft(values, axis=axis, norm="ortho"), scipy.fft.fftfreq(n, dx), 1 / (n * dx)

@@ -1,0 +1,20 @@
+"""Laws of latent paths, the divergence between two of them, and their integration in time."""
+
+from pyro_msde.sde.drift_residual import linear_drift
+from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
+from pyro_msde.sde.integration import FASTEST, integrate, stable_step
+from pyro_msde.sde.latent_sde import LatentSDE
+from pyro_msde.sde.linear import stationary_covariance, transition
+
+__all__ = [
+    "FASTEST",
+    "GaussianMarginals",
+    "LatentSDE",
+    "Moments",
+    "integrate",
+    "linear_drift",
+    "sample_moments",
+    "stable_step",
+    "stationary_covariance",
+    "transition",
+]

@@ -1,0 +1,121 @@
+"""Gaussian marginals q(z|t) = N(μ(t), Σ(t)) of a linear SDE (Ilersich & Nair 2025, eq. 25).
+
+Only the marginals are known to the guide, not the correlation between times: draws at different
+times are independent. That is all the ELBO (27) asks for, since both of its terms are expectations
+of functions of one time each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+from pyro_msde.data import Quadrature
+
+__all__ = ["GaussianMarginals", "Moments", "sample_moments"]
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of the marginals at some times, with their time derivatives.
+
+    mean, mean_dot: (..., time, latent). cov, cov_dot: (..., time, latent) when diagonal,
+    (..., time, latent, latent) when dense, which may be of higher precision than the means.
+    """
+
+    mean: Tensor
+    mean_dot: Tensor
+    cov: Tensor
+    cov_dot: Tensor
+
+
+def sample_moments(mean: Tensor, cov: Tensor, noise: Tensor) -> Tensor:
+    """Reparametrised draws N(mean, cov) from standard normal `noise`, shaped like it."""
+    if cov.ndim == mean.ndim:
+        return mean + cov.sqrt() * noise
+    chol = torch.linalg.cholesky(cov).to(noise.dtype)
+    return mean + (chol @ noise[..., None])[..., 0]
+
+
+class GaussianMarginals(TorchDistribution):
+    """Guide of the latent path: its marginals at the observation times, and at any other time.
+
+    batch_shape (segment,), event_shape (time, latent). A draw holds independent draws of the
+    marginals at the observation times, hence no density as a path: the divergence from a
+    `LatentSDE` is the drift residual, registered with Pyro.
+
+    Args:
+        times: (segment, time) float64 observation times.
+        moments: Function from times (segment, q) to `Moments` there.
+        quadrature: Where the drift residual is integrated.
+        num_nodes: Quadrature nodes a segment.
+        antithetic: Take a pair of opposite draws at each node, not one.
+        spread: Draw them so many times as far from the mean: 1 for the divergence itself.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.independent(constraints.real, 2)
+    has_rsample = True
+
+    def __init__(
+        self,
+        times: Tensor,
+        moments: Callable[[Tensor], Moments],
+        quadrature: Quadrature,
+        *,
+        num_nodes: int = 64,
+        antithetic: bool = False,
+        spread: float = 1.0,
+    ) -> None:
+        self.times = times
+        self.moments = moments
+        self.quadrature = quadrature
+        self.num_nodes, self.antithetic, self.spread = num_nodes, antithetic, spread
+        self.at_times = moments(times)
+        mean = self.at_times.mean
+        super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """(segment, time, latent)."""
+        return self.at_times.mean
+
+    @property
+    def variance(self) -> Tensor:
+        """(segment, time, latent), the diagonal."""
+        cov = self.at_times.cov
+        return cov if cov.ndim == self.mean.ndim else cov.diagonal(dim1=-2, dim2=-1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> GaussianMarginals:
+        """The marginals themselves; other batch shapes are not meaningful.
+
+        Raises:
+            ValueError: `batch_shape` is not the number of segments.
+        """
+        if torch.Size(batch_shape) != self.batch_shape:
+            raise ValueError(
+                f"batch_shape: {tuple(batch_shape)} asked of the marginals of "
+                f"{tuple(self.batch_shape)} segments. Subsample the plate by the batch's segments."
+            )
+        return self
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        """Independent draws at each observation time, (sample, segment, time, latent)."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device)
+        return sample_moments(self.mean, self.at_times.cov, noise)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Not defined.
+
+        Raises:
+            TypeError: Always; the message says what to use.
+        """
+        raise TypeError(
+            "GaussianMarginals has no path density: its draws are marginals, one a time. Use "
+            "pyro_msde.MultiscaleELBO, which integrates the drift residual instead."
+        )

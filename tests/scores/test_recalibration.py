@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from linear_fits import HORIZON, SCALE, linear_fit
+from numpy.testing import assert_allclose, assert_array_equal
+from oracles.tolerance import standard_errors
+from problems import tiny_data
+from scipy.stats import norm
+from torch import Tensor
+
+from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.scores.recalibration import Calibration, choose_diffusion_scale
+
+POINTS = 999
+TIMES = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+SCALES = (0.5, 1.0, 2.0, 4.0)
+# The truth holds evenly spaced quantiles of its law, so a share is off by one point at most.
+ONE_POINT = {"rtol": 0, "atol": 1.001 / POINTS}
+
+
+@dataclass(frozen=True)
+class Normal:
+    """What coverage needs of a forecast, N(0, sd²) with sd (batch, time, x)."""
+
+    times: np.ndarray
+    sd: Tensor
+    batched: bool = True
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.zeros_like(self.sd)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.sd.shape)
+
+    def cdf(self, values: Tensor) -> Tensor:
+        return torch.special.ndtr(values / self.sd)
+
+
+def truth_of(spread: np.ndarray) -> Trajectories:
+    """Trajectories whose snapshots are N(0, spread²) exactly, spread (batch, time)."""
+    unit = norm.ppf((np.arange(POINTS) + 0.5) / POINTS)
+    return Trajectories([TIMES] * len(spread), [s[:, None] * unit for s in spread])
+
+
+def case_of(spread: np.ndarray, sd_at_one: float = 1.0):
+    """`predict` of a forecast whose standard deviation is the scale times `sd_at_one`."""
+    truth = truth_of(spread)
+
+    def predict(scale):
+        sd = torch.full((len(spread), len(TIMES), POINTS), scale * sd_at_one, dtype=torch.float64)
+        return Normal(TIMES, sd), truth
+
+    return predict
+
+
+def closed_form(spread: np.ndarray, level: float, bins: int, sd_at_one: float = 1.0):
+    """(scale, bin): P(|N(0, spread²)| ≤ q scale sd) with q the normal quantile of (1 + level)/2."""
+    reach = norm.ppf((1 + level) / 2) * np.multiply(SCALES, sd_at_one)
+    share = 2 * norm.cdf(reach[:, None, None] / spread) - 1
+    first = [share[:, :, : 1 + 6 // bins]]  # the initial time is in the first bin
+    rest = [share[:, :, 1 + b * 6 // bins : 1 + (b + 1) * 6 // bins] for b in range(1, bins)]
+    return np.stack([part.mean((1, 2)) for part in first + rest], axis=1)
+
+
+@pytest.mark.parametrize("ratio", SCALES)
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_the_scale_that_makes_up_for_a_wrong_spread_is_chosen(ratio, level):
+    spread = np.full((2, len(TIMES)), 0.7 * ratio)
+    predict = case_of(spread, sd_at_one=0.7)
+    result = choose_diffusion_scale(predict, level=level, bins=3, scales=SCALES)
+    assert result.scale == ratio
+    assert result.level == level
+    assert result.scales[: len(SCALES)] == SCALES
+    best = SCALES.index(ratio)
+    assert_allclose(result.coverage[best], level, **ONE_POINT)
+    assert result.misfit[best] == result.misfit.min()
+
+
+@pytest.mark.parametrize(("sd", "expected"), [(1.02, 1.0), (1.2, 1.0), (1.85, 0.65), (9.0, 0.2)])
+def test_intervals_that_are_plainly_too_wide_are_narrowed_with_room_to_spare(sd, expected):
+    """The smallest scale that still covers .95; nearer to .9, at √C × .8 say, none is tried."""
+    predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
+    result = choose_diffusion_scale(predict, bins=3)
+    assert result.scale == expected
+    reach = norm.ppf(0.95) * sd
+    kept, next_one = (2 * norm.cdf(reach * s) - 1 for s in (expected, result.scales[-1]))
+    assert kept > 0.95 or expected == 1.0
+    assert next_one < 0.95
+    assert choose_diffusion_scale(predict, bins=3, narrower=()).scale == 1.0
+
+
+def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
+    """Where larger scales cover less, but still too much: nearer to the level, and no better."""
+
+    def predict(scale):
+        sd = torch.full((1, len(TIMES), POINTS), 1.3 if scale <= 1 else 1.3 / scale**0.1)
+        return Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES))))
+
+    result = choose_diffusion_scale(predict, bins=1, narrower=())
+    shares = [2 * norm.cdf(1.645 * sd) - 1 for sd in (1.3, 1.3 / 5.6**0.1)]
+    assert shares[0] > shares[1] > 0.9  # else this test says nothing
+    assert result.scale == 1.0
+    assert result.scales == (1.0,)
+
+
+@pytest.mark.parametrize(("level", "bins"), [(0.9, 1), (0.5, 2), (0.9, 3)])
+def test_coverage_by_lead_time_is_the_closed_form(level, bins):
+    """Averaged over trajectories, whose spreads differ and grow with time."""
+    spread = np.outer([0.6, 1.0, 1.7], 0.5 + 2 * TIMES)
+    result = choose_diffusion_scale(case_of(spread), level=level, bins=bins, scales=SCALES)
+    expected = closed_form(spread, level, bins)
+    assert_allclose(result.coverage, expected, **ONE_POINT)
+    assert result.scale == SCALES[np.square(expected - level).mean(1).argmin()]
+
+
+def test_every_lead_time_counts_not_their_average():
+    """Intervals far too wide early and far too narrow later cover the right share on average."""
+    spread = np.where(TIMES < 0.31, 0.2, 3.0)[None]
+    result = choose_diffusion_scale(case_of(spread), level=0.5, bins=2, scales=SCALES)
+    expected = closed_form(spread, 0.5, 2)
+    by_time = np.square(expected - 0.5).mean(1)
+    by_average = np.square(expected.mean(1) - 0.5)
+    assert by_time.argmin() != by_average.argmin()  # else this test says nothing
+    assert result.scale == SCALES[by_time.argmin()]
+
+
+def test_misfit_is_the_root_mean_square_over_lead_times():
+    table = np.array([[0.9, 0.9, 0.9], [0.9, 0.7, 0.5], [0.6, 1.0, 0.9]])
+    result = Calibration(1.0, 0.9, (0.5, 1.0, 2.0), table)
+    expected = np.sqrt([0, (0.2**2 + 0.4**2) / 3, (0.3**2 + 0.1**2) / 3])
+    assert_allclose(result.misfit, expected, rtol=1e-12, atol=1e-15)  # rounding
+
+
+def test_predict_is_asked_for_each_scale_once():
+    asked = []
+    predict = case_of(np.ones((1, len(TIMES))))
+
+    def recording(scale):
+        asked.append(scale)
+        return predict(scale)
+
+    choose_diffusion_scale(recording, bins=1, scales=SCALES)
+    assert_array_equal(asked, SCALES)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 90.0, float("nan")])
+def test_a_level_outside_its_range_is_refused_before_any_forecast(level):
+    def predict(scale):
+        raise AssertionError("predicted")
+
+    with pytest.raises(ValueError, match=r"^level=.*: give one number inside \(0, 1\)"):
+        choose_diffusion_scale(predict, level=level)
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+def test_the_variance_of_forecasts_grows_by_the_square_of_the_scale(scale):
+    """dz = −z dt + s √C dβ has Σ(t) = e^(−2t) Σ(0) + s² C (1 − e^(−2t))/2; false alarms 2e-5."""
+    linear, draws, times = linear_fit(diffusion_scale=scale), 4000, np.array([0.6, 3.0, 6.0])
+    y0 = tiny_data(seed=3).values[0][0]
+    fc = linear.fit.predict(y0, times, t0=0.0, num_samples=draws, max_step=0.03 * HORIZON)
+    decay = np.exp(-2 * times / HORIZON)[:, None]
+    states = decay * linear.node_var + scale**2 * linear.C * (1 - decay) / 2
+    expected = SCALE**2 * states @ linear.H.T**2
+    # variances of normal draws; the midpoint rule's bias is 0.03² / 6, a hundredth of that
+    error = np.abs(fc.propagated_var.numpy() / expected - 1) / np.sqrt(2 / (draws - 1))
+    assert error.max() < standard_errors(expected.size)
