@@ -30,11 +30,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	@echo "==> tests, without the slow ones"
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
+	$(PY) -m pytest -n $(JOBS) --dist worksteal
 
 slow: $(INSTALLED)
 	@echo "==> slow tests"
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow -n $(JOBS) --dist worksteal
+	$(PY) -m pytest -m slow -n $(JOBS) --dist worksteal
 
 lint: $(LINTERS)
 	@echo "==> ruff"

@@ -5,6 +5,12 @@ Public calls are under watch (`watched_calls`), before any test imports them.
 
 from __future__ import annotations
 
+import os
+
+# One thread a process, set before torch is imported: two OpenMP threads beside another busy process
+# wait for each other, which made a step fifty times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from typing import Any
 
