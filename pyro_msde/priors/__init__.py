@@ -1,12 +1,22 @@
 """Parameters of a model's parts: points that are fitted, or one random site under a prior."""
 
-from pyro_msde.priors.bayesian_parts import described_priors, initial_values, starting_values
+from pyro_msde.priors.bayesian_parts import (
+    bayesian,
+    described_priors,
+    fan_in_normal,
+    initial_values,
+    starting_values,
+)
+from pyro_msde.priors.horseshoe import Horseshoe
 from pyro_msde.priors.parts import LogVariance, Part, private
 
 __all__ = [
+    "Horseshoe",
     "LogVariance",
     "Part",
+    "bayesian",
     "described_priors",
+    "fan_in_normal",
     "initial_values",
     "private",
     "starting_values",
