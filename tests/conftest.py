@@ -11,6 +11,7 @@ import os
 # wait for each other, which made a step fifty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ from watched_calls import watch
 import pyro_msde
 import pyro_msde.guides
 import pyro_msde.models
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, which some send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 watch(pyro_msde)
 watch(pyro_msde.models)
