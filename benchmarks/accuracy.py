@@ -117,7 +117,7 @@ def our_row(
     fit = fit.calibrated(at_times(data.validation, setting.horizon))
     fit.save(args.out / name)
     row = score(fit, at_times(data.test, setting.horizon))
-    return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
+    return {**row, "steps": fit.steps, "train_seconds": round(fit.training.seconds)}
 
 
 def kept_fit(setting: Setting, n_eta: int, kept: Path) -> pyro_msde.Fit | None:
@@ -136,7 +136,7 @@ def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str
     if fit is None:
         return None
     row = score(fit, at_times(data.test, setting.horizon))
-    return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
+    return {**row, "steps": fit.steps, "train_seconds": round(fit.training.seconds)}
 
 
 def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: int) -> Any:

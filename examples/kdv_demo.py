@@ -41,7 +41,7 @@ def main() -> None:
         "case": "kdv",
         "n_eta": 5,
         "steps": fit.steps,
-        "train_seconds": round(fit.seconds, 1),
+        "train_seconds": round(fit.training.seconds, 1),
         "nrmse_mean": float(errors.mean()),
         "nrmse_sd": float(errors.std(ddof=1)),
         "coverage_90": float(np.mean(pyro_msde.coverage(fc, test, level=0.9))),

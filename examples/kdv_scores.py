@@ -36,7 +36,7 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth))
     return {
         "steps": fit.steps,
-        "train_seconds": round(fit.seconds),
+        "train_seconds": round(fit.training.seconds),
         "nrmse_mean": float(errors.mean()),
         "nrmse_sd": float(errors.std(ddof=1)),
         "nrmse_by_trajectory": errors.round(4).tolist(),

@@ -91,7 +91,7 @@ def pair(swap: tuple[str, str, str], data: Splits) -> tuple[Any, Any]:
 def seconds_per_step(swap: tuple[str, str, str], data: Splits) -> float:
     """What a run of 120 steps takes beyond one of 20, a step: start and validation drop out."""
     short, long = (
-        pyro_msde.fit(*pair(swap, data), data.train, steps=steps, progress=False).seconds
+        pyro_msde.fit(*pair(swap, data), data.train, steps=steps, progress=False).training.seconds
         for steps in (20, 120)
     )
     return (long - short) / 100
