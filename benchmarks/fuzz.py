@@ -231,7 +231,8 @@ def _replace_field(folder: Path, rng: Rng) -> None:
 
 def _replace_option(folder: Path, rng: Rng) -> None:
     run = json.loads((folder / "run.json").read_text())
-    holder, key = _random_place(run[_choose(rng, ["model", "guide", "scaling", "region"])], rng)
+    options = [run["model"], run["guide"], run["scaling"], *run["adjustments"]]
+    holder, key = _random_place(_choose(rng, options), rng)
     holder[key] = _nasty(holder[key], rng)
     _sealed(folder, run)
 

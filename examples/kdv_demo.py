@@ -35,7 +35,7 @@ def main() -> None:
     fit = train(row, data, out, args.seed)
     print("==> forecasting the 5 test trajectories from their first snapshots, at every 10th time")
     test = data.test.every(10)
-    fc = fit.predict(np.stack(test.values)[:, 0], test.times[0], num_samples=64)
+    fc = fit.forecast(test, num_samples=64)
     errors = np.asarray(pyro_msde.nrmse(fc, test))
     metrics = {
         "case": "kdv",

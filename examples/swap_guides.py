@@ -106,7 +106,7 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
         checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, **CHANGES.get(prior, {}),
     )  # fmt: skip
     test = data.test.every(10)
-    fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
+    fc = fit.forecast(test)
     elbo = fit.history.terms["elbo"]
     return {
         "prior": prior, "theta_guide": theta, "path_guide": path,

@@ -67,5 +67,5 @@ def test_a_fit_knows_its_segments_and_a_saved_one_too(tmp_path):
     result = fit(*pair, data, steps=1, length=6, stride=2, num_nodes=9, progress=False)
     assert result.training.segment == (6, pytest.approx(5 * 2 * 0.05))
     result.save(tmp_path)
-    assert load(tmp_path, *pair).segment == result.training.segment
+    assert load(tmp_path, *pair).training.segment == result.training.segment
     assert cut(result, data.times[0]) == Cut(6, 2)
