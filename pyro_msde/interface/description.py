@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from pyro_msde.errors import SavedRunError
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
 from pyro_msde.protocols import Adjustment
+from pyro_msde.runs import read_run, write_run
 
-__all__ = ["description_of", "structure_of", "weights_of"]
+__all__ = ["description_of", "save", "structure_of", "weights_of"]
 
 
 def description_of(fit: Any) -> dict[str, Any]:
@@ -36,6 +40,16 @@ def description_of(fit: Any) -> dict[str, Any]:
         "dtype": str(place_of(fit.model)[0]).removeprefix("torch."),
         "structure": structure_of("model", fit.model) | structure_of("guide", fit.guide),
     }
+
+
+def save(fit: Any, path: str | Path) -> None:
+    """Write a fit, with the state of training that is there if it is this very run's."""
+    state, identity = None, fit.training.identity
+    if fit.training.interrupted and identity is not None:
+        with suppress(SavedRunError):  # nothing there, or nothing that can be read
+            saved = read_run(path)
+            state = saved.state if saved.run.get("identity") == identity else None
+    write_run(path, description_of(fit), weights_of(fit), state)
 
 
 def structure_of(role: str, module: Any) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,21 @@ from pyro.infer.autoguide import AutoDelta
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Metadata, Scaling, TimeUnits, Trajectories, checked_times
-from pyro_msde.errors import SavedRunError
 from pyro_msde.forecasts import Forecast, forecast
 from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
-from pyro_msde.interface.description import description_of, weights_of
+from pyro_msde.interface.description import save
 from pyro_msde.interface.forecast_arguments import (
     initial_fields,
     longest_step,
     on_common_times,
     scaled_parameters,
     time_of,
-)
+)  # fmt: skip
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Adjustment, Solver
-from pyro_msde.runs import History, TrainingRecord, read_run, write_run
+from pyro_msde.runs import History, TrainingRecord
 from pyro_msde.scores import Calibration
 
 __all__ = ["Fit"]
@@ -141,9 +139,9 @@ class Fit:
             parameters: (batch, p) or (p,), if the trajectories had parameters.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
                 The midpoint rule takes shorter ones where the drift is too stiff for it, and none
-                longer than .3 % of the horizon where a region is known: the rate at which it draws
-                paths back leaves no longer ones stable. That costs little accuracy and time
-                (`benchmarks/step_cap.py`).
+                longer than .3 % of the horizon where a region is known: at longer ones its pull is
+                not stable. Kept weights err as much at .3 % as at .1 %; at .6 % without this bound
+                Burgers' forecasts blow up (`benchmarks/step_cap.py`).
             solver: Integrates the latent SDE (`pyro_msde.protocols.Solver`); its steps are as long
                 as `max_step` allows. None: torchsde's midpoint rule.
             seed: Of the paths, which are others at other `times`; the global random state is left
@@ -165,23 +163,14 @@ class Fit:
         clock, start = checked_times(times, time_of(y0) if t0 is None else t0, self._time_units)
         fields, batched = initial_fields(self, y0)
         return forecast(
-            self.model,
-            self.guide,
-            self.scaling,
-            fields,
-            clock,
-            t0=start,
+            self.model, self.guide, self.scaling, fields, clock, t0=start, seed=seed,
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
-            seed=seed,
             parameters=scaled_parameters(self, parameters, len(fields)),
-            max_step=step,
-            adjustments=self.adjustments,
-            solver=solver,
-            point=self._has_point_theta,
+            max_step=step, adjustments=self.adjustments, solver=solver,
+            point=self._has_point_theta, metadata=self.metadata,
             layout={"batched": batched, "has_channel": self.has_channel},
-            metadata=self.metadata,
-        )
+        )  # fmt: skip
 
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
         """Forecast trajectories from their first snapshots, in one batch.
@@ -263,13 +252,7 @@ class Fit:
         Raises:
             SavedRunError: It cannot be written, or another run is using the folder.
         """
-        state = None
-        identity = self.training.identity
-        if self.training.interrupted and identity is not None:
-            with suppress(SavedRunError):  # nothing there, or nothing that can be read
-                saved = read_run(path)
-                state = saved.state if saved.run.get("identity") == identity else None
-        write_run(path, description_of(self), weights_of(self), state)
+        save(self, path)
 
     def __repr__(self) -> str:
         """Steps, device, best score."""
