@@ -127,7 +127,8 @@ def test_a_jackknife_that_a_finished_run_lacks_is_warned_of(tmp_path):
 
 
 def test_a_run_that_says_nothing_of_its_data_is_not_written_over(tmp_path):
-    replace(trained(), identity=None).save(tmp_path)
+    result = trained()
+    replace(result, training=replace(result.training, identity=None)).save(tmp_path)
     before = files(tmp_path)
     with pytest.raises(SavedRunError, match="does not say what it was trained on"):
         trained(tmp_path)
