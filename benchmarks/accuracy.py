@@ -50,8 +50,7 @@ def at_times(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajecto
 def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     """Error, coverage and CRPS of forecasts from the first snapshots."""
     began = time.perf_counter()
-    y0 = np.stack([v[0] for v in test.values])
-    fc = fit.predict(y0, test.times[0], num_samples=NUM_SAMPLES, parameters=test.parameters)
+    fc = fit.forecast(test, num_samples=NUM_SAMPLES)
     finite = bool(torch.isfinite(fc.mean).all())
     seconds = time.perf_counter() - began
     errors = np.asarray(pyro_msde.nrmse(fc, test)) if finite else np.array([np.inf])
@@ -117,7 +116,7 @@ def our_row(
     fit = fit.calibrated(at_times(data.validation, setting.horizon))
     fit.save(args.out / name)
     row = score(fit, at_times(data.test, setting.horizon))
-    return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
+    return {**row, "steps": fit.steps, "train_seconds": round(fit.training.seconds)}
 
 
 def kept_fit(setting: Setting, n_eta: int, kept: Path) -> pyro_msde.Fit | None:
@@ -136,7 +135,7 @@ def kept_row(setting: Setting, n_eta: int, data: Splits, kept: Path) -> dict[str
     if fit is None:
         return None
     row = score(fit, at_times(data.test, setting.horizon))
-    return {**row, "steps": fit.steps, "train_seconds": round(fit.seconds)}
+    return {**row, "steps": fit.steps, "train_seconds": round(fit.training.seconds)}
 
 
 def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: int) -> Any:

@@ -104,13 +104,14 @@ def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[
     name = f"{setting.case}-{setting.split}-{choice.n_eta}-{choice.option}-{value}-{steps}steps"
     folder = args.out / name
     fit = one_shot(setting, choice.n_eta, data, seed, steps, folder, args.device)
-    fit.uncertainty = None  # the drift as it was trained is what is compared
+    fit = fit.without("jackknife")  # the drift as it was trained is what is compared
     if choice.calibrated:
         fit = fit.calibrated(at_times(data.validation, setting.horizon))
     test = at_times(choice.test(data), setting.horizon)
     y, times = np.stack(test.values), test.times[0]
     fc = fit.predict(y[:, 0], times, num_samples=NUM_SAMPLES, parameters=test.parameters)
-    found = {"diverged": f"{float(fc.diverged.mean()):.4f}", "train_seconds": round(fit.seconds)}
+    seconds = round(fit.training.seconds)
+    found = {"diverged": f"{float(fc.diverged.mean()):.4f}", "train_seconds": seconds}
     within = times <= data.train.times[0][-1]
     for name, part in (("nrmse_within", within), ("nrmse_beyond", ~within)):
         if part.any():

@@ -82,7 +82,7 @@ def save_bases(folder: Path) -> None:
         fit = pyro_msde.fit(model, guide, data, steps=4, length=8, stride=1, progress=False)
         fit.history.validation_steps, fit.history.validation = [2, 4], [float("inf"), 0.5]
         if name == "whole":
-            fit.calibration = Calibration(1.2, 0.9, (1.0, 1.2), ((0.8,) * 10, (0.9,) * 10))
+            fit = fit.adjusted(Calibration(1.2, 0.9, (1.0, 1.2), ((0.8,) * 10, (0.9,) * 10)))
         moments = {f"moment/{i}": p.detach().clone() for i, p in enumerate(model.parameters())}
         position = {"step": 4, "rng": np.random.default_rng(1).bit_generator.state}
         state = State(position, {**moments, "random": torch.get_rng_state()})
@@ -231,7 +231,8 @@ def _replace_field(folder: Path, rng: Rng) -> None:
 
 def _replace_option(folder: Path, rng: Rng) -> None:
     run = json.loads((folder / "run.json").read_text())
-    holder, key = _random_place(run[_choose(rng, ["model", "guide", "scaling", "region"])], rng)
+    options = [run["model"], run["guide"], run["scaling"], *run["adjustments"]]
+    holder, key = _random_place(_choose(rng, options), rng)
     holder[key] = _nasty(holder[key], rng)
     _sealed(folder, run)
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def places(setting: Setting) -> dict[str, list[int]]:
 
 def held(fit: pyro_msde.Fit) -> dict[str, Region | None]:
     """By name, what paths may be held in."""
-    region = fit.region
+    region: Any = fit.adjustment("region")
     return {"no": None, "box": None if region is None else Region(region.box), "stencils": region}
 
 
@@ -83,7 +82,9 @@ def rows(setting: Setting, runs: Path, there: set[tuple[str, ...]]) -> Iterator[
     missing = [pair for pair in wanted if (*key.values(), *pair) not in there]
     numbers = places(setting) if missing else {}
     for where, name in missing:
-        found = scored(replace(fit, region=held(fit)[name]), setting, numbers[where])
+        region = held(fit)[name]
+        other = fit.without("region") if region is None else fit.adjusted(region)
+        found = scored(other, setting, numbers[where])
         yield {**key, "where": where, "held": name, "n_eta": setting.n_eta, **found}
 
 

@@ -166,9 +166,7 @@ def _pod_sde(extra: bool) -> Opponent:
         seconds = time.perf_counter() - began
         outcome = _scored(
             data.test,
-            lambda one: np.asarray(
-                fit.predict(_y0(one), one.times[0], parameters=one.parameters).mean
-            ),
+            lambda one: np.asarray(fit.forecast(one).mean),
             train_seconds=seconds, choice=f"rank {rank}", steps=fit.steps,
         )  # fmt: skip
         return _with_spread(outcome, fit, data.test) if outcome.status == "ok" else outcome
@@ -231,8 +229,7 @@ def _with_spread(outcome: Outcome, fit: pyro_msde.Fit, test: Trajectories) -> Ou
     for one in test:
         every = max(1, (len(one.times[0]) - 1) // _SCORED)
         times, values = one.times[0][::every], one.values[0][::every]
-        step = fit.scaling.time / 1000
-        fc = fit.predict(_y0(one), times, parameters=one.parameters, max_step=step)
+        fc = fit.forecast(one, times)
         truth = Trajectories(times, values[None])
         finite = bool(fc.mean.isfinite().all())
         covered.append(float(np.mean(pyro_msde.coverage(fc, truth))) if finite else 0.0)

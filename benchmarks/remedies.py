@@ -17,7 +17,6 @@ ensembles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def unscaled(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
     fit = kept_fit(setting, setting.n_eta, kept)
     if fit is None or fit.diffusion_scale == 1:
         return None
-    return replace(fit, diffusion_scale=1.0)
+    return fit.without("calibration")
 
 
 def optimal(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
@@ -69,7 +68,7 @@ def optimal(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
     net = fit.model.diffusion.read()
     with torch.no_grad():
         net.log_value[... if net.index is None else net.index] = best.diffusion_optimum.log()
-    return replace(fit, diffusion_scale=1.0)
+    return fit.without("calibration")
 
 
 def every_segment(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
@@ -91,7 +90,7 @@ def cold_bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.F
 def point(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
     """The kept weights without the jackknife."""
     fit = kept_fit(setting, setting.n_eta, kept)
-    return None if fit is None else replace(fit, diffusion_scale=1.0, uncertainty=None)
+    return None if fit is None else fit.without("jackknife", "calibration")
 
 
 def loosely_jackknifed(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:

@@ -171,7 +171,7 @@ distribution function at the truth, at every point of the grid.
 # %%
 stride = max(1, (len(test.times[0]) - 1) // 25)
 coarse = test.every(stride)
-fc = fit.predict(np.stack(coarse.values)[:, 0], coarse.times[0], num_samples=min(64, DRAWS))
+fc = fit.forecast(coarse, num_samples=min(64, DRAWS))
 values = pyro_msde.pit(fc, coarse)
 covered = np.abs(values - 0.5) < 0.45
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3))

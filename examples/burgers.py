@@ -53,9 +53,7 @@ def main() -> None:
     fit = fit.calibrated(data.validation)
     fit.save(out)
     test = data.test.every(10)
-    fc = fit.predict(
-        np.stack([v[0] for v in test.values]), test.times[0], parameters=test.parameters
-    )
+    fc = fit.forecast(test)
     errors = np.asarray(pyro_msde.nrmse(fc, test))
     print(f"test NRMSE {errors.mean():.2%} ± {errors.std(ddof=1):.2%}")
     print(f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, test)):.3f}")

@@ -35,13 +35,13 @@ def main() -> None:
     fit = train(row, data, out, args.seed)
     print("==> forecasting the 5 test trajectories from their first snapshots, at every 10th time")
     test = data.test.every(10)
-    fc = fit.predict(np.stack(test.values)[:, 0], test.times[0], num_samples=64)
+    fc = fit.forecast(test, num_samples=64)
     errors = np.asarray(pyro_msde.nrmse(fc, test))
     metrics = {
         "case": "kdv",
         "n_eta": 5,
         "steps": fit.steps,
-        "train_seconds": round(fit.seconds, 1),
+        "train_seconds": round(fit.training.seconds, 1),
         "nrmse_mean": float(errors.mean()),
         "nrmse_sd": float(errors.std(ddof=1)),
         "coverage_90": float(np.mean(pyro_msde.coverage(fc, test, level=0.9))),

@@ -24,26 +24,25 @@ HEADER = (
 def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[str, Any]:
     """Error on the test trajectories; coverage, CRPS and error again on fresh ones."""
     times = test.times[0]
-    fc = fit.predict(np.stack(test.values)[:, 0], times, num_samples=64)
+    fc = fit.forecast(test, num_samples=64)
     errors = np.asarray(pyro_msde.nrmse(fc, test))
     by_tenth = np.asarray(pyro_msde.nrmse(fc, test, bins=10)).mean(0)
     every = (len(times) - 1) // (NUM_TIMES - 1)
     unseen = fresh(split, NUM_FRESH, SEED_FRESH, float(times[-1]))
     truth = pyro_msde.Trajectories(unseen.times[0][::every], [v[::every] for v in unseen.values])
-    y0 = np.stack([v[0] for v in truth.values])
-    fc = fit.predict(y0, truth.times[0], num_samples=64, max_step=2 * DT)
+    fc = fit.forecast(truth, num_samples=64, max_step=2 * DT)
     covered = np.asarray(pyro_msde.coverage(fc, truth, level=0.9, bins=10))
     fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth))
     return {
         "steps": fit.steps,
-        "train_seconds": round(fit.seconds),
+        "train_seconds": round(fit.training.seconds),
         "nrmse_mean": float(errors.mean()),
         "nrmse_sd": float(errors.std(ddof=1)),
         "nrmse_by_trajectory": errors.round(4).tolist(),
         "nrmse_by_tenth": by_tenth.round(4).tolist(),
         "fresh_nrmse_mean": float(fresh_errors.mean()),
         "fresh_nrmse": fresh_errors.round(4).tolist(),
-        "fresh_peak": np.abs(y0).max(1).round(3).tolist(),
+        "fresh_peak": np.abs([v[0] for v in truth.values]).max(1).round(3).tolist(),
         "coverage_90": float(covered.mean()),
         "coverage_by_tenth": covered.mean(0).round(4).tolist(),
         "coverage_by_trajectory": covered.mean(1).round(4).tolist(),

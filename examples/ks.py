@@ -38,7 +38,7 @@ def statistics(fit: pyro_msde.Fit, test: pyro_msde.Trajectories, out: Path) -> N
     """Spectrum and density of single forecast paths, long after the last that can be predicted."""
     truth = np.stack(test.values)
     later = np.arange(2 / LYAPUNOV, LONG, 1.0)
-    fc = fit.predict(truth[:, 0], later, t0=0.0, num_samples=4)
+    fc = fit.forecast(test, later, num_samples=4)
     paths = np.concatenate([draws.numpy() for _, draws in fc.chunks()], axis=2)
     x = KS.coords["x"]
     k = 2 * np.pi * np.fft.rfftfreq(len(x), x[1] - x[0])
@@ -69,7 +69,7 @@ def main() -> None:
     fit.save(args.out)
     soon = round(2 / LYAPUNOV / KS.dt) + 1
     y = np.stack(test.values)[:, :soon]
-    fc = fit.predict(y[:, 0], test.times[0][:soon])
+    fc = fit.forecast(test, test.times[0][:soon])
     for turns in (0.5, 1.0, 1.5, 2.0):
         part = np.searchsorted(fc.times, turns / LYAPUNOV) - 1
         error = np.square(fc.mean[:, part].numpy() - y[:, part]).sum(-1)

@@ -91,7 +91,7 @@ def pair(swap: tuple[str, str, str], data: Splits) -> tuple[Any, Any]:
 def seconds_per_step(swap: tuple[str, str, str], data: Splits) -> float:
     """What a run of 120 steps takes beyond one of 20, a step: start and validation drop out."""
     short, long = (
-        pyro_msde.fit(*pair(swap, data), data.train, steps=steps, progress=False).seconds
+        pyro_msde.fit(*pair(swap, data), data.train, steps=steps, progress=False).training.seconds
         for steps in (20, 120)
     )
     return (long - short) / 100
@@ -106,7 +106,7 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
         checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, **CHANGES.get(prior, {}),
     )  # fmt: skip
     test = data.test.every(10)
-    fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
+    fc = fit.forecast(test)
     elbo = fit.history.terms["elbo"]
     return {
         "prior": prior, "theta_guide": theta, "path_guide": path,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from problems import NUM_POINTS, tiny_fields, tiny_model, tiny_pair
 
-from pyro_msde import Fit, Grid, History, Trajectories
+from pyro_msde import Fit, Grid, Trajectories
 from pyro_msde.data.units import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.networks.blocks import PolynomialMLP
@@ -27,9 +27,9 @@ def named_data(count: int = 3, times: np.ndarray = TIMES) -> Trajectories:
     return Trajectories(times, values, name="h", dims=("s",), coords={"s": X}, units=units)
 
 
-def untrained_fit(n_eta: int = 2, history: History | None = None, **options: Any) -> Fit:
+def untrained_fit(n_eta: int = 2, **options: Any) -> Fit:
     model, guide = tiny_pair(n_eta)
-    return Fit(model, guide, Scaling((SCALE,), HORIZON), history or History(), **options)
+    return Fit(model, guide, Scaling((SCALE,), HORIZON), **options)
 
 
 def plane_grid() -> Grid:

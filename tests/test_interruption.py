@@ -27,7 +27,7 @@ VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 3}
 
 
 def state(result):
-    return {**weights_of(result), **dict(result.uncertainty.directions)}
+    return {**weights_of(result), **dict(result.adjustment("jackknife").directions)}
 
 
 def trained(pair=None, **options):
@@ -82,16 +82,16 @@ def test_ctrl_c_anywhere_returns_the_fit_and_leaves_no_trace_in_the_run(
         pressing(patch, owner, name, call=call)
         result = trained(checkpoint=tmp_path)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert result.interrupted
-    assert result.uncertainty is None
+    assert result.training.interrupted
+    assert result.adjustment("jackknife") is None
     assert result.history.validation_steps[-1] == result.steps
     y0 = DATA.values[0][0]
     assert result.predict(y0, [0.0, 0.1], num_samples=3, max_step=0.1).mean.isfinite().all()
     loaded = pyro_msde.load(tmp_path, *tiny_pair(1, seed=8))
-    assert loaded.interrupted
+    assert loaded.training.interrupted
     assert same(snapshot(loaded.model), snapshot(result.model))
     resumed = trained(checkpoint=tmp_path)
-    assert not resumed.interrupted
+    assert not resumed.training.interrupted
     assert resumed.history == whole.history
     assert same(state(resumed), state(whole))
 
@@ -100,9 +100,9 @@ def test_ctrl_c_in_the_last_save_changes_nothing(whole, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         pressing(patch, RUN, "write_run", call=3)  # after two on the way
         result = trained(checkpoint=tmp_path)
-    assert not result.interrupted
+    assert not result.training.interrupted
     assert same(state(result), state(whole))
-    assert not pyro_msde.load(tmp_path, *tiny_pair(1)).interrupted
+    assert not pyro_msde.load(tmp_path, *tiny_pair(1)).training.interrupted
 
 
 def test_a_keyboard_interrupt_of_the_models_own_returns_the_fit(whole, monkeypatch, tmp_path):
@@ -119,7 +119,7 @@ def test_a_keyboard_interrupt_of_the_models_own_returns_the_fit(whole, monkeypat
         thread = Thread(target=lambda: results.append(trained(checkpoint=tmp_path)))
         thread.start()
         thread.join()
-    assert results[0].interrupted
+    assert results[0].training.interrupted
     assert results[0].steps == 5
     resumed = trained(checkpoint=tmp_path)
     assert same(state(resumed), state(whole))
@@ -139,7 +139,7 @@ def test_a_torn_step_is_not_saved(whole, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", torn)
         result = trained(checkpoint=tmp_path)
-    assert result.interrupted
+    assert result.training.interrupted
     assert pyro_msde.load(tmp_path, *tiny_pair(1)).steps == 3  # the checkpoint before
     assert same(state(trained(checkpoint=tmp_path)), state(whole))
 
@@ -154,7 +154,7 @@ def test_handlers_of_the_users_own_stay(monkeypatch):
                 result = trained(validation=None)
             assert seen.pop() == number
             # theirs for Ctrl-C has decided that nothing stops; SIGTERM is passed on in the end
-            assert result.interrupted == (number == signal.SIGTERM)
+            assert result.training.interrupted == (number == signal.SIGTERM)
             assert result.steps == (3 if number == signal.SIGTERM else STEPS)
         finally:
             signal.signal(number, before)
@@ -209,11 +209,11 @@ def test_stages_end_with_the_one_before(monkeypatch):
         return tiny_pair(n_eta)[0]
 
     fits = fit_hierarchical(model_factory, AmortizedGP, DATA, n_etas=(0, 1, 2), **QUICK)
-    assert [(f.model.n_eta, f.interrupted) for f in fits] == [(0, False)]
+    assert [(f.model.n_eta, f.training.interrupted) for f in fits] == [(0, False)]
     pressing(monkeypatch, Trainer, "one_step", call=STEPS + 2)
     pair = [lambda n: tiny_pair(n)[0], AmortizedGP]
     fits = fit_hierarchical(*pair, DATA, n_etas=(0, 1, 2), **QUICK)
-    assert [(f.model.n_eta, f.interrupted, f.steps) for f in fits] == [
+    assert [(f.model.n_eta, f.training.interrupted, f.steps) for f in fits] == [
         (0, False, STEPS), (1, True, 2),
     ]  # fmt: skip
 

@@ -78,8 +78,8 @@ def test_a_part_that_overrides_forward_is_trained_and_forecast_as_it_says(place)
         setattr(owner, name, change(getattr(owner, name)))
         result = fit(model, guide, tiny_data(), **QUICK)
         if place in ("drift", "macro", "micro", "network of macro"):
-            assert result.uncertainty is None  # the jackknife does not know its last weights
-        result.region = None  # an opaque drift has no stencils to confine
+            assert result.adjustment("jackknife") is None  # it knows no last weights
+        result = result.without("region")  # an opaque drift has no stencils to confine
         fc = result.predict(tiny_data().values[1][0], [0.0, 0.1, 0.3], num_samples=4)
         forecasts.append((fc.mean, fc.sd))
     for own, opaque in zip(*forecasts, strict=True):

@@ -223,4 +223,4 @@ def test_a_forecast_does_not_wait_for_the_end_of_a_fit(fits, kind, monkeypatch):
             assert not training.done()
         finally:
             enough.set()
-        assert training.result(60).interrupted
+        assert training.result(60).training.interrupted

@@ -6,6 +6,7 @@ minibatches of segments.
 
 from pyro_msde.data.arguments import check_trajectories, checked_times
 from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.common_times import common_batches
 from pyro_msde.data.instants import TimeUnits, duration_units, rounding
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
@@ -27,6 +28,7 @@ __all__ = [
     "as_array",
     "check_trajectories",
     "checked_times",
+    "common_batches",
     "duration_units",
     "matched",
     "rounding",

@@ -16,8 +16,8 @@ middle of its own. Where nothing has to be clipped nothing changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ from pyro_msde.isolation import Isolation
 from pyro_msde.networks import MultiscaleDrift
 from pyro_msde.overrides import overrides
 from pyro_msde.priors import Part
-from pyro_msde.sde import FASTEST
+from pyro_msde.runs import register_adjustment
+from pyro_msde.sde import FASTEST, Dynamics
 
 __all__ = ["LONGEST_STEP", "Region", "confined", "learned_region"]
 
@@ -38,17 +39,22 @@ _MARGIN = 0.5  # of the data's range, beyond either end
 _LEAST = 1e-2  # of that margin, in scaled units: constant data leave noise nowhere to go
 _ROOM = 0.1  # of the region's width, around initial states
 _SNAPSHOTS = 20  # of a trajectory that are encoded
+_TURNED = 1e-2  # how far from orthonormal loaded axes may be: they were rounded to float32
 
 
+@register_adjustment
 @dataclass(frozen=True)
 class Region:
-    """Where the drift was learned, in scaled units.
+    """Where the drift was learned, in scaled units; an `Adjustment` that keeps paths near it.
 
     Attributes:
         box: (2, latent) lower and upper ends of the states.
         axes: (k, k) principal directions of stencils, in columns; None: the drift has no stencil.
         ends: (2, k) lower and upper ends of stencils along them; None likewise.
     """
+
+    name: ClassVar[str] = "region"
+    is_random: ClassVar[bool] = False
 
     box: Tensor
     axes: Tensor | None = None
@@ -59,17 +65,46 @@ class Region:
         values: Any = {name: None if x is None else x.to(like) for name, x in vars(self).items()}
         return Region(**values)
 
-    def to_lists(self) -> dict[str, Any]:
-        """For JSON."""
-        return {name: None if x is None else x.tolist() for name, x in vars(self).items()}
+    def apply(self, dynamics: Dynamics) -> Dynamics:
+        """Draw paths back to the region, which has room around each initial state."""
+        own = self.to(dynamics.encoded).around(dynamics.encoded, dynamics.model)
+        return replace(
+            dynamics,
+            drift=confined(dynamics.drift, own, dynamics.model),
+            box=own.box,
+            longest_step=min(dynamics.longest_step, LONGEST_STEP),
+        )
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """Its tensors."""
+        return {name: x for name, x in vars(self).items() if x is not None}
 
     @classmethod
-    def from_lists(cls, lists: Mapping[str, Any], dtype: torch.dtype) -> Region:
-        """What `to_lists` made."""
-        values: Any = {
-            name: None if x is None else torch.tensor(x, dtype=dtype) for name, x in lists.items()
+    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Region:
+        """What `to_dict` made, or lists of its numbers, as runs were saved till format 3.
+
+        Raises:
+            ValueError: It is not of the model's size, or has no inside.
+        """
+        values = {
+            name: x if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
+            for name, x in saved.items()
         }
-        return cls(**values)
+        region = cls(**values)
+        _check_ends("region.box", region.box, model.num_latent)
+        if region.axes is None and region.ends is None:
+            return region
+        net = _stencil_drift(model)
+        if net is None or region.axes is None or region.ends is None:
+            raise ValueError("region: axes and ends go together, with a drift that has stencils")
+        size = net.grid.channels * net.stencil.num_neighbours
+        if region.axes.shape != (size, size):
+            raise ValueError(f"region.axes: {tuple(region.axes.shape)}, not ({size}, {size})")
+        turned = region.axes.mT @ region.axes - torch.eye(size, dtype=region.axes.dtype)
+        if not bool(turned.abs().max() < _TURNED):
+            raise ValueError("region.axes: not orthonormal")
+        _check_ends("region.ends", region.ends, size)
+        return region
 
     def around(self, states: Tensor, model: Any) -> Region:
         """Regions (2, row, …) that have room around each initial state (row, latent)."""
@@ -79,6 +114,13 @@ class Region:
             return Region(box)
         stencils = net.stencils(states[:, : model.grid.num_zeta])
         return Region(box, self.axes, _widened(self.ends, stencils @ self.axes))
+
+
+def _check_ends(name: str, ends: Tensor, size: int) -> None:
+    if ends.shape != (2, size):
+        raise ValueError(f"{name}: {tuple(ends.shape)}, not (2, {size})")
+    if not bool((ends.isfinite().all(0) & (ends[0] <= ends[1])).all()):
+        raise ValueError(f"{name}: lower ends are not below upper ones, or are not finite")
 
 
 def _widened(ends: Tensor, values: Tensor) -> Tensor:
@@ -133,7 +175,7 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callab
     """The drift that keeps paths near a region.
 
     Args:
-        drift: γ(z, t) with z (sample, row, 1, latent).
+        drift: γ(z, t, …) with z (sample, row, 1, latent).
         region: Of each row, as `Region.around` gives it.
         model: The model whose drift it is.
     """
@@ -143,11 +185,11 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callab
     if net is not None and region.axes is not None and region.ends is not None:
         to_middle = _to_middle(net, region.axes, region.ends)
 
-    def inward(z: Tensor, t: Tensor) -> Tensor:
+    def inward(z: Tensor, t: Tensor, **fixed: Any) -> Tensor:
         inside = torch.minimum(torch.maximum(z, low), high)
         if to_middle is not None:
             inside = inside + to_middle(inside)
-        return drift(inside, t) - FASTEST * (z - inside)
+        return drift(inside, t, **fixed) - FASTEST * (z - inside)
 
     return inward
 

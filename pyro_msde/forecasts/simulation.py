@@ -6,8 +6,7 @@ networks are copied, and Pyro has a part in it only where a guide draws θ, befo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,11 +16,10 @@ from torch import Tensor
 
 from pyro_msde.data import Metadata, Scaling
 from pyro_msde.forecasts.posterior_predictive import Forecast
-from pyro_msde.forecasts.region import LONGEST_STEP, Region, confined
-from pyro_msde.inference import Jackknife, moved
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
-from pyro_msde.sde import integrate, sample_moments, stable_step
+from pyro_msde.protocols import Adjustment, Solver
+from pyro_msde.sde import Dynamics, integrate, sample_moments, stable_step
 
 __all__ = ["SHORTEST_STEP", "forecast"]
 
@@ -43,10 +41,9 @@ def forecast(
     num_theta: int,
     seed: int,
     parameters: Tensor | None = None,
-    max_step: float | None = None,
-    diffusion_scale: float = 1.0,
-    region: Region | None = None,
-    uncertainty: Jackknife | None = None,
+    max_step: float,
+    adjustments: Sequence[Adjustment] = (),
+    solver: Solver | None = None,
     point: bool,
     layout: Mapping[str, bool],
     metadata: Metadata | None = None,
@@ -61,14 +58,13 @@ def forecast(
         times: (time,) float64, not before t0.
         t0: Time of y0.
         num_samples: Paths altogether, rounded up to equal shares.
-        num_theta: Draws of θ among which they are shared out, or of the jackknife.
+        num_theta: Draws of θ among which they are shared out, or of random adjustments.
         seed: Of all draws.
         parameters: (batch, p).
-        max_step: Longest integration step, in the user's units; shorter ones are taken where the
-            drift is too stiff for it.
-        diffusion_scale: Multiple of L = √C.
-        region: In which the drift was learned; None: everywhere.
-        uncertainty: Of the drift.
+        max_step: Longest integration step, in the user's units.
+        adjustments: Of the latent SDE, in their order.
+        solver: Of the latent SDE; None: the midpoint rule, with shorter steps where the drift is
+            too stiff for `max_step`.
         point: θ is a point: one reading of it serves all draws.
         layout: `batched` and `has_channel` of the `Forecast`.
         metadata: Of the training data; None: not known.
@@ -84,11 +80,10 @@ def forecast(
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock
     t = torch.as_tensor(full / scaling.time, device=y0.device).expand(len(y0), -1)
-    longest = math.inf if max_step is None else max_step / scaling.time
-    longest = longest if region is None else min(longest, LONGEST_STEP)
-    at_once = num_theta if point else 1  # draws of the jackknife that share one θ
+    longest = max_step / scaling.time
+    at_once = num_theta if point else 1  # draws of random adjustments that share one θ
     draws, generator = _draws_of_theta(guide, num_theta // at_once, seed, y0.device)
-    changes: dict[str, Tensor] = {}
+    before: Tensor | None = None  # the generator, before the first draw's adjustments
     drawn, read, paths, boxes = [], [], [], []
     for first, sites in zip(range(0, num_theta, at_once), draws, strict=True):
         with exclusive():
@@ -98,21 +93,23 @@ def forecast(
             at_once * share, *mean.shape, generator=generator, dtype=torch.float32
         ).to(mean)
         start = sample_moments(mean, cov, noise)
-        drift: Callable[..., Tensor] = partial(theta.drift, parameters=parameters)
-        if uncertainty is not None:
-            changes = changes or uncertainty.draws(num_theta, generator)
-            own = {k: d[first : first + at_once].to(mean) for k, d in changes.items()}
-            each = {k: d.repeat_interleave(share, 0) for k, d in own.items()}
-            drift = partial(moved(theta.drift, each), parameters=parameters)
-        if region is not None:
-            own_region = region.to(mean).around(mean, model)
-            drift = confined(drift, own_region, model)
-            boxes += [own_region.box] * at_once
-        stable = stable_step(drift, mean, t[:, 0], generator=generator)
-        path = integrate(
-            drift, theta.diffusion * diffusion_scale**2, start, t,
-            max_step=min(longest, max(SHORTEST_STEP, stable)), generator=generator,
+        stream = generator if before is None else torch.Generator().set_state(before)
+        before = stream.get_state()
+        dynamics = Dynamics(
+            model, theta.drift, theta.diffusion, mean, start, stream,
+            draws=range(first, first + at_once), num_draws=num_theta,
         )  # fmt: skip
+        for adjustment in adjustments:
+            dynamics = adjustment.apply(dynamics)
+        if dynamics.box is not None:
+            boxes += [dynamics.box] * at_once
+        drift, step = partial(dynamics.drift, parameters=parameters), longest
+        if solver is None:
+            stable = stable_step(drift, mean, t[:, 0], generator=generator)
+            step = min(longest, dynamics.longest_step, max(SHORTEST_STEP, stable))
+        path = (solver or integrate)(
+            drift, dynamics.diffusion, dynamics.start, t, max_step=step, generator=generator
+        )
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))
         drawn += [theta] * at_once

@@ -17,8 +17,8 @@ forecasts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,23 +28,74 @@ from pyro_msde.data import Segments
 from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
 from pyro_msde.overrides import overrides
 from pyro_msde.priors import Part
-from pyro_msde.sde import linear_drift, sample_moments
+from pyro_msde.runs import register_adjustment
+from pyro_msde.sde import Dynamics, linear_drift, sample_moments
 
 __all__ = ["Jackknife", "jackknife", "moved", "takes"]
 
 _MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
 
 
+@register_adjustment
 @dataclass(frozen=True)
 class Jackknife:
-    """Directions in which the drift's last weights are uncertain.
+    """Directions in which the drift's last weights are uncertain; the first `Adjustment` of a fit.
 
     Attributes:
         directions: (trajectory or group, feature, output) by network, "macro" and "micro":
             √((n − 1)/n) (d_k − d̄).
     """
 
+    name: ClassVar[str] = "jackknife"
+    is_random: ClassVar[bool] = True
+
     directions: Mapping[str, Tensor]
+
+    def apply(self, dynamics: Dynamics) -> Dynamics:
+        """Give the paths of each draw of θ last weights of their own.
+
+        Raises:
+            ValueError: The drift is no network any more.
+        """
+        if not isinstance(dynamics.drift, nn.Module):
+            raise ValueError(
+                "adjustments: the jackknife changes weights of the drift's networks, and comes "
+                "before whatever replaces the drift. Put it first."
+            )
+        draws, share = dynamics.draws, len(dynamics.start) // len(dynamics.draws)
+        changes = {
+            name: d[draws.start : draws.stop].to(dynamics.start).repeat_interleave(share, 0)
+            for name, d in self.draws(dynamics.num_draws, dynamics.generator).items()
+        }
+        drift: Any = dynamics.drift
+        return replace(dynamics, drift=moved(drift, changes))
+
+    def to_dict(self) -> Mapping[str, Tensor]:
+        """The directions."""
+        return self.directions
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Jackknife:
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: Directions of another drift, or not finite.
+        """
+        if not takes(model):
+            raise ValueError("jackknife: the model's drift has no last weights to which it belongs")
+        drift: Any = model.drift._modules["net"]
+        names = ["macro"] if drift.micro is None else ["macro", "micro"]
+        if sorted(saved) != names or not all(isinstance(d, Tensor) for d in saved.values()):
+            raise ValueError(f"jackknife: of {sorted(saved)}, not of {names}")
+        for name in names:
+            wanted = (*saved["macro"].shape[:1], *getattr(drift, name).readout().shape)
+            if saved[name].shape != wanted or not saved[name].numel():
+                raise ValueError(f"jackknife.{name}: {tuple(saved[name].shape)}, not {wanted}")
+            if not saved[name].is_floating_point():
+                raise ValueError(f"jackknife.{name}: {saved[name].dtype}")
+            if not bool(saved[name].isfinite().all()):
+                raise ValueError(f"jackknife.{name}: not finite")
+        return cls(dict(saved))
 
     def draws(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """So many changes of the weights, (count, feature, output) by network.

@@ -33,8 +33,8 @@ def duration_of(fit: Any, test: Trajectories) -> float:
 
     For a fit that does not know it: of the default recipe's at the first trajectory's spacing.
     """
-    if fit.segment is not None:
-        return float(fit.segment[1])
+    if fit.training.segment is not None:
+        return float(fit.training.segment[1])
     recipe = Recipe()
     return (recipe.length - 1) * recipe.stride * _spacing(test.times[0])
 
@@ -51,8 +51,8 @@ def cut(fit: Any, times: Array) -> Cut | None:
     if len(times) < 2:
         return None
     length, stride = Recipe().length, Recipe().stride
-    if fit.segment is not None:
-        length, duration = fit.segment
+    if fit.training.segment is not None:
+        length, duration = fit.training.segment
         spacing = _spacing(times)
         stride = max(1, round(duration / (length - 1) / spacing))
         length = max(2, round(duration / (stride * spacing)) + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,26 +10,21 @@ from torch import Tensor
 
 from pyro_msde.data import ROOM
 from pyro_msde.errors import SavedRunError
-from pyro_msde.forecasts import Region
-from pyro_msde.inference import Jackknife, moved, takes
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.networks import MultiscaleDrift
-from pyro_msde.priors import Part, described_priors
+from pyro_msde.priors import described_priors
+from pyro_msde.sde import Dynamics
 
 __all__ = [
     "check_options",
     "check_parameters",
-    "check_region",
     "check_scaling",
     "check_structure",
-    "check_uncertainty",
     "check_weights",
 ]
 
 _MOST = 1e8  # of anything in scaled units
 _TRIED = 16  # fields, and states
-_TURNED = 1e-2  # how far from orthonormal the region's axes may be: they were rounded to float32
 
 
 def check_options(path: Any, described: Any, model: Any, guide: Any) -> None:
@@ -104,58 +99,6 @@ def check_weights(
             )
 
 
-def check_region(region: Region, model: Any) -> None:
-    """Boxes of the model's size that have an inside.
-
-    Raises:
-        ValueError: They are not.
-    """
-    _check_ends("region.box", region.box, model.num_latent)
-    if region.axes is None and region.ends is None:
-        return
-    part = getattr(model, "drift", None)
-    net: Any = part._modules["net"] if isinstance(part, Part) else None
-    if not isinstance(net, MultiscaleDrift) or region.axes is None or region.ends is None:
-        raise ValueError("region: axes and ends go together, with a drift that has stencils")
-    size = net.grid.channels * net.stencil.num_neighbours
-    if region.axes.shape != (size, size):
-        raise ValueError(f"region.axes: {tuple(region.axes.shape)}, not ({size}, {size})")
-    turned = region.axes.mT @ region.axes - torch.eye(size, dtype=region.axes.dtype)
-    if not bool(turned.abs().max() < _TURNED):
-        raise ValueError("region.axes: not orthonormal")
-    _check_ends("region.ends", region.ends, size)
-
-
-def _check_ends(name: str, ends: Tensor, size: int) -> None:
-    if ends.shape != (2, size):
-        raise ValueError(f"{name}: {tuple(ends.shape)}, not (2, {size})")
-    if not bool((ends.isfinite().all(0) & (ends[0] <= ends[1])).all()):
-        raise ValueError(f"{name}: lower ends are not below upper ones, or are not finite")
-
-
-def check_uncertainty(uncertainty: Jackknife, model: Any) -> None:
-    """Directions of the drift's last weights.
-
-    Raises:
-        ValueError: They are of another drift, or not finite.
-    """
-    if not takes(model):
-        raise ValueError("uncertainty: the model's drift has no last weights to which it belongs")
-    drift: Any = model.drift._modules["net"]
-    names = ["macro"] if drift.micro is None else ["macro", "micro"]
-    found = uncertainty.directions
-    if sorted(found) != names:
-        raise ValueError(f"uncertainty: of {sorted(found)}, not of {names}")
-    for name in names:
-        size = found["macro"].shape[:1]
-        wanted = (*size, *getattr(drift, name).readout().shape)
-        if found[name].shape != wanted or not found[name].numel():
-            raise ValueError(f"uncertainty.{name}: {tuple(found[name].shape)}, not {wanted}")
-        if not found[name].is_floating_point():
-            raise ValueError(f"uncertainty.{name}: {found[name].dtype}")
-        _check_sensible(f"uncertainty.{name}", found[name])
-
-
 def check_scaling(fit: Any, dtype: torch.dtype) -> None:
     """Scales for each channel and parameter that the model's dtype holds.
 
@@ -213,16 +156,20 @@ def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
     z, var = fit.guide.encode(fields, sites, theta.operators, rows)
     _check_sensible("encoder", z)
     _check_sensible("encoder's variance", var)
-    if fit.region is not None:
-        low, high = fit.region.to(z).box
-        z = low + torch.rand(z.shape).to(z) * (high - low)
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
-    drifts: dict[str, Callable[..., Tensor]] = {"drift": theta.drift}
-    if fit.uncertainty is not None:
-        each = {k: d[torch.arange(_TRIED) % len(d)] for k, d in fit.uncertainty.directions.items()}
-        drifts["uncertainty"] = moved(theta.drift, {k: d.to(z) for k, d in each.items()})
-    for name, drift in drifts.items():
-        _check_sensible(name, drift(z[:, None, None], clock, parameters=own))
+    dynamics = Dynamics(
+        model, theta.drift, theta.diffusion, z[:1], z[:, None], torch.Generator().manual_seed(0),
+        draws=range(_TRIED), num_draws=_TRIED,
+    )  # fmt: skip
+    tried = {"drift": dynamics}
+    for adjustment in fit.adjustments:
+        tried[adjustment.name] = dynamics = adjustment.apply(dynamics)
+    if dynamics.box is not None:
+        low, high = dynamics.box
+        z = low + torch.rand(z.shape).to(z) * (high - low)
+    for name, law in tried.items():
+        _check_sensible(name, law.drift(z[:, None, None], clock, parameters=own))
+        _check_sensible(name, law.diffusion)
     for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=True):
         if value is not None:
             _check_sensible(name, value)

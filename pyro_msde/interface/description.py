@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from pyro_msde.errors import SavedRunError
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
+from pyro_msde.protocols import Adjustment
+from pyro_msde.runs import read_run, write_run
 
-__all__ = ["description_of", "structure_of", "weights_of"]
+__all__ = ["description_of", "save", "structure_of", "weights_of"]
 
 
 def description_of(fit: Any) -> dict[str, Any]:
     """What `load` rebuilds a `Fit` from, beside the tensors; `pyro_msde.runs.schema` checks it."""
+    training = fit.training
     return {
         "model": getattr(fit.model, "config", None),
         "guide": getattr(fit.guide, "config", None),
         "priors": described_priors(fit.model),
         "random_parts": getattr(fit.guide, "theta", None) is not None,
         "scaling": asdict(fit.scaling),
-        "recipe": None if fit.recipe is None else asdict(fit.recipe),
-        "identity": fit.identity,
+        **vars(training),
+        "recipe": None if training.recipe is None else asdict(training.recipe),
+        "seconds": round(training.seconds, 1),
+        "history": asdict(training.history),
         "metadata": None if fit.metadata is None else fit.metadata.to_json(),
-        "steps": fit.steps,
-        "seconds": round(fit.seconds, 1),
-        "interrupted": fit.interrupted,
         "has_channel": fit.has_channel,
-        "diffusion_scale": fit.diffusion_scale,
-        "calibration": None if fit.calibration is None else asdict(fit.calibration),
-        "region": None if fit.region is None else fit.region.to_lists(),
-        "segment": fit.segment,
+        "adjustments": [
+            {"name": adjustment.name} | plain for adjustment, plain, _ in _adjustments(fit)
+        ],
         "dtype": str(place_of(fit.model)[0]).removeprefix("torch."),
-        "history": asdict(fit.history),
         "structure": structure_of("model", fit.model) | structure_of("guide", fit.guide),
     }
+
+
+def save(fit: Any, path: str | Path) -> None:
+    """Write a fit, with the state of training that is there if it is this very run's."""
+    state, identity = None, fit.training.identity
+    if fit.training.interrupted and identity is not None:
+        with suppress(SavedRunError):  # nothing there, or nothing that can be read
+            saved = read_run(path)
+            state = saved.state if saved.run.get("identity") == identity else None
+    write_run(path, description_of(fit), weights_of(fit), state)
 
 
 def structure_of(role: str, module: Any) -> dict[str, str]:
@@ -45,8 +59,21 @@ def structure_of(role: str, module: Any) -> dict[str, str]:
 
 
 def weights_of(fit: Any) -> dict[str, dict[str, Tensor]]:
-    """State dicts of "model", "guide" and, where it is known, "uncertainty"."""
-    weights = {"model": fit.model.state_dict(), "guide": fit.guide.state_dict()}
-    if fit.uncertainty is not None:
-        weights["uncertainty"] = dict(fit.uncertainty.directions)
-    return weights
+    """Tensors of "model", "guide" and "adjustments"."""
+    return {
+        "model": fit.model.state_dict(),
+        "guide": fit.guide.state_dict(),
+        "adjustments": {
+            f"{adjustment.name}.{key}": value
+            for adjustment, _, tensors in _adjustments(fit)
+            for key, value in tensors.items()
+        },
+    }
+
+
+def _adjustments(fit: Any) -> Iterator[tuple[Adjustment, dict[str, Any], dict[str, Tensor]]]:
+    """Each with what `to_dict` gives, for JSON and in tensors."""
+    for adjustment in fit.adjustments:
+        saved = adjustment.to_dict()
+        tensors = {key: value for key, value in saved.items() if isinstance(value, Tensor)}
+        yield adjustment, {k: v for k, v in saved.items() if k not in tensors}, tensors

@@ -62,7 +62,7 @@ class Ensemble:
             if other.is_point != first.is_point:
                 raise ValueError(
                     f"fits: of number {k} and the first only one has an uncertain θ or drift. "
-                    "Pool fits that are alike, all `jackknifed` or with `uncertainty=None`."
+                    "Pool fits that are alike, all `jackknifed` or all without('jackknife')."
                 )
         models = [id(fit.model) for fit in self.fits]
         for k, place in enumerate(models):

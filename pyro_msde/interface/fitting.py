@@ -21,12 +21,14 @@ from pyro_msde.data import (
     Segments,
     Trajectories,
     check_trajectories,
+    common_batches,
     matched,
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
 from pyro_msde.inference import Trainer, check_roles, takes
-from pyro_msde.interface.fitted import LARGEST_FIELD, Fit, common_batches
+from pyro_msde.interface.fitted import Fit
+from pyro_msde.interface.forecast_arguments import LARGEST_FIELD
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
@@ -153,23 +155,15 @@ def fit(
             model, guide, segments, plan, steps=steps, seed=seed, device=device,
             log_volume=data.num_observations * scaling.log_volume(grid.num_points),
         )  # fmt: skip
-        result = Fit(
-            model,
-            guide,
-            scaling,
-            has_channel=data.has_channel_axis(grid.channels, grid.shape),
-            segment=(plan.length, segments.duration * scaling.time),
-            recipe=plan,
-            metadata=metadata,
-            identity=identity_of(trainer, seed, validation, validate_every),
-        )
         score = None if validation is None else partial(_score, validation=validation)
-        run = TrainingRun(trainer, result, data, score, validate_every, folder, stop)
+        identity = identity_of(trainer, seed, validation, validate_every)
+        run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)
         saved = None if folder is None else read_checkpoint(folder)
         measure = jackknife and len(data) > 1 and takes(model)
-        if saved is None or not resume(run, saved, measure):
-            run.learn(resumed=saved is not None, progress=progress, measure=measure)
-        return with_copies(run.result)
+        result = None if saved is None else resume(run, saved, measure)
+        if result is None:
+            result = run.learn(resumed=saved is not None, progress=progress, measure=measure)
+        return with_copies(result)
 
 
 def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:

@@ -82,7 +82,7 @@ def fit_hierarchical(
                 **own,
             )  # fmt: skip
             fits.append(result)
-            if result.interrupted:
+            if result.training.interrupted:
                 break
     return fits
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -13,22 +13,27 @@ from torch import Tensor, nn
 
 from pyro_msde.data import Metadata, Scaling
 from pyro_msde.errors import SavedRunError
-from pyro_msde.forecasts import Region
-from pyro_msde.inference import Jackknife
 from pyro_msde.interface.agreement import (
     check_options,
     check_parameters,
-    check_region,
     check_scaling,
     check_structure,
-    check_uncertainty,
     check_weights,
 )
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.isolation import Isolation
-from pyro_msde.runs import Description, History, checked, limited, read_run, rebuild
-from pyro_msde.scores import Calibration
+from pyro_msde.protocols import Adjustment
+from pyro_msde.runs import (
+    Description,
+    History,
+    TrainingRecord,
+    checked,
+    limited,
+    read_run,
+    rebuild,
+    rebuild_adjustment,
+)
 
 __all__ = ["load"]
 
@@ -108,32 +113,47 @@ def _check_parts(
 
 def _fit(path: Any, described: Description, weights: Weights, model: Any, guide: Any) -> Fit:
     """The fit but for the weights of model and guide."""
-    dtype = getattr(torch, described.dtype)
-    same = ("steps", "seconds", "interrupted", "has_channel", "diffusion_scale", "segment")
-    result = Fit(
-        model,
-        guide,
-        Scaling(**msgspec.structs.asdict(described.scaling)),
-        History(**msgspec.structs.asdict(described.history)),
-        recipe=described.recipe,
-        identity=None if described.identity is None else msgspec.to_builtins(described.identity),
-        **{name: getattr(described, name) for name in same},
-    )
+    same = {name: getattr(described, name) for name in ("steps", "seconds", "interrupted")}
+    identity, metadata = described.identity, described.metadata
     try:
-        if described.region is not None:
-            result.region = Region.from_lists(msgspec.structs.asdict(described.region), dtype)
-            check_region(result.region, model)
-        if weights["uncertainty"]:
-            result.uncertainty = Jackknife(dict(weights["uncertainty"]))
-            check_uncertainty(result.uncertainty, model)
-        check_scaling(result, dtype)
-        if described.metadata is not None:
-            result.metadata = Metadata.from_json(described.metadata)
-    except (TypeError, ValueError) as error:
+        result = Fit(
+            model,
+            guide,
+            Scaling(**msgspec.structs.asdict(described.scaling)),
+            has_channel=described.has_channel,
+            metadata=None if metadata is None else Metadata.from_json(metadata),
+            adjustments=tuple(_adjustments(described, weights["adjustments"], model)),
+            training=TrainingRecord(
+                History(**msgspec.structs.asdict(described.history)),
+                segment=described.segment,
+                recipe=described.recipe,
+                identity=None if identity is None else msgspec.to_builtins(identity),
+                **same,
+            ),
+        )
+        check_scaling(result, getattr(torch, described.dtype))
+    except Exception as error:  # whatever the `from_dict` of a user's adjustment may raise
         raise SavedRunError(f"path: the run in {path} is damaged: {error}.") from error
-    if described.calibration is not None:
-        result.calibration = Calibration(**msgspec.structs.asdict(described.calibration))
     return result
+
+
+def _adjustments(
+    described: Description, tensors: Mapping[str, Tensor], model: Any
+) -> Iterator[Adjustment]:
+    """In their order, each from its numbers and tensors.
+
+    Raises:
+        ValueError: One that is not registered or does not fit the model; tensors of none.
+    """
+    left = dict(tensors)
+    for saved in described.adjustments:
+        name = saved["name"]
+        values = {key: value for key, value in saved.items() if key != "name"}
+        mine = [key for key in left if key.startswith(f"{name}.")]
+        values |= {key.removeprefix(f"{name}."): left.pop(key) for key in mine}
+        yield rebuild_adjustment(name, values, model)
+    if left:
+        raise ValueError(f"adjustments.{next(iter(left))}: a part of nothing known")
 
 
 def _put(path: Any, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor
 
-from pyro_msde.data import Segments, Trajectories
+from pyro_msde.data import Metadata, Segments, Trajectories
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.inference import Trainer
+from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.loading import load
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.isolation import place_of
@@ -50,8 +51,8 @@ def identity_of(
     })  # fmt: skip
 
 
-def resume(run: TrainingRun, saved: Saved, measured: bool) -> bool:
-    """Go on from what is saved in a run's folder; whether nothing is left to do.
+def resume(run: TrainingRun, saved: Saved, measured: bool) -> Fit | None:
+    """Go on from what is saved in a run's folder; the fit, if nothing is left to do.
 
     Args:
         run: The run that was asked for; it gets what is saved.
@@ -61,23 +62,22 @@ def resume(run: TrainingRun, saved: Saved, measured: bool) -> bool:
     Raises:
         SavedRunError: It is another run, does not say which, or cannot be gone on with.
     """
-    folder, asked = run.folder, run.result
-    if folder is None:
-        return False
+    if run.folder is None:
+        return None
     _check_same(saved, run)
     if saved.run["interrupted"]:
         _go_on(run, saved)
-        return False
-    run.result = load(folder, asked.model, asked.guide)
-    if asked.metadata is not None and run.result.metadata is not None:
-        run.result.metadata.check("data", asked.metadata)
-    run.result.metadata = asked.metadata
-    if measured and run.result.uncertainty is None:
+        return None
+    result = load(run.folder, run.trainer.model, run.trainer.guide)
+    metadata = Metadata.of(run.data)
+    if result.metadata is not None:
+        result.metadata.check("data", metadata)
+    if measured and result.adjustment("jackknife") is None:
         warn(
             f"checkpoint: the finished run in {run.folder} was saved without a jackknife. Call "
             "fit.jackknifed(data) for one."
         )
-    return True
+    return replace(result, metadata=metadata)
 
 
 def _check_same(saved: Saved, run: TrainingRun) -> None:
@@ -96,7 +96,7 @@ def _check_same(saved: Saved, run: TrainingRun) -> None:
         )
     # a field that came later has the default, which is what older runs were trained with
     there = {**there, "recipe": {**asdict(Recipe()), **there["recipe"]}}
-    asked = run.result.identity or {}
+    asked = run.identity
     own: Any
     other: Any
     for key in asked:
@@ -124,7 +124,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
             f"checkpoint: no state in {run.folder} from which training could go on: {error!r}. "
             "Choose another folder."
         ) from error
-    run.result.seconds = saved.run["seconds"]
+    run.seconds = saved.run["seconds"]
     before, now = saved.run["identity"]["recipe"], asdict(run.trainer.recipe)
     changed = [
         f"{name}={now[name]}, till then {before[name]}"
@@ -136,7 +136,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
         warn(
             f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}."
         )
-    if saved.run["calibration"] is not None or saved.run["diffusion_scale"] != 1:
+    if any(adjustment["name"] == "calibration" for adjustment in saved.run["adjustments"]):
         warn(
             f"{told} was calibrated before it was finished. Other weights are trained now, so its "
             "scale is 1 again: calibrate it in the end."

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Metadata, Scaling, Trajectories
 from pyro_msde.errors import SavedRunError, warn
-from pyro_msde.forecasts import learned_region
+from pyro_msde.forecasts import Region, learned_region
 from pyro_msde.inference import (
+    Jackknife,
     Trainer,
     all_finite,
     close_observation_variances,
@@ -29,7 +30,7 @@ from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
-from pyro_msde.runs import State, write_run
+from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
 
@@ -40,21 +41,26 @@ class TrainingRun:
 
     Args:
         trainer: At its start, or restored.
-        result: The fit, filled in as training goes on.
+        scaling: Scaled against user's units.
         data: Training trajectories.
-        score: Of the fit as it is, lower is better; None: nothing validates.
+        identity: By which the run is known again.
+        score: Of a fit, lower is better; None: nothing validates.
         every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
+        seconds: Spent training till now.
     """
 
     trainer: Trainer
-    result: Fit
+    scaling: Scaling
     data: Trajectories
+    identity: dict[str, Any]
     score: Callable[[Fit], float] | None
     every: int
     folder: Path | None
     stop: Interruption
+    seconds: float = 0.0
+    _described: tuple[Region, int] | None = None  # the region of the parameters, and their step
     _told: set[Any] = field(default_factory=set)  # causes of failed writes that were warned of
 
     def learn(self, *, resumed: bool, progress: bool, measure: bool) -> Fit:
@@ -74,20 +80,23 @@ class TrainingRun:
         if torn and stopped:
             trainer.load_weights(trainer.good)
         state = None if self.folder is None else trainer.state()
+        uncertainty = None
         try:
-            self._finish(stopped, measure)
+            uncertainty = self._finish(stopped, measure)
         except KeyboardInterrupt:
             self.stop.note()
-        self.result.interrupted = self.stop.requested
+        result = self._fit(interrupted=self.stop.requested)
+        if uncertainty is not None:
+            result = result.adjusted(uncertainty, first=True)
         if self.folder is not None and not (torn and stopped):
-            self._save_in_the_end(self.folder, state if self.stop.requested else None)
-        return self.result
+            self._save_in_the_end(self.folder, result, state if self.stop.requested else None)
+        return result
 
     def _train(self, resumed: bool, progress: bool) -> None:
-        began, before = time.perf_counter(), self.result.seconds
+        began, before = time.perf_counter(), self.seconds
 
         def keep() -> None:
-            self.result.seconds = before + time.perf_counter() - began
+            self.seconds = before + time.perf_counter() - began
             if self.folder is not None:
                 self._save_on_the_way(self.folder)
 
@@ -103,50 +112,74 @@ class TrainingRun:
             )
         except KeyboardInterrupt:  # of the model's own, or from a handler of the user's
             self.stop.note()
-        self.result.seconds = before + time.perf_counter() - began
+        self.seconds = before + time.perf_counter() - began
 
-    def _finish(self, stopped: bool, measure: bool) -> None:
-        """From the last parameters to the fit; a stop asked for within it leaves out the rest."""
-        trainer, result = self.trainer, self.result
+    def _finish(self, stopped: bool, measure: bool) -> Jackknife | None:
+        """From the last parameters to the fit's; a stop asked for within it leaves out the rest."""
+        trainer = self.trainer
         if stopped and self.score is not None and not self.stop.terminated:
             if trainer.history.validation_steps[-1:] != [trainer.step]:
                 trainer.validate(self._validated)
         trainer.keep_best()
         self._describe()
         if self.stop.terminated:
-            return
+            return None
         trainer.measure_variances()
-        if has_observation_variances(result.model):
-            with trainer.isolation.turn():
-                pieces = each_trajectory(result, self.data)
-                close_observation_variances(result.model, result.guide, pieces)
-        if measure and takes(result.model) and len(self.data) > 1:
-            self._measure()
+        return self._pass_over_segments(measure)
 
-    def _measure(self) -> None:
-        """As `Fit.jackknifed` does, unless a stop has been asked for before the last trajectory."""
-        result = self.result
-        pieces = self.stop.each(each_trajectory(result, self.data))
-        with Isolation(0, self.trainer.device).turn():
-            result.uncertainty = jackknife(result.model, result.guide, pieces)
+    def _pass_over_segments(self, measure: bool) -> Jackknife | None:
+        """Σ_y put where the ELBO is largest, then the jackknife of the drift."""
+        trainer = self.trainer
+        model, guide, fit = trainer.model, trainer.guide, self._fit()
+        if has_observation_variances(model):
+            with trainer.isolation.turn():
+                close_observation_variances(model, guide, each_trajectory(fit, self.data))
+        if not (measure and takes(model) and len(self.data) > 1):
+            return None
+        pieces = self.stop.each(each_trajectory(fit, self.data))
+        with Isolation(0, trainer.device).turn():
+            return jackknife(model, guide, pieces)
 
     def _validated(self) -> float:
         self._describe()
-        return 0.0 if self.score is None else self.score(self.result)
+        return 0.0 if self.score is None else self.score(self._fit())
 
     def _describe(self) -> None:
-        """Let the fit be of the parameters as they are now."""
-        trainer, result = self.trainer, self.result
-        result.steps, result.history = trainer.step, trainer.history
+        """Measure the region of the parameters as they are now."""
+        trainer = self.trainer
         with trainer.aside():
-            result.region = learned_region(result.model, result.guide, trainer.segments)
+            region = learned_region(trainer.model, trainer.guide, trainer.segments)
+        self._described = region, trainer.step
+
+    def _fit(self, *, interrupted: bool = False) -> Fit:
+        """The parameters as they are now, and the region as it was described last."""
+        trainer, data = self.trainer, self.data
+        grid: Any = trainer.model.grid
+        region, steps = self._described or (None, 0)
+        return Fit(
+            trainer.model,
+            trainer.guide,
+            self.scaling,
+            has_channel=data.has_channel_axis(grid.channels, grid.shape),
+            metadata=Metadata.of(data),
+            adjustments=() if region is None else (region,),
+            training=TrainingRecord(
+                trainer.history,
+                steps,
+                self.seconds,
+                interrupted,
+                segment=(trainer.recipe.length, trainer.segments.duration * self.scaling.time),
+                recipe=trainer.recipe,
+                identity=self.identity,
+            ),
+        )
 
     def _save_on_the_way(self, folder: Path) -> None:
         """The best parameters till now and where training stands; a full disk stops nothing."""
         state = self.trainer.state()
         with self.trainer.best_in_place():
             self._describe()
-            error = _written(folder, replace(self.result, interrupted=True), state)
+            error = _written(folder, self._fit(interrupted=True), state)
         if error is None:
             return
         cause = type(error.__cause__), getattr(error.__cause__, "errno", None)
@@ -157,8 +190,8 @@ class TrainingRun:
                 f"{error}"
             )
 
-    def _save_in_the_end(self, folder: Path, state: State | None) -> None:
-        error = _written(folder, self.result, state)
+    def _save_in_the_end(self, folder: Path, result: Fit, state: State | None) -> None:
+        error = _written(folder, result, state)
         if error is not None:
             warn(
                 f"checkpoint: the fit could not be saved, but is returned: keep it with "

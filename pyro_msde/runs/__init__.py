@@ -4,8 +4,16 @@ from pyro_msde.runs.checkpoint import Saved, State, read_checkpoint, read_run, w
 from pyro_msde.runs.folders import locked_folder, make_folder
 from pyro_msde.runs.history import History
 from pyro_msde.runs.recipes import RECIPES, Recipe
-from pyro_msde.runs.registry import check_size, limited, rebuild, register
+from pyro_msde.runs.registry import (
+    check_size,
+    limited,
+    rebuild,
+    rebuild_adjustment,
+    register,
+    register_adjustment,
+)
 from pyro_msde.runs.schema import Description, checked, read_history
+from pyro_msde.runs.training_record import TrainingRecord
 
 __all__ = [
     "RECIPES",
@@ -14,6 +22,7 @@ __all__ = [
     "Recipe",
     "Saved",
     "State",
+    "TrainingRecord",
     "check_size",
     "checked",
     "limited",
@@ -23,6 +32,8 @@ __all__ = [
     "read_history",
     "read_run",
     "rebuild",
+    "rebuild_adjustment",
     "register",
+    "register_adjustment",
     "write_run",
 ]

@@ -1,6 +1,6 @@
 """Files of a run, one generation at a time.
 
-run.json                  what to rebuild: case, scaling, region, recipe; history, validation
+run.json                  what to rebuild: case, scaling, adjustments, recipe; history, validation
                           scores; where training stands; the two files below with their digests,
                           and a digest of itself
 weights-….safetensors     parameters of model and guide
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from pyro_msde.errors import SavedRunError
 from pyro_msde.runs.folders import folder_of, locked_folder, make_folder, write_whole, writing
-from pyro_msde.runs.migrations import FORMAT, migrated
+from pyro_msde.runs.migrations import FORMAT, migrated, with_jackknife
 from pyro_msde.runs.strict_json import digest_of, from_json, json_text, packed
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
 
 RUN, PREVIOUS, OLD_STATE = "run.json", "run.previous.json", "state.pt"
 _DIGESTED_SINCE = 3  # the first format whose descriptions hold a digest of themselves
-_OWNERS = ("model", "guide", "uncertainty")
+_OWNERS = ("model", "guide", "adjustments")
 _OURS = re.compile(r"(weights|state)(-[0-9a-f]{12})?\.safetensors")
 _MOST = 2**24  # bytes of run.json, of which Python makes up to twenty-five times as many
 
@@ -64,7 +64,7 @@ class Saved(NamedTuple):
 
     Attributes:
         run: The description.
-        weights: State dicts by owner: "model", "guide" and "uncertainty", which may be empty.
+        weights: Tensors by owner: "model", "guide" and "adjustments", which may be empty.
         state: Where training stands; None: the run was saved without.
     """
 
@@ -84,7 +84,7 @@ def write_run(
     Args:
         directory: Made if missing.
         run: Anything JSON holds, without the names "format", "files", "position" and "sha256".
-        weights: State dicts by owner: "model", "guide" and, where it is known, "uncertainty".
+        weights: Tensors by owner: "model", "guide" and "adjustments".
         state: Where training stands.
 
     Raises:
@@ -174,6 +174,8 @@ def read_run(directory: str | os.PathLike[str], *, state: bool = True) -> Saved:
         files = run.pop("files")
         position = run.pop("position", None)
         flat = _read_tensors(folder, files["weights"])
+        names = with_jackknife(run, flat)
+        flat = {names[name]: value for name, value in flat.items()}
         weights = _by_owner(folder / files["weights"]["name"], flat)
         own = None
         if state and "state" in files:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["FORMAT", "MIGRATIONS", "migrated"]
+__all__ = ["FORMAT", "MIGRATIONS", "migrated", "with_jackknife"]
 
 FORMAT = 4
 
@@ -17,11 +18,39 @@ def _to_3(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_4(run: dict[str, Any]) -> dict[str, Any]:
-    """The diffusion is learned by the ELBO only."""
+    """The diffusion is learned by the ELBO only; what changes forecasts is a list."""
     for owner in (run, run.get("identity")):
         if isinstance(owner, dict) and isinstance(owner.get("recipe"), dict):
             owner["recipe"].pop("score_every", None)
-    return {**run, "format": 4}
+    run = dict(run)
+    region, calibration = (run.pop(name, None) for name in ("region", "calibration"))
+    scale = run.pop("diffusion_scale", 1.0)
+    if calibration is not None or scale != 1:
+        calibration = {**_object("calibration", calibration or {}), "scale": scale}
+    known = {"region": region, "calibration": calibration}
+    adjustments = [
+        {"name": name, **_object(name, saved)} for name, saved in known.items() if saved is not None
+    ]
+    return {**run, "adjustments": adjustments, "format": 4}
+
+
+def _object(name: str, saved: Any) -> dict[str, Any]:
+    if not isinstance(saved, dict):
+        raise ValueError(f"{name}: {saved!r} is no object")
+    return {key: value for key, value in saved.items() if value is not None}
+
+
+def with_jackknife(run: dict[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """Today's names of a run's tensors; till format 4 only these told of a jackknife.
+
+    Args:
+        run: Its description, to which the jackknife is added if there is one.
+        names: Of its tensors.
+    """
+    new = {name: re.sub("^uncertainty", "adjustments.jackknife", name) for name in names}
+    if any(old != name for old, name in new.items()):
+        run["adjustments"] = [{"name": "jackknife"}, *run["adjustments"]]
+    return new
 
 
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from: how

@@ -1,4 +1,4 @@
-"""Names under which models and guides register, so that saved runs can be rebuilt from JSON.
+"""Names under which models, guides and adjustments register, so that saved runs can be rebuilt.
 
 Importing a model's module registers it here. The library never imports its models, but in one
 place: where a name is asked for that nobody has registered, it looks among the package's own.
@@ -11,12 +11,24 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-__all__ = ["build", "check_size", "limited", "rebuild", "register"]
+from pyro_msde.protocols import Adjustment
+
+__all__ = [
+    "build",
+    "check_size",
+    "limited",
+    "rebuild",
+    "rebuild_adjustment",
+    "register",
+    "register_adjustment",
+]
 
 _FACTORIES: dict[str, Callable[..., Any]] = {}
+_ADJUSTMENTS: dict[str, type[Adjustment]] = {}
 _MOST: ContextVar[int | None] = ContextVar("_MOST", default=None)
 
 F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A", bound=type[Adjustment])
 
 
 def register(name: str) -> Callable[[F], F]:
@@ -47,6 +59,32 @@ def rebuild(config: Mapping[str, Any], *args: Any) -> Any:
     """Build from a saved config {"case": name, **arguments}."""
     arguments = dict(config)
     return build(arguments.pop("case"), *args, **arguments)
+
+
+def register_adjustment(kind: A) -> A:
+    """Class decorator: `load` makes adjustments of this class again.
+
+    Raises:
+        ValueError: Its `name` is none.
+    """
+    if not kind.name.isidentifier():
+        raise ValueError(f"name: {kind.name!r}. Use letters, digits and underscores.")
+    _ADJUSTMENTS[kind.name] = kind
+    return kind
+
+
+def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Any) -> Adjustment:
+    """What the `to_dict` of an adjustment of this name gave, for a model.
+
+    Raises:
+        ValueError: Nothing is registered under this name, or it does not fit the model.
+    """
+    if name not in _ADJUSTMENTS:
+        raise ValueError(
+            f"adjustments: {name!r} is not registered; known: {', '.join(sorted(_ADJUSTMENTS))}. "
+            "Import the module that registers it before loading"
+        )
+    return _ADJUSTMENTS[name].from_dict(saved, model)
 
 
 @contextmanager

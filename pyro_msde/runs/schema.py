@@ -18,7 +18,6 @@ from pyro_msde.runs.recipes import Recipe
 __all__ = ["Description", "checked", "read_history"]
 
 _LARGEST = 1e150  # whose square is finite too
-_Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
 _Scale = Annotated[float, Meta(ge=1 / _LARGEST, le=_LARGEST)]
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 _Name = Annotated[str, Meta(max_length=1000)]
@@ -29,19 +28,6 @@ class _Scaling(Struct, forbid_unknown_fields=True):
     channels: Annotated[tuple[_Scale, ...], Meta(min_length=1)]
     time: _Scale
     parameters: tuple[_Scale, ...] = ()
-
-
-class _Region(Struct, forbid_unknown_fields=True):
-    box: list[list[_Finite]]
-    axes: list[list[_Finite]] | None
-    ends: list[list[_Finite]] | None
-
-
-class _Calibration(Struct, forbid_unknown_fields=True):
-    scale: _Scale
-    level: Annotated[float, Meta(gt=0, lt=1)]
-    scales: tuple[_Scale, ...]
-    coverage: tuple[tuple[Annotated[float, Meta(ge=0, le=1)], ...], ...]
 
 
 class _History(Struct, forbid_unknown_fields=True):
@@ -76,9 +62,7 @@ class Description(Struct, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0, le=_LARGEST)]
     interrupted: bool
     has_channel: bool
-    diffusion_scale: Annotated[float, Meta(ge=0, le=1e6)]
-    calibration: _Calibration | None
-    region: _Region | None
+    adjustments: list[dict[_Name, Any]]  # each is checked by its own `from_dict`
     dtype: Literal["float32", "float64"]
     history: _History
     segment: tuple[Annotated[int, Meta(ge=2, le=2**53)], _Scale] | None = None
@@ -123,10 +107,9 @@ def checked(run: dict[str, Any]) -> Description:
     names = {field.name for field in fields(Recipe)}
     if unknown := sorted(set(run.get("recipe") or ()) - names):
         raise ValueError(f"recipe: it has no field {unknown[0]!r}")
-    history, calibration = found.history, found.calibration
-    _check_history(history)
-    if calibration is not None and len(calibration.scales) != len(calibration.coverage):
-        raise ValueError("calibration: scales and coverage of different lengths")
+    _check_history(found.history)
+    if not all(isinstance(saved.get("name"), str) for saved in found.adjustments):
+        raise ValueError("adjustments: one without a name")
     for name in ("model", "guide"):
         _check_config(name, getattr(found, name))
     return found

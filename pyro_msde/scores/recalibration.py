@@ -8,16 +8,21 @@ their truth as often as they should at every lead time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_level
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
+from pyro_msde.runs import register_adjustment
 from pyro_msde.scores.forecast_scores import coverage
+from pyro_msde.sde import Dynamics
 
 __all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
 
@@ -26,21 +31,55 @@ BINS = 10  # of the horizon
 Array = NDArray[np.float64]
 
 
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    scale: Annotated[float, Meta(ge=0, le=1e6)]
+    level: Annotated[float, Meta(gt=0, lt=1)] = 0.9
+    scales: tuple[Annotated[float, Meta(ge=0, le=1e6)], ...] = ()
+    coverage: tuple[tuple[Annotated[float, Meta(ge=0, le=1)], ...], ...] = ()
+
+
+@register_adjustment
 @dataclass(frozen=True)
 class Calibration:
-    """What the choice of scale was based on.
+    """A scale for L = √C in forecasts, an `Adjustment`, and what its choice was based on.
 
     Attributes:
-        scale: Chosen multiple of L = √C.
+        scale: Multiple of L.
         level: Nominal coverage.
         scales: (candidate,) the multiples tried.
         coverage: (candidate, bin) coverage of validation trajectories by lead time.
     """
 
+    name: ClassVar[str] = "calibration"
+    is_random: ClassVar[bool] = False
+
     scale: float
-    level: float
-    scales: tuple[float, ...]
-    coverage: tuple[tuple[float, ...], ...]
+    level: float = 0.9
+    scales: tuple[float, ...] = ()
+    coverage: tuple[tuple[float, ...], ...] = ()
+
+    def apply(self, dynamics: Dynamics) -> Dynamics:
+        """Scale the diffusion."""
+        return replace(dynamics, diffusion=dynamics.diffusion * self.scale**2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Calibration:
+        """What `to_dict` gave.
+
+        Raises:
+            ValueError: Numbers without sense.
+        """
+        try:
+            known = msgspec.convert(dict(saved), _Saved, strict=True)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"calibration: {error}") from None
+        if len(known.scales) != len(known.coverage):
+            raise ValueError("calibration: scales and coverage of different lengths")
+        return cls(**msgspec.structs.asdict(known))
 
     @property
     def misfit(self) -> Array:

@@ -43,7 +43,7 @@ def growing(rate, region):
         model.diffusion.net.log_value.fill_(-25.0)
         guide.node_variance.log_value.fill_(-25.0)
     box = None if region is None else torch.tensor(region)[:, None].expand(2, NUM_COARSE)
-    return Fit(model, guide, SCALING, region=None if box is None else Region(box))
+    return Fit(model, guide, SCALING, adjustments=() if box is None else (Region(box),))
 
 
 def test_paths_are_held_where_the_drift_was_learned(snapshots):
@@ -127,8 +127,8 @@ def test_short_waves_that_would_grow_are_held(snapshots):
             value.zero_()
         macro.linear.weight.copy_(torch.tensor([[-2.0, 4.0, -2.0]]))
         model.diffusion.net.log_value.fill_(-25.0)
-    free = Fit(model, AmortizedGP(model), SCALING, region=Region(bent(0.0).box))
-    held = Fit(model, free.guide, SCALING, region=bent(1.0))
+    free = Fit(model, AmortizedGP(model), SCALING, adjustments=(Region(bent(0.0).box),))
+    held = Fit(model, free.guide, SCALING, adjustments=(bent(1.0),))
 
     def curvature(fit):
         z = fit.predict(0.3 * snapshots, [0.0, 6.0], num_samples=2).paths[..., -1, :]
@@ -144,7 +144,7 @@ def test_initial_stencils_outside_are_not_drawn_in(snapshots):
         for value in model.drift.parameters():
             value.zero_()
         model.diffusion.net.log_value.fill_(-25.0)
-    fit.guide, fit.region = AmortizedGP(model), bent(1e-3)
+    fit = replace(fit, guide=AmortizedGP(model)).adjusted(bent(1e-3))
     with torch.no_grad():
         fit.guide.node_variance.log_value.fill_(-25.0)
     fc = fit.predict(snapshots, [0.0, 3.0], num_samples=3)
@@ -174,8 +174,8 @@ def test_stencils_have_the_margin_of_the_box():
 def test_a_saved_run_keeps_its_region(tmp_path):
     pair = tiny_pair(0)
     result = fit(*pair, tiny_data(), steps=1, length=8, stride=1, num_nodes=9, progress=False)
-    assert result.region.box.shape == (2, NUM_COARSE)
+    assert result.adjustment("region").box.shape == (2, NUM_COARSE)
     result.save(tmp_path)
-    saved = load(tmp_path, *pair).region
+    saved = load(tmp_path, *pair).adjustment("region")
     for name in ("box", "axes", "ends"):
-        assert_close(getattr(saved, name), getattr(result.region, name))
+        assert_close(getattr(saved, name), getattr(result.adjustment("region"), name))

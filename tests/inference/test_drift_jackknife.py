@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from copy import deepcopy
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +23,7 @@ from pyro_msde.inference import drift_jackknife as jackknife_module
 from pyro_msde.inference.drift_jackknife import Jackknife, moved
 from pyro_msde.networks.blocks import MLP, PolynomialMLP
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.runs import TrainingRecord
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-11}
 
@@ -148,7 +148,8 @@ def test_every_instant_of_a_trajectory_counts_once(covariance, monkeypatch):
     )
     data, model = tiny_data((9, 13), irregular=True), tiny_model(2)  # no segments overlap
     guide = AmortizedGP(model, covariance=covariance)
-    Fit(model, guide, Scaling((2.0,), 0.5), segment=(5, 0.2)).jackknifed(data)
+    record = TrainingRecord(segment=(5, 0.2))
+    Fit(model, guide, Scaling((2.0,), 0.5), training=record).jackknifed(data)
     durations = torch.tensor([(t[-1] - t[0]) / 0.5 for t in data.times])
     for H, points in zip(sums, (5, 1), strict=True):
         assert_close(H[:, -1, -1], points * durations, rtol=1e-5, atol=0)  # float32 drifts
@@ -164,12 +165,12 @@ def test_of_very_many_trajectories_groups_are_left_out(monkeypatch):
     )
     data, model = tiny_data((9, 13, 21), irregular=True), tiny_model(2)
     found = Fit(
-        model, AmortizedGP(model), Scaling((2.0,), 0.5), segment=(5, 0.2)
+        model, AmortizedGP(model), Scaling((2.0,), 0.5), training=TrainingRecord(segment=(5, 0.2))
     ).jackknifed(data)  # fmt: skip
     first, second, third = ((t[-1] - t[0]) / 0.5 for t in data.times)
     durations = torch.tensor([first + third, second])
     assert_close(sums[1][:, -1, -1], durations, rtol=1e-5, atol=0)
-    assert {len(d) for d in found.uncertainty.directions.values()} == {2}
+    assert {len(d) for d in found.adjustment("jackknife").directions.values()} == {2}
 
 
 # of a fit
@@ -191,7 +192,7 @@ def ask(fit, **options):
 
 def test_parameter_variance_is_that_between_draws_of_the_drift(known):
     fit, _, found = known
-    assert fit.uncertainty is None
+    assert fit.adjustment("jackknife") is None
     assert ask(fit).parameter_var.max() == 0
     fc = ask(found, num_samples=40, num_theta=4)
     assert fc.paths.shape == (4, 10, len(tiny_data(seed=3)), 3, 7)
@@ -212,8 +213,8 @@ def test_paths_move_with_their_draw_of_the_drift(known):
     with torch.no_grad():
         still.model.diffusion.net.log_value.fill_(-60)
         still.guide.node_variance.log_value.fill_(-60)
-    for name in still.uncertainty.directions:
-        still.uncertainty.directions[name].mul_(3.0)
+    for name in still.adjustment("jackknife").directions:
+        still.adjustment("jackknife").directions[name].mul_(3.0)
     fc = ask(still, num_samples=8, num_theta=4)
     draw = fc.paths[:, :, :, -1]
     assert (draw - draw[:, :1]).abs().max() < 1e-3 * (draw[0] - draw[1]).abs().max()
@@ -231,7 +232,7 @@ def test_other_parts_may_have_a_posterior():
     assert fc.paths.shape[:2] == (4, 3)
     drawn = torch.stack([s["diffusion.theta"] for s in fc.sites])
     assert len(drawn.unique(dim=0)) == 4
-    plain = ask(replace(fit, uncertainty=None), num_samples=12, num_theta=4)
+    plain = ask(fit.without("jackknife"), num_samples=12, num_theta=4)
     assert not torch.equal(fc.paths, plain.paths)
 
 
@@ -248,7 +249,7 @@ def test_free_marginals_are_those_of_each_trajectory():
         return marginals(batch, *rest)
 
     guide.path_marginals = recorded
-    assert fit.jackknifed(data).uncertainty is not None
+    assert fit.jackknifed(data).adjustment("jackknife") is not None
     assert torch.cat(numbers, 1).unique().tolist() == list(range(sum(SIZES)))
     with pytest.raises(ValueError, match="guide: made for"):
         fit.jackknifed(data[1:])
@@ -259,10 +260,11 @@ def test_nothing_global_changes_and_a_seed_repeats(known):
     state = torch.get_rng_state()
     again = fit.jackknifed(data)
     assert torch.equal(torch.get_rng_state(), state)
-    for name, d in found.uncertainty.directions.items():
-        assert torch.equal(again.uncertainty.directions[name], d)
+    for name, d in found.adjustment("jackknife").directions.items():
+        assert torch.equal(again.adjustment("jackknife").directions[name], d)
         assert len(d) == len(SIZES)
-        scale = fit.jackknifed(data, ridge=100.0).uncertainty.directions[name].abs().mean()
+        held = fit.jackknifed(data, ridge=100.0).adjustment("jackknife")
+        scale = held.directions[name].abs().mean()
         assert scale < d.abs().mean()
 
 
@@ -277,7 +279,7 @@ def test_it_is_saved_and_loaded(known, tmp_path):
     back = pyro_msde.load(tmp_path, model, guide)
     assert torch.equal(ask(back).paths, ask(known[2]).paths)
     known[0].save(tmp_path / "plain")
-    assert pyro_msde.load(tmp_path / "plain", model, guide).uncertainty is None
+    assert pyro_msde.load(tmp_path / "plain", model, guide).adjustment("jackknife") is None
 
 
 @pytest.mark.slow
@@ -287,7 +289,7 @@ def test_the_other_steps_take_it(known):
     with pytest.warns(UserWarning, match=r"data: coords\['s'\] run from 3"):
         own = pyro_msde.fit(*tiny_pair(2), even, steps=3, length=5, stride=1, progress=False)
     own = own.jackknifed(even).calibrated(even)
-    assert own.uncertainty is not None
+    assert own.adjustment("jackknife") is not None
     idata = own.to_arviz(even, num_samples=8, times=2)
     assert np.isfinite(idata.posterior_predictive["h_sd"]).all()
     pooled = pyro_msde.Ensemble([found, deepcopy(found)])
@@ -319,7 +321,7 @@ def test_fit_leaves_out_what_the_jackknife_cannot_take():
             model, AmortizedGP(model), data[:1] if name == "alone" else data,
             steps=2, length=5, stride=1, progress=False,
         )  # fmt: skip
-        assert fit.uncertainty is None, name
+        assert fit.adjustment("jackknife") is None, name
 
 
 # what is refused

@@ -17,7 +17,7 @@ from pyro_msde.inference.segmentation import Cut, cut, duration_of, segments_of,
 @pytest.mark.parametrize("count", [*range(2, 40), 253, 256, 257, 1001])
 @pytest.mark.parametrize(("length", "stride"), [(64, 4), (5, 3), (2, 1), (7, 1)])
 def test_each_snapshot_is_an_observation_of_one_segment(count, length, stride):
-    found = SimpleNamespace(segment=(length, (length - 1) * stride * 0.1))
+    found = SimpleNamespace(training=SimpleNamespace(segment=(length, (length - 1) * stride * 0.1)))
     how = cut(found, 3.0 + 0.1 * np.arange(count))
     assert how.length >= 2
     picks = np.arange(count)
@@ -40,12 +40,12 @@ def test_each_snapshot_is_an_observation_of_one_segment(count, length, stride):
     ],
 )
 def test_segments_last_as_long_as_in_training(spacing, expected):
-    found = SimpleNamespace(segment=(64, 0.252))
+    found = SimpleNamespace(training=SimpleNamespace(segment=(64, 0.252)))
     assert cut(found, spacing * np.arange(1001)) == expected
 
 
 def test_a_fit_that_does_not_know_its_segments_is_taken_for_the_default():
-    found = SimpleNamespace(segment=None)
+    found = SimpleNamespace(training=SimpleNamespace(segment=None))
     test = Trajectories(np.arange(300) * 0.5, np.zeros((1, 300, 3)))
     assert cut(found, test.times[0]) == Cut(64, 4)
     assert duration_of(found, test) == pytest.approx(63 * 4 * 0.5)
@@ -65,7 +65,7 @@ def test_a_fit_knows_its_segments_and_a_saved_one_too(tmp_path):
     pair = tiny_pair(0)
     data = tiny_data()  # every 0.05
     result = fit(*pair, data, steps=1, length=6, stride=2, num_nodes=9, progress=False)
-    assert result.segment == (6, pytest.approx(5 * 2 * 0.05))
+    assert result.training.segment == (6, pytest.approx(5 * 2 * 0.05))
     result.save(tmp_path)
-    assert load(tmp_path, *pair).segment == result.segment
+    assert load(tmp_path, *pair).training.segment == result.training.segment
     assert cut(result, data.times[0]) == Cut(6, 2)

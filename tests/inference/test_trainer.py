@@ -166,9 +166,8 @@ def test_the_checkpoints_weights_are_the_best(tmp_path):
     loaded = pyro_msde.load(tmp_path, *tiny_pair(2, seed=8))
     assert same(state(loaded), state(result))
     assert loaded.history == result.history
-    assert (
-        loaded.recipe == result.recipe == Recipe(**{k: QUICK[k] for k in QUICK if k != "progress"})
-    )
+    asked = Recipe(**{k: QUICK[k] for k in QUICK if k != "progress"})
+    assert loaded.training.recipe == result.training.recipe == asked
 
 
 @pytest.mark.parametrize(
@@ -228,14 +227,14 @@ def test_ctrl_c_returns_what_was_learned(step, validation, monkeypatch, tmp_path
     with monkeypatch.context() as patch:
         fail_at(patch, step, KeyboardInterrupt)
         result = trained(validation=validation, checkpoint=tmp_path)
-    assert result.interrupted
+    assert result.training.interrupted
     assert result.steps == step
     fc = result.predict(tiny_data().values[0][0], [0.0, 0.1], num_samples=3, max_step=0.1)
     assert fc.mean.isfinite().all()
     if validation is not None:
         assert result.history.validation_steps == [step]
     finished = trained(validation=validation, checkpoint=tmp_path)  # goes on
-    assert not finished.interrupted
+    assert not finished.training.interrupted
     assert finished.steps == 6
     assert same(state(finished), state(trained(validation=validation))) or validation is not None
 

@@ -240,7 +240,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(same_objects, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "one_step", until_second)
-        assert fit(*pair, data, steps=4, checkpoint=tmp_path, **QUICK).interrupted
+        assert fit(*pair, data, steps=4, checkpoint=tmp_path, **QUICK).training.interrupted
     again = pair if same_objects else built()
     result = fit(*again, data, steps=4, checkpoint=tmp_path, **QUICK)
     assert result.steps == 4

@@ -39,7 +39,8 @@ def kept(tmp_path_factory):
     """A run of a registered case with microscale, region, uncertainty and calibration."""
     model = multiscale(30, 5, n_eta=1, width=7, components=3)
     result = fit(model, AmortizedGP(model), tiny_data(), **QUICK)
-    result.calibration = Calibration(1.2, 0.9, (1.0, 1.2), ((0.8,) * 10, (0.9,) * 10))
+    calibration = Calibration(1.2, 0.9, (1.0, 1.2), ((0.8,) * 10, (0.9,) * 10))
+    result = result.adjusted(calibration)
     result.history.validation_steps, result.history.validation = [1], [float("inf")]
     folder = tmp_path_factory.mktemp("kept")
     result.save(folder)
@@ -97,10 +98,10 @@ def test_what_is_loaded_forecasts_as_what_was_saved(tmp_path):
     result.save(tmp_path)
     again = load(tmp_path)
     assert torch.equal(again.predict(Y0, TIMES).mean, result.predict(Y0, TIMES).mean)
-    assert again.recipe == result.recipe
+    assert again.training.recipe == result.training.recipe
     assert again.history == result.history
     assert again.scaling == result.scaling
-    assert again.segment == result.segment
+    assert again.training.segment == result.training.segment
 
 
 INF, NAN = {"float": "inf"}, {"float": "nan"}
@@ -112,8 +113,8 @@ INF, NAN = {"float": "inf"}, {"float": "nan"}
         ("steps", -1, "steps"), ("steps", True, "steps"), ("steps", 2.5, "steps"),
         ("steps", "2", "steps"), ("steps", 10**400, "steps"), ("seconds", NAN, "seconds"),
         ("interrupted", 1, "interrupted"), ("has_channel", None, "has_channel"),
-        ("diffusion_scale", -1.0, "diffusion_scale"), ("diffusion_scale", NAN, "diffusion"),
-        ("diffusion_scale", 1e30, "diffusion_scale"), ("dtype", "real", "dtype"),
+        ("adjustments.2.scale", -1.0, "scale"), ("adjustments.2.scale", NAN, "scale"),
+        ("adjustments.2.scale", 1e30, "scale"), ("dtype", "real", "dtype"),
         ("dtype", "load", "dtype"), ("dtype", "float64", "model.decoder"),
         ("scaling", None, "scaling"),
         ("scaling.channels", [], "scaling.channels"), ("scaling.channels", [1.0, 1.0], "scaling"),
@@ -122,13 +123,14 @@ INF, NAN = {"float": "inf"}, {"float": "nan"}
         ("scaling.channels.0", INF, r"scaling.channels\[0\]"),
         ("scaling.channels.0", 1e-60, "scaling"), ("scaling.time", 0, "scaling.time"),
         ("scaling.parameters", [1.0], "scaling.parameters"), ("scaling.more", 1, "scaling"),
-        ("region", {"box": "a"}, "region"), ("region.box", [[0.0], [1.0]], "region.box"),
-        ("region.box.0", [9.0] * 6, "region.box"), ("region.box.0.2", NAN, "region.box"),
-        ("region.box.0", [1.0], "region|expected sequence"), ("region.axes", None, "region"),
-        ("region.axes.0.0", 7.0, "region.axes"), ("region.ends.1.0", -1e9, "region.ends"),
+        ("adjustments", None, "adjustments"), ("adjustments.1", {}, "one without a name"),
+        ("adjustments.1.name", ["region"], "one without a name"),
+        ("adjustments.1.name", "mine", "'mine' is not registered; known: calibration, jackknife"),
+        ("adjustments.1.name", "calibration", "of each name|calibration"),
+        ("adjustments.1.more", 1, "more"), ("adjustments.0.more", 1, "jackknife"),
         ("history.steps", [1, 2], "history"), ("history.validation", ["a"], "history.validation"),
         ("history.terms", {"elbo": None}, "history.terms"), ("history", 3, "history"),
-        ("calibration.level", 1.5, "calibration.level"), ("calibration.scales", [], "calibration"),
+        ("adjustments.2.level", 1.5, "level"), ("adjustments.2.scales", [], "calibration"),
         ("segment", [1, 0.2], "segment"), ("segment", [5], "segment"),
         ("recipe.length", 1, "recipe"), ("recipe.antithetic", "yes", "recipe.antithetic"),
         ("recipe.more", 1, "recipe"), ("recipe.schedule", "sine", "recipe"),
@@ -153,11 +155,11 @@ def test_every_field_is_needed_or_has_a_default(saved):
     run = json.loads((saved / "run.json").read_text())
     optional = {
         "segment", "recipe", "priors", "structure", "metadata", "identity", "position",
-        "calibration", "sha256",
+        "sha256",
     }  # fmt: skip
     for name in run.keys() - {"sha256"}:
         rewrite(saved, lambda run, name=name: run.pop(name))
-        if name in optional - {"calibration"}:
+        if name in optional:
             load(saved)
         else:
             with pytest.raises(SavedRunError, match=f"`{name}`|{name}"):
@@ -207,7 +209,8 @@ def changed(name, change):
 
 
 VARIANCE = "model.diffusion.net.log_value"
-DIRECTIONS = "uncertainty.macro"
+DIRECTIONS, BOX = "adjustments.jackknife.macro", "adjustments.region.box"
+AXES, ENDS = "adjustments.region.axes", "adjustments.region.ends"
 
 
 @pytest.mark.parametrize(
@@ -223,14 +226,20 @@ DIRECTIONS = "uncertainty.macro"
         (changed("model.drift.net.macro.linear.weight", lambda x: x + 1e30), "drift: takes values"),
         (lambda t: t.pop(VARIANCE), "log_value is missing there"),
         (lambda t: t.update({"model.more": torch.ones(2)}), "more is"),
-        (lambda t: t.pop(DIRECTIONS), r"uncertainty: of \['micro'\]"),
-        (changed(DIRECTIONS, lambda x: x[..., :0].clone()), "uncertainty.macro"),
-        (changed(DIRECTIONS, lambda x: x[:2].clone()), "uncertainty.micro"),
-        (changed(DIRECTIONS, lambda x: x[0].clone()), "uncertainty.macro"),
-        (changed(DIRECTIONS, lambda x: x / 0), r"uncertainty\.macro: .*finite"),
-        (changed(DIRECTIONS, lambda x: x + 1e39), r"uncertainty\.macro: .*finite"),
-        (changed(DIRECTIONS, lambda x: x + 1e8 / 3), "uncertainty: takes values"),
-        (changed(DIRECTIONS, lambda x: x.to(torch.int32)), r"uncertainty\.macro: torch\.int32"),
+        (lambda t: t.pop(DIRECTIONS), r"jackknife: of \['micro'\]"),
+        (changed(DIRECTIONS, lambda x: x[..., :0].clone()), "jackknife.macro"),
+        (changed(DIRECTIONS, lambda x: x[:2].clone()), "jackknife.micro"),
+        (changed(DIRECTIONS, lambda x: x[0].clone()), "jackknife.macro"),
+        (changed(DIRECTIONS, lambda x: x / 0), r"jackknife\.macro: .*finite"),
+        (changed(DIRECTIONS, lambda x: x + 1e39), r"jackknife: .*finite"),
+        (changed(DIRECTIONS, lambda x: x + 1e8 / 3), "jackknife: takes values"),
+        (changed(DIRECTIONS, lambda x: x.to(torch.int32)), r"jackknife\.macro: torch\.int32"),
+        (changed(BOX, lambda x: x[:, :1].clone()), "region.box"),
+        (changed(BOX, lambda x: x.flip(0)), "region.box"),
+        (changed(BOX, lambda x: x / 0), "region.box"), (lambda t: t.pop(BOX), "region|box"),
+        (lambda t: t.pop(AXES), "region"), (changed(AXES, lambda x: x + 7.0), "region.axes"),
+        (changed(ENDS, lambda x: x.flip(0)), "region.ends"),
+        (lambda t: t.update({"adjustments.mine.box": torch.ones(2)}), "mine.box: a part of nothin"),
     ],
 )  # fmt: skip
 def test_weights_without_sense_are_named(change, named, saved):
@@ -363,13 +372,37 @@ def test_nothing_is_left_of_weights_that_prove_damaged_when_tried(own):
     assert same(before[1], snapshot(guide))
 
 
+def as_format_3(folder):
+    """Region and scale in run.json, and the jackknife among the tensors only."""
+    old = {}
+
+    def rename(tensors):
+        for key in [key for key in tensors if key.startswith("adjustments.")]:
+            _, name, part = key.split(".")
+            if name == "region":
+                old.setdefault("region", {})[part] = tensors.pop(key).tolist()
+            else:
+                tensors[f"uncertainty.{part}"] = tensors.pop(key)
+
+    rewrite_tensors(folder, rename)
+    run = from_json((folder / "run.json").read_bytes(), unpack=False)
+    calibration = run.pop("adjustments")[-1]
+    assert calibration.pop("name") == "calibration"
+    del run["sha256"]
+    run["recipe"]["score_every"] = None
+    return {
+        **run, **old, "format": 3, "calibration": calibration,
+        "diffusion_scale": calibration["scale"],
+    }  # fmt: skip
+
+
 def test_runs_of_format_2_load(saved):
     """As they were saved: no digests, no structure, infinity as Python writes it."""
     expected = load(saved).predict(Y0, TIMES).mean
-    run = json.loads((saved / "run.json").read_text())
+    run = as_format_3(saved)
     name = run["files"]["weights"]["name"]
     (saved / name).rename(saved / "weights.safetensors")
-    for field in ("files", "position", "sha256", "structure", "recipe"):
+    for field in ("files", "position", "structure", "recipe"):
         del run[field]
     run["history"]["validation"] = [float("inf")]  # not as format 3 has it
     (saved / "run.json").write_text(json.dumps({**run, "format": 2}))
@@ -380,10 +413,7 @@ def test_runs_of_format_2_load(saved):
 
 def test_runs_of_format_3_load_if_they_are_as_they_were_written(saved):
     expected = load(saved).predict(Y0, TIMES).mean
-    run = from_json((saved / "run.json").read_bytes(), unpack=False)
-    del run["sha256"]
-    run["format"] = 3
-    run["recipe"]["score_every"] = None
+    run = as_format_3(saved)
     (saved / "run.json").write_text(json_text({**run, "sha256": digest_of(run)}))
     assert torch.equal(load(saved).predict(Y0, TIMES).mean, expected)
     (saved / "run.json").write_text(json_text({**run, "steps": 7, "sha256": digest_of(run)}))

@@ -43,7 +43,7 @@ def interrupted(monkeypatch, folder, *, step=3, **options):
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "one_step", stopped)
         result = trained(folder, **options)
-    assert (result.interrupted, result.steps) == (True, step)
+    assert (result.training.interrupted, result.steps) == (True, step)
     return result
 
 
@@ -70,7 +70,7 @@ def folder_of(kept, tmp_path):
 def calibrated(result):
     """A copy with a scale, as `Fit.calibrated` makes one."""
     calibration = Calibration(1.4, 0.9, (1.0, 1.4), ((0.8,), (0.9,)))
-    return replace(result, diffusion_scale=1.4, calibration=calibration)
+    return result.adjusted(calibration)
 
 
 # which run it is
@@ -109,24 +109,26 @@ def test_a_finished_run_is_read_as_it_was_saved(monkeypatch, tmp_path):
     monkeypatch.setattr(Trainer, "one_step", None)
     again = trained(tmp_path)
     assert (again.diffusion_scale, again.calibration) == (1.4, first.calibration)
-    assert same(dict(again.uncertainty.directions), dict(first.uncertainty.directions))
+    new, old = (dict(x.adjustment("jackknife").directions) for x in (again, first))
+    assert same(new, old)
     assert same(weights_of(again), weights_of(first))
     assert again.history == first.history
     assert files(tmp_path) == before
     load(tmp_path, *tiny_pair(1)).jackknifed(DATA, ridge=2.0).save(tmp_path)
-    widened = load(tmp_path, *tiny_pair(1)).uncertainty.directions
-    assert same(dict(trained(tmp_path).uncertainty.directions), dict(widened))
+    widened = load(tmp_path, *tiny_pair(1)).adjustment("jackknife").directions
+    assert same(dict(trained(tmp_path).adjustment("jackknife").directions), dict(widened))
 
 
 def test_a_jackknife_that_a_finished_run_lacks_is_warned_of(tmp_path):
     trained(tmp_path, jackknife=False)
     with pytest.warns(UserWarning, match=r"saved without a jackknife. Call fit\.jackknifed"):
-        assert trained(tmp_path).uncertainty is None
-    assert trained(tmp_path, jackknife=False).uncertainty is None
+        assert trained(tmp_path).adjustment("jackknife") is None
+    assert trained(tmp_path, jackknife=False).adjustment("jackknife") is None
 
 
 def test_a_run_that_says_nothing_of_its_data_is_not_written_over(tmp_path):
-    replace(trained(), identity=None).save(tmp_path)
+    result = trained()
+    replace(result, training=replace(result.training, identity=None)).save(tmp_path)
     before = files(tmp_path)
     with pytest.raises(SavedRunError, match="does not say what it was trained on"):
         trained(tmp_path)
@@ -168,7 +170,7 @@ def test_the_advice_after_a_bad_loss_can_be_followed(mend, monkeypatch, tmp_path
     with pytest.warns(UserWarning, match=f"goes on from step 4 with {next(iter(mend))}="):
         result = trained(tmp_path, **VALIDATED, **mend)
     assert result.steps == STEPS
-    assert result.recipe == replace(first, **mend)
+    assert result.training.recipe == replace(first, **mend)
     with pytest.raises(SavedRunError, match=r"has (learning_rate|anneal|clip)="):
         trained(tmp_path, **VALIDATED)  # what is finished was trained as it says
 

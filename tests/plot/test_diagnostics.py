@@ -7,6 +7,7 @@ import pytest
 from named_fields import TIMES, draw, line, untrained_fit
 
 from pyro_msde import History, plot
+from pyro_msde.runs import TrainingRecord
 from pyro_msde.scores.forecast_scores import coverage
 
 
@@ -25,7 +26,7 @@ def recorded(kl: float = 0.0, validation: bool = True) -> History:
 
 def test_history_draws_the_terms_and_the_validation_in_percent():
     record = recorded()
-    axes = plot.history(untrained_fit(history=record))
+    axes = plot.history(untrained_fit(training=TrainingRecord(record)))
     for name, label in (("elbo", "ELBO"), ("log_likelihood", "log likelihood")):
         assert np.array_equal(line(axes[0], label), record.terms[name])
     assert axes[0].get_ylim()[0] > -20  # the first tenth, two steps of −20 and −10, may be outside

@@ -61,7 +61,7 @@ def test_what_is_written_is_read_to_the_last_bit(tmp_path):
     write_run(tmp_path / "new" / "folder", run, WEIGHTS, STATE)
     read, weights, state = read_run(tmp_path / "new" / "folder")
     assert read == run
-    assert_close(weights, {**WEIGHTS, "uncertainty": {}}, rtol=0, atol=0)
+    assert_close(weights, {**WEIGHTS, "adjustments": {}}, rtol=0, atol=0)
     assert state.position == STATE.position  # PCG64's 128-bit numbers among them
     assert_close(state.tensors, STATE.tensors, rtol=0, atol=0)
     assert names(tmp_path / "new" / "folder") == [
@@ -407,7 +407,7 @@ def test_a_run_of_format_2_is_read_and_kept_as_the_generation_before(tmp_path):
     save_file({"model.x": torch.ones(2)}, tmp_path / "weights.safetensors")
     (tmp_path / "run.json").write_text('{"format": 2, "scores": [Infinity]}')
     run, weights, state = read_run(tmp_path)
-    assert run == {"scores": [float("inf")]}
+    assert run == {"scores": [float("inf")], "adjustments": []}
     assert torch.equal(weights["model"]["x"], torch.ones(2))
     assert state is None
     write_run(tmp_path, {}, WEIGHTS)

@@ -161,7 +161,8 @@ def test_a_level_outside_its_range_is_refused_before_any_forecast(level):
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
 def test_the_variance_of_forecasts_grows_by_the_square_of_the_scale(scale):
     """dz = −z dt + s √C dβ has Σ(t) = e^(−2t) Σ(0) + s² C (1 − e^(−2t))/2; false alarms 2e-5."""
-    linear, draws, times = linear_fit(diffusion_scale=scale), 4000, np.array([0.6, 3.0, 6.0])
+    linear = linear_fit(adjustments=(Calibration(scale),))
+    draws, times = 4000, np.array([0.6, 3.0, 6.0])
     y0 = tiny_data(seed=3).values[0][0]
     fc = linear.fit.predict(y0, times, t0=0.0, num_samples=draws, max_step=0.03 * HORIZON)
     decay = np.exp(-2 * times / HORIZON)[:, None]

@@ -21,8 +21,11 @@ from pyro_msde import Fit, Grid, Trajectories
 from pyro_msde.data.units import Scaling
 from pyro_msde.datasets.problem import Problem
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference import Jackknife
 from pyro_msde.inference.closed_form_variance import variance_optima
 from pyro_msde.models import multiscale
+from pyro_msde.runs import TrainingRecord
+from pyro_msde.scores import Calibration
 
 TIMES = np.linspace(0.0, 1.0, 201)
 HARD = CASES["kdv"]["hard"]
@@ -146,12 +149,11 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
 
     monkeypatch.setattr(calibration.remedies, "kept_fit", kept)
     monkeypatch.setattr(calibration, "kept_fit", kept)
-    monkeypatch.setattr(calibration.remedies, "replace", lambda fit, **new: SimpleNamespace(**new))
     found = None
     assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
-    found = SimpleNamespace(diffusion_scale=1.0)
+    found = Fit(None, None, None)
     assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
-    found = SimpleNamespace(diffusion_scale=0.1)
+    found = Fit(None, None, None, adjustments=(Calibration(0.1),))
     assert calibration.METHODS["alt-unscaled"](HARD, None, "here").diffusion_scale == 1.0
     assert calibration.METHODS["msde"](HARD, None, "here") is found
 
@@ -174,12 +176,11 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
             guide=guide,
             scaling=1,
             has_channel=False,
-            diffusion_scale=1.0,
             is_point=True,
         )
 
     monkeypatch.setattr(calibration.remedies.pyro_msde, "fit", fit)
-    kept = replace(Fit(HARD.build(0, 0), None, 1), diffusion_scale=0.1, uncertainty="known")
+    kept = Fit(HARD.build(0, 0), None, 1, adjustments=(Jackknife({}), Calibration(0.1)))
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
     found = calibration.METHODS[method](
         HARD, lambda: SimpleNamespace(train=0, validation=0), "here"
@@ -187,7 +188,7 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
     if method == "alt-ensemble":
         assert len(found.fits) == 3
         assert found.fits[0].model is kept.model
-        assert (found.fits[0].diffusion_scale, found.fits[0].uncertainty) == (1.0, None)
+        assert found.fits[0].adjustments == ()
     assert [options["checkpoint"].name for _, _, options in asked] == runs
     for model, guide, options in asked:
         assert model.drift.is_random == (method in ("alt-bayesian", "alt-cold"))
@@ -238,12 +239,13 @@ def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, mon
 
 
 def test_a_point_drift_is_the_kept_one_without_its_jackknife(monkeypatch):
-    kept = Fit(None, None, None, diffusion_scale=0.5, uncertainty="known")
+    known = Jackknife({})
+    kept = Fit(None, None, None, adjustments=(known, Calibration(0.5)))
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
     fit = calibration.METHODS["alt-point"](HARD, lambda: None, "here")
-    assert (fit.diffusion_scale, fit.uncertainty) == (1.0, None)
+    assert fit.adjustments == ()
     unscaled = calibration.METHODS["alt-unscaled"](HARD, lambda: None, "here")
-    assert (unscaled.diffusion_scale, unscaled.uncertainty) == (1.0, "known")
+    assert unscaled.adjustments == (known,)
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
     assert calibration.METHODS["alt-point"](HARD, lambda: None, "here") is None
 
@@ -252,7 +254,8 @@ def test_the_optimal_diffusion_has_no_gap(monkeypatch):
     model = multiscale(20, 4, seed=0)
     data = Trajectories(TIMES, np.random.default_rng(0).normal(size=(2, 201, 20)))
     scaling = Scaling.of(data.fields(1, (20,)), data.horizon)
-    kept = Fit(model, AmortizedGP(model), scaling, diffusion_scale=0.5, segment=(16, 0.3))
+    kept = Fit(model, AmortizedGP(model), scaling, adjustments=(Calibration(0.5),),
+               training=TrainingRecord(segment=(16, 0.3)))  # fmt: skip
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
 
     def gap(fit):
@@ -272,21 +275,22 @@ def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
     asked = []
 
     def jackknifed(fit, train, **options):
-        asked.append((fit.uncertainty, train, options))
-        return replace(fit, uncertainty="new")
+        asked.append((fit.adjustments, train, options))
+        return fit.adjusted(new)
 
-    kept = Fit(HARD.build(0, 0), None, 1, uncertainty="old")
+    new = Jackknife({})
+    kept = Fit(HARD.build(0, 0), None, 1, adjustments=(Jackknife({}),))
     monkeypatch.setattr(Fit, "jackknifed", jackknifed)
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
     monkeypatch.setattr(
-        calibration.remedies, "_trained", lambda *_, **__: replace(deepcopy(kept), uncertainty=None)
+        calibration.remedies, "_trained", lambda *_, **__: deepcopy(kept).without("jackknife")
     )
     data = SimpleNamespace(train="training data")
     loose = calibration.METHODS["alt-loose"](HARD, lambda: data, "here")
-    assert loose.uncertainty == "new"
-    assert asked.pop() == (None, "training data", {"ridge": 0.01})
+    assert loose.adjustments == (new,)
+    assert asked.pop() == ((), "training data", {"ridge": 0.01})
     pooled = calibration.METHODS["alt-both"](HARD, lambda: data, "here")
-    assert [fit.uncertainty for fit in pooled.fits] == ["new"] * 3
+    assert [fit.adjustments for fit in pooled.fits] == [(new,)] * 3
     assert [(train, options) for _, train, options in asked] == [("training data", {})] * 3
     monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
     for name in ("alt-loose", "alt-both"):

@@ -35,7 +35,9 @@ def forecasting(asked, error_beyond):
             mean = (2 * (1 + error))[None, :, None].expand(2, -1, 1)
             return SimpleNamespace(mean=mean, diverged=torch.tensor([0.0, 0.5]))
 
-        return SimpleNamespace(predict=predict, seconds=1.0, steps=7)
+        fit = SimpleNamespace(predict=predict, training=SimpleNamespace(seconds=1.0), steps=7)
+        fit.without = lambda name: fit
+        return fit
 
     return train
 

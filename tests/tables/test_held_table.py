@@ -28,6 +28,15 @@ class Constant:
 
     region: Any
 
+    def adjustment(self, name):
+        return self.region
+
+    def adjusted(self, region):
+        return Constant(region)
+
+    def without(self, name):
+        return Constant(None)
+
     def predict(self, y0, times, *, num_samples, parameters):
         off = 2.0 if self.region is None else 1.0 if self.region.ends is None else 0.5
         mean = torch.as_tensor(y0[:, None] + off * np.abs(y0[:, None])).expand(-1, len(times), -1)

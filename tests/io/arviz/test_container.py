@@ -18,6 +18,7 @@ from pyro_msde.data.units import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.runs import TrainingRecord
 
 GROUPS = [
     "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
@@ -31,7 +32,8 @@ def bayesian_fit():
     model = tiny_model(2)
     bayesian(model.diffusion, dist.LogNormal(-2.0, 0.5))
     history = History([50, 100], {"elbo": [1.0, 2.0]}, [100], [0.3])
-    return Fit(model, AmortizedGP(model), Scaling((SCALE,), HORIZON), history)
+    record = TrainingRecord(history)
+    return Fit(model, AmortizedGP(model), Scaling((SCALE,), HORIZON), training=record)
 
 
 @pytest.fixture(scope="module", params=["common times", "times of their own"])

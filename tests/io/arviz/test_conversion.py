@@ -14,6 +14,8 @@ from problems import NUM_COARSE, NUM_POINTS
 
 from pyro_msde import History
 from pyro_msde.io.arviz import to_arviz
+from pyro_msde.runs import TrainingRecord
+from pyro_msde.scores import Calibration
 
 CLOCK = 4.0 + 0.25 * np.arange(11)
 
@@ -26,7 +28,9 @@ def history() -> History:
 
 @pytest.fixture(scope="module")
 def case():
-    fit, test = untrained_fit(history=history(), diffusion_scale=1.5), named_data(3, CLOCK)
+    fit, test = untrained_fit(
+        training=TrainingRecord(history()), adjustments=(Calibration(1.5),)
+    ), named_data(3, CLOCK)
     return fit, test, to_arviz(fit, test, num_samples=5, seed=7, times=6, probes={"s": [3.0, 7.43]})
 
 

@@ -21,6 +21,7 @@ from pyro_msde.io.arviz import to_arviz
 from pyro_msde.io.arviz.elbo_terms import elbo_terms
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.runs import TrainingRecord
 
 SEGMENT = (4, 0.3)  # of tiny_data's spacing of 0.05 every second
 
@@ -30,7 +31,7 @@ def test_the_elbos_residual_is_its_integral():
 
     Pairs of opposite draws leave the noise of the squared draws alone; 8000 nodes make it small.
     """
-    linear = linear_fit(segment=SEGMENT)
+    linear = linear_fit(training=TrainingRecord(segment=SEGMENT))
     test = tiny_data((14,))
     theta = linear.fit.model.read_parameters({})
     nothing = (("chain", "draw", "trajectory", "time"), np.full((1, 1, 1, 2), -3.0), {})

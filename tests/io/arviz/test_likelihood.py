@@ -12,6 +12,7 @@ from scipy.stats import norm
 from pyro_msde import Fit, Trajectories
 from pyro_msde.guides import UnamortizedGP
 from pyro_msde.io.arviz import to_arviz
+from pyro_msde.runs import TrainingRecord
 
 PROBES = np.array([0, 7, 29])
 SEGMENT = (4, 0.3)  # of tiny_data's spacing of 0.05 every second
@@ -19,7 +20,7 @@ SEGMENT = (4, 0.3)  # of tiny_data's spacing of 0.05 every second
 
 def test_the_guides_likelihood_has_the_mean_known_in_closed_form():
     """E log N(y; s H z, s² Σ) = log N(y; s H m, s² Σ) − ½ diag(H S Hᵀ)/Σ for z ~ N(m, S)."""
-    linear = linear_fit(segment=SEGMENT)
+    linear = linear_fit(training=TrainingRecord(segment=SEGMENT))
     test = tiny_data((14,))
     at = {"dim_0": PROBES / NUM_POINTS}
     idata = to_arviz(linear.fit, test, num_samples=2000, times=14, probes=at, seed=3)
@@ -62,7 +63,7 @@ def test_a_forecasts_likelihood_is_that_of_its_latent_states():
 def test_leave_one_out_of_snapshots_asks_which_likelihood():
     import arviz
 
-    linear = linear_fit(segment=SEGMENT)
+    linear = linear_fit(training=TrainingRecord(segment=SEGMENT))
     idata = to_arviz(linear.fit, tiny_data((14,)), num_samples=50, times=14)
     with pytest.raises(TypeError, match="var_name cannot be None"):
         arviz.loo(idata)
@@ -71,7 +72,7 @@ def test_leave_one_out_of_snapshots_asks_which_likelihood():
 
 
 def test_padding_and_lone_snapshots_are_nan():
-    linear = linear_fit(segment=SEGMENT)
+    linear = linear_fit(training=TrainingRecord(segment=SEGMENT))
     data = tiny_data((9, 14), irregular=True)
     test = Trajectories([*data.times, np.array([0.5])], [*data.values, data.values[0][:1]])
     found = to_arviz(linear.fit, test, num_samples=3, times=20).log_likelihood

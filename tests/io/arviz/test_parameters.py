@@ -18,6 +18,7 @@ from pyro_msde.guides.interpolation import DeepKernel
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.io.arviz.parameters import time_lengthscale
 from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.runs import TrainingRecord
 
 CLOCK = 4.0 + 0.25 * np.arange(11)
 
@@ -55,7 +56,7 @@ def test_the_length_scale_of_a_warped_kernel_is_the_duration_over_its_length():
 
 
 def test_the_length_scale_is_in_the_datas_time():
-    fit = untrained_fit(segment=(7, 3.0))
+    fit = untrained_fit(training=TrainingRecord(segment=(7, 3.0)))
     idata = to_arviz(fit, named_data(2, CLOCK), num_samples=3, times=3, log_likelihood=False)
     found = idata.posterior["time_kernel_lengthscale"]
     assert found.dims == ("chain", "draw")

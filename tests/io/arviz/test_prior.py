@@ -16,6 +16,7 @@ from pyro_msde.data.units import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.scores import Calibration
 
 OPTIONS = {"num_samples": 2, "log_likelihood": False}
 
@@ -24,7 +25,8 @@ def test_the_diffusion_is_drawn_from_its_prior():
     """Reported is s L √(1/T) scaled by the calibration, of which L² = C is log-normal."""
     model = tiny_model(0, drift=Decay())
     bayesian(model.diffusion, dist.LogNormal(-2.0, 0.5))
-    fit = Fit(model, AmortizedGP(model), Scaling((SCALE,), HORIZON), diffusion_scale=1.3)
+    scaling, scale = Scaling((SCALE,), HORIZON), Calibration(1.3)
+    fit = Fit(model, AmortizedGP(model), scaling, adjustments=(scale,))
     idata = to_arviz(fit, tiny_data((3,)), prior=300, times=1, weights=True, **OPTIONS)
     assert idata.prior.sizes["draw"] == 300
     C = HORIZON * np.square(idata.prior["diffusion_sd_zeta"].values / (SCALE * 1.3))
@@ -37,7 +39,7 @@ def test_the_diffusion_is_drawn_from_its_prior():
 
 def test_paths_of_the_prior_are_those_of_the_process_it_states():
     """dz = −z dt + a L dβ from N(0, 1): Var z = e^{−2t} + a² C/2 (1 − e^{−2t}), y = s (H z + e)."""
-    linear, count = linear_fit(diffusion_scale=1.5), 4000
+    linear, count = linear_fit(adjustments=(Calibration(1.5),)), 4000
     test = tiny_data((23,))  # over 1.1 of a horizon of 3
     idata = to_arviz(linear.fit, test, prior=count, times=3, **OPTIONS)
     pp = idata.prior_predictive

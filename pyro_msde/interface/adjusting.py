@@ -1,0 +1,53 @@
+"""What `Fit.calibrated` and `Fit.jackknifed` put beside the weights, from data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.data import Trajectories, check_trajectories, matched
+from pyro_msde.forecasts import Forecast
+from pyro_msde.inference import Jackknife, each_trajectory, jackknife
+from pyro_msde.interface.forecast_arguments import on_common_times
+from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
+
+if TYPE_CHECKING:
+    from pyro_msde.interface.fitted import Fit
+
+__all__ = ["chosen_scale", "jackknife_of"]
+
+
+def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: int) -> Calibration:
+    """The scale of L = √C at which forecasts of validation trajectories cover them as claimed."""
+    times, values, _ = on_common_times(fit, "validation", validation)
+    check_whole("num_times", num_times, BINS)
+    if len(times) <= BINS:
+        raise ValueError(
+            f"validation: {len(times)} snapshots a trajectory; coverage in {BINS} parts of the "
+            f"horizon takes more than {BINS}. Pass longer trajectories."
+        )
+    every = max(1, (len(times) - 1) // num_times)
+    truth = Trajectories(times[::every], values[:, ::every])
+
+    def predict(scale: float) -> tuple[Forecast, Trajectories]:
+        fc = fit.adjusted(Calibration(scale)).forecast(
+            validation, truth.times[0], num_samples=32, max_step=fit.scaling.time / 500
+        )
+        return fc, truth
+
+    return choose_diffusion_scale(predict, level=level)
+
+
+def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:
+    """What the drift owes to single training trajectories."""
+    check_trajectories("train", fit.model, train)
+    seed = check_seed("seed", seed)
+    train = matched(fit.metadata, "train", train)
+    for k, times in enumerate(train.times):
+        if len(times) < 2:
+            raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
+    if hasattr(fit.guide, "check_data"):
+        fit.guide.check_data(train)
+    with Isolation(seed, place_of(fit.model)[1]).turn():
+        return jackknife(fit.model, fit.guide, each_trajectory(fit, train), ridge=ridge)

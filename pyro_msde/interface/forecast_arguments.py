@@ -1,0 +1,154 @@
+"""What `Fit.predict` is given, checked and in the layout of the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from pyro_msde.checks import check_number
+from pyro_msde.data import (
+    Metadata,
+    Trajectories,
+    check_trajectories,
+    common_batches,
+    matched,
+    to_numpy,
+)
+from pyro_msde.forecasts import SHORTEST_STEP
+from pyro_msde.isolation import place_of
+
+if TYPE_CHECKING:
+    from pyro_msde.interface.fitted import Fit
+
+__all__ = [
+    "LARGEST_FIELD",
+    "initial_fields",
+    "longest_step",
+    "on_common_times",
+    "scaled_parameters",
+    "time_of",
+]
+
+LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
+
+
+def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
+    """(batch, channel, *space) on the model's device, and whether a batch was given.
+
+    float64: the model's dtype may not hold them before they are divided by their scale.
+
+    Raises:
+        ValueError: Of another grid, not finite, or far larger than the training data.
+    """
+    device = place_of(fit.model)[1]
+    value = torch.as_tensor(to_numpy(y0, "y0"))
+    grid = fit.model.grid
+    one = grid.field_shape if fit.has_channel else grid.shape
+    if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
+        raise ValueError(
+            f"y0: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
+            f"(batch, {', '.join(map(str, one))}). Pass first snapshots, such as values[:, 0], "
+            "on the model's grid, with a channel axis if the training data had one."
+        )
+    if fit.metadata is not None and isinstance(y0, xr.DataArray):
+        fit.metadata.check("y0", Metadata.of_array(y0, len(one)))
+    bad = int((~value.isfinite()).sum())
+    if bad:
+        raise ValueError(
+            f"y0: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop them. "
+            "(Masked and missing values are read as NaN.)"
+        )
+    batched = value.ndim > len(one)
+    if batched and not len(value):
+        raise ValueError(f"y0: shape {tuple(value.shape)} holds no field. Pass at least one.")
+    value = value if batched else value[None]
+    value = value if fit.has_channel else value[:, None]
+    fields = value.to(device=device, dtype=torch.float64)
+    largest = float((fields / fit.scaling.field_scale(fields, grid.ndim)).abs().max())
+    if largest > LARGEST_FIELD:
+        raise ValueError(
+            f"y0: its largest value is {largest:.3g} times the training data's root mean "
+            "square. Nothing was learned there; check its units."
+        )
+    return fields, batched
+
+
+def scaled_parameters(fit: Fit, parameters: Any, batch: int) -> Tensor | None:
+    """(batch, p) in scaled units and as the model's tensors are, or None where it takes none.
+
+    Raises:
+        ValueError: Missing, too many, of another shape or not finite.
+    """
+    wanted = getattr(fit.model, "num_parameters", 0)
+    if parameters is None and wanted:
+        raise ValueError(
+            f"parameters: the model takes {wanted} for each trajectory; pass them."
+        )
+    if parameters is None:
+        return None
+    if not wanted:
+        raise ValueError("parameters: the model takes none. Leave them out.")
+    dtype, device = place_of(fit.model)
+    given = to_numpy(parameters, "parameters")
+    each = given.ndim == 1 and wanted == 1 and len(given) == batch  # as in `Trajectories`
+    value = torch.atleast_2d(torch.as_tensor(given[:, None] if each else given))
+    if value.shape[-1] != wanted or value.shape[0] not in (1, batch):
+        raise ValueError(
+            f"parameters: shape {given.shape} for {batch} initial fields; the model "
+            f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
+        )
+    if not bool(value.isfinite().all()):
+        bad = int((~value.isfinite()).sum())
+        raise ValueError(
+            f"parameters: hold NaN or infinite values, {bad} of {value.numel()}. Give a number "
+            "for each."
+        )
+    value = fit.scaling.scaled_parameters(value.double())
+    return value.expand(batch, -1).to(device=device, dtype=dtype)
+
+
+def longest_step(fit: Fit, max_step: float | None) -> float:
+    """`max_step`, or a thousandth of the training horizon.
+
+    Raises:
+        ValueError: Shorter than any sensible drift needs.
+    """
+    if max_step is None:
+        return fit.scaling.time / 1000
+    shortest = SHORTEST_STEP * fit.scaling.time
+    if not check_number("max_step", max_step) >= shortest:
+        raise ValueError(
+            f"max_step={max_step}: give at least {shortest:.3g}, a 50 000th of the training "
+            "horizon."
+        )
+    return max_step
+
+
+def time_of(y0: Any) -> Any:
+    """The coordinate "time" of one field that has it; None elsewhere."""
+    if isinstance(y0, xr.DataArray) and y0.coords.get("time", y0).ndim == 0:
+        return y0.coords["time"].values[()]
+    return None
+
+
+def on_common_times(
+    fit: Fit, argument: str, trajectories: Trajectories
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Times, values (trajectory, time, *field) and parameters of trajectories on a fit's grid.
+
+    Raises:
+        ValueError: Times that differ between trajectories, or another grid.
+    """
+    check_trajectories(argument, fit.model, trajectories)
+    trajectories = matched(fit.metadata, argument, trajectories)
+    times, values, parameters = common_batches(trajectories)[0]
+    if len(values) < len(trajectories):
+        raise ValueError(
+            f"{argument}: times differ between trajectories. Resample them first, or forecast one "
+            "after the other: [fit.forecast(one) for one in trajectories]."
+        )
+    return times, values, parameters

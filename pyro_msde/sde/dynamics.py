@@ -1,0 +1,42 @@
+"""The latent SDE of a forecast, dz = γ(z, t) dt + √C dβ from z(t₀), before it is integrated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Generator, Tensor
+
+__all__ = ["Dynamics"]
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """What is integrated for some draws of θ, and what an `Adjustment` changes, in scaled units.
+
+    Attributes:
+        model: The generative model.
+        drift: γ(z, t, parameters), z (path, row, 1, latent); a network unless it was adjusted.
+        diffusion: (latent,) the diagonal of C.
+        encoded: (row, latent) mean of z(t₀) for each initial field.
+        start: (path, row, latent) draws of z(t₀), those of a draw of θ side by side.
+        generator: Of the CPU. At every draw of θ it gives the same numbers: who needs other ones at
+            each makes `num_draws` of them and takes its own.
+        draws: Which draws of θ the paths belong to, in equal shares.
+        num_draws: Draws of θ altogether.
+        box: (2, row, latent) ends of the states at which the drift was learned; None: not known.
+        longest_step: In training horizons, at which the midpoint rule is stable beside the drift.
+    """
+
+    model: Any
+    drift: Callable[..., Tensor]
+    diffusion: Tensor
+    encoded: Tensor
+    start: Tensor
+    generator: Generator
+    draws: range = range(1)
+    num_draws: int = 1
+    box: Tensor | None = None
+    longest_step: float = math.inf
