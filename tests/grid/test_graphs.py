@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pyro_msde.grid import GraphOperators, SensorGraph, graph_kernel
+from pyro_msde.grid import GraphOperators, SensorGraph
 
 TABLE = np.array([[1, 4], [0, 2], [3, 3], [4, 0], [2, 1]])
 
@@ -40,7 +40,7 @@ def test_operators_are_the_matrices():
 
 def test_kernel_starts_as_a_mean():
     graph = SensorGraph(TABLE, channels=3)
-    kernel = graph_kernel(graph)
+    kernel = graph.kernel()
     assert_close(kernel.sum(1), torch.ones(3))
     constant = torch.full((3, 5), 2.5)
     assert_close(GraphOperators(kernel, graph).smooth(constant), constant)
