@@ -14,7 +14,7 @@ from pyro_msde.testing import check_boundary
 
 
 class Odd:
-    """The mirror image with its sign changed, … −y₁ −y₀ | y₀ y₁ …"""
+    """The mirror image with its sign changed, … −y₁ −y₀ | y₀ y₁ … ."""
 
     wall = 0.5
 
