@@ -11,7 +11,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
@@ -88,7 +87,8 @@ def multiscale(
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
             three dimensions, or what the coarse grid has room for; published: 2.
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
-            coordinates, others scaled to [−1, 1].
+            coordinates, others scaled to [−1, 1]. For dynamics that differ from place to place,
+            such as a conductivity or an obstacle in the domain.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
@@ -250,7 +250,7 @@ def _drift(
         q = grid.half_width(2 if published else _WIDEST[grid.ndim])
     check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
     neighbours = grid.stencil(q).num_neighbours
-    locations = _locations(grid) if located else None
+    locations = grid.locations() if located else None
     inputs = grid.channels * neighbours + num_parameters + n_eta
     inputs += 0 if locations is None else locations.shape[1]
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
@@ -272,22 +272,6 @@ def _drift(
         grid, n_eta, macro, micro, half_width=q, time_features=time_features, psi=psi,
         places=locations,
     )  # fmt: skip
-
-
-def _locations(grid: Places) -> Tensor:
-    """(num_coarse, k) features of where the coarse points are."""
-    if not isinstance(grid, Grid):
-        raise ValueError("located: sensors on a graph have no coordinates.")
-    axes = []
-    for x, ring, low, high in zip(
-        grid.coarse_coordinates, grid.periodic, grid.lower, grid.upper, strict=True
-    ):
-        u = torch.as_tensor((x - low) / (high - low), dtype=torch.get_default_dtype())
-        turns = 2 * torch.pi * u[:, None] * torch.tensor([1.0, 2.0])
-        waves = torch.cat([turns.sin(), turns.cos()], 1)
-        axes.append(waves if ring else 2 * u[:, None] - 1)
-    index = torch.cartesian_prod(*(torch.arange(len(a)) for a in axes)).reshape(-1, len(axes))
-    return torch.cat([a[i] for a, i in zip(axes, index.T, strict=True)], 1)
 
 
 def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:

@@ -84,6 +84,10 @@ class SensorGraph:
         """Every node."""
         return (np.arange(self.num_points),)
 
+    def locations(self) -> Tensor:
+        """Refused: nodes have none."""
+        raise ValueError("located: sensors on a graph have no coordinates.")
+
     def half_width(self, most: int) -> int:
         """0: a graph has no width to choose."""
         return 0

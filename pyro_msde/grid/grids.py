@@ -179,6 +179,18 @@ class Grid:
         pairs = zip(self.coordinates, self.coarse_index, strict=True)
         return tuple(x[index] for x, index in pairs)
 
+    def locations(self) -> Tensor:
+        """(num_coarse, k) where coarse points are: sines and cosines, or numbers in [−1, 1]."""
+        axes = []
+        for x, ring, low, high in zip(
+            self.coarse_coordinates, self.periodic, self.lower, self.upper, strict=True
+        ):
+            u = torch.as_tensor((x - low) / (high - low), dtype=torch.get_default_dtype())
+            turns = 2 * torch.pi * u[:, None] * torch.tensor([1.0, 2.0])
+            axes.append(torch.cat([turns.sin(), turns.cos()], 1) if ring else 2 * u[:, None] - 1)
+        index = torch.cartesian_prod(*(torch.arange(len(a)) for a in axes)).reshape(-1, len(axes))
+        return torch.cat([a[i] for a, i in zip(axes, index.T, strict=True)], 1)
+
     def half_width(self, most: int) -> int:
         """Of a stencil: at most so many points, and no point twice on a ring."""
         room = [(n - 1) // 2 for n, ring in zip(self.coarse, self.periodic, strict=True) if ring]
