@@ -3,7 +3,7 @@
 python examples/extending/boundary.py       a few seconds
 """
 
-from __future__ import annotations
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,17 +13,17 @@ from pyro_msde.models import multiscale
 from pyro_msde.testing import check_boundary
 
 
+@dataclass(frozen=True)
 class Odd:
     """The mirror image with its sign changed, … −y₁ −y₀ | y₀ y₁ … ."""
 
-    wall = 0.5
+    wall: float = 0.5
 
     def ghosts(self, distance, n):
         """Which point stands so far beyond the end, and times which number."""
         return distance - 1, -1.0
 
 
-check_boundary(Odd())
 check_boundary((Odd(), "neumann"))
 
 # diffusion between a cold wall and an insulated one: u = exp(−(π/2)² t) sin(π x / 2)

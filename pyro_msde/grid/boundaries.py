@@ -34,6 +34,7 @@ AxisWord: TypeAlias = EndWord | Sequence[EndWord]
 BoundaryWords: TypeAlias = AxisWord | Sequence["AxisWord | Ends"] | Mapping[Any, Any]
 
 
+@dataclass(frozen=True)  # equal to its copies
 class _Periodic:
     wall = 0.0  # of the lower end; the upper one is the next point
 
@@ -46,6 +47,7 @@ class _Periodic:
         return transformed, scipy.fft.fftfreq(n, spacing), 1 / (n * spacing)
 
 
+@dataclass(frozen=True)
 class _Dirichlet:
     wall = 1.0
 
@@ -59,6 +61,7 @@ class _Dirichlet:
         return transformed, np.arange(1, n + 1) * step, step
 
 
+@dataclass(frozen=True)
 class _Neumann:
     wall = 0.5
 
@@ -71,6 +74,7 @@ class _Neumann:
         return scipy.fft.dct(values, type=2, axis=axis, norm="ortho"), np.arange(n) * step, step
 
 
+@dataclass(frozen=True)
 class _Replicate:
     wall = 0.5
 
@@ -102,8 +106,8 @@ class Ends:
     @property
     def word(self) -> AxisWord:
         """The shortest: a name or an object, two of them if the ends differ."""
-        names = {id(end): name for name, end in BOUNDARIES.items()}
-        lower, upper = (names.get(id(end), end) for end in (self.lower, self.upper))
+        names: dict[Boundary, str] = {end: name for name, end in BOUNDARIES.items()}
+        lower, upper = (names.get(end, end) for end in (self.lower, self.upper))
         return lower if lower == upper else (lower, upper)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ _ROUNDING = 1e-12  # of float64 sums of some hundred terms of size 1
 def check_boundary(boundary: Any) -> None:
     """Try the boundary of one axis: a name, an object, or a pair (lower, upper) of them.
 
-    Points lie inside the domain; convolution sees the ghosts that `ghosts` gives; T_p is adjoint to
-    T_r, σ⟨T_r y, ζ⟩ = ⟨y, T_p ζ⟩; stencils see the same ghosts; the coarse grid's wall is the fine
-    grid's. In float64 on small grids, under a second.
+    It is equal to its copies; points lie inside the domain; convolution sees the ghosts that
+    `ghosts` gives; T_p is adjoint to T_r, σ⟨T_r y, ζ⟩ = ⟨y, T_p ζ⟩; stencils see the same ghosts;
+    the coarse grid's wall is the fine grid's. In float64 on small grids, under a second.
 
     Raises:
         ValueError: It is no boundary (`pyro_msde.Grid` says why).
@@ -28,6 +29,8 @@ def check_boundary(boundary: Any) -> None:
     """
     for n, n_c in _CASES:
         grid = Grid(n, n_c, boundary=[boundary], lower=2.0, upper=5.0)
+        advice = "a copy is not equal to it. Make it a frozen dataclass"
+        _require(deepcopy(grid) == grid, grid, advice)
         _check_coordinates(grid)
         _check_operators(grid)
         _check_stencil(grid)

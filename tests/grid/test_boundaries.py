@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ N = 7
 EXACT = {"rtol": 0, "atol": 1e-12}  # float64, numbers of size 1
 
 
+@dataclass(frozen=True)
 class Odd:
     """The mirror image with its sign changed: zero on the wall, half a spacing beyond the end."""
 
-    wall = 0.5
+    wall: float = 0.5
 
     def ghosts(self, distance, n):
         return distance - 1, -1.0
@@ -131,12 +133,14 @@ def test_words_are_the_shortest_and_go_through_json():
     assert Grid(6, 3, boundary=ODD).to_dict()["boundary"] == ["Odd"]
 
 
-class Answers(Odd):
-    def __init__(self, source, weight=1.0, wall=0.5):
-        self.answer, self.wall = (source, weight), wall
+@dataclass(frozen=True)
+class Answers:
+    source: float
+    weight: float = 1.0
+    wall: float = 0.5
 
     def ghosts(self, distance, n):
-        return self.answer
+        return self.source, self.weight
 
 
 class Unhashable(Odd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from pyro_msde.testing import check_boundary
 WALLS = [name for name in BOUNDARIES if name != "periodic"]
 
 
+@dataclass(frozen=True)
 class Odd:
     """The mirror image with its sign changed."""
 
-    wall = 0.5
+    wall: float = 0.5
 
     def ghosts(self, distance, n):
         return distance - 1, -1.0
@@ -39,25 +41,28 @@ class WholeSample(Odd):
         return distance % max(n, 2) % n, 1.0
 
 
+ASKED = []
+
+
 class Moody(Odd):
-    def __init__(self):
-        self.asked = 0
-
     def ghosts(self, distance, n):
-        self.asked += 1
-        return distance - 1, float(self.asked)
+        ASKED.append(n)
+        return distance - 1, float(len(ASKED))
 
 
-class Outside(Odd):
-    wall = 0.0
+class Unlike:
+    """Another Odd that compares by identity."""
+
+    wall, ghosts = 0.5, Odd.ghosts
 
 
 @pytest.mark.parametrize(
     ("boundary", "message"),
     [
         (WholeSample(), "their walls differ. Mirror half a spacing"),
+        (Unlike(), "a copy is not equal to it. Make it a frozen dataclass"),
         (Moody(), "Let `ghosts` depend on nothing but its arguments"),
-        (Outside(), "are not in order inside .* Give a positive wall"),
+        (Odd(wall=0.0), "are not in order inside .* Give a positive wall"),
     ],
 )
 def test_broken_ones_are_told_what_is_wrong(boundary, message):
