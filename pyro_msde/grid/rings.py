@@ -77,20 +77,17 @@ class Ring:
     def __init__(self, channels: tuple[Ends, ...], n: int, stride: int, padding: int) -> None:
         self.n, self.length = n, _length(channels, n, stride, padding)
         before = min(padding, self.length - n)
-        ahead, behind = np.arange(-before, 0), np.arange(n, self.length - before)
-        self._behind = [_runs(ends, behind, n) for ends in channels]
-        self._ahead = [_runs(ends, ahead, n) for ends in channels]
-        self.plain = not any(run.weight for runs in (*self._behind, *self._ahead) for run in runs)
+        ghosts = np.concatenate([np.arange(n, self.length - before), np.arange(-before, 0)])
+        self._runs = [_runs(ends, ghosts, n) for ends in channels]
+        self.plain = not any(run.weight for runs in self._runs for run in runs)
 
     def extend(self, y: Tensor, dim: int, channel: int) -> Tensor:
         """Axis `dim` of y with its ghosts; `channel` is y's axis of channels, both negative."""
         if self.plain:
             return y
         parts = [
-            torch.cat([part, *(run.of(part, dim) for run in (*behind, *ahead))], dim)
-            for part, behind, ahead in zip(
-                self._by_channel(y, channel), self._behind, self._ahead, strict=True
-            )
+            torch.cat([part, *(run.of(part, dim) for run in runs)], dim)
+            for part, runs in zip(self._by_channel(y, channel), self._runs, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, channel)
 
@@ -99,23 +96,15 @@ class Ring:
         if self.plain:
             return ring.narrow(dim, 0, self.n)
         parts = []
-        for part, behind, ahead in zip(
-            self._by_channel(ring, channel), self._behind, self._ahead, strict=True
-        ):
-            points = part.narrow(dim, 0, self.n)
-            start = self.length - sum(run.count for run in ahead)
-            for run in ahead:
-                points = run.added(points, part.narrow(dim, start, run.count), dim)
-                start += run.count
-            start = self.n
-            for run in behind:
-                points = run.added(points, part.narrow(dim, start, run.count), dim)
-                start += run.count
+        for part, runs in zip(self._by_channel(ring, channel), self._runs, strict=True):
+            points, *ghosts = part.split([self.n, *(run.count for run in runs)], dim)
+            for run, values in zip(runs, ghosts, strict=True):
+                points = run.added(points, values, dim)
             parts.append(points)
         return parts[0] if len(parts) == 1 else torch.cat(parts, channel)
 
     def _by_channel(self, x: Tensor, channel: int) -> tuple[Tensor, ...]:
-        return x.split(1, channel) if len(self._ahead) > 1 else (x,)
+        return x.split(1, channel) if len(self._runs) > 1 else (x,)
 
 
 ring_of = lru_cache(maxsize=256)(Ring)
