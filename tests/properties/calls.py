@@ -108,7 +108,8 @@ def calls() -> dict[str, Call]:
             shape=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0)),
         "neighbour_table": Call(
             grid.neighbour_table, arguments(shape=COARSE, half_width=1, boundary="neumann")),
-        "check_boundary": Call(testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))),
+        "check_boundary": Call(
+            testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))),
         "adjacency_table": Call(grid.adjacency_table, arguments(adjacency=np.eye(4, dtype=int))),
         "gaussian_kernel": Call(
             grid.gaussian_kernel,
