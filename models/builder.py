@@ -11,18 +11,10 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
-from pyro_msde.grid import (
-    Grid,
-    SensorGraph,
-    gaussian_kernel,
-    graph_kernel,
-    lanczos_kernel,
-    sizes_of,
-)
+from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
@@ -36,6 +28,7 @@ from pyro_msde.networks import (
     SmoothingKernel,
 )
 from pyro_msde.priors import LogVariance
+from pyro_msde.protocols import Places
 from pyro_msde.runs import check_size, register
 
 __all__ = ["multiscale"]
@@ -59,7 +52,7 @@ def multiscale(
     n_eta: int = 0,
     adjacency: Any = None,
     channels: int = 1,
-    boundary: str | Sequence[str] = "periodic",
+    boundary: BoundaryWords = "periodic",
     lower: float | Sequence[float] | None = None,
     upper: float | Sequence[float] | None = None,
     num_parameters: int = 0,
@@ -84,7 +77,9 @@ def multiscale(
         adjacency: Instead of a grid, the neighbours of sensors: an index table (n, k) or a 0/1
             matrix (n, n). Each sensor then is a coarse point.
         channels: Values per grid point.
-        boundary: "periodic", "dirichlet", "neumann" or "replicate", for all axes or for each.
+        boundary: "periodic", "dirichlet", "neumann", "replicate" or an object of your own, for all
+            axes or for each; ends and channels may differ, see `Grid`. Convolutions
+            (`components=0`) wrap around periodic axes and put zeros beyond all other ends.
         lower: Lower end of the domain per axis; 0 unless given.
         upper: Upper end of the domain per axis; 1 unless given.
         num_parameters: Numbers fixed along a trajectory (`Trajectories.parameters`), such as a
@@ -92,7 +87,8 @@ def multiscale(
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
             three dimensions, or what the coarse grid has room for; published: 2.
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
-            coordinates, others scaled to [−1, 1].
+            coordinates, others scaled to [−1, 1]. For dynamics that differ from place to place,
+            such as a conductivity or an obstacle in the domain.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
@@ -184,11 +180,11 @@ def _places(
     coarse: int | Sequence[int] | None,
     adjacency: Any,
     channels: int,
-    boundary: str | Sequence[str],
+    boundary: BoundaryWords,
     lower: float | Sequence[float] | None,
     upper: float | Sequence[float] | None,
-) -> Grid | SensorGraph:
-    if isinstance(grid, Grid):
+) -> Places:
+    if isinstance(grid, Places):
         return grid
     if adjacency is not None:
         if grid is not None or coarse is not None:
@@ -202,23 +198,21 @@ def _places(
     return Grid(fine, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
 
 
-def _described(places: Grid | SensorGraph) -> dict[str, Any]:
+def _described(places: Places) -> dict[str, Any]:
     """The arguments of `multiscale` that give these places."""
     described = places.to_dict()
     return {"grid" if name == "shape" else name: v for name, v in described.items()}
 
 
-def _kernel(places: Grid | SensorGraph, smoothing: str, radius: int | None) -> Tensor:
-    if isinstance(places, SensorGraph):
-        return graph_kernel(places)
+def _kernel(places: Places, smoothing: str, radius: int | None) -> Tensor:
     lanczos = smoothing == "lanczos"
     radius = radius or (3 if not lanczos else 5 if places.ndim == 1 else 4)
     check_size("radius", places.channels * math.prod(2 * radius * n + 1 for n in places.stride))
-    return lanczos_kernel(places, radius) if lanczos else gaussian_kernel(places, radius)
+    return places.kernel(smoothing, radius)
 
 
 def _microscale(
-    grid: Grid | SensorGraph, n_eta: int, num_parameters: int, components: int
+    grid: Places, n_eta: int, num_parameters: int, components: int
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """What makes the microscale encoder, and the decoder."""
     if components:
@@ -228,7 +222,7 @@ def _microscale(
             partial(PrincipalEncoder, grid, n_eta, rank=components, num_parameters=num_parameters),
             partial(PrincipalDecoder, grid, n_eta, rank=components),
         )
-    if isinstance(grid, SensorGraph):
+    if not grid.regular:
         raise ValueError("components: a graph has no convolutions. Choose at least 1.")
     sizes = _conv_sizes(grid)
     widths = sizes["widths"]
@@ -241,7 +235,7 @@ def _microscale(
 
 
 def _drift(
-    grid: Grid | SensorGraph,
+    grid: Places,
     n_eta: int,
     num_parameters: int,
     half_width: int | None,
@@ -253,11 +247,10 @@ def _drift(
 ) -> MultiscaleDrift:
     q = half_width
     if q is None:
-        q = _half_width(grid, 2 if published else _WIDEST[grid.ndim])
-    if isinstance(grid, Grid):
-        check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
-    neighbours = grid.neighbours(q).shape[1]
-    locations = _locations(grid) if located else None
+        q = grid.half_width(2 if published else _WIDEST[grid.ndim])
+    check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
+    neighbours = grid.stencil(q).num_neighbours
+    locations = grid.locations() if located else None
     inputs = grid.channels * neighbours + num_parameters + n_eta
     inputs += 0 if locations is None else locations.shape[1]
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
@@ -281,39 +274,13 @@ def _drift(
     )  # fmt: skip
 
 
-def _locations(grid: Grid | SensorGraph) -> Tensor:
-    """(num_coarse, k) features of where the coarse points are."""
-    if isinstance(grid, SensorGraph):
-        raise ValueError("located: sensors on a graph have no coordinates.")
-    axes = []
-    for x, boundary, low, high in zip(
-        grid.coarse_coordinates, grid.boundary, grid.lower, grid.upper, strict=True
-    ):
-        u = torch.as_tensor((x - low) / (high - low), dtype=torch.get_default_dtype())
-        turns = 2 * torch.pi * u[:, None] * torch.tensor([1.0, 2.0])
-        waves = torch.cat([turns.sin(), turns.cos()], 1)
-        axes.append(waves if boundary == "periodic" else 2 * u[:, None] - 1)
-    index = torch.cartesian_prod(*(torch.arange(len(a)) for a in axes)).reshape(-1, len(axes))
-    return torch.cat([a[i] for a, i in zip(axes, index.T, strict=True)], 1)
-
-
 def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
     weights = sum(a * b for a, b in pairwise(sizes))
     check_size("width", weights + (0 if published else rank * (2 * sizes[0] + sizes[-1])))
     return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
 
 
-def _half_width(grid: Grid | SensorGraph, widest: int) -> int:
-    """At most `widest`, and no point twice in a periodic axis' stencil."""
-    if isinstance(grid, SensorGraph):
-        return 0  # it has its own neighbours
-    room = [
-        (n - 1) // 2 for n, b in zip(grid.coarse, grid.boundary, strict=True) if b == "periodic"
-    ]
-    return min([widest, *room])
-
-
-def _conv_sizes(grid: Grid) -> dict[str, Any]:
+def _conv_sizes(grid: Places) -> dict[str, Any]:
     """The paper's convolutions, with shorter kernels and fewer layers where the grid is small."""
     sizes = dict(_CONVOLUTIONS[grid.ndim])
     stride = sizes["stride"]

@@ -18,15 +18,10 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_msde.data import SegmentBatch
-from pyro_msde.grid import (
-    GraphOperators,
-    Grid,
-    ScaleOperators,
-    SensorGraph,
-    operators_between,
-)
+from pyro_msde.grid import GraphOperators, ScaleOperators
 from pyro_msde.likelihoods import ProductOfExperts
 from pyro_msde.priors import Part
+from pyro_msde.protocols import Places
 from pyro_msde.sde import LatentSDE
 
 __all__ = ["Multiscale", "Theta"]
@@ -68,7 +63,7 @@ class Multiscale(PyroModule):
 
     def __init__(
         self,
-        grid: Grid | SensorGraph,
+        grid: Places,
         n_eta: int,
         *,
         kernel: nn.Module,
@@ -111,7 +106,7 @@ class Multiscale(PyroModule):
                 like any other then, of which Pyro knows nothing. None: as a Pyro program.
         """
         return Theta(
-            operators_between(self.kernel.read(theta)(), self.grid),
+            self.grid.operators(self.kernel.read(theta)()),
             self.drift.read(theta),
             self.diffusion.read(theta)(),
             None if self.decoder is None else self.decoder.read(theta),

@@ -1,4 +1,4 @@
-"""The short examples of parts of one's own run, and are short."""
+"""The examples of parts of one's own run, are short, and end with a line of result."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "extending").glob("*.py"))
+EXTENDING = Path(__file__).parent.parent / "examples" / "extending"
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(script, capsys):
-    assert len(script.read_text().splitlines()) < 40
-    runpy.run_path(str(script))
+@pytest.mark.parametrize("script", sorted(path.name for path in EXTENDING.glob("*.py")))
+def test_example_of_a_part_of_your_own(script, capsys):
+    path = EXTENDING / script
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 40
+    runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out.strip()

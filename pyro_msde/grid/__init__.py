@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pyro_msde.grid.boundaries import BOUNDARIES
+from pyro_msde.grid.boundaries import BOUNDARIES, BoundaryWords, ends_of
 from pyro_msde.grid.coordinates import check_on_grid
-from pyro_msde.grid.graphs import (
-    GraphOperators,
-    SensorGraph,
-    graph_kernel,
-    operators_between,
-)
+from pyro_msde.grid.graphs import GraphOperators, SensorGraph
 from pyro_msde.grid.grids import Grid, sizes_of
+from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
 from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
-from pyro_msde.grid.operators import ScaleOperators, gaussian_kernel, lanczos_kernel
+from pyro_msde.grid.operators import ScaleOperators
 
 __all__ = [
     "BOUNDARIES",
+    "BoundaryWords",
     "GraphOperators",
     "Grid",
     "ScaleOperators",
@@ -23,10 +20,9 @@ __all__ = [
     "Stencil",
     "adjacency_table",
     "check_on_grid",
+    "ends_of",
     "gaussian_kernel",
-    "graph_kernel",
     "lanczos_kernel",
     "neighbour_table",
-    "operators_between",
     "sizes_of",
 ]

@@ -29,8 +29,8 @@ def check_on_grid(argument: str, data: Trajectories, grid: Any) -> None:
     """
     if type(grid) is not Grid or data.dims is None:  # modes and sensors lie on no axes
         return
-    axes = zip(data.dims[-grid.ndim :], grid.coordinates, grid.boundary, strict=True)
-    for axis, place, boundary in axes:
+    axes = zip(data.dims[-grid.ndim :], grid.coordinates, grid.ends[0], strict=True)
+    for axis, place, ends in axes:
         x = data.coords.get(axis, place)
         if x.dtype.kind not in "fiu" or len(x) < 2:
             continue
@@ -38,18 +38,13 @@ def check_on_grid(argument: str, data: Trajectories, grid: Any) -> None:
         _check_even(f"{argument}: coords[{axis!r}]", x)
         spacing = float(place[1] - place[0])
         if np.abs(x - place).max() > _ELSEWHERE * spacing:
+            lower, upper = ends.domain(x)
             warn(
                 f"{argument}: coords[{axis!r}] run from {x[0]:g} to {x[-1]:g}, the model's grid "
-                f"from {place[0]:g} to {place[-1]:g}. Build the model with {_ends(x, boundary)} on "
-                f"this axis, between which a {boundary} axis has these points."
+                f"from {place[0]:g} to {place[-1]:g}. Build the model with lower={lower:.6g} and "
+                f"upper={upper:.6g} on this axis, between which a {ends.word} axis has these "
+                "points."
             )
-
-
-def _ends(x: Array, boundary: str) -> str:
-    """The arguments of a grid on whose axis these points lie; see `Grid.coordinates`."""
-    spacing = float(x[-1] - x[0]) / (len(x) - 1)
-    before, after = {"periodic": (0.0, 1.0), "dirichlet": (1.0, 1.0)}.get(boundary, (0.5, 0.5))
-    return f"lower={x[0] - before * spacing:.6g} and upper={x[-1] + after * spacing:.6g}"
 
 
 def _check_even(what: str, x: Array) -> None:

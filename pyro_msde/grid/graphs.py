@@ -16,11 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
-from pyro_msde.grid.grids import Grid
-from pyro_msde.grid.neighbours import adjacency_table
-from pyro_msde.grid.operators import ScaleOperators
+from pyro_msde.grid.neighbours import Stencil, adjacency_table
 
-__all__ = ["GraphOperators", "SensorGraph", "graph_kernel", "operators_between"]
+__all__ = ["GraphOperators", "SensorGraph"]
 
 
 class SensorGraph:
@@ -41,6 +39,10 @@ class SensorGraph:
     """
 
     ndim = 1
+    stride = (1,)
+    periodic = (False,)
+    regular = False  # nodes lie on no axes
+    has_waves = False
 
     def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
         self.channels = check_whole("channels", channels, 1, 2**20)
@@ -82,9 +84,27 @@ class SensorGraph:
         """Every node."""
         return (np.arange(self.num_points),)
 
-    def neighbours(self, half_width: int) -> Tensor:
-        """(n, K) each node with its neighbours; a graph has no width to choose."""
-        return self.table
+    def locations(self) -> Tensor:
+        """Refused: nodes have none."""
+        raise ValueError("located: sensors on a graph have no coordinates.")
+
+    def half_width(self, most: int) -> int:
+        """0: a graph has no width to choose."""
+        return 0
+
+    def stencil(self, half_width: int) -> Stencil:
+        """Gathers each node with its neighbours."""
+        return Stencil(self.table)
+
+    def kernel(self, smoothing: str = "", radius: int = 0) -> Tensor:
+        """κ at the start, (channel, K): one half for the node, its neighbours share the other."""
+        count = self.table.shape[1] - 1
+        weights = torch.tensor([0.5] + [0.5 / count] * count if count else [1.0])
+        return weights.expand(self.channels, -1).clone()
+
+    def operators(self, kernel: Tensor) -> GraphOperators:
+        """Smoothing, restriction and prolongation with a kernel."""
+        return GraphOperators(kernel, self)
 
     def flatten(self, coarse_field: Tensor) -> Tensor:
         """(..., num_zeta) from (..., channel, node)."""
@@ -129,13 +149,6 @@ def _own_node_first(table: Tensor) -> Tensor:
     return torch.cat([own, others], 1)
 
 
-def graph_kernel(graph: SensorGraph) -> Tensor:
-    """κ at the start, (channel, K): one half for the node, the other shared by its neighbours."""
-    count = graph.table.shape[1] - 1
-    weights = torch.tensor([0.5] + [0.5 / count] * count if count else [1.0])
-    return weights.expand(graph.channels, -1).clone()
-
-
 class GraphOperators:
     """The three operators of one kernel on a graph, as `ScaleOperators` on a grid.
 
@@ -174,12 +187,3 @@ class GraphOperators:
     def prolong(self, zeta_field: Tensor) -> Tensor:
         """T_p ζ = Sᵀ ζ, (..., channel, node)."""
         return torch.einsum("...cj,...cji->...ci", zeta_field, self._matrix)
-
-
-def operators_between(
-    kernel: Tensor, places: Grid | SensorGraph
-) -> ScaleOperators | GraphOperators:
-    """Smoothing, restriction and prolongation with a kernel, on a grid or a graph."""
-    if isinstance(places, SensorGraph):
-        return GraphOperators(kernel, places)
-    return ScaleOperators(kernel, places)

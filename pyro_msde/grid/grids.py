@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
-from pyro_msde.grid.boundaries import per_axis
-from pyro_msde.grid.neighbours import neighbour_table
+from pyro_msde.grid.boundaries import BoundaryWords, Ends, ends_by_channel, words_of
+from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
+from pyro_msde.grid.neighbours import Stencil, neighbour_weights
+from pyro_msde.grid.operators import ScaleOperators
 
 __all__ = ["Grid", "sizes_of"]
 
@@ -34,7 +37,10 @@ class Grid:
         shape: Fine points per axis.
         coarse: Coarse points per axis; each divides the fine number on its axis.
         channels: Values per grid point (d_u).
-        boundary: One of `BOUNDARIES` per axis.
+        boundary: Per axis a name of `BOUNDARIES` or an object, a pair of them where the ends
+            differ; by channel such a tuple, where the channels differ.
+        ends: The same as objects: for each channel the ends of every axis; one entry if all
+            channels are alike.
         lower: Lower end of the domain per axis, in the user's units; used for coordinates only.
         upper: Upper end of the domain per axis.
     """
@@ -42,9 +48,12 @@ class Grid:
     shape: tuple[int, ...]
     coarse: tuple[int, ...]
     channels: int
-    boundary: tuple[str, ...]
+    boundary: Any = field(hash=False)
+    ends: tuple[tuple[Ends, ...], ...] = field(init=False, repr=False, compare=False)
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+
+    regular = True  # fields have axes with even spacing
 
     def __init__(
         self,
@@ -52,7 +61,7 @@ class Grid:
         coarse: int | Sequence[int],
         *,
         channels: int = 1,
-        boundary: str | Sequence[str] = "periodic",
+        boundary: BoundaryWords = "periodic",
         lower: float | Sequence[float] | None = None,
         upper: float | Sequence[float] | None = None,
     ) -> None:
@@ -62,7 +71,10 @@ class Grid:
             shape: Fine points per axis.
             coarse: Coarse points per axis.
             channels: Values per grid point.
-            boundary: One boundary for all axes, or one per axis.
+            boundary: One boundary for all axes, or one per axis, where a pair stands for the lower
+                and the upper end: [("dirichlet", "neumann"), "periodic"]. Or such a boundary by
+                channel: {0: "dirichlet", 1: "neumann"}. Instead of a name, an object of your own:
+                `pyro_msde.protocols.Boundary`.
             lower: Lower end per axis; 0 unless given.
             upper: Upper end per axis; 1 unless given.
 
@@ -92,7 +104,9 @@ class Grid:
         object.__setattr__(self, "shape", fine_sizes)
         object.__setattr__(self, "coarse", coarse_sizes)
         object.__setattr__(self, "channels", channels)
-        object.__setattr__(self, "boundary", per_axis(boundary, ndim))
+        ends = ends_by_channel(boundary, ndim, channels)
+        object.__setattr__(self, "ends", ends)
+        object.__setattr__(self, "boundary", words_of(ends))
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
 
@@ -107,10 +121,20 @@ class Grid:
         return tuple(n // n_c for n, n_c in zip(self.shape, self.coarse, strict=True))
 
     @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Whether the axis is a ring, per axis."""
+        return tuple(ends.periodic for ends in self.ends[0])
+
+    @property
+    def has_waves(self) -> bool:
+        """Whether one set of waves per axis suits the fields, all channels alike."""
+        return len(self.ends) == 1 and all(ends.has_waves for ends in self.ends[0])
+
+    @property
     def offset(self) -> tuple[int, ...]:
         """Fine index of the first coarse point per axis: 0 if periodic, else σ//2."""
-        pairs = zip(self.stride, self.boundary, strict=True)
-        return tuple(0 if name == "periodic" else stride // 2 for stride, name in pairs)
+        pairs = zip(self.ends[0], self.stride, strict=True)
+        return tuple(ends.offset(stride) for ends, stride in pairs)
 
     @property
     def num_points(self) -> int:
@@ -143,10 +167,11 @@ class Grid:
         """Coordinates of the fine points, one array of shape (shape[axis],) per axis.
 
         Periodic: from `lower` on, `upper` left out. Dirichlet: the zeros at positions −1 and n
-        lie on `lower` and `upper`. Neumann, replicate: cell centres.
+        lie on `lower` and `upper`. Neumann, replicate: cell centres. Where channels have different
+        walls, those of the first count.
         """
-        axes = zip(self.shape, self.boundary, self.lower, self.upper, strict=True)
-        return tuple(_coordinates(*axis) for axis in axes)
+        axes = zip(self.ends[0], self.shape, self.lower, self.upper, strict=True)
+        return tuple(ends.coordinates(n, low, high) for ends, n, low, high in axes)
 
     @property
     def coarse_coordinates(self) -> tuple[NDArray[np.float64], ...]:
@@ -154,9 +179,39 @@ class Grid:
         pairs = zip(self.coordinates, self.coarse_index, strict=True)
         return tuple(x[index] for x, index in pairs)
 
-    def neighbours(self, half_width: int) -> Tensor:
-        """(num_coarse, (2q+1)^d) stencils on the coarse grid, see `neighbour_table`."""
-        return neighbour_table(self.coarse, half_width, self.boundary)
+    def locations(self) -> Tensor:
+        """(num_coarse, k) where coarse points are: sines and cosines, or numbers in [−1, 1]."""
+        axes = []
+        for x, ring, low, high in zip(
+            self.coarse_coordinates, self.periodic, self.lower, self.upper, strict=True
+        ):
+            u = torch.as_tensor((x - low) / (high - low), dtype=torch.get_default_dtype())
+            turns = 2 * torch.pi * u[:, None] * torch.tensor([1.0, 2.0])
+            axes.append(torch.cat([turns.sin(), turns.cos()], 1) if ring else 2 * u[:, None] - 1)
+        index = torch.cartesian_prod(*(torch.arange(len(a)) for a in axes)).reshape(-1, len(axes))
+        return torch.cat([a[i] for a, i in zip(axes, index.T, strict=True)], 1)
+
+    def half_width(self, most: int) -> int:
+        """Of a stencil: at most so many points, and no point twice on a ring."""
+        room = [(n - 1) // 2 for n, ring in zip(self.coarse, self.periodic, strict=True) if ring]
+        return min([most, *room])
+
+    def stencil(self, half_width: int) -> Stencil:
+        """Gathers (2q+1)^d neighbours of each coarse point, see `neighbour_table`."""
+        rows = [neighbour_weights(self.coarse, half_width, ends) for ends in self.ends]
+        parts = zip(*rows, strict=True)
+        table, weight = (torch.stack(part) if len(rows) > 1 else part[0] for part in parts)
+        known = ((weight == 0) | (weight == 1)).all()  # the table says which are zero
+        return Stencil(table, None if known else weight)
+
+    def kernel(self, smoothing: str, radius: int) -> Tensor:
+        """κ at the start, "lanczos" or "gaussian", cut off at so many coarse spacings."""
+        make = lanczos_kernel if smoothing == "lanczos" else gaussian_kernel
+        return make(self, radius)
+
+    def operators(self, kernel: Tensor) -> ScaleOperators:
+        """Smoothing, restriction and prolongation with a kernel."""
+        return ScaleOperators(kernel, self)
 
     def flatten(self, coarse_field: Tensor) -> Tensor:
         """(..., num_zeta) from a coarse field (..., channel, *coarse), channel-major.
@@ -186,9 +241,9 @@ class Grid:
         return zeta.reshape(*zeta.shape[:-1], self.channels, *self.coarse)
 
     def to_dict(self) -> dict[str, Any]:
-        """Lists, numbers and strings that JSON can hold."""
-        fields = asdict(self).items()
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
+        """What JSON can hold: of a boundary of your own, the name of its class."""
+        names = ("shape", "coarse", "channels", "boundary", "lower", "upper")
+        return {name: _plain(getattr(self, name)) for name in names}
 
 
 def sizes_of(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
@@ -207,6 +262,15 @@ def sizes_of(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     if total > _MOST_POINTS:
         raise ValueError(f"{name}: {total:.3g} points; give at most {_MOST_POINTS:.3g}")
     return tuple(int(size) for size in given)
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples, strings for keys, the class's name for what JSON does not know."""
+    if isinstance(value, dict):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, int | float | str) else type(value).__qualname__
 
 
 def _ends(name: str, ends: float | Sequence[float], ndim: int) -> tuple[float, ...]:
@@ -230,13 +294,3 @@ def _check_divides(axis: int, n: int, n_c: int) -> None:
             f"coarse: n_y={n} not divisible by n_c={n_c} on axis {axis}; "
             f"choose one of {', '.join(map(str, nearest))}"
         )
-
-
-def _coordinates(n: int, boundary: str, lower: float, upper: float) -> NDArray[np.float64]:
-    extent = upper - lower
-    position = np.arange(n, dtype=np.float64)
-    if boundary == "periodic":
-        return position * (extent / n) + lower
-    if boundary == "dirichlet":
-        return (position + 1) * (extent / (n + 1)) + lower
-    return (position + 0.5) * (extent / n) + lower

@@ -16,33 +16,41 @@ from torch import Tensor, nn
 
 from pyro_msde.checks import check_whole
 from pyro_msde.data import as_array
-from pyro_msde.grid.boundaries import per_axis, source_index
+from pyro_msde.grid.boundaries import BoundaryWords, ends_of
 
-__all__ = ["Stencil", "adjacency_table", "neighbour_table"]
+__all__ = ["Stencil", "adjacency_table", "neighbour_table", "neighbour_weights"]
 
 _MOST_ENTRIES = 2**27  # of a table: a gigabyte
 
 
 def neighbour_table(
-    shape: int | Sequence[int], half_width: int, boundary: str | Sequence[str]
+    shape: int | Sequence[int], half_width: int, boundary: BoundaryWords
 ) -> Tensor:
     """Indices of the (2q+1)^d neighbours of each point, itself included.
 
     Points and offsets are both numbered row-major (last axis fastest); offsets run from −q to q.
-    Beyond the ends: periodic wraps; neumann takes the half-sample mirror image (position −1 is
-    point 0), as the operators do; replicate takes the end point; dirichlet gives the index
-    num_coarse, a ghost whose value is zero.
+    Beyond the ends stand the boundary's ghosts; one whose value is zero has the index num_coarse.
 
     Args:
         shape: Coarse points per axis.
         half_width: q ≥ 0.
-        boundary: One of `BOUNDARIES`, or one per axis.
+        boundary: As `Grid` takes it, for one channel.
 
     Returns:
         int64, (num_coarse, (2q+1)^d).
 
     Raises:
         ValueError: A size below 1, a negative half-width or an unknown boundary.
+    """
+    return neighbour_weights(shape, half_width, boundary)[0]
+
+
+def neighbour_weights(
+    shape: int | Sequence[int], half_width: int, boundary: BoundaryWords
+) -> tuple[Tensor, Tensor]:
+    """`neighbour_table`, and the number (num_coarse, (2q+1)^d) that each neighbour is times.
+
+    Arguments and errors as there.
     """
     several = isinstance(shape, Sequence) and not isinstance(shape, str)
     sizes: tuple[int, ...] = tuple(shape) if several else (shape,)  # type: ignore[assignment,arg-type]
@@ -58,16 +66,16 @@ def neighbour_table(
         )
     offsets = np.arange(-half_width, half_width + 1)
     index = np.zeros((1,) * (2 * ndim), dtype=np.int64)
-    ghost = np.zeros((1,) * (2 * ndim), dtype=bool)
-    for axis, (n, name) in enumerate(zip(sizes, per_axis(boundary, ndim), strict=True)):
-        source = source_index(np.arange(n)[:, None] + offsets, n, name)
+    weight = np.ones((1,) * (2 * ndim))
+    for axis, (n, ends) in enumerate(zip(sizes, ends_of(boundary, ndim), strict=True)):
+        source, factor = ends.sources(np.arange(n)[:, None] + offsets, n)
         layout = [1] * (2 * ndim)  # points of every axis, then offsets of every axis
         layout[axis], layout[ndim + axis] = source.shape
-        source = source.reshape(layout)
-        index = index * n + source
-        ghost = ghost | (source < 0)
-    table = np.where(ghost, math.prod(sizes), index).reshape(math.prod(sizes), -1)
-    return torch.from_numpy(table)
+        index = index * n + source.reshape(layout)
+        weight = weight * factor.reshape(layout)
+    num_coarse = math.prod(sizes)
+    table = np.where(weight == 0, num_coarse, index).reshape(num_coarse, -1)
+    return torch.from_numpy(table), torch.from_numpy(weight.reshape(num_coarse, -1))
 
 
 def adjacency_table(adjacency: ArrayLike | Tensor) -> Tensor:
@@ -130,25 +138,36 @@ class Stencil(nn.Module):
     """
 
     table: Tensor
+    weight: Tensor | None
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, table: Tensor, weight: Tensor | None = None) -> None:
         """Hold a table from `neighbour_table` or `adjacency_table`.
 
         Args:
-            table: int64, (num_coarse, K); the index num_coarse means a zero ghost.
+            table: int64, (num_coarse, K); the index num_coarse means a zero ghost. Or one table a
+                channel, (channel, num_coarse, K).
+            weight: Numbers shaped as the table that the neighbours' values are times; None: ones.
 
         Raises:
-            ValueError: Not a two-dimensional int64 table, or indices outside 0 … num_coarse.
+            ValueError: Not such an int64 table, or indices outside 0 … num_coarse.
         """
         super().__init__()
-        if table.ndim != 2 or table.dtype != torch.int64 or table.numel() == 0:
+        if table.ndim not in (2, 3) or table.dtype != torch.int64 or table.numel() == 0:
             raise ValueError(f"table: {table.dtype} {tuple(table.shape)}; expected int64 (n, K)")
-        self.num_coarse, self.num_neighbours = table.shape
+        self.num_coarse, self.num_neighbours = table.shape[-2:]
         if int(table.min()) < 0 or int(table.max()) > self.num_coarse:
             raise ValueError(f"table: indices outside 0 … {self.num_coarse}")
         self._has_ghost = int(table.max()) == self.num_coarse
         # Rebuilt from the grid, hence not part of a saved state.
         self.register_buffer("table", table.clone(), persistent=False)
+        self.register_buffer("weight", weight, persistent=False)
+
+    @property
+    def centre(self) -> int:
+        """Where in its neighbourhood each point finds itself."""
+        points = torch.arange(self.num_coarse, device=self.table.device)[:, None]
+        itself = (self.table == points).flatten(0, -2).all(0)
+        return int(itself.int().argmax())
 
     def forward(self, zeta: Tensor) -> Tensor:
         """(..., num_coarse, channel·K) from zeta (..., channel, num_coarse), channel-major.
@@ -164,9 +183,19 @@ class Stencil(nn.Module):
         nodes = zeta.movedim(-1, 0)
         if self._has_ghost:
             nodes = torch.cat([nodes, nodes.new_zeros((1, *nodes.shape[1:]))])
-        rows = nodes.index_select(0, self.table.flatten())
-        rows = rows.reshape(*self.table.shape, *nodes.shape[1:])  # (num_coarse, K, ..., channel)
-        return rows.movedim((0, 1), (-3, -1)).flatten(-2)
+        if self.table.ndim == 2:
+            return self._gather(nodes, self.table, self.weight).flatten(-2)
+        weights = [None] * len(self.table) if self.weight is None else self.weight
+        parts = zip(nodes.split(1, -1), self.table, weights, strict=True)
+        return torch.cat([self._gather(*part) for part in parts], -2).flatten(-2)
+
+    @staticmethod
+    def _gather(nodes: Tensor, table: Tensor, weight: Tensor | None) -> Tensor:
+        """(..., num_coarse, channel, K) from (node, ..., channel)."""
+        rows = nodes.index_select(0, table.flatten())
+        rows = rows.reshape(*table.shape, *nodes.shape[1:])  # (num_coarse, K, ..., channel)
+        rows = rows.movedim((0, 1), (-3, -1))
+        return rows if weight is None else rows * weight[:, None, :].to(rows.dtype)
 
     def extra_repr(self) -> str:
         """Sizes."""

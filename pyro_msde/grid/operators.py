@@ -14,104 +14,20 @@ coarse point to the next: multiplying by it, or by its transpose for T_r, beats 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from pyro_msde.checks import check_choice, check_whole
-from pyro_msde.grid.boundaries import extend, fold, ring_length
-from pyro_msde.grid.grids import Grid
+from pyro_msde.grid.rings import ring_of
 
-__all__ = ["ScaleOperators", "gaussian_kernel", "lanczos_kernel"]
+if TYPE_CHECKING:
+    from pyro_msde.grid.grids import Grid
 
-_PUBLISHED_SUM = {1: 6.0, 2: 16.0}
-_MOST_KERNEL = 2**26  # points of a kernel
+__all__ = ["ScaleOperators"]
+
 _MOST_ENTRIES = 2**23  # of T_p as a matrix: above, transforms are cheaper
-
-
-def gaussian_kernel(
-    grid: Grid,
-    radius: int = 3,
-    gain: Literal["unit", "published"] = "unit",
-    dtype: torch.dtype | None = None,
-) -> Tensor:
-    """Gaussian of standard deviation σ per axis (in fine points), cut off at ±radius·σ.
-
-    Args:
-        grid: Gives the strides σ and the number of channels.
-        radius: Cut-off in strides, r: 3 for KdV and Burgers, 2 for cylinder flow.
-        gain: "unit": the kernel sums to 1, so ζ is in the units of y. "published": it sums to 6 in
-            one dimension and 16 in two, since ‖S y‖ ≈ 6‖y‖ and 16‖y‖ is what the paper's start
-            gives on fields that are smooth at scale σ.
-        dtype: Of the kernel; torch's default unless given.
-
-    Returns:
-        (channel, 2rσ₁+1, …), the same for every channel.
-
-    Raises:
-        ValueError: radius below 1 or too large for memory, unknown gain, or published gain in three
-            dimensions.
-    """
-    check_choice("gain", gain, ("unit", "published"))
-    if gain == "published" and grid.ndim not in _PUBLISHED_SUM:
-        raise ValueError(f'gain: none is published in {grid.ndim} dimensions; use gain="unit"')
-    total = _PUBLISHED_SUM[grid.ndim] if gain == "published" else 1.0
-    return _separable(grid, radius, lambda x: torch.exp(-0.5 * x**2), total, dtype)
-
-
-def lanczos_kernel(grid: Grid, radius: int = 5, dtype: torch.dtype | None = None) -> Tensor:
-    """Windowed sinc per axis, sinc(x) sinc(x/radius) for |x| ≤ radius strides, of sum 1.
-
-    Close to the ideal low-pass at the coarse grid's Nyquist frequency: T_p T_r leaves what the
-    coarse grid resolves nearly as it is, where a Gaussian one stride wide damps it.
-
-    Args:
-        grid: Gives the strides and the number of channels.
-        radius: Cut-off in strides, the number of lobes.
-        dtype: Of the kernel; torch's default unless given.
-
-    Returns:
-        (channel, 2·radius·σ₁+1, …), the same for every channel.
-
-    Raises:
-        ValueError: radius below 1 or too large for memory.
-    """
-
-    def windowed_sinc(x: Tensor) -> Tensor:
-        return torch.sinc(x) * torch.sinc(x / radius)
-
-    return _separable(grid, radius, windowed_sinc, 1.0, dtype)
-
-
-def _separable(
-    grid: Grid,
-    radius: int,
-    profile: Callable[[Tensor], Tensor],
-    total: float,
-    dtype: torch.dtype | None,
-) -> Tensor:
-    """Product over the axes of a profile of the distance in strides, scaled to a sum."""
-    if not isinstance(grid, Grid):
-        raise ValueError(f"grid: got {type(grid).__name__}. Pass a pyro_msde.Grid.")
-    if dtype is not None and not isinstance(dtype, torch.dtype):
-        raise ValueError(f"dtype={dtype!r}: give a torch.dtype, or leave it out.")
-    radius = check_whole("radius", radius, 1)
-    length = [2 * radius * stride + 1 for stride in grid.stride]
-    if math.prod(length) > _MOST_KERNEL:
-        raise ValueError(
-            f"radius: {radius} coarse spacings are a kernel of {length} points, more than "
-            f"{_MOST_KERNEL:.3g}; take a smaller radius or more coarse points"
-        )
-    kernel = torch.full((), total, dtype=torch.float64)
-    for stride in grid.stride:
-        steps = torch.arange(-radius * stride, radius * stride + 1, dtype=torch.float64) / stride
-        axis = profile(steps)
-        kernel = kernel[..., None] * (axis / axis.sum())
-    kernel = kernel.to(torch.get_default_dtype() if dtype is None else dtype)
-    return kernel.expand(grid.channels, *kernel.shape).clone()
 
 
 class ScaleOperators:
@@ -141,9 +57,10 @@ class ScaleOperators:
         self.kernel_shape = tuple(kernel.shape[-grid.ndim :])
         self._dtype = kernel.dtype
         self._dims = tuple(range(-grid.ndim, 0))
-        self._padding = tuple(size // 2 for size in self.kernel_shape)
-        axes = zip(grid.shape, grid.stride, self._padding, grid.boundary, strict=True)
-        self._ring = tuple(ring_length(*axis) for axis in axes)
+        padding = (size // 2 for size in self.kernel_shape)
+        axes = zip(zip(*grid.ends, strict=True), grid.shape, grid.stride, padding, strict=True)
+        self._rings = tuple(ring_of(*axis) for axis in axes)
+        self._ring = tuple(ring.length for ring in self._rings)
         pairs = zip(self._ring, grid.stride, strict=True)
         self._coarse_ring = tuple(length // stride for length, stride in pairs)
         self._kernel_on_ring = self._on_ring(kernel)
@@ -169,10 +86,10 @@ class ScaleOperators:
         """
         self._check("y", y, self.grid.field_shape)
         grid = self.grid
-        ring = y
-        for axis in zip(self._dims, self._ring, self._padding, grid.boundary, strict=True):
-            ring = extend(ring, *axis)
-        spectrum = torch.fft.rfftn(ring, s=self._ring, dim=self._dims) * self._spectrum.conj()
+        channel = -grid.ndim - 1
+        for dim, ring in zip(self._dims, self._rings, strict=True):
+            y = ring.extend(y, dim, channel)
+        spectrum = torch.fft.rfftn(y, s=self._ring, dim=self._dims) * self._spectrum.conj()
         smoothed: Tensor = torch.fft.irfftn(spectrum, s=self._ring, dim=self._dims)
         for dim, n in zip(self._dims, grid.shape, strict=True):
             smoothed = smoothed.narrow(dim, 0, n)
@@ -218,29 +135,29 @@ class ScaleOperators:
         tiles = (*grid.stride[:-1], -(-half // self._coarse_ring[-1]))
         spectrum = spectrum.repeat((1,) * (spectrum.ndim - grid.ndim) + tiles)[..., :half]
         spectrum = spectrum * self._prolong_spectrum
-        ring: Tensor = torch.fft.irfftn(spectrum, s=self._ring, dim=self._dims)
-        for axis in zip(self._dims, grid.shape, self._padding, grid.boundary, strict=True):
-            ring = fold(ring, *axis)
-        return ring
+        prolonged: Tensor = torch.fft.irfftn(spectrum, s=self._ring, dim=self._dims)
+        for dim, ring in zip(self._dims, self._rings, strict=True):
+            prolonged = ring.fold(prolonged, dim, -grid.ndim - 1)
+        return prolonged
 
     def _prolongation_matrix(self) -> Tensor:
         """T_p, (..., channel, num_coarse, num_points)."""
         grid = self.grid
         windows = self._kernel_on_ring * math.prod(grid.stride)
         for axis, dim in enumerate(self._dims):
-            n_c, stride, ring = grid.coarse[axis], grid.stride[axis], self._ring[axis]
+            n_c, stride, ring = grid.coarse[axis], grid.stride[axis], self._rings[axis]
             # ghosts that are images need the whole ring, to be folded back
-            reach = ring if grid.boundary[axis] in ("neumann", "replicate") else grid.shape[axis]
+            reach = ring.n if ring.plain else ring.length
             last = grid.offset[axis] + (n_c - 1) * stride
             index = torch.arange((n_c - 1) * stride + reach, device=windows.device) - last
-            windows = windows.index_select(dim, index % ring)
+            windows = windows.index_select(dim, index % ring.length)
         for axis, dim in enumerate(self._dims):
             length = windows.shape[dim - axis] - (grid.coarse[axis] - 1) * grid.stride[axis]
             windows = windows.unfold(dim - axis, length, grid.stride[axis])
         # windows begin at the last coarse point
         matrix = windows.flip([dim - grid.ndim for dim in self._dims])
-        for ends in zip(self._dims, grid.shape, self._padding, grid.boundary, strict=True):
-            matrix = fold(matrix, *ends)
+        for dim, ring in zip(self._dims, self._rings, strict=True):
+            matrix = ring.fold(matrix, dim, -2 * grid.ndim - 1)
         return matrix.flatten(-grid.ndim).flatten(-grid.ndim - 1, -2)
 
     def _on_ring(self, kernel: Tensor) -> Tensor:

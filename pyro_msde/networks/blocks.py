@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyro_msde.grid import Grid
+from pyro_msde.protocols import Places
 
 __all__ = [
     "MLP",
@@ -163,10 +163,10 @@ class PolynomialMLP(nn.Module):
         return torch.cat([self.linear.weight.mT, *quadratic, self.network.readout()])
 
 
-def _padding(boundary: Sequence[str], half: int) -> tuple[list[int], list[int]]:
+def _padding(periodic: Sequence[bool], half: int) -> tuple[list[int], list[int]]:
     """`F.pad` argument that wraps periodic axes, and the convolution's that zero-pads others."""
-    wrap = [half * (b == "periodic") for b in reversed(boundary) for _ in range(2)]
-    return wrap, [half * (b != "periodic") for b in boundary]
+    wrap = [half * ring for ring in reversed(periodic) for _ in range(2)]
+    return wrap, [half * (not ring) for ring in periodic]
 
 
 class ConvEncoder(nn.Module):
@@ -187,7 +187,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(
         self,
-        grid: Grid,
+        grid: Places,
         n_eta: int,
         *,
         widths: Sequence[int] = (4, 16, 64),
@@ -200,7 +200,7 @@ class ConvEncoder(nn.Module):
         self.ndim, self.reach = grid.ndim, kernel // 2
         self.num_parameters = num_parameters
         channels = (grid.channels, *widths)
-        self.wrap, zeros = _padding(grid.boundary, self.reach)
+        self.wrap, zeros = _padding(grid.periodic, self.reach)
         self.layers = nn.ModuleList(
             _CONV[grid.ndim](a, b, kernel, stride=stride, padding=zeros)
             for a, b in pairwise(channels)
@@ -233,7 +233,7 @@ class ConvDecoder(nn.Module):
 
     def __init__(
         self,
-        grid: Grid,
+        grid: Places,
         n_eta: int,
         *,
         widths: Sequence[int] = (4, 16, 64),
@@ -242,7 +242,7 @@ class ConvDecoder(nn.Module):
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
-        self.ndim, self.boundary = grid.ndim, grid.boundary
+        self.ndim, self.periodic = grid.ndim, grid.periodic
         self.reach = kernel // 2
         _check_reach(grid, stride, len(widths), self.reach)
         self.sizes = _sizes(grid.shape, stride, len(widths))[::-1]
@@ -271,9 +271,9 @@ class ConvDecoder(nn.Module):
 
     def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """What a transposed convolution leaves beyond both ends is wrapped around, or cut off."""
-        for axis, (n, boundary) in enumerate(zip(size, self.boundary, strict=True), start=2):
+        for axis, (n, ring) in enumerate(zip(size, self.periodic, strict=True), start=2):
             last = x.ndim - 1 - axis
-            if boundary == "periodic":
+            if ring:
                 pad = [0, 0] * last + [n - self.reach, 2 * n + self.reach - x.shape[axis]]
                 x = F.pad(x, pad).unflatten(axis, (3, n)).sum(axis)
             else:
@@ -282,10 +282,10 @@ class ConvDecoder(nn.Module):
         return x
 
 
-def _check_reach(grid: Grid, stride: int, depth: int, reach: int) -> None:
+def _check_reach(grid: Places, stride: int, depth: int, reach: int) -> None:
     for size in _sizes(grid.shape, stride, depth)[:-1]:
-        for n, boundary in zip(size, grid.boundary, strict=True):
-            if boundary == "periodic" and reach > n:
+        for n, ring in zip(size, grid.periodic, strict=True):
+            if ring and reach > n:
                 raise ValueError(
                     f"kernel: {2 * reach + 1} points wrap around a periodic layer of {n} more than "
                     "once. Use a smaller kernel, a smaller stride or fewer layers."

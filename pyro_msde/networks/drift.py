@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.grid import Grid, SensorGraph, Stencil
+from pyro_msde.protocols import Places
 
 __all__ = ["MultiscaleDrift"]
 
@@ -33,7 +33,7 @@ class MultiscaleDrift(nn.Module):
 
     def __init__(
         self,
-        grid: Grid | SensorGraph,
+        grid: Places,
         n_eta: int,
         macro: nn.Module,
         micro: nn.Module | None,
@@ -45,7 +45,7 @@ class MultiscaleDrift(nn.Module):
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
-        self.stencil = Stencil(grid.neighbours(half_width))
+        self.stencil = grid.stencil(half_width)
         self.macro, self.micro, self.psi = macro, micro, psi
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
@@ -97,10 +97,8 @@ class MultiscaleDrift(nn.Module):
     @property
     def middle(self) -> list[int]:
         """Where in its stencil a coarse point finds its own channels."""
-        table = self.stencil.table
-        own = (table == torch.arange(len(table), device=table.device)[:, None]).all(0)
-        place = int(own.int().argmax())
-        return [channel * table.shape[1] + place for channel in range(self.grid.channels)]
+        size, place = self.stencil.num_neighbours, self.stencil.centre
+        return [channel * size + place for channel in range(self.grid.channels)]
 
     def neighbourhoods(self, zeta: Tensor, *common: Tensor) -> Tensor:
         """What f gets at each coarse point: the stencil's values, then what all points share.

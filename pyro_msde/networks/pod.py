@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.data import Segments
-from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.networks.blocks import PolynomialMLP
 from pyro_msde.priors import starting_values
+from pyro_msde.protocols import Places
 
 __all__ = [
     "PrincipalDecoder",
@@ -45,7 +45,7 @@ class _Modes(nn.Module):
     weights: Tensor
     started: Tensor
 
-    def __init__(self, grid: Grid | SensorGraph, rank: int) -> None:
+    def __init__(self, grid: Places, rank: int) -> None:
         super().__init__()
         size = grid.channels * grid.num_points
         if not 1 <= rank <= size:
@@ -75,7 +75,7 @@ class PrincipalEncoder(_Modes):
 
     def __init__(
         self,
-        grid: Grid | SensorGraph,
+        grid: Places,
         n_eta: int,
         *,
         rank: int = 32,
@@ -100,7 +100,7 @@ class PrincipalDecoder(_Modes):
 
     def __init__(
         self,
-        grid: Grid | SensorGraph,
+        grid: Places,
         n_eta: int,
         *,
         rank: int = 32,

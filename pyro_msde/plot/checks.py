@@ -63,7 +63,7 @@ def check_fit(fit: Any, data: Any, axes_of_space: int) -> None:
 
 def check_grid(name: str, grid: Any, axes_of_space: int) -> None:
     """A regular grid with so many axes, or fewer."""
-    if not isinstance(grid, Grid):
+    if not grid.regular:
         raise ValueError(f"{name}: fields are on {grid!r}; this picture is for regular grids.")
     if grid.ndim > axes_of_space:
         most = "one" if axes_of_space == 1 else "at most two"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_msde.checks import check_whole
 from pyro_msde.data import Trajectories, duration_units, to_numpy
-from pyro_msde.grid import Grid, neighbour_table
+from pyro_msde.grid import Grid
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
@@ -188,7 +188,8 @@ def _gather(jacobian: Array, grid: Grid, half_width: int) -> StencilDerivative:
     Where a place of the stencil is beyond a wall, or is the same point as another place, its
     derivative is not there to be seen, and the coarse point is left out of the average.
     """
-    table = neighbour_table(grid.coarse, half_width, grid.boundary).numpy()
+    table = grid.stencil(half_width).table.numpy()
+    table = table.reshape(-1, *table.shape[-2:])[0]  # what lies beyond walls is the same for all
     alone = (table[:, :, None] == table[:, None, :]).sum(-1) == 1
     seen = alone & (table < grid.num_coarse)
     if not seen.any(0).all():

@@ -156,7 +156,7 @@ def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
 
 
 def _has_waves(grid: Any) -> bool:
-    return isinstance(grid, Grid) and min(grid.shape) > 1
+    return grid is not None and grid.has_waves and min(grid.shape) > 1
 
 
 def _units(truth: Any) -> dict[str, str]:

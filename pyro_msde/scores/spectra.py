@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
-from pyro_msde.checks import check_choice, check_number, check_whole, checked_names
+from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data import to_numpy
-from pyro_msde.grid import BOUNDARIES
+from pyro_msde.grid import ends_of
 
 __all__ = ["band_power", "shell_spectrum"]
 
@@ -33,13 +32,13 @@ _MOST_BANDS = 10_000
 
 
 def shell_spectrum(
-    fields: Any, boundary: Sequence[str], spacing: Sequence[float]
+    fields: Any, boundary: Sequence[Any], spacing: Sequence[float]
 ) -> tuple[Array, Array]:
     """Power spectrum E(k) of fields on a regular grid, averaged over them.
 
     Args:
         fields: (..., *space).
-        boundary: One of `pyro_msde.grid.BOUNDARIES` per axis of space.
+        boundary: Per axis of space, as `Grid` takes it, the same at both ends.
         spacing: Of the points per axis, in units of length.
 
     Returns:
@@ -47,7 +46,8 @@ def shell_spectrum(
         and E (shell,), in the field's units squared times length.
 
     Raises:
-        ValueError: Fewer axes than boundaries, or as many spacings as not.
+        ValueError: Fewer axes than boundaries, or as many spacings as not; a boundary without
+            waves, or two at the ends of an axis.
     """
     power, shell, width, last = _shells(fields, boundary, spacing)
     power = power.reshape(-1, shell.size).mean(0)
@@ -57,7 +57,7 @@ def shell_spectrum(
 
 
 def band_power(
-    fields: Any, boundary: Sequence[str], spacing: Sequence[float], bands: int
+    fields: Any, boundary: Sequence[Any], spacing: Sequence[float], bands: int
 ) -> tuple[Array, Array]:
     """Mean square of each field in bands of wavenumber, about evenly wide on a logarithmic scale.
 
@@ -85,11 +85,18 @@ def band_power(
 
 
 def _shells(
-    fields: Any, boundary: Sequence[str], spacing: Sequence[float]
+    fields: Any, boundary: Sequence[Any], spacing: Sequence[float]
 ) -> tuple[Array, Array, float, int]:
     """Mean squares (..., *waves) of waves, their shells (*waves), these' width and last number."""
-    for axis, name in enumerate(checked_names("boundary", boundary)):
-        check_choice(f"boundary[{axis}]", name, BOUNDARIES)
+    if isinstance(boundary, str) or not isinstance(boundary, Sequence):
+        raise ValueError(f"boundary: {boundary!r}; give one for each axis of space.")
+    ends = ends_of(boundary, len(boundary))
+    for axis, pair in enumerate(ends):
+        if not pair.has_waves:
+            raise ValueError(
+                f"boundary[{axis}]: no waves suit the ends {boundary[axis]!r} of an axis. Pass "
+                '"replicate", which tapers any field.'
+            )
     several = isinstance(spacing, Sequence) and not isinstance(spacing, str)
     if not several and not (isinstance(spacing, np.ndarray) and spacing.ndim == 1):
         raise ValueError(f"spacing: got {spacing!r}. Pass a number for each axis of space.")
@@ -105,8 +112,8 @@ def _shells(
         )
     waves, squared = values, np.zeros((1,) * ndim)
     steps = []
-    for axis, (name, dx) in enumerate(zip(boundary, spacing, strict=True), start=-ndim):
-        waves, k, step = _waves(waves, axis, name, dx)
+    for axis, (pair, dx) in enumerate(zip(ends, spacing, strict=True), start=-ndim):
+        waves, k, step = pair.waves(waves, axis, dx)
         steps.append(step)
         squared = squared + (k**2).reshape(-1, *(1,) * (-1 - axis))
     width = max(steps)
@@ -114,20 +121,3 @@ def _shells(
     # beyond the coarsest axis's shortest wave, shells are no longer whole
     last = round(min(0.5 / dx for dx in spacing) / width + 1e-9)
     return np.square(np.abs(waves)) / np.prod(values.shape[-ndim:]), shell, width, last
-
-
-def _waves(values: Array, axis: int, boundary: str, dx: float) -> tuple[Array, Array, float]:
-    """Orthonormal transform along an axis; its wavenumbers (n,), and their step."""
-    n = values.shape[axis]
-    if boundary == "dirichlet":
-        step = 0.5 / ((n + 1) * dx)
-        transformed = scipy.fft.dst(values, type=1, axis=axis, norm="ortho")
-        return transformed, np.arange(1, n + 1) * step, step
-    if boundary == "neumann":
-        step = 0.5 / (n * dx)
-        return scipy.fft.dct(values, type=2, axis=axis, norm="ortho"), np.arange(n) * step, step
-    if boundary == "replicate":
-        window = np.hanning(n + 1)[:-1]
-        window = window / np.sqrt(np.square(window).mean())
-        values = (values - values.mean(axis, keepdims=True)) * window.reshape(-1, *(1,) * ~axis)
-    return scipy.fft.fft(values, axis=axis, norm="ortho"), scipy.fft.fftfreq(n, dx), 1 / (n * dx)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pyro_msde.grid import GraphOperators, SensorGraph, graph_kernel
+from pyro_msde.grid import GraphOperators, Grid, SensorGraph
+from pyro_msde.protocols import Places
 
 TABLE = np.array([[1, 4], [0, 2], [3, 3], [4, 0], [2, 1]])
 
@@ -38,9 +39,23 @@ def test_operators_are_the_matrices():
     assert_close(prolonged, torch.from_numpy(np.einsum("cji,scj->sci", S, zeta)))
 
 
+def test_grids_and_graphs_are_places():
+    graph, grid = SensorGraph(TABLE, channels=2), Grid((6, 4), (3, 2), boundary="neumann")
+    for places in (graph, grid):
+        assert isinstance(places, Places)
+        stencil, kernel = places.stencil(places.half_width(1)), places.kernel("gaussian", 2)
+        y = torch.randn(places.field_shape)
+        zeta = places.flatten(places.operators(kernel).restrict(y))
+        assert zeta.shape == (places.num_zeta,)
+        states = zeta.reshape(places.channels, places.num_coarse)
+        seen = stencil(states).unflatten(-1, (places.channels, -1))
+        assert torch.equal(seen[..., stencil.centre], states.T)
+    assert (graph.half_width(3), grid.half_width(3)) == (0, 3)
+
+
 def test_kernel_starts_as_a_mean():
     graph = SensorGraph(TABLE, channels=3)
-    kernel = graph_kernel(graph)
+    kernel = graph.kernel()
     assert_close(kernel.sum(1), torch.ones(3))
     constant = torch.full((3, 5), 2.5)
     assert_close(GraphOperators(kernel, graph).smooth(constant), constant)

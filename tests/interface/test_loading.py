@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -324,6 +325,38 @@ def test_a_model_of_equal_shapes_and_other_options_is_refused(tmp_path):
         load(tmp_path, *pair("neumann"))
     with pytest.raises(ValueError, match="guide: made for another model"):
         load(tmp_path, pair("dirichlet")[0], pair("dirichlet")[1])
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A boundary of a user's own."""
+
+    wall: float = 0.5
+
+    def ghosts(self, distance, n):
+        return distance - 1, -1.0
+
+
+@pytest.mark.parametrize("boundary", [[("dirichlet", "neumann")], [(Odd(), "neumann")]])
+def test_ends_that_differ_are_saved_and_those_of_your_own_asked_for(boundary, tmp_path):
+    def pair():
+        model = multiscale(30, 5, boundary=boundary, width=7)
+        return model, AmortizedGP(model)
+
+    kept = fit(*pair(), tiny_data(), **QUICK)
+    kept.save(tmp_path)
+    if boundary == [("dirichlet", "neumann")]:
+        loaded = load(tmp_path)
+    else:
+        with pytest.raises(SavedRunError, match=r"boundary: 'Odd' on axis 0 is unknown.* model=…"):
+            load(tmp_path)
+        loaded = load(tmp_path, *pair())
+    assert loaded.model.grid == kept.model.grid
+    y0, ask = tiny_data().values[0][0], {"times": [0.0, 0.1], "num_samples": 2}
+    assert torch.equal(loaded.predict(y0, **ask).paths, kept.predict(y0, **ask).paths)
+    other = multiscale(30, 5, boundary=[("neumann", "dirichlet")], width=7)
+    with pytest.raises(SavedRunError, match=r"has boundary=\[\[.*'neumann'\]\], here it is"):
+        load(tmp_path, other, AmortizedGP(other))
 
 
 def test_sizes_may_be_numpys(tmp_path):

@@ -19,6 +19,7 @@ GRIDS = {
     "1-D walls": ((30,), (5,), "dirichlet"),
     "2-D walls": ((24, 16), (6, 4), "dirichlet"),
     "2-D channel": ((24, 16), (6, 4), ("periodic", "neumann")),
+    "2-D inflow": ((24, 16), (6, 4), (("dirichlet", "neumann"), "periodic")),
     "3-D periodic": ((12, 8, 10), (3, 4, 5), "periodic"),
     "3-D mixed": ((12, 8, 10), (3, 4, 5), ("replicate", "dirichlet", "periodic")),
     "tiny": ((4,), (2,), "periodic"),
@@ -105,6 +106,25 @@ def test_sizes_follow_the_grid():
     assert multiscale(90, 10, boundary="dirichlet").drift.net.half_width == 8  # ghosts are zeros
     # where the macroscale has many states, the microscale drift sees a linear map of them
     assert isinstance(multiscale((64, 64), (32, 32), n_eta=3).drift.net.psi, nn.Linear)
+
+
+def test_a_drift_that_knows_places_learns_dynamics_that_differ_from_place_to_place():
+    """u_t = −4 x u between insulated walls: no drift that is the same at all points has it."""
+    rng, times = np.random.default_rng(0), np.linspace(0, 1, 11)
+    x = (np.arange(24) + 0.5) / 24
+    starts = 1 + 0.5 * rng.standard_normal((8, 1, 1)) * np.cos(np.pi * x)
+    fields = starts * np.exp(-4 * np.outer(times, x))
+    errors = {}
+    for located in (False, True):
+        model = multiscale(24, 8, boundary="neumann", half_width=1, width=8, located=located)
+        data = Trajectories([times] * 6, fields[:6])
+        result = fit(model, AmortizedGP(model), data, **QUICK | {"length": 6, "num_nodes": 8})
+        forecast = result.predict(fields[6:, 0], times, num_samples=2, max_step=0.05)
+        errors[located] = pyro_msde.nrmse(forecast, fields[6:])
+    assert (errors[True] < 0.2).all()
+    assert (errors[False] > 0.5).all()
+    with pytest.raises(ValueError, match="located: sensors on a graph have no coordinates"):
+        multiscale(adjacency=RING, located=True)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])

@@ -14,7 +14,7 @@ import torch
 from pyro.distributions import LogNormal
 
 import pyro_msde
-from pyro_msde import baselines, grid, guides, models, plot, priors
+from pyro_msde import baselines, grid, guides, models, plot, priors, testing
 from pyro_msde.datasets.kdv import KDV
 from pyro_msde.scores import spectra
 from pyro_msde.scores.innovation_test import innovations, ljung_box
@@ -108,6 +108,8 @@ def calls() -> dict[str, Call]:
             shape=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0)),
         "neighbour_table": Call(
             grid.neighbour_table, arguments(shape=COARSE, half_width=1, boundary="neumann")),
+        "check_boundary": Call(
+            testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))),
         "adjacency_table": Call(grid.adjacency_table, arguments(adjacency=np.eye(4, dtype=int))),
         "gaussian_kernel": Call(
             grid.gaussian_kernel,

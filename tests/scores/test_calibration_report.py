@@ -263,7 +263,10 @@ def test_a_plane_of_two_channels_and_walls_is_scored_as_apart():
 RING = SensorGraph([[7, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7], [6, 0]], channels=2)
 
 
-@pytest.mark.parametrize("grid", [None, RING])
+CHANNELS = Grid(8, 4, channels=2, boundary={0: "dirichlet", 1: "neumann"})  # no waves for both
+
+
+@pytest.mark.parametrize("grid", [None, RING, CHANNELS])
 def test_fields_without_a_regular_grid_have_no_spectra(grid):
     fc = forecast(grid=grid)
     report = calibration(fc, fc.mean + 1, bins=2)

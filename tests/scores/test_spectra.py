@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pyro_msde.grid import Grid
 from pyro_msde.scores.spectra import band_power, shell_spectrum
 
 N, DX, SIZE = 48, 0.25, 1.6  # points, spacing, amplitude of a wave
@@ -94,3 +95,16 @@ def test_a_short_axis_has_fewer_bands_than_asked_for():
     assert np.allclose(edges * 6, [0.5, 1.5, 2.5, 3.5])
     assert power.shape == (2, 3)
     assert np.allclose(power, 0, atol=1e-15)
+
+
+def test_ends_without_waves_in_common_are_refused_and_reports_leave_powers_out():
+    for boundary in (["periodic", ("dirichlet", "neumann")], [("neumann", "neumann"), object()]):
+        with pytest.raises(ValueError, match=r"boundary"):
+            shell_spectrum(np.ones((5, 6)), boundary, [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"\[1\]: no waves suit \S+ ends \('dirichlet', 'n"):
+        band_power(np.ones((5, 6)), ["periodic", ("dirichlet", "neumann")], [1.0, 1.0], 3)
+    same = shell_spectrum(np.sin(J), [("neumann", "neumann")], [DX])
+    assert np.array_equal(same, shell_spectrum(np.sin(J), ["neumann"], [DX]))
+    assert not Grid(6, 3, boundary=[("dirichlet", "neumann")]).has_waves
+    assert not Grid(6, 3, channels=2, boundary={0: "dirichlet", 1: "neumann"}).has_waves
+    assert Grid((6, 4), (3, 2), boundary=("dirichlet", "neumann")).has_waves
