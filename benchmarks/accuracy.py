@@ -25,9 +25,9 @@ import torch
 
 import pyro_msde
 from benchmarks import table
-from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.opponents import OPPONENTS
+from examples.cases import CASES, Setting
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 
@@ -215,7 +215,7 @@ def main() -> None:
         if found is None:
             continue
         row = {**key, **found, "n_coarse": "x".join(map(str, setting.coarse)), "device": device,
-               "version": pyro_msde.__version__}  # fmt: skip
+               "version": pyro_msde.__version__, "commit": table.commit()}  # fmt: skip
         table.append(row, args.results)
         print(
             ", ".join(f"{k} {v}" for k, v in row.items() if v != "" and k != "device"), flush=True

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import choices, table
-from benchmarks.cases import CASES
+from benchmarks import table
+from benchmarks.studies import choices
+from examples.cases import CASES
 from pyro_msde import Trajectories
 from pyro_msde.datasets.problem import Splits
 

@@ -1,4 +1,7 @@
-"""The cases of the accuracy table: data, model, coarse grid and length of training."""
+"""The settings of each case: data, model, coarse grid, training. Examples and benchmarks read them.
+
+`benchmarks/runs` keeps one run for each row of the table, trained as `Setting.training` says.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
 from pyro_msde.models import burgers1d, burgers2d, kdv, ks
 
-__all__ = ["CASES", "Setting"]
+__all__ = ["CASES", "KDV_AS_PUBLISHED", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,9 @@ CASES: dict[str, dict[str, Setting]] = {
         ),
     },
 }  # fmt: skip
+
+# the paper's networks and training: no row of the table, but a run that is kept
+KDV_AS_PUBLISHED = Setting(
+    "kdv", "published", KDV, kdv, (20,), 5, 1.0, steps=16_000, options={"recipe": "published"},
+    fit={"recipe": "published"},
+)  # fmt: skip
