@@ -80,7 +80,7 @@ def one_shot(
     return pyro_msde.fit(
         model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
         steps=steps, seed=seed, checkpoint=folder, device=device, progress=False,
-        **setting.training(n_eta),
+        recipe=setting.recipe(n_eta),
     )  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def _trained(
         model, AmortizedGP(model, seed=seed), splits.train, validation=splits.validation,
         steps=setting.length(setting.n_eta), seed=seed, progress=False, jackknife=False,
         checkpoint=TRAINED / f"{setting.case}-{setting.split}-{name}{seed}",
-        **{**setting.training(setting.n_eta), **changes},
+        recipe=setting.recipe(setting.n_eta), **changes,
     )  # fmt: skip
 
 
