@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import pyro_msde
 from pyro_msde.datasets import kdv as datasets_kdv
+from pyro_msde.datasets.burgers1d import BURGERS1D
+from pyro_msde.datasets.kdv import kdv_splits
+from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -72,9 +78,11 @@ def test_the_demo_measures_the_run_that_it_leaves(example):
 
 
 @pytest.mark.slow
-def test_without_a_microstate_the_memory_is_left_in_the_innovations(example):
+def test_innovations_are_white_under_the_equation_itself_and_under_no_scalar_filter(example):
     _, out = example("gle.py")
-    assert json.loads((out / "innovations.json").read_text())
+    for rows in json.loads((out / "innovations.json").read_text()).values():
+        assert rows["the equation itself"]["p"] > 0.01
+        assert rows["best scalar filter"]["p"] < 1e-20
 
 
 @pytest.mark.slow
