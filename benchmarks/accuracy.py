@@ -25,9 +25,9 @@ import torch
 
 import pyro_msde
 from benchmarks import table
-from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.opponents import OPPONENTS
+from examples.cases import CASES, Setting
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 
@@ -79,7 +79,7 @@ def one_shot(
     return pyro_msde.fit(
         model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
         steps=steps, seed=seed, checkpoint=folder, device=device, progress=False,
-        **setting.training(n_eta),
+        recipe=setting.recipe(n_eta),
     )  # fmt: skip
 
 
@@ -98,8 +98,9 @@ def hierarchical(
         validation=data.validation, n_etas=range(n_eta + 1), steps=steps // (n_eta + 1), seed=seed,
         checkpoint=folder, device=device, progress=False, **setting.fit,
     )  # fmt: skip
-    spent = {name: sum(getattr(f, name) for f in fits) for name in ("steps", "seconds")}
-    return replace(fits[-1], **spent)
+    records = [f.training for f in fits]
+    spent = {name: sum(getattr(r, name) for r in records) for name in ("steps", "seconds")}
+    return replace(fits[-1], training=replace(records[-1], **spent))
 
 
 def our_row(
@@ -214,7 +215,7 @@ def main() -> None:
         if found is None:
             continue
         row = {**key, **found, "n_coarse": "x".join(map(str, setting.coarse)), "device": device,
-               "version": pyro_msde.__version__}  # fmt: skip
+               "version": pyro_msde.__version__, "commit": table.commit()}  # fmt: skip
         table.append(row, args.results)
         print(
             ", ".join(f"{k} {v}" for k, v in row.items() if v != "" and k != "device"), flush=True

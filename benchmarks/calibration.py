@@ -1,7 +1,6 @@
 """How well forecasts of unseen trajectories are calibrated, by lead time.
 
     python -m benchmarks.calibration
-    python -m benchmarks.calibration --case kdv --methods alt-bayesian,alt-ensemble
     python -m benchmarks.calibration --case burgers1d --split hard --jobs 5
 
 50 trajectories, 20 in two dimensions, are simulated with seeds of their own, and forecast from one
@@ -13,13 +12,13 @@ same at every level: the interval score is that of the 90 % interval, and the re
 of the PIT histogram of the tenth. Standard errors are over trajectories. One forecast of 50 KdV
 trajectories takes a core two minutes, scoring it three; a trajectory in two dimensions about two.
 With --jobs, as many processes share the trajectories, ten at a time or one in two dimensions; the
-numbers are the same.
+numbers are the same. `benchmarks.studies.remedies` measures alternatives in the same way.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from multiprocessing import get_context
@@ -30,10 +29,10 @@ import numpy as np
 import torch
 
 import pyro_msde
-from benchmarks import remedies, table
+from benchmarks import table
 from benchmarks.accuracy import NUM_SAMPLES, at_times, kept_fit
-from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
+from examples.cases import CASES, Setting
 from pyro_msde import CalibrationReport, Trajectories
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.scores.predictive import Predictive
@@ -44,6 +43,7 @@ KEY = ("case", "split", "method", "level", "lead")
 COLUMNS = (
     *KEY, "coverage", "coverage_se", "spread_skill", "crps", "spread_skill_se", "crps_se", "energy",
     "winkler_90", "reliability_index", "trajectories", "samples", "device", "version",
+    "commit",
 )  # fmt: skip
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 TENTHS = 10
@@ -71,17 +71,7 @@ def shipped(setting: Setting, _: Callable[[], Splits], kept: Path) -> pyro_msde.
     return kept_fit(setting, setting.n_eta, kept)
 
 
-METHODS: dict[str, Method] = {
-    "msde": shipped,
-    "alt-unscaled": remedies.unscaled,
-    "alt-optimal": remedies.optimal,
-    "alt-point": remedies.point,
-    "alt-loose": remedies.loosely_jackknifed,
-    "alt-bayesian": remedies.bayesian_drift,
-    "alt-cold": remedies.cold_bayesian_drift,
-    "alt-ensemble": remedies.ensemble,
-    "alt-both": remedies.both,
-}
+METHODS: dict[str, Method] = {"msde": shipped}
 
 
 def unseen(setting: Setting, numbers: Sequence[int]) -> Trajectories:
@@ -158,13 +148,20 @@ def there(path: Path) -> set[tuple[str, ...]]:
 
 
 def arguments(
-    doc: str, case: str, results: Path
+    doc: str, case: str, results: Path, methods: Mapping[str, Method]
 ) -> tuple[argparse.Namespace, list[tuple[Setting, Callable[[], Splits]]]]:
-    """The command line, and what it asks for: settings, with a call for their stored splits."""
+    """The command line, and what it asks for: settings, with a call for their stored splits.
+
+    Args:
+        doc: Docstring of the module that is run.
+        case: The cases unless others are asked for, separated by commas.
+        results: Table to fill likewise.
+        methods: By name, those to choose from, the first of which is the default.
+    """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--case", default=case, help="separated by commas")
     parser.add_argument("--split", default="published,hard")
-    parser.add_argument("--methods", default="msde,alt-unscaled", help=", ".join(METHODS))
+    parser.add_argument("--methods", default=next(iter(methods)), help=", ".join(methods))
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--results", type=Path, default=results)
     parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
@@ -174,16 +171,16 @@ def arguments(
     return args, [(s, cache(partial(s.problem.splits, s.split, directory="data"))) for s in asked]
 
 
-def main() -> None:
-    """Fill the table."""
-    args, asked = arguments(__doc__, "kdv,burgers1d,burgers2d", RESULTS)
-    same = {"device": name_of("cpu"), "version": pyro_msde.__version__}
+def fill(doc: str, results: Path, methods: Mapping[str, Method]) -> None:
+    """Measure what the command line asks for; arguments as for `arguments`."""
+    args, asked = arguments(doc, "kdv,burgers1d,burgers2d", results, methods)
+    same = {"device": name_of("cpu"), "version": pyro_msde.__version__, "commit": table.commit()}
     for setting, data in asked:
         for name in args.methods.split(","):
             if keys(setting, name) <= there(args.results):
                 table.say_there(args.results, setting.case, setting.split, name)
                 continue
-            method = METHODS[name](setting, data, args.runs)
+            method = methods[name](setting, data, args.runs)
             if method is None:
                 continue
             report = measure(method, setting, range(COUNT[len(setting.coarse)]), jobs=args.jobs)
@@ -193,6 +190,11 @@ def main() -> None:
                 if tuple(row[k] for k in KEY) not in found:
                     table.append(row, args.results, COLUMNS)
             print(f"{setting.case}, {setting.split}, {name}: {report!r}", flush=True)
+
+
+def main() -> None:
+    """Fill the table."""
+    fill(__doc__, RESULTS, METHODS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/calibration.md from benchmarks/results/calibration.csv and outside.csv.
+"""docs/calibration.md from the tables of `benchmarks.calibration` and of two of its studies.
 
 python -m benchmarks.render_calibration
 """
@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import calibration, outside, table
+from benchmarks import calibration, table
 from benchmarks.render import NAMES
 
+STUDIES = Path(__file__).parent / "studies" / "results"
+OUTSIDE = ("case", "split", "method", "where", "error", "spread", "spread_skill", "coverage_90",
+           "coverage_lowest", "crps")  # fmt: skip
 OUT = Path(__file__).parent.parent / "docs" / "calibration.md"
 HEAD = """# Calibration
 
@@ -50,8 +53,9 @@ def by_lead(rows: Sequence[Row]) -> list[str]:
     out = [
         "## By lead time", "",
         "Lowest and highest of the ten tenths of the horizon, and the last; CRPS and energy score",
-        "are means over them, in the data's units. `python -m benchmarks.calibration` fills",
-        "`benchmarks/results/calibration.csv`, with other levels and standard errors.", "",
+        "are means over them, in the data's units. Other levels and standard errors are in",
+        "`benchmarks/results/calibration.csv` (`python -m benchmarks.calibration`) and in",
+        "`benchmarks/studies/results/remedies.csv` (`python -m benchmarks.studies.remedies`).", "",
     ]  # fmt: skip
     kept = [r for r in rows if r["level"] == LEVEL]
     for (case, split), own in groups(kept, "case", "split").items():
@@ -76,8 +80,8 @@ def beyond(rows: Sequence[Row]) -> list[str]:
     out = [
         "## Outside the training data", "",
         "Ten trajectories whose initial field has a larger peak than any of training's, and ten",
-        "others, inside. Error and spread are root mean squares. `python -m benchmarks.outside`",
-        "fills `benchmarks/results/outside.csv`.", "",
+        "others, inside. Error and spread are root mean squares. `python -m",
+        "benchmarks.studies.outside` fills `benchmarks/studies/results/outside.csv`.", "",
         "| case | method | where | error | spread | spread / skill | coverage | lowest | CRPS |",
         "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
@@ -102,14 +106,14 @@ def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calibration", type=Path, default=calibration.RESULTS)
-    parser.add_argument("--outside", type=Path, default=outside.RESULTS)
+    parser.add_argument("--remedies", type=Path, default=STUDIES / "remedies.csv")
+    parser.add_argument("--outside", type=Path, default=STUDIES / "outside.csv")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    parts = [
-        HEAD,
-        *by_lead(table.read(args.calibration, calibration.COLUMNS)),
-        *beyond(table.read(args.outside, outside.COLUMNS)),
-    ]
+    shipped, others = (
+        table.read(path, calibration.COLUMNS) for path in (args.calibration, args.remedies)
+    )
+    parts = [HEAD, *by_lead(shipped + others), *beyond(table.read(args.outside, OUTSIDE))]
     args.out.write_text("\n".join(parts).rstrip() + "\n")
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COLUMNS", "KEY", "RESULTS", "append", "key_of", "read", "say_there"]
+__all__ = ["COLUMNS", "KEY", "RESULTS", "append", "commit", "key_of", "read", "say_there"]
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 KEY = ("case", "split", "method", "n_eta", "seed")
 COLUMNS = (
     *KEY, "n_coarse", "steps", "train_seconds", "predict_seconds", "device", "nrmse_mean",
     "nrmse_sd", "coverage_90", "crps", "coverage_low", "coverage_high", "diffusion_scale",
-    "strayed",
-    "status", "choice", "version",
+    "strayed", "status", "choice", "version", "commit",
 )  # fmt: skip
 
 
@@ -60,6 +61,27 @@ def append(row: Mapping[str, Any], path: Path = RESULTS, columns: Sequence[str] 
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+@cache
+def commit() -> str:
+    """The commit that is checked out, with a plus where Python files differ from it.
+
+    Raises:
+        RuntimeError: This is no checkout, or git is missing.
+    """
+    asked = (("rev-parse", "--short=7", "HEAD"), ("status", "--porcelain", "--", "*.py"))
+    root = Path(__file__).parent.parent
+    try:
+        head, changed = (
+            subprocess.run(
+                ["git", *words], cwd=root, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in asked
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(f"{root}: git names no commit. Run benchmarks from a clone.") from error
+    return head + "+" * bool(changed)
 
 
 def say_there(path: Path, *key: Any) -> None:

@@ -12,72 +12,73 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cases import CASES, KDV_AS_PUBLISHED, Setting
 from kdv_scores import HEADER, look_ups, peaks, report, score
 
 import pyro_msde
 from pyro_msde.datasets.kdv import kdv_splits
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models import kdv
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: what to train, on which split, and the horizons to score."""
+    """One row of the table: what to train, with how many states, and the horizons to score."""
 
     name: str
-    split: str
-    model: dict[str, Any]
-    fit: dict[str, Any] = field(default_factory=dict)
+    setting: Setting
+    n_eta: int
     horizons: tuple[float, ...] = (1.0,)
 
 
-STEPS = 16_000
 ROWS = (
-    Row("kdv-0", "published", {"n_eta": 0, "expert_variance": "shared"},
-        {"recipe": "steady", "warm_start": False}),
-    Row("kdv-5", "published", {"n_eta": 5}, {"spread": 4.0}),
-    Row("kdv-5-published-recipe", "published", {"n_eta": 5, "recipe": "published"},
-        {"recipe": "published"}),
-    Row("kdv-hard", "hard", {"n_eta": 0, "n_coarse": 50, "half_width": 6},
-        {"recipe": "steady"}, horizons=(1.0, 2.0)),
-)  # fmt: skip
+    Row("kdv-0", CASES["kdv"]["published"], 0),
+    Row("kdv-5", CASES["kdv"]["published"], 5),
+    Row("kdv-5-published-recipe", KDV_AS_PUBLISHED, 5),
+    Row("kdv-hard", CASES["kdv"]["hard"], 0, horizons=(1.0, 2.0)),
+)
 
 
-def train(row: Row, data: Splits, out: Path, seed: int) -> pyro_msde.Fit:
-    """Train a row, or go on with it if it is there, and calibrate it on validation trajectories."""
-    model = kdv(**row.model, seed=seed)
-    guide = AmortizedGP(model, seed=seed)
+def train(row: Row, data: Splits, out: Path, seed: int, steps: int | None = None) -> pyro_msde.Fit:
+    """Train a row, or go on with it if it is there, and calibrate it on validation trajectories.
+
+    Its length is the row's own unless `steps` are given.
+    """
+    setting, n_eta = row.setting, row.n_eta
+    model = setting.build(n_eta, seed)
     fit = pyro_msde.fit(
-        model, guide, data.train, validation=data.validation, seed=seed, checkpoint=out,
-        **{"steps": STEPS, **row.fit},
+        model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
+        steps=steps or setting.length(n_eta), seed=seed, checkpoint=out,
+        recipe=setting.recipe(n_eta),
     )  # fmt: skip
     fit = fit.calibrated(data.validation)
     fit.save(out)
     return fit
 
 
-def run_table(rows: tuple[Row, ...], out: Path, kept: Path | None, seed: int) -> None:
+def run_table(
+    rows: tuple[Row, ...], out: Path, kept: Path | None, seed: int, steps: int | None
+) -> None:
     """Train or load every row, score it; print the table and keep it as JSON."""
     table: dict[str, Any] = {}
     print(HEADER, flush=True)
     for row in rows:
         if kept is not None and not (kept / row.name).exists():
             continue
-        data = kdv_splits(row.split, directory="data")
+        data = kdv_splits(row.setting.split, directory="data")
         if kept is None:
-            fit = train(row, data, out / row.name, seed)
+            fit = train(row, data, out / row.name, seed, steps)
         else:
             fit = pyro_msde.load(kept / row.name)
         for horizon in row.horizons:
             name = f"{row.name} [0,{horizon:g}]"
-            table[name] = score(fit, row.split, data.test.until(horizon))
+            table[name] = score(fit, row.setting.split, data.test.until(horizon))
             report(name, table[name])
-    for split in dict.fromkeys(row.split for row in rows):
+    for split in dict.fromkeys(row.setting.split for row in rows):
         data = kdv_splits(split, directory="data")
         found, extent = look_ups(data), peaks(data)
         table[f"look-ups {split}"], table[f"peaks {split}"] = found, extent
@@ -104,9 +105,7 @@ def main() -> None:
         if unknown:
             parser.error(f"--rows: no {', '.join(unknown)}; there are {[r.name for r in ROWS]}")
         rows = tuple(row for row in rows if row.name in wanted)
-    if args.steps:
-        rows = tuple(replace(row, fit={**row.fit, "steps": args.steps}) for row in rows)
-    run_table(rows, args.out, args.score, args.seed)
+    run_table(rows, args.out, args.score, args.seed, args.steps)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from kdv import Row, train
+from kdv import ROWS, train
 from kdv_scores import look_ups
 
 import pyro_msde
@@ -31,8 +31,8 @@ def main() -> None:
     print("==> data: 20 trajectories of 1000 points and 1001 times, under data/")
     data = kdv_splits("published", directory="data")
     print(f"==> training n_η = 5 for {args.steps} steps; the full run takes 16000")
-    row = Row("demo", "published", {"n_eta": 5}, {"steps": args.steps, "spread": 4.0})
-    fit = train(row, data, out, args.seed)
+    row = next(row for row in ROWS if row.name == "kdv-5")
+    fit = train(row, data, out, args.seed, args.steps)
     print("==> forecasting the 5 test trajectories from their first snapshots, at every 10th time")
     test = data.test.every(10)
     fc = fit.forecast(test, num_samples=64)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cases import CASES
 from pyro.distributions import LogNormal
 from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoNormal
 
@@ -27,9 +28,9 @@ import pyro_msde
 from pyro_msde.datasets.kdv import kdv_splits
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
-from pyro_msde.models import kdv
 from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
 
+KDV = CASES["kdv"]["published"]
 COLUMNS = ("prior", "theta_guide", "path_guide", "elbo", "nrmse", "coverage_90",
            "seconds_per_step", "steps", "threads", "version")  # fmt: skip
 
@@ -83,7 +84,7 @@ SWAPS = (
 def pair(swap: tuple[str, str, str], data: Splits) -> tuple[Any, Any]:
     """A new model with its guide."""
     prior, theta, path = swap
-    model = kdv(n_eta=5)
+    model = KDV.build(5, seed=0)
     PRIORS[prior](model)
     return model, PATH[path](model, data.train, theta=THETA[theta])
 
@@ -102,8 +103,9 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
     prior, theta, path = swap
     model, guide = pair(swap, data)
     fit = pyro_msde.fit(
-        model, guide, data.train, validation=data.validation, steps=steps, spread=4.0,
-        checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, **CHANGES.get(prior, {}),
+        model, guide, data.train, validation=data.validation, steps=steps,
+        checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, recipe=KDV.recipe(5),
+        **CHANGES.get(prior, {}),
     )  # fmt: skip
     test = data.test.every(10)
     fc = fit.forecast(test)

@@ -71,31 +71,21 @@ def test_paths_of_every_kind_train_and_forecast_there(options, cuda):
     data, model = tiny_data(), tiny_model(2)
     guide = AmortizedGP(model, **options) if options else UnamortizedGP(model, data)
     fit = pyro_msde.fit(
-        model, guide, data, steps=3, device=cuda, progress=False, length=4, stride=1,
+        model, guide, data, steps=3, device=cuda, dtype=torch.float64, progress=False, length=4,
+        stride=1,
     )  # fmt: skip
     fit = fit.calibrated(tiny_data((19, 19)))
-    fc = fit.predict(data.values[0][0], data.times[0], num_samples=8)
-    assert fc.quantile(0.9).isfinite().all()
-    assert fc.parameter_var.max() > 0  # the jackknife's
+    asked = data.values[0][0], data.times[0]
+    assert fit.predict(*asked, num_samples=8).parameter_var.max() > 0  # the jackknife's
     groups = fit.to_arviz(tiny_data((11, 11)), num_samples=8)
     if options:  # free marginals say nothing of other snapshots
         assert np.isfinite(groups["sample_stats"]["elbo"]).all()
-
-
-@pytest.mark.gpu
-def test_forecasts_are_the_same_everywhere(cuda):
-    """From a mean path: random numbers differ between devices, the mathematics does not."""
-    data = tiny_data()
-    model, guide = tiny_pair(n_eta=2)
-    fit = pyro_msde.fit(
-        model, guide, data, steps=3, dtype=torch.float64, progress=False, length=4, stride=1
-    )
+    # random numbers differ between devices; without noise the mathematics does not
     with torch.no_grad():
-        for variance in (model.diffusion.net, guide.node_variance):
+        for variance in (fit.model.diffusion.net, fit.guide.node_variance):
             variance.log_value.fill_(-60.0)
             variance.floor = 0.0
     fit = fit.without("jackknife")
-    here = fit.predict(data.values[0][0], data.times[0], num_samples=2).mean
-    model.to(cuda), guide.to(cuda)
-    there = fit.predict(data.values[0][0], data.times[0], num_samples=2).mean
-    assert_close(there, here, rtol=1e-6, atol=1e-6)
+    there = fit.predict(*asked, num_samples=2).mean
+    fit.model.cpu(), fit.guide.cpu()
+    assert_close(there, fit.predict(*asked, num_samples=2).mean, rtol=1e-6, atol=1e-6)

@@ -4,57 +4,151 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+import pyro_msde
+from pyro_msde.datasets import kdv as datasets_kdv
+from pyro_msde.datasets.burgers1d import BURGERS1D
+from pyro_msde.datasets.kdv import kdv_splits
+from pyro_msde.datasets.ks import KS
+from pyro_msde.datasets.problem import Problem
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 RUNS = {
-    "kdv_demo.py": ("forecast.png", "metrics.json", "run.json", "test.nc"),
-    "burgers.py": ("forecast.png", "run.json", "weights-*.safetensors"),
+    "kdv_demo.py": ("forecast.png", "metrics.json", "test.nc"),
+    "burgers.py": ("forecast.png",),
     "gle.py": ("innovations.json", "innovations.png"),
-    "ks.py": ("run.json", "statistics.png"),
-    "swap_guides.py": ("run.json",),
+    "ks.py": ("statistics.png",),
+    "swap_guides.py": (),
 }
 
 
+@pytest.fixture
+def example(tmp_path):
+    """Runs an example for four steps in a process of its own, from an empty folder."""
+
+    def run(script):
+        words = [sys.executable, str(EXAMPLES / script), "--out", "here", "--steps", "4"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=1800)
+        assert done.returncode == 0, done.stderr
+        for name in RUNS[script]:
+            assert (tmp_path / "here" / name).stat().st_size > 0, name
+        return done.stdout, tmp_path / "here"
+
+    return run
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("script", list(RUNS))
-def test_example_runs(script, monkeypatch, tmp_path):
-    run = subprocess.run(
-        [sys.executable, str(EXAMPLES / script), "--out", "here", "--steps", "4"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=1800,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip()
-    for name in RUNS[script]:
-        assert list((tmp_path / "here").rglob(name)), name
-    if script == "swap_guides.py":
-        with (tmp_path / "benchmarks" / "results" / "swap.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        monkeypatch.syspath_prepend(str(EXAMPLES))
-        assert len(rows) == len(importlib.import_module("swap_guides").SWAPS)
-        assert all(value for row in rows for value in row.values())
-        assert {r["path_guide"] for r in rows} >= {"diagonal", "block", "full", "unamortized"}
+@pytest.mark.parametrize("script", ["burgers.py", "ks.py"])
+def test_an_example_prints_the_error_of_the_run_that_it_leaves(example, script):
+    printed, out = example(script)
+    fit = pyro_msde.load(out)
+    assert fit.steps == 4
+    problem, split, horizon, every = {
+        "burgers.py": (BURGERS1D, "published", 1.0, 10), "ks.py": (KS, "published", 46.5, 1),
+    }[script]  # fmt: skip
+    test = problem.splits(split, directory=out.parent / "data").test.until(horizon).every(every)
+    fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
+    error = re.search(r"NRMSE.*? ([\d.]+)%", printed).group(1)
+    assert float(error) == pytest.approx(100 * np.mean(pyro_msde.nrmse(fc, test)), abs=0.05)
 
 
-@pytest.mark.parametrize(("row", "steps"), [({}, 16_000), ({"steps": 4}, 4)])
-def test_a_row_of_kdv_trains_for_its_own_steps_or_the_full_run(row, steps, monkeypatch, tmp_path):
-    """What `make demo` calls; the examples themselves run in the slow tests."""
+@pytest.mark.slow
+def test_the_demo_measures_the_run_that_it_leaves(example):
+    _, out = example("kdv_demo.py")
+    fit, metrics = pyro_msde.load(out), json.loads((out / "metrics.json").read_text())
+    assert fit.steps == metrics["steps"] == 4
+    test = kdv_splits("published", directory=out.parent / "data").test.every(10)
+    fc = fit.predict(np.stack(test.values)[:, 0], test.times[0], num_samples=64)
+    assert metrics["nrmse_mean"] == pytest.approx(np.mean(pyro_msde.nrmse(fc, test)), rel=1e-5)
+    still = np.stack(test.values)[:, :1]
+    error = np.sqrt((np.square(still - np.stack(test.values)).sum(2)
+                     / np.square(np.stack(test.values)).sum(2)).mean(1))  # fmt: skip
+    assert metrics["persistence_nrmse"] == pytest.approx(error.mean(), rel=0.02)  # every 10th time
+
+
+@pytest.mark.slow
+def test_innovations_are_white_under_the_equation_itself_and_under_no_scalar_filter(example):
+    _, out = example("gle.py")
+    for rows in json.loads((out / "innovations.json").read_text()).values():
+        assert rows["the equation itself"]["p"] > 0.01
+        assert rows["best scalar filter"]["p"] < 1e-20
+
+
+@pytest.mark.slow
+def test_every_swap_of_priors_and_guides_has_a_row(example, monkeypatch):
+    _, out = example("swap_guides.py")
+    with (out.parent / "benchmarks" / "results" / "swap.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    kdv, asked = importlib.import_module("kdv"), []
+    swaps = importlib.import_module("swap_guides").SWAPS
+    assert [(r["prior"], r["theta_guide"], r["path_guide"]) for r in rows] == list(swaps)
+    assert all(np.isfinite(float(r["nrmse"])) and r["steps"] == "4" for r in rows)
 
-    def fit(*_, **options):
-        asked.append(options["steps"])
-        found = SimpleNamespace(save=lambda _: None)
-        found.calibrated = lambda _: found
-        return found
 
-    monkeypatch.setattr(kdv.pyro_msde, "fit", fit)
-    data = SimpleNamespace(train=None, validation=None)
-    kdv.train(kdv.Row("any", "published", {"n_eta": 0}, row), data, tmp_path, seed=0)
-    assert asked == [steps]
+class Asked(Exception):
+    """Carries what `fit` was called with."""
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Runs an example, from an empty folder and without data, up to its call of `fit`."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
+    empty = SimpleNamespace(train=None, validation=None)
+    for owner, name in ((Problem, "splits"), (datasets_kdv, "kdv_splits")):
+        monkeypatch.setattr(owner, name, lambda *_, **__: empty)
+
+    def fit(model, guide, data, **options):
+        raise Asked(model, guide, options)
+
+    monkeypatch.setattr(pyro_msde, "fit", fit)
+
+    def run(script, *words):
+        monkeypatch.setattr(sys, "argv", [script, *words])
+        with pytest.raises(Asked) as caught:
+            runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return caught.value.args
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("burgers.py", "burgers1d-5"),
+        ("burgers.py --dimensions 2", "burgers2d-5"),
+        ("burgers.py --split hard", "burgers1d-hard"),
+        ("burgers.py --dimensions 2 --split hard", "burgers2d-hard"),
+        ("kdv.py --rows kdv-0", "kdv-0"),
+        ("kdv.py --rows kdv-5", "kdv-5"),
+        ("kdv.py --rows kdv-hard", "kdv-hard"),
+        ("ks.py", "ks-0"),
+    ],
+)
+def test_an_example_trains_as_the_run_that_is_kept(asked, command, kept):
+    """Hence as the row of the table that it stands for: model, steps and recipe."""
+    kept = pyro_msde.load(EXAMPLES.parent / "benchmarks" / "runs" / kept)
+    model, guide, options = asked(*command.split())
+    assert model.config == kept.model.config
+    assert guide.config == kept.guide.config
+    assert (options["steps"], options["recipe"]) == (kept.steps, kept.recipe)
+
+
+def test_the_demo_trains_for_fewer_steps(asked):
+    """What `make demo` calls."""
+    model, _, options = asked("kdv_demo.py")
+    kept = pyro_msde.load(EXAMPLES.parent / "benchmarks" / "runs" / "kdv-5")
+    assert model.config == kept.model.config
+    assert options["recipe"] == kept.recipe
+    assert options["steps"] == 3000

@@ -59,8 +59,12 @@ def modal_pair():
 
 
 @pytest.mark.parametrize(
-    "make", [point_pair, microscale_pair, bayesian_pair, unamortized_pair, modal_pair]
-)
+    "make",
+    [
+        pytest.param(point_pair, marks=pytest.mark.slow), microscale_pair, bayesian_pair,
+        unamortized_pair, pytest.param(modal_pair, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_nothing_of_ours_is_ever_in_the_global_store(make, tmp_path, monkeypatch):
     """Not in the end, and not between: every write to it is seen."""
     written = []

@@ -23,7 +23,7 @@ __all__ = [
     "power_of_two",
 ]
 
-_DISTANCES = 2**22  # between draws, held at once
+MOST_DISTANCES = 2**22  # between draws, held at once
 
 
 def fair_crps(draws: Tensor, y: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def fair_energy(draws: Tensor, y: Tensor) -> Tensor:
     z = (y - centre).flatten(2).flatten(0, 1)
     unit = power_of_two(torch.maximum(x.abs().amax((1, 2)), z.abs().amax(1)))
     x, z = x / unit[:, None, None], z / unit[:, None]
-    size = max(1, _DISTANCES // n**2)
+    size = max(1, MOST_DISTANCES // n**2)
     scores = [
         _fair(energy_score_empirical(a, b), torch.cdist(a, b[:, None])[..., 0].mean(1), n)
         for a, b in zip(x.split(size), z.split(size), strict=True)

@@ -283,17 +283,26 @@ def test_it_is_saved_and_loaded(known, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_other_steps_take_it(known):
-    found = known[2]
+def test_calibration_and_arviz_take_it():
     even = named_data(3, 4.0 + 0.05 * np.arange(41))
     with pytest.warns(UserWarning, match=r"data: coords\['s'\] run from 3"):
         own = pyro_msde.fit(*tiny_pair(2), even, steps=3, length=5, stride=1, progress=False)
-    own = own.jackknifed(even).calibrated(even)
-    assert own.adjustment("jackknife") is not None
-    idata = own.to_arviz(even, num_samples=8, times=2)
-    assert np.isfinite(idata.posterior_predictive["h_sd"]).all()
-    pooled = pyro_msde.Ensemble([found, deepcopy(found)])
-    assert ask(pooled, num_samples=8, num_theta=2).paths.shape[:2] == (4, 2)
+    calibrated = own.calibrated(even)
+    assert calibrated.adjustment("jackknife") is own.adjustment("jackknife") is not None
+    wide, point = (
+        fit.to_arviz(even, num_samples=8, times=2).posterior_predictive["h_sd"].values
+        for fit in (own, own.without("jackknife"))
+    )
+    assert np.allclose(wide[..., 0, :], point[..., 0, :], rtol=1e-6)  # where forecasts start
+    assert (wide[..., -1, :] != point[..., -1, :]).all()
+
+
+def test_an_ensemble_pools_draws_of_the_drift(known):
+    """Those of each fit, forecast with a seed of its own."""
+    found = known[2]
+    pooled = ask(pyro_msde.Ensemble([found, deepcopy(found)]), num_samples=8, num_theta=2)
+    apart = [ask(found, num_samples=4, num_theta=2, seed=seed) for seed in (0, 1)]
+    assert torch.equal(pooled.paths, torch.cat([fc.paths for fc in apart]))
 
 
 # what `fit` does of itself

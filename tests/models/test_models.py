@@ -7,6 +7,7 @@ import pytest
 import torch
 from problems import same, snapshot
 from torch import nn
+from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import MultiscaleELBO, Trajectories, fit
@@ -15,6 +16,7 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv
 
 RECIPES = ("default", "published")
+STEP = 1e-6  # of central differences: rounding of 1e-16 over it, and curvature of its square
 every_model = pytest.mark.parametrize(
     ("recipe", "n_eta"), [(r, n) for r in RECIPES for n in (0, 2)]
 )
@@ -34,21 +36,42 @@ def trajectories(count=2, snapshots=5):
 
 
 @every_model
-def test_one_step_of_the_elbo_at_full_size(recipe, n_eta):
-    model = kdv(n_eta, recipe=recipe)
-    guide = AmortizedGP(model)
+def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(recipe, n_eta):
+    """For each part, against central differences along its own gradient, in float64."""
+    model = kdv(n_eta, recipe=recipe).double()
+    guide = AmortizedGP(model).double()
     data = trajectories()
     segments = Segments(
         [torch.as_tensor(t) for t in data.times],
         [torch.as_tensor(v)[:, None] for v in data.values],
-        length=5,
+        length=5, dtype=torch.float64,
+    )  # fmt: skip
+    batch = segments.draw(1, np.random.default_rng(0))
+    loss = MultiscaleELBO(num_nodes=7)(model, guide)
+
+    def value():
+        torch.manual_seed(0)  # of the draws
+        return loss(batch)
+
+    value().backward()
+    parts = [*model.children(), *guide.children()]
+    assert sum(len(list(part.parameters())) for part in parts) == len(
+        [*model.parameters(), *guide.parameters()]
     )
-    elbo = MultiscaleELBO(num_nodes=7)
-    elbo(model, guide)(segments.draw(1, np.random.default_rng(0))).backward()
-    assert all(v.isfinite() for v in elbo.terms.values())
-    for p in [*model.parameters(), *guide.parameters()]:
-        assert p.grad is not None
-        assert p.grad.isfinite().all()
+    for part in parts:
+        own = list(part.parameters())
+        size = sum(p.grad.square().sum() for p in own).sqrt()
+        assert size > 0, type(part).__name__
+        values = []
+        for step in (STEP, -STEP):
+            with torch.no_grad():
+                for p in own:
+                    p.add_(step * p.grad / size)
+                values.append(value())
+                for p in own:
+                    p.sub_(step * p.grad / size)
+        slope = (values[0] - values[1]) / (2 * STEP)
+        assert_close(slope, size, rtol=1e-4, atol=0)
 
 
 @every_model

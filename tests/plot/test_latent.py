@@ -10,7 +10,6 @@ from named_fields import TIMES, draw, named_data, untrained_fit
 
 from pyro_msde import Forecast, Grid, plot
 from pyro_msde.data.units import Scaling
-from pyro_msde.plot.style import CYCLE, DASHES
 
 
 def test_latent_paths_draw_means_and_central_ninety_percent(case):
@@ -39,16 +38,26 @@ def test_latent_paths_of_a_closure_have_one_panel():
     assert [x.get_label() for x in axes[0].lines][:2] == ["x = 0", "x = 0.2"]
 
 
-def test_states_are_told_apart_without_colour():
-    assert len(set(DASHES)) == len(set(CYCLE)) == len(CYCLE) == len(DASHES)
-
-
 def paths_of(grid, n_eta):
     """A forecast of three paths, by numbers that tell time, sample and state."""
     latent = torch.arange(3 * 4 * (grid.num_zeta + n_eta), dtype=torch.float32)
     model = SimpleNamespace(grid=grid, n_eta=n_eta)
     paths = latent.reshape(1, 3, 1, 4, -1)
     return Forecast(TIMES[:4], paths, False, False, model, [None], Scaling((1.0,), 1.0))
+
+
+def test_states_are_told_apart_without_colour():
+    """Drawn in black at one height, one at a time, no two lines make the same picture."""
+    axes = plot.latent_paths(paths_of(Grid(40, 10), 1), num_states=7)[0]
+    figure, lines, pictures = axes.figure, list(axes.lines), set()
+    for artist in [*axes.get_children(), *lines]:
+        artist.set_visible(False)
+    for line in lines:
+        line.set(color="black", ydata=np.full(4, np.mean(axes.get_ylim())), visible=True)
+        figure.canvas.draw()
+        pictures.add(np.asarray(figure.canvas.buffer_rgba()).tobytes())
+        line.set_visible(False)
+    assert len(pictures) == len(lines) == 7
 
 
 def test_many_states_are_thinned_and_stay_inside_the_figure():

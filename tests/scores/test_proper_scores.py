@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
-from pyro_msde.scores import proper_scores as snapshot_scores
+from pyro_msde.scores import proper_scores
 from pyro_msde.scores.proper_scores import (
     covered,
     fair_crps,
@@ -45,7 +45,7 @@ def energy_by_loops(draws, y):
 @pytest.mark.parametrize("n", [2, N])
 @pytest.mark.parametrize("blocks", [2**22, 30])
 def test_the_energy_score_is_over_pairs_of_different_draws(n, blocks, monkeypatch):
-    monkeypatch.setattr(snapshot_scores, "_DISTANCES", blocks)
+    monkeypatch.setattr(proper_scores, "MOST_DISTANCES", blocks)
     draws, y = sample(n)
     assert_allclose(fair_energy(draws, y), energy_by_loops(draws.numpy(), y.numpy()), **DISTANCES)
 

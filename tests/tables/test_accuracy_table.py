@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy, render, table
-from benchmarks.cases import CASES
+from examples.cases import CASES
 from pyro_msde import Trajectories
 
 ROW = {

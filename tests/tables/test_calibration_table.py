@@ -14,9 +14,10 @@ import pytest
 import torch
 from gaussian_forecasts import Gaussian
 
-from benchmarks import calibration, outside, render_calibration, table
+from benchmarks import calibration, render_calibration, table
 from benchmarks.accuracy import NUM_TIMES
-from benchmarks.cases import CASES
+from benchmarks.studies import outside, remedies
+from examples.cases import CASES
 from pyro_msde import Fit, Grid, Trajectories
 from pyro_msde.data.units import Scaling
 from pyro_msde.datasets.problem import Problem
@@ -24,7 +25,7 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import Jackknife
 from pyro_msde.inference.closed_form_variance import variance_optima
 from pyro_msde.models import multiscale
-from pyro_msde.runs import TrainingRecord
+from pyro_msde.runs import RECIPES, TrainingRecord
 from pyro_msde.scores import Calibration
 
 TIMES = np.linspace(0.0, 1.0, 201)
@@ -147,14 +148,14 @@ def test_without_a_scale_there_is_no_unscaled_alternative(monkeypatch):
         assert (n_eta, folder) == (HARD.n_eta, "here")
         return found
 
-    monkeypatch.setattr(calibration.remedies, "kept_fit", kept)
+    monkeypatch.setattr(remedies, "kept_fit", kept)
     monkeypatch.setattr(calibration, "kept_fit", kept)
     found = None
-    assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
+    assert remedies.METHODS["alt-unscaled"](HARD, None, "here") is None
     found = Fit(None, None, None)
-    assert calibration.METHODS["alt-unscaled"](HARD, None, "here") is None
+    assert remedies.METHODS["alt-unscaled"](HARD, None, "here") is None
     found = Fit(None, None, None, adjustments=(Calibration(0.1),))
-    assert calibration.METHODS["alt-unscaled"](HARD, None, "here").diffusion_scale == 1.0
+    assert remedies.METHODS["alt-unscaled"](HARD, None, "here").diffusion_scale == 1.0
     assert calibration.METHODS["msde"](HARD, None, "here") is found
 
 
@@ -179,10 +180,10 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
             is_point=True,
         )
 
-    monkeypatch.setattr(calibration.remedies.pyro_msde, "fit", fit)
+    monkeypatch.setattr(remedies.pyro_msde, "fit", fit)
     kept = Fit(HARD.build(0, 0), None, 1, adjustments=(Jackknife({}), Calibration(0.1)))
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
-    found = calibration.METHODS[method](
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
+    found = remedies.METHODS[method](
         HARD, lambda: SimpleNamespace(train=0, validation=0), "here"
     )
     if method == "alt-ensemble":
@@ -194,7 +195,7 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
         assert model.drift.is_random == (method in ("alt-bayesian", "alt-cold"))
         assert guide.model is model
         own = {k: options[k] for k in ("recipe", "steps")}
-        assert own == {"recipe": "steady", "steps": HARD.steps}
+        assert own == {"recipe": RECIPES["steady"], "steps": HARD.steps}
         usual = {"steps", "seed", "validation", "checkpoint", "progress", "recipe", "jackknife"}
         assert {k: v for k, v in options.items() if k not in usual} == changed
         assert not options["jackknife"]
@@ -241,13 +242,13 @@ def test_rows_of_inside_and_outside_average_over_all_points(asked, tmp_path, mon
 def test_a_point_drift_is_the_kept_one_without_its_jackknife(monkeypatch):
     known = Jackknife({})
     kept = Fit(None, None, None, adjustments=(known, Calibration(0.5)))
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
-    fit = calibration.METHODS["alt-point"](HARD, lambda: None, "here")
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
+    fit = remedies.METHODS["alt-point"](HARD, lambda: None, "here")
     assert fit.adjustments == ()
-    unscaled = calibration.METHODS["alt-unscaled"](HARD, lambda: None, "here")
+    unscaled = remedies.METHODS["alt-unscaled"](HARD, lambda: None, "here")
     assert unscaled.adjustments == (known,)
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
-    assert calibration.METHODS["alt-point"](HARD, lambda: None, "here") is None
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: None)
+    assert remedies.METHODS["alt-point"](HARD, lambda: None, "here") is None
 
 
 def test_the_optimal_diffusion_has_no_gap(monkeypatch):
@@ -256,19 +257,19 @@ def test_the_optimal_diffusion_has_no_gap(monkeypatch):
     scaling = Scaling.of(data.fields(1, (20,)), data.horizon)
     kept = Fit(model, AmortizedGP(model), scaling, adjustments=(Calibration(0.5),),
                training=TrainingRecord(segment=(16, 0.3)))  # fmt: skip
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
 
     def gap(fit):
         torch.manual_seed(0)
-        segments = calibration.remedies.every_segment(fit, data)
+        segments = remedies.every_segment(fit, data)
         return variance_optima(fit.model, fit.guide, segments).gaps["diffusion"]
 
     assert abs(gap(kept)) > 1
-    fit = calibration.METHODS["alt-optimal"](HARD, lambda: SimpleNamespace(train=data), "here")
+    fit = remedies.METHODS["alt-optimal"](HARD, lambda: SimpleNamespace(train=data), "here")
     assert fit.diffusion_scale == 1.0
     assert gap(fit) == pytest.approx(0.0, abs=1e-5)
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
-    assert calibration.METHODS["alt-optimal"](HARD, lambda: None, "here") is None
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: None)
+    assert remedies.METHODS["alt-optimal"](HARD, lambda: None, "here") is None
 
 
 def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
@@ -281,25 +282,24 @@ def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
     new = Jackknife({})
     kept = Fit(HARD.build(0, 0), None, 1, adjustments=(Jackknife({}),))
     monkeypatch.setattr(Fit, "jackknifed", jackknifed)
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: kept)
-    monkeypatch.setattr(
-        calibration.remedies, "_trained", lambda *_, **__: deepcopy(kept).without("jackknife")
-    )
-    data = SimpleNamespace(train="training data")
-    loose = calibration.METHODS["alt-loose"](HARD, lambda: data, "here")
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
+    trained = deepcopy(kept).without("jackknife")
+    monkeypatch.setattr(remedies.pyro_msde, "fit", lambda *_, **__: deepcopy(trained))
+    data = SimpleNamespace(train="training data", validation=None)
+    loose = remedies.METHODS["alt-loose"](HARD, lambda: data, "here")
     assert loose.adjustments == (new,)
     assert asked.pop() == ((), "training data", {"ridge": 0.01})
-    pooled = calibration.METHODS["alt-both"](HARD, lambda: data, "here")
+    pooled = remedies.METHODS["alt-both"](HARD, lambda: data, "here")
     assert [fit.adjustments for fit in pooled.fits] == [(new,)] * 3
     assert [(train, options) for _, train, options in asked] == [("training data", {})] * 3
-    monkeypatch.setattr(calibration.remedies, "kept_fit", lambda *_: None)
+    monkeypatch.setattr(remedies, "kept_fit", lambda *_: None)
     for name in ("alt-loose", "alt-both"):
-        assert calibration.METHODS[name](HARD, lambda: data, "here") is None
+        assert remedies.METHODS[name](HARD, lambda: data, "here") is None
 
 
 def test_the_page_has_every_method_with_its_extremes(asked, tmp_path, monkeypatch):
     lead, level = ("0.1", "0.2", "1"), ("0.5", "0.9")
-    path, page = tmp_path / "c.csv", tmp_path / "page.md"
+    page, paths = tmp_path / "page.md", {"msde": tmp_path / "c.csv", "alt-x": tmp_path / "r.csv"}
     for method, ell, end in itertools.product(("msde", "alt-x"), level, lead):
         row = dict.fromkeys(calibration.COLUMNS, "0.5") | {
             "case": "kdv", "split": "hard", "method": method, "level": ell, "lead": end,
@@ -308,12 +308,14 @@ def test_the_page_has_every_method_with_its_extremes(asked, tmp_path, monkeypatc
             "crps": {"0.1": "0.01", "0.2": "0.02", "1": "0.06"}[end], "energy": "0.2",
             "trajectories": "50",
         }  # fmt: skip
-        table.append(row, path, calibration.COLUMNS)
+        table.append(row, paths[method], calibration.COLUMNS)
     other = dict.fromkeys(outside.COLUMNS, "0.25") | {
         "case": "kdv", "split": "hard", "method": "msde", "where": "outside",
     }  # fmt: skip
     table.append(other, tmp_path / "o.csv", outside.COLUMNS)
-    argv = ["render", "--calibration", str(path), "--outside", str(tmp_path / "o.csv")]
+    argv = ["render", "--outside", str(tmp_path / "o.csv")]
+    for name, path in zip(("--calibration", "--remedies"), paths.values(), strict=True):
+        argv += [name, str(path)]
     monkeypatch.setattr(sys, "argv", [*argv, "--out", str(page)])
     render_calibration.main()
     text = page.read_text()

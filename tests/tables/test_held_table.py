@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import held, table
+from benchmarks import table
 from benchmarks.calibration import SEED
-from benchmarks.cases import CASES
+from benchmarks.studies import held
+from examples.cases import CASES
 from pyro_msde import Trajectories
 from pyro_msde.datasets.problem import Problem
 from pyro_msde.forecasts.region import Region

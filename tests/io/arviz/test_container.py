@@ -66,6 +66,7 @@ def as_arviz_1(name):
     raise AttributeError(name)
 
 
+@pytest.mark.parametrize("case", ["times of their own"], indirect=True)
 def test_a_datatree_for_arviz_1_comes_back_from_its_file(case, monkeypatch, tmp_path):
     fit, test, options, known = case
     fake = ModuleType("arviz")

@@ -1,13 +1,13 @@
 """How far from where the ELBO wants them the variances of the kept weights stopped.
 
-    python -m benchmarks.variance_gaps
+    python -m benchmarks.studies.variance_gaps
 
 One row for each KdV and Burgers run in benchmarks/runs of the default recipe or the steady one is
-appended to benchmarks/results/variance_gaps.csv: mean log of C over its closed-form optimum, all
-else fixed, and of Σ_y likewise; 0.1 is 10 % too large. `fit` ends with Σ_y at its optimum;
-`observation_trained` is how far above training had left it, as the run's history has it. Training
-segments are those of all training trajectories, with 64 quadrature nodes and a pair of draws at
-each.
+appended to benchmarks/studies/results/variance_gaps.csv: mean log of C over its closed-form
+optimum, all else fixed, and of Σ_y likewise; 0.1 is 10 % too large. `fit` ends with Σ_y at its
+optimum; `observation_trained` is how far above training had left it, as the run's history has it.
+Training segments are those of all training trajectories, with 64 quadrature nodes and a pair of
+draws at each.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import pyro_msde
 from benchmarks import table
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT
-from benchmarks.cases import CASES, Setting
-from benchmarks.remedies import every_segment
+from benchmarks.studies.remedies import every_segment
+from examples.cases import CASES, Setting
 from pyro_msde.inference.closed_form_variance import variance_optima
 
 RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"

@@ -1,9 +1,10 @@
 """Time and memory of a forecast too large to hold: 1000 samples of 1001 times of 128 x 128 points.
 
-    python -m benchmarks.streaming
+    python -m benchmarks.studies.streaming
 
-All its fields are 66 GB in float32. Each part is a line of benchmarks/results/streaming.csv, with
-the most memory that the process had until then. The quantile takes a tenth of the times.
+All its fields are 66 GB in float32. Each part is a line of
+benchmarks/studies/results/streaming.csv, with the most memory that the process had until then. The
+quantile takes a tenth of the times.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import pyro_msde
 from benchmarks import table
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT, SEED
-from benchmarks.cases import CASES
 from benchmarks.device import name_of
+from examples.cases import CASES
 
 RESULTS = Path(__file__).parent / "results" / "streaming.csv"
 COLUMNS = (

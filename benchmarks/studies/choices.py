@@ -1,11 +1,11 @@
 """What three choices are worth: the true boundary, drifts without a clock, a wider tube.
 
-    python -m benchmarks.choices
-    python -m benchmarks.choices --choices boundary
+    python -m benchmarks.studies.choices
+    python -m benchmarks.studies.choices --choices boundary
 
 Each choice is trained both ways on the same data with the same seed; one row each is appended to
-benchmarks/results/choices.csv, what is there is skipped. Errors are given within the time that
-training trajectories cover, and beyond it where test trajectories go on. The tube is tried on
+benchmarks/studies/results/choices.csv, what is there is skipped. Errors are given within the time
+that training trajectories cover, and beyond it where test trajectories go on. The tube is tried on
 trajectories whose initial states lie further out than the training data's, and on hard ones.
 """
 
@@ -22,9 +22,9 @@ import torch
 
 from benchmarks import table
 from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
-from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
+from examples.cases import CASES, Setting
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.datasets.kdv import KDV, published_initial
 from pyro_msde.datasets.problem import Splits

@@ -1,15 +1,15 @@
 """What it is worth to hold forecasts where the drift was learned.
 
-    python -m benchmarks.held
-    python -m benchmarks.held --case kdv --split hard
+    python -m benchmarks.studies.held
+    python -m benchmarks.studies.held --case kdv --split hard
 
 Of 120 fresh trajectories the six whose initial fields have the largest peaks and the first six
 others are forecast with the kept weights, 16 samples each: by the drift as it is, held in the box
 around the training data, and held near their stencils too (`pyro_msde/forecasts/region.py`). One
-row each is appended to benchmarks/results/held.csv; what is there is skipped. `nrmse` is the mean
-over trajectories, `nrmse_largest` that of the worst one, "inf" if a forecast is not finite;
-`diverged` the share of paths that leave the box, or are not finite. The stencils'
-margin was chosen on these trajectories.
+row each is appended to benchmarks/studies/results/held.csv; what is there is skipped. `nrmse` is
+the mean over trajectories, `nrmse_largest` that of the worst one, "inf" if a forecast is not
+finite; `diverged` the share of paths that leave the box, or are not finite. The stencils' margin
+was chosen on these trajectories.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import pyro_msde
 from benchmarks import table
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT, unseen
-from benchmarks.cases import CASES, Setting
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
-from benchmarks.outside import starts
+from benchmarks.studies.outside import starts
+from examples.cases import CASES, Setting
 from pyro_msde.forecasts.region import Region
 
 RESULTS = Path(__file__).parent / "results" / "held.csv"

@@ -1,9 +1,12 @@
-"""The cases of the accuracy table: data, model, coarse grid and length of training."""
+"""The settings of each case: data, model, coarse grid, training. Examples and benchmarks read them.
+
+`benchmarks/runs` keeps one run for each row of the table, trained as `Setting.recipe` says.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyro_msde.datasets.burgers1d import BURGERS1D
@@ -12,8 +15,9 @@ from pyro_msde.datasets.kdv import KDV
 from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
 from pyro_msde.models import burgers1d, burgers2d, kdv, ks
+from pyro_msde.runs import RECIPES, Recipe
 
-__all__ = ["CASES", "Setting"]
+__all__ = ["CASES", "KDV_AS_PUBLISHED", "Setting"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,10 @@ class Setting:
         horizon: Up to which test trajectories are scored.
         steps: Of training, unless `steps_at` says otherwise.
         options: Of the model.
-        fit: Of `pyro_msde.fit`.
+        fit: Of training: fields of `Recipe`, and "recipe", the name of that which they change.
         steps_at: By n_η, of training.
         options_at: By n_η, of the model beside those or in their place.
-        fit_at: Of `pyro_msde.fit` likewise.
+        fit_at: By n_η, of training beside those or in their place.
     """
 
     case: str
@@ -59,9 +63,10 @@ class Setting:
         """Steps of training with so many microscale states."""
         return self.steps_at.get(n_eta, self.steps)
 
-    def training(self, n_eta: int) -> dict[str, Any]:
-        """Arguments of `pyro_msde.fit` with so many microscale states."""
-        return {**self.fit, **self.fit_at.get(n_eta, {})}
+    def recipe(self, n_eta: int) -> Recipe:
+        """How to train with so many microscale states."""
+        changes = {**self.fit, **self.fit_at.get(n_eta, {})}
+        return replace(RECIPES[changes.pop("recipe", "default")], **changes)
 
 
 # trajectories that differ in two numbers only, ten or twenty of them: their tubes do not meet
@@ -109,3 +114,9 @@ CASES: dict[str, dict[str, Setting]] = {
         ),
     },
 }  # fmt: skip
+
+# the paper's networks and training: no row of the table, but a run that is kept
+KDV_AS_PUBLISHED = Setting(
+    "kdv", "published", KDV, kdv, (20,), 5, 1.0, steps=16_000, options={"recipe": "published"},
+    fit={"recipe": "published"},
+)  # fmt: skip

@@ -1,13 +1,13 @@
 """Do intervals widen where an initial field lies outside the training data?
 
-    python -m benchmarks.outside
-    python -m benchmarks.outside --case kdv --split hard --methods alt-bayesian
+    python -m benchmarks.studies.outside
+    python -m benchmarks.studies.outside --case kdv --split hard --methods alt-bayesian
 
 Fresh trajectories are drawn one after the other; the first ten whose initial field has a larger
 |u| than any of training's are outside, the first ten others inside. Both are forecast as in
 `benchmarks.calibration`. One row for each, averaged over trajectories and the horizon, is appended
-to benchmarks/results/outside.csv; what is there is skipped, and splits where few start outside are
-left out. `spread` and `error` are root mean squares and `spread_skill` their ratio;
+to benchmarks/studies/results/outside.csv; what is there is skipped, and splits where few start
+outside are left out. `spread` and `error` are root mean squares and `spread_skill` their ratio;
 `coverage_lowest` is that of the worst trajectory.
 """
 
@@ -21,11 +21,14 @@ import numpy as np
 
 import pyro_msde
 from benchmarks import table
-from benchmarks.calibration import METHODS, SEED, arguments, measure
-from benchmarks.cases import Setting
+from benchmarks.calibration import METHODS as SHIPPED
+from benchmarks.calibration import SEED, arguments, measure
 from benchmarks.device import name_of
+from benchmarks.studies.remedies import METHODS as REMEDIES
+from examples.cases import Setting
 from pyro_msde import CalibrationReport
 
+METHODS = {**SHIPPED, **REMEDIES}
 RESULTS = Path(__file__).parent / "results" / "outside.csv"
 KEY = ("case", "split", "method", "where")
 COLUMNS = (
@@ -81,7 +84,7 @@ def row(report: CalibrationReport, peaks: Sequence[float], limit: float) -> Mapp
 
 def main() -> None:
     """Fill the table."""
-    args, asked = arguments(__doc__, "kdv,burgers1d", RESULTS)
+    args, asked = arguments(__doc__, "kdv,burgers1d", RESULTS, METHODS)
     same = {"device": name_of("cpu"), "version": pyro_msde.__version__}
     for setting, data in asked:
         limit = max(peak(v[0]) for v in data().train.values)

@@ -1,0 +1,1 @@
+"""Studies that decided something and are done; README.md has the questions and answers."""
