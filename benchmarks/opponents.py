@@ -231,8 +231,7 @@ def _with_spread(outcome: Outcome, fit: pyro_msde.Fit, test: Trajectories) -> Ou
     for one in test:
         every = max(1, (len(one.times[0]) - 1) // _SCORED)
         times, values = one.times[0][::every], one.values[0][::every]
-        step = fit.scaling.time / 1000
-        fc = fit.predict(_y0(one), times, parameters=one.parameters, max_step=step)
+        fc = fit.predict(_y0(one), times, parameters=one.parameters)
         truth = Trajectories(times, values[None])
         finite = bool(fc.mean.isfinite().all())
         covered.append(float(np.mean(pyro_msde.coverage(fc, truth))) if finite else 0.0)

@@ -25,7 +25,7 @@ from pyro_msde.data import (
     to_numpy,
 )
 from pyro_msde.errors import SavedRunError
-from pyro_msde.forecasts import SHORTEST_STEP, Forecast, Region, forecast
+from pyro_msde.forecasts import Forecast, Region, forecast
 from pyro_msde.inference import Jackknife, each_trajectory, jackknife
 from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.ownership import belongs
@@ -33,6 +33,7 @@ from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.runs import History, Recipe, read_run, write_run
 from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
+from pyro_msde.sde import CHOOSING_STEP, FORECAST_STEP, SHORTEST_STEP
 
 __all__ = ["LARGEST_FIELD", "Fit", "common_batches"]
 
@@ -151,7 +152,7 @@ class Fit:
             num_theta=1 if self.is_point else min(num_theta, num_samples),
             seed=seed,
             parameters=params,
-            max_step=self.scaling.time / 1000 if max_step is None else max_step,
+            max_step=FORECAST_STEP * self.scaling.time if max_step is None else max_step,
             diffusion_scale=self.diffusion_scale,
             region=self.region,
             uncertainty=self.uncertainty,
@@ -192,7 +193,7 @@ class Fit:
         def predict(scale: float) -> tuple[Forecast, Trajectories]:
             scaled = replace(self, diffusion_scale=scale)
             y0 = values[:, 0]
-            step = self.scaling.time / 500
+            step = CHOOSING_STEP * self.scaling.time
             fc = scaled.predict(
                 y0, times[::every], parameters=parameters, num_samples=32, max_step=step
             )

@@ -33,6 +33,7 @@ from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
+from pyro_msde.sde import VALIDATION_STEP
 
 __all__ = ["fit"]
 
@@ -187,7 +188,7 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
             times[::every],
             num_samples=num_samples,
             parameters=parameters,
-            max_step=result.scaling.time / 250,
+            max_step=VALIDATION_STEP * result.scaling.time,
         )
         unit = scale.max()  # whose squares any dtype holds
         y = values[:, ::every].astype(np.float64) / unit
