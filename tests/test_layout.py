@@ -22,7 +22,7 @@ LAZY = (("runs", "models"), ("runs", "guides"))  # when `load` meets an unknown 
 
 # A folder imports only from those before it, and only what they export. The files beside them are
 # for everybody, and import each other in this order.
-ROOT_FILES = ("errors", "isolation", "checks", "interruption", "overrides")
+ROOT_FILES = ("errors", "isolation", "checks", "interruption", "overrides", "protocols")
 FOLDERS = (
     "data",
     "grid",
@@ -52,11 +52,17 @@ def library_files() -> list[Path]:
 def imports(code: str, package: str = "pyro_msde") -> Iterator[tuple[int, str]]:
     """Line and absolute name of everything imported; `from a import b` gives a.b.
 
+    What is imported for annotations alone, under `if TYPE_CHECKING`, is left out.
+
     Args:
         code: Source.
         package: The package that the file belongs to, for relative imports.
     """
-    for node in ast.walk(ast.parse(code)):
+    tree = ast.parse(code)
+    for branch in [n for n in ast.walk(tree) if isinstance(n, ast.If)]:
+        if isinstance(branch.test, ast.Name) and branch.test.id == "TYPE_CHECKING":
+            branch.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -82,6 +88,8 @@ def test_the_reader_of_imports_sees_every_form():
         from . import axes
         from .axes import Axis
         from ..likelihoods import ProductOfExperts
+        if TYPE_CHECKING:
+            from pyro_msde.runs import Recipe
         def late():
             from pyro_msde.models import kdv
     """
