@@ -13,5 +13,5 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples" / "extending").glob
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_prints_one_line(example, capsys):
     assert len(example.read_text(encoding="utf-8").splitlines()) < 40
-    runpy.run_path(str(example))
+    runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out.count("\n") == 1
