@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from pyro_msde.scores import relative_squares
 
 __all__ = ["noise_floor", "trajectory_error"]
 
@@ -21,14 +24,11 @@ def trajectory_error(forecast: Array, y: Array) -> float:
     size = max(1, _CHUNK // int(np.prod(y.shape[1:])))
     ratios = []
     for i in range(0, len(y), size):
-        truth = y[i : i + size].reshape(len(y[i : i + size]), -1).astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            error = np.square(forecast[i : i + size].reshape(truth.shape) - truth).sum(1)
-        own = np.square(truth).sum(1)
-        if not own.all():
-            k = i + int(own.argmin())
-            raise ValueError(f"y: the snapshot at index {k} is zero everywhere.")
-        ratios.append(error / own)
+        pair = (torch.as_tensor(x[None, i : i + size]) for x in (forecast, y))
+        ratios.append(relative_squares(*pair)[0])
+        zero = ~y[i : i + size].reshape(len(ratios[-1]), -1).any(1)
+        if zero.any():
+            raise ValueError(f"y: the snapshot at index {i + zero.argmax()} is zero everywhere.")
     total = float(np.sqrt(np.concatenate(ratios).mean()))
     return total if np.isfinite(total) else float("inf")
 

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoNormal
 from torch import Tensor
-from torch.distributions import kl_divergence
 
 from benchmarks.device import name_of
 from pyro_msde.data.segments import SegmentBatch, Segments
@@ -38,6 +37,7 @@ from pyro_msde.models import burgers2d, kdv
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
 from pyro_msde.runs.recipes import RECIPES, Recipe
+from pyro_msde.sde import drift_residual
 
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}
 RESULTS = Path(__file__).parent / "results" / "step.csv"
@@ -59,13 +59,15 @@ def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Ten
     """−ELBO of one minibatch without Pyro's machinery; point estimates only."""
     theta = model.read_parameters({})
     marginals = guide.path_marginals(batch, {}, theta.operators)
-    marginals.num_nodes, marginals.antithetic = plan.num_nodes, plan.antithetic
     z = marginals.rsample()
     experts = ProductOfExperts(
         *model.expert_means(theta, z), theta.var_zeta, theta.var_eta,
         weight=batch.observation_weight,
     )  # fmt: skip
-    residual = kl_divergence(marginals, model.path_law(theta, batch))
+    residual = drift_residual(
+        marginals, model.path_law(theta, batch), num_nodes=plan.num_nodes,
+        antithetic=plan.antithetic,
+    )  # fmt: skip
     scale = batch.num_segments / len(batch.times)
     return scale * (residual - experts.log_prob(batch.values)).sum()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 import pyro_msde
 from pyro_msde import baselines
 from pyro_msde.datasets.kdv import DT, fresh
 from pyro_msde.datasets.problem import Splits
+from pyro_msde.scores import relative_squares
 
 NUM_FRESH = 50  # unseen trajectories simulated to measure coverage
 SEED_FRESH = 1234
@@ -71,9 +73,9 @@ def look_ups(data: Splits) -> dict[str, float]:
             data.train, y[:, 0], components=components, degree=degree
         ),
     }
-    norms = np.square(y).sum(2)
+    truth = torch.as_tensor(y)
     return {
-        name: float(np.sqrt((np.square(f - y).sum(2) / norms).mean(1)).mean())
+        name: float(np.sqrt(relative_squares(torch.as_tensor(f), truth).mean(1)).mean())
         for name, f in forecasts.items()
     }
 

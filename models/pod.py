@@ -36,7 +36,7 @@ _TOLERANCE = 0.5  # relative to no change at all
 _LEADING = (2, 4, 8, 16, 32)  # coefficients in a quadratic start, if not all
 _MOST_QUADRATIC = 69  # the normal matrix of more would not fit
 _WINDOWS = 100  # of time, in that regression
-_STEP = 1 / 200  # of the horizon, in its forecasts
+_STEP = 1 / 200  # of the horizon, in forecasts of polynomials of a few modes
 
 
 def pod(

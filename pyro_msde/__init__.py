@@ -10,6 +10,7 @@ from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.interface import Ensemble, Fit, fit, fit_hierarchical, grow, load
+from pyro_msde.protocols import Callback
 from pyro_msde.runs import History, Recipe
 from pyro_msde.scores import (
     CalibrationReport,
@@ -24,6 +25,7 @@ from pyro_msde.scores import (
 __version__ = "0.1.0"
 __all__ = [
     "CalibrationReport",
+    "Callback",
     "Ensemble",
     "Fit",
     "Forecast",

@@ -74,6 +74,16 @@ class Isolation:
                 own = [torch.cuda.get_rng_state(device) for device in devices]
                 self._states = [torch.get_rng_state(), *own]
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A turn after which the random state is as before it."""
+        before = self.state
+        try:
+            with self.turn():
+                yield
+        finally:
+            self.restore(before)
+
 
 @contextmanager
 def exclusive() -> Iterator[None]:

@@ -94,6 +94,8 @@ def test_the_reader_of_imports_sees_every_form():
         from . import axes
         from .axes import Axis
         from ..likelihoods import ProductOfExperts
+        if TYPE_CHECKING:
+            from pyro_msde.runs import Recipe
         def late():
             from pyro_msde.models import kdv
         if TYPE_CHECKING:

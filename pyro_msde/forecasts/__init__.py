@@ -3,10 +3,9 @@
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast, decoded
 from pyro_msde.forecasts.region import Region, learned_region
-from pyro_msde.forecasts.simulation import SHORTEST_STEP, forecast
+from pyro_msde.forecasts.simulation import forecast
 
 __all__ = [
-    "SHORTEST_STEP",
     "Forecast",
     "Mixture",
     "Region",

@@ -19,11 +19,9 @@ from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
 from pyro_msde.protocols import Adjustment, Solver
-from pyro_msde.sde import Dynamics, integrate, sample_moments, stable_step
+from pyro_msde.sde import SHORTEST_STEP, Dynamics, integrate, sample_moments, stable_step
 
-__all__ = ["SHORTEST_STEP", "forecast"]
-
-SHORTEST_STEP = 1 / 50_000  # of the training horizon: a step that no sensible drift needs
+__all__ = ["forecast"]
 
 _MOST_BYTES = 2**33  # of a forecast's paths, or of one snapshot's fields at all of them
 

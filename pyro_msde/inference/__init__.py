@@ -1,5 +1,6 @@
 """From data, a model and a guide to weights: the ELBO, its start, its optimisation."""
 
+from pyro_msde.inference.callbacks import Log, ProgressBar, TrainingView, check_callbacks
 from pyro_msde.inference.closed_form_variance import (
     close_observation_variances,
     has_observation_variances,
@@ -9,14 +10,19 @@ from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.program_checks import check_roles
 from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, windows
 from pyro_msde.inference.trainer import Trainer
+from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import all_finite
 from pyro_msde.inference.weak_form_start import weak_form_regression
 
 __all__ = [
     "Jackknife",
+    "Log",
     "MultiscaleELBO",
+    "ProgressBar",
     "Trainer",
+    "TrainingView",
     "all_finite",
+    "check_callbacks",
     "check_roles",
     "close_observation_variances",
     "cut",
@@ -27,6 +33,7 @@ __all__ = [
     "moved",
     "segments_of",
     "takes",
+    "train",
     "weak_form_regression",
     "windows",
 ]

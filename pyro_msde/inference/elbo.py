@@ -1,7 +1,7 @@
 """The ELBO (27): expected log likelihood − drift residual − KL(q(θ) ‖ p(θ)).
 
 The drift residual is the KL divergence of the guide's `GaussianMarginals` from the model's
-`LatentSDE`, found by Pyro's own dispatch. Beyond `TraceMeanField_ELBO` this class
+`LatentSDE`. Beyond `TraceMeanField_ELBO` this class
 
 * never scores the path site: it has no density in the guide, and a costly, unused one in the model;
 * counts the log density of `Delta` sites, which carries the Jacobian of an autoguide's transform;
@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyro_msde.checks import check_flag, check_number, check_whole
-from pyro_msde.sde import GaussianMarginals, LatentSDE
+from pyro_msde.sde import GaussianMarginals, LatentSDE, drift_residual
 
 __all__ = ["MultiscaleELBO"]
 
@@ -147,19 +147,21 @@ class MultiscaleELBO(TraceMeanField_ELBO):
 
     def _divergence(self, site: Any, guide_site: Any) -> tuple[Tensor, Tensor]:
         """The drift residual scaled to all segments, on the guide's tube and on the wider one."""
-        marginals, found = guide_site["fn"], []
         widths = (1.0,) if self.spread == 1 else (self.spread, 1.0)
-        for spread in widths:
-            if isinstance(marginals, GaussianMarginals):
-                marginals.num_nodes = -(-self.num_nodes // len(widths))
-                marginals.antithetic, marginals.spread = self.antithetic, spread
-            divergence = kl_divergence(marginals, site["fn"])
-            found.append(scale_and_mask(divergence, guide_site["scale"], guide_site["mask"]).sum())
-        return found[-1], found[0]
+        residuals = [
+            drift_residual(
+                guide_site["fn"], site["fn"], num_nodes=-(-self.num_nodes // len(widths)),
+                antithetic=self.antithetic, spread=spread,
+            )
+            for spread in widths
+        ]  # fmt: skip
+        scale, mask = guide_site["scale"], guide_site["mask"]
+        total = [scale_and_mask(residual, scale, mask).sum() for residual in residuals]
+        return total[-1], total[0]
 
 
 def _check_sites(model_trace: Any, guide_trace: Any) -> None:
-    """Every latent site of the model is in the guide, and the other way round."""
+    """Every latent site of the model is in the guide, and the other way round; a path as one."""
 
     def names(trace: Any) -> set[str]:
         return {
@@ -181,6 +183,13 @@ def _check_sites(model_trace: Any, guide_trace: Any) -> None:
             f"guide: samples {', '.join(extra)}, which the model does not. Make the guide for this "
             "model, or mark the site as auxiliary."
         )
+    for name, site in model_trace.nodes.items():
+        law = guide_trace.nodes[name]["fn"] if _is_path(site) else None
+        if law is not None and not isinstance(law, GaussianMarginals):
+            raise ValueError(
+                f"guide: samples {name}, the latent path, from {type(law).__name__}. Sample it "
+                "from pyro_msde.sde.GaussianMarginals."
+            )
 
 
 def _is_path(site: Any) -> bool:

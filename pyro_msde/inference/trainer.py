@@ -1,4 +1,4 @@
-"""Stochastic variational inference: the loop that maximises the ELBO (27)."""
+"""Stochastic variational inference: where a run stands, and its steps up the ELBO (27)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pyro_msde.data import SegmentBatch, Segments
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
+from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.optimiser import GradientClipping, parameter_groups
+from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.inference.program_checks import check_program
 from pyro_msde.inference.training_state import all_finite, restore, stacked, state_of
 from pyro_msde.inference.weak_form_start import start_macroscale_drift
@@ -94,17 +94,14 @@ class Trainer:
         if the recipe says so and it can be, a start of the macroscale drift. β is not annealed
         after the latter: the drift would lose its start while its residual is ignored.
         """
-        with self.aside():
-            if start_principal_components(self.model, self.guide, self.segments):
-                self.good = self.weights()
+        with self.isolation.aside():
+            start_principal_components(self.model, self.guide, self.segments)
             guide: Any = self.guide
             if hasattr(guide, "start_nodes"):
                 guide.start_nodes(self.segments)
-                self.good = self.weights()
             if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
                 self.anneal, self.drift_started = 0, True
-                self.good = self.weights()
-        self.whole = True
+        self.good, self.whole = self.weights(), True
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
@@ -113,16 +110,6 @@ class Trainer:
             self.loss(batch)
         with Isolation(0, self.device).turn(validate=True):
             check_program(self.model, self.guide, batch)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """A turn for what is no part of training: the run's random state is left alone."""
-        before = self.isolation.state
-        try:
-            with self.isolation.turn():
-                yield
-        finally:
-            self.isolation.restore(before)
 
     def weights(self) -> dict[str, Any]:
         """Copies of all parameters and buffers."""
@@ -147,7 +134,7 @@ class Trainer:
         if not (diagonal and hasattr(self.model, "expert_means")):
             return
         rng = np.random.default_rng(0)
-        with self.aside():
+        with self.isolation.aside():
             batches = (self._batch(rng) for _ in range(_MEASURED))
             self.history.variance_gaps = variance_optima(self.model, self.guide, batches).gaps
 
@@ -165,48 +152,6 @@ class Trainer:
             yield
         finally:
             self.load_weights(current)
-
-    def run(
-        self,
-        *,
-        validate: Callable[[], float] | None,
-        every: int,
-        log_every: int = 50,
-        on_checkpoint: Callable[[], None] | None = None,
-        progress: bool = True,
-        stop: Callable[[], bool] = bool,
-    ) -> None:
-        """Train to the end, or until a stop is asked for.
-
-        Args:
-            validate: Scores the current parameters, lower is better; the best are kept.
-            every: Steps between validations, and between checkpoints.
-            log_every: Steps between entries of the history.
-            on_checkpoint: Called after each validation.
-            progress: Show a progress bar.
-            stop: Asked before each step.
-
-        Raises:
-            NonFiniteLossError: A term of the ELBO stopped being finite; the parameters of the last
-                logging step or checkpoint are back in place.
-        """
-        bar = tqdm(total=self.steps, initial=self.step, disable=not progress, unit="step")
-        with bar:
-            while self.step < self.steps and not stop():
-                self.window.append(self.one_step())
-                bar.update()
-                due = self.step % every == 0 or self.step == self.steps
-                if self.step % log_every == 0 or self.step == self.steps:
-                    self._log(bar)
-                elif due:
-                    self._keep_good()
-                if due:
-                    self.validate(validate, bar)
-                    if on_checkpoint is not None:
-                        on_checkpoint()
-                self.whole = True
-            if self.step < self.steps and not bar.disable:
-                bar.write(f"step {self.step}: stopping, as asked for")
 
     def one_step(self) -> dict[str, Tensor]:
         """One minibatch and one Adam step; the ELBO's terms, detached.
@@ -231,7 +176,7 @@ class Trainer:
     def _set_gradients(self) -> None:
         """Those of one minibatch's loss."""
         self.elbo.beta = self._beta()
-        self._set_rates()
+        set_rates(self.optimiser, self.recipe, self.step, self.steps)
         self.optimiser.zero_grad(set_to_none=True)
         try:
             loss = self.loss(self._batch(self.rng))
@@ -251,46 +196,40 @@ class Trainer:
         batch = self.segments.draw(self.recipe.segments_per_step, rng)
         return batch if self.device.type == "cpu" else batch.to(self.device)
 
-    def _set_rates(self) -> None:
-        if self.recipe.schedule == "cosine":
-            shape = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
-        else:
-            shape = 0.9 ** (self.step // 2000)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * shape * group["factor"]
+    def view(self, **numbers: Any) -> TrainingView:
+        """What callbacks see now, with `terms` or a `score`."""
+        return TrainingView(self.step, self.steps, self.model, self.guide, **numbers)
 
-    def _log(self, bar: Any) -> None:
+    def log(self) -> TrainingView:
+        """Record the mean of the terms since the last time."""
         mean = {k: float(values.mean()) for k, values in stacked(self.window).items()}
         self.window = []
         if not all(math.isfinite(v) for v in mean.values()):
             self._fail(mean)
         mean["log_likelihood"] -= self.log_volume
         mean["elbo"] = mean["log_likelihood"] - mean["drift_residual"] - mean["kl_parameters"]
-        self.history.record(self.step, mean)
-        self._keep_good()
-        bar.set_postfix_str(f"elbo {mean['elbo']:.4g}", refresh=False)
+        view = self.view(terms=mean)
+        Recorder(self.history).step(view)
+        return view
 
-    def _keep_good(self) -> None:
+    def keep_good(self) -> None:
+        """Keep copies of the parameters, to go back to where later ones are not finite."""
         weights = self.weights()
         if not all_finite(weights):
             self._fail({"parameters": math.nan})
         self.good = weights
 
-    def validate(self, score: Callable[[], float] | None, bar: Any = None) -> None:
-        """Score the parameters, keep them if they are the best so far.
+    def validate(self, score: Callable[[], float]) -> TrainingView:
+        """Score the parameters, record it, and keep them if they are the best so far.
 
         A score that is not finite counts as infinite, and is never the best.
         """
-        if score is None:
-            return
         value = score()
-        value = value if math.isfinite(value) else math.inf
-        self.history.validation_steps.append(self.step)
-        self.history.validation.append(value)
-        if value < math.inf and (self.best is None or value <= self.best[0]):
+        view = self.view(score=value if math.isfinite(value) else math.inf)
+        Recorder(self.history).validation(view)
+        if math.isfinite(value) and (self.best is None or value <= self.best[0]):
             self.best = (value, self.weights())
-        if bar is not None and not bar.disable:
-            bar.write(f"step {self.step}: validation NRMSE {value:.2%}")
+        return view
 
     def _fail(self, terms: Mapping[str, Any] | None = None) -> None:
         values = {k: float(v) for k, v in (terms or self.elbo.terms).items()}

@@ -30,7 +30,7 @@ from pyro_msde.data import Segments
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 from pyro_msde.overrides import overrides
 from pyro_msde.priors import starting_values
-from pyro_msde.sde import FASTEST, integrate, stable_step
+from pyro_msde.sde import CHOOSING_STEP, FASTEST, integrate, stable_step
 
 __all__ = ["start_macroscale_drift", "weak_form_regression"]
 
@@ -43,7 +43,6 @@ _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal ma
 _TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
 _CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
 _LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
-_STEP = 1 / 500  # of the horizon, in those forecasts
 _STIFF = 20  # times more steps than that are too many
 
 
@@ -124,8 +123,8 @@ def _forecast_error(
             value: Tensor = macro.polynomial(inputs).mT.flatten(-2)
             return value
 
-        step = min(_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
-        if not step > _STEP / _STIFF:
+        step = min(CHOOSING_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
+        if not step > CHOOSING_STEP / _STIFF:
             return math.inf
         path = integrate(
             macroscale, torch.zeros_like(zeta[0]), zeta[None, :-1],

@@ -11,6 +11,7 @@ from pyro_msde.inference import Jackknife, each_trajectory, jackknife
 from pyro_msde.interface.forecast_arguments import on_common_times
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
+from pyro_msde.sde import CHOOSING_STEP
 
 if TYPE_CHECKING:
     from pyro_msde.interface.fitted import Fit
@@ -32,7 +33,7 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
 
     def predict(scale: float) -> tuple[Forecast, Trajectories]:
         fc = fit.adjusted(Calibration(scale)).forecast(
-            validation, truth.times[0], num_samples=32, max_step=fit.scaling.time / 500
+            validation, truth.times[0], num_samples=32, max_step=CHOOSING_STEP * fit.scaling.time
         )
         return fc, truth
 

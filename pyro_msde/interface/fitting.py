@@ -26,7 +26,7 @@ from pyro_msde.data import (
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
-from pyro_msde.inference import Trainer, check_roles, takes
+from pyro_msde.inference import Log, ProgressBar, Trainer, check_callbacks, check_roles, takes
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.forecast_arguments import LARGEST_FIELD
 from pyro_msde.interface.ownership import free_of_fits, with_copies
@@ -34,7 +34,9 @@ from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
+from pyro_msde.protocols import Callback
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
+from pyro_msde.sde import VALIDATION_STEP
 
 __all__ = ["fit"]
 
@@ -55,6 +57,7 @@ def fit(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
     jackknife: bool = True,
     **changes: Any,
 ) -> Fit:
@@ -82,6 +85,13 @@ def fit(
     finished run is read as it was saved, calibrated or not. Where a checkpoint cannot be written, a
     warning says so and training goes on.
 
+    `callbacks` see each step and each validation, and the ELBO's terms every 50 steps, when they
+    are read from the device. They run between steps in your own random state, must change neither
+    model nor guide, and are not saved: `start` tells them where a resumed run goes on. If `step` or
+    `validation` returns True, the run ends as if it had been that long: `steps` of the fit says
+    how long, and a checkpoint of it is of a finished run. What they raise ends `fit` after a save
+    to the checkpoint, from which the run is resumed.
+
     Args:
         model: Pyro model, such as `pyro_msde.models.kdv()`.
         guide: Pyro guide made for it, such as `pyro_msde.guides.AmortizedGP(model)`.
@@ -97,7 +107,8 @@ def fit(
         validate_every: Steps between validations.
         device: Where to train. None: where the model is.
         dtype: torch.float32 or torch.float64. None: the model's.
-        progress: Show a progress bar.
+        progress: Show a progress bar, and what goes to Python's logger "pyro_msde" above it.
+        callbacks: Objects of classes derived from `pyro_msde.Callback`, called in this order.
         jackknife: Measure in the end what the drift owes to single trajectories, as
             `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
             done for a single trajectory, a drift of your own or one with a prior.
@@ -118,6 +129,7 @@ def fit(
     for name, value, least in (("steps", steps, 0), ("validate_every", validate_every, 1)):
         check_whole(name, value, least)
     check_seed("seed", seed)
+    callbacks = [ProgressBar() if progress else Log(), *check_callbacks(callbacks)]
     _check_guide(model, guide)
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
         raise ValueError(
@@ -162,7 +174,7 @@ def fit(
         measure = jackknife and len(data) > 1 and takes(model)
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
-            result = run.learn(resumed=saved is not None, progress=progress, measure=measure)
+            result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)
         return with_copies(result)
 
 
@@ -181,7 +193,7 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
             times[::every],
             num_samples=num_samples,
             parameters=parameters,
-            max_step=result.scaling.time / 250,
+            max_step=VALIDATION_STEP * result.scaling.time,
         )
         unit = scale.max()  # whose squares any dtype holds
         y = values[:, ::every].astype(np.float64) / unit

@@ -18,8 +18,8 @@ from pyro_msde.data import (
     matched,
     to_numpy,
 )
-from pyro_msde.forecasts import SHORTEST_STEP
 from pyro_msde.isolation import place_of
+from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
 
 if TYPE_CHECKING:
     from pyro_msde.interface.fitted import Fit
@@ -118,7 +118,7 @@ def longest_step(fit: Fit, max_step: float | None) -> float:
         ValueError: Shorter than any sensible drift needs.
     """
     if max_step is None:
-        return fit.scaling.time / 1000
+        return FORECAST_STEP * fit.scaling.time
     shortest = SHORTEST_STEP * fit.scaling.time
     if not check_number("max_step", max_step) >= shortest:
         raise ValueError(

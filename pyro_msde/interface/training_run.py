@@ -8,7 +8,7 @@ there as if it had not been stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from pyro_msde.inference import (
     has_observation_variances,
     jackknife,
     takes,
+    train,
 )
 from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
+from pyro_msde.protocols import Callback
 from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
@@ -63,18 +65,18 @@ class TrainingRun:
     _described: tuple[Region, int] | None = None  # the region of the parameters, and their step
     _told: set[Any] = field(default_factory=set)  # causes of failed writes that were warned of
 
-    def learn(self, *, resumed: bool, progress: bool, measure: bool) -> Fit:
+    def learn(self, *, resumed: bool, callbacks: Sequence[Callback], measure: bool) -> Fit:
         """Train, then put Σ_y in place and measure what the drift owes to single trajectories.
 
         Args:
             resumed: The trainer is where an earlier run stopped.
-            progress: Show a progress bar.
+            callbacks: Who follows training.
             measure: Do the latter, unless a stop is asked for.
 
         Returns:
             The fit; when stopped, what was learned till then.
         """
-        self._train(resumed, progress)
+        self._train(resumed, callbacks)
         trainer, stopped = self.trainer, self.stop.requested
         torn = not (trainer.whole and all_finite(trainer.weights()))
         if torn and stopped:
@@ -82,7 +84,7 @@ class TrainingRun:
         state = None if self.folder is None else trainer.state()
         uncertainty = None
         try:
-            uncertainty = self._finish(stopped, measure)
+            uncertainty = self._finish(stopped or trainer.step < trainer.steps, measure)
         except KeyboardInterrupt:
             self.stop.note()
         result = self._fit(interrupted=self.stop.requested)
@@ -92,7 +94,7 @@ class TrainingRun:
             self._save_in_the_end(self.folder, result, state if self.stop.requested else None)
         return result
 
-    def _train(self, resumed: bool, progress: bool) -> None:
+    def _train(self, resumed: bool, callbacks: Sequence[Callback]) -> None:
         began, before = time.perf_counter(), self.seconds
 
         def keep() -> None:
@@ -103,21 +105,22 @@ class TrainingRun:
         try:
             if not resumed:
                 self.trainer.warm_start()
-            self.trainer.run(
+            train(
+                self.trainer,
                 validate=None if self.score is None else self._validated,
                 every=self.every,
                 on_checkpoint=keep,
-                progress=progress,
+                callbacks=callbacks,
                 stop=lambda: self.stop.requested,
             )
         except KeyboardInterrupt:  # of the model's own, or from a handler of the user's
             self.stop.note()
         self.seconds = before + time.perf_counter() - began
 
-    def _finish(self, stopped: bool, measure: bool) -> Jackknife | None:
+    def _finish(self, early: bool, measure: bool) -> Jackknife | None:
         """From the last parameters to the fit's; a stop asked for within it leaves out the rest."""
         trainer = self.trainer
-        if stopped and self.score is not None and not self.stop.terminated:
+        if early and self.score is not None and not self.stop.terminated:
             if trainer.history.validation_steps[-1:] != [trainer.step]:
                 trainer.validate(self._validated)
         trainer.keep_best()
@@ -147,7 +150,7 @@ class TrainingRun:
     def _describe(self) -> None:
         """Measure the region of the parameters as they are now."""
         trainer = self.trainer
-        with trainer.aside():
+        with trainer.isolation.aside():
             region = learned_region(trainer.model, trainer.guide, trainer.segments)
         self._described = region, trainer.step
 

@@ -23,7 +23,7 @@ from pyro_msde.scores.predictive import (
 )
 from pyro_msde.scores.proper_scores import fair_crps, power_of_two
 
-__all__ = ["coverage", "crps", "nrmse", "pit", "spread_skill"]
+__all__ = ["coverage", "crps", "nrmse", "pit", "relative_squares", "spread_skill"]
 
 
 def nrmse(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Array:
@@ -45,18 +45,27 @@ def nrmse(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | A
     """
     y = matching(fc, truth)
     mean = _finite(fc, "mean")
-    unit = power_of_two(_with_batch(fc, y).abs().flatten(2).amax(2))
-    size = _mean_square(fc, y, unit)
-    zero = np.argwhere(size == 0)
+    ratio = relative_squares(_with_batch(fc, mean), _with_batch(fc, y))
+    zero = np.argwhere((_with_batch(fc, y) == 0).flatten(2).all(2).numpy())
     if len(zero):
         k, i = zero[0]
         raise ValueError(
             f"truth: the snapshot of trajectory {k} at index {i} (t={fc.times[i]:.6g}) is zero "
             f"everywhere, {len(zero)} in all, so its relative error is undefined. Leave it out."
         )
-    with np.errstate(over="ignore"):  # and refused then
-        ratio = _mean_square(fc, mean - y, unit) / size
     return _shaped(fc, np.sqrt(_over_time(fc, "relative error", ratio, bins)))
+
+
+def relative_squares(mean: Tensor, truth: Tensor) -> Array:
+    """‖mean − y‖²/‖y‖² of each snapshot, (batch, time) from fields (batch, time, *field).
+
+    Squares are of multiples of the truth's largest value, so that all of them are numbers. Infinite
+    where that is still too much, and NaN or infinite where the truth is zero everywhere.
+    """
+    y = truth.double()
+    unit = power_of_two(y.abs().flatten(2).amax(2))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        return _mean_square(mean.double() - y, unit) / _mean_square(y, unit)
 
 
 def coverage(
@@ -111,8 +120,9 @@ def spread_skill(fc: Predictive, truth: Truth, *, bins: int | None = None) -> fl
     sd, error = _finite(fc, "sd"), _finite(fc, "mean") - y
     largest = torch.maximum(sd, error.abs())
     unit = power_of_two(_with_batch(fc, largest).flatten(1).amax(1, keepdim=True))
-    spread = _over_time(fc, "standard deviation", _mean_square(fc, sd, unit), bins)
-    miss = _over_time(fc, "error", _mean_square(fc, error, unit), bins)
+    squares = [_mean_square(_with_batch(fc, x), unit) for x in (sd, error)]
+    spread = _over_time(fc, "standard deviation", squares[0], bins)
+    miss = _over_time(fc, "error", squares[1], bins)
     nothing = np.argwhere((spread == 0) & (miss == 0))
     if len(nothing):
         raise ValueError(
@@ -157,10 +167,9 @@ def _over_field(fc: Predictive, x: Tensor) -> Array:
     return to_array(_with_batch(fc, x).flatten(2).mean(2))
 
 
-def _mean_square(fc: Predictive, x: Tensor, unit: Tensor) -> Array:
+def _mean_square(x: Tensor, unit: Tensor) -> Array:
     """(batch, time) mean squares over the field of x / unit, unit (batch, time or 1)."""
-    scaled = _with_batch(fc, x).flatten(2) / unit[:, :, None]
-    return to_array(scaled.square().mean(2))
+    return to_array((x.flatten(2) / unit[:, :, None]).square().mean(2))
 
 
 def _over_time(fc: Predictive, name: str, per_time: Array, bins: int | None) -> Array:

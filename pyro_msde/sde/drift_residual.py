@@ -26,7 +26,7 @@ from torch.distributions.multivariate_normal import MultivariateNormal
 from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
 from pyro_msde.sde.latent_sde import LatentSDE
 
-__all__ = ["dense_gain", "diagonal_gain", "linear_drift"]
+__all__ = ["dense_gain", "diagonal_gain", "drift_residual", "linear_drift"]
 
 
 def diagonal_gain(var: Tensor, var_dot: Tensor, diffusion: Tensor) -> Tensor:
@@ -92,13 +92,30 @@ def linear_drift(moments: Moments, z: Tensor, diffusion: Tensor) -> Tensor:
     return mean_dot - (gain @ (z - mean)[..., None])[..., 0]
 
 
-@register_kl(GaussianMarginals, LatentSDE)
-def _drift_residual(q: GaussianMarginals, p: LatentSDE) -> Tensor:
-    """½∫E‖r‖²_{C⁻¹}dt for each segment, with KL(q(z₀) ‖ p(z₀)) where the prior states it."""
-    times, weights = q.quadrature.draw(q.num_nodes)
+def drift_residual(
+    q: GaussianMarginals,
+    p: LatentSDE,
+    *,
+    num_nodes: int = 64,
+    antithetic: bool = False,
+    spread: float = 1.0,
+) -> Tensor:
+    """(segment,) ½∫E‖r‖²_{C⁻¹}dt, with KL(q(z₀) ‖ p(z₀)) where the prior states it.
+
+    The estimate is random and has no bias. With the default arguments it is registered with torch
+    and Pyro as the divergence of q from p.
+
+    Args:
+        q: The guide's marginals.
+        p: The prior of the path.
+        num_nodes: Quadrature nodes a segment.
+        antithetic: A pair of opposite draws is taken at each node, not one draw.
+        spread: Draws are taken so many times as far from the mean: 1 for the divergence itself.
+    """
+    times, weights = q.quadrature.draw(num_nodes)
     moments = q.moments(times)
-    noise = q.spread * torch.randn_like(moments.mean)
-    noise = torch.stack([noise, -noise]) if q.antithetic else noise[None]
+    noise = spread * torch.randn_like(moments.mean)
+    noise = torch.stack([noise, -noise]) if antithetic else noise[None]
     z = sample_moments(moments.mean, moments.cov, noise)
     residual = linear_drift(moments, z, p.diffusion) - p.drift(z, times)
     integrand = 0.5 * (residual.square() / p.diffusion).sum(-1).mean(0)
@@ -106,6 +123,11 @@ def _drift_residual(q: GaussianMarginals, p: LatentSDE) -> Tensor:
     if p.initial_weight is not None:
         total = total + p.initial_weight.to(total.dtype) * _initial_divergence(q, p)
     return total
+
+
+@register_kl(GaussianMarginals, LatentSDE)
+def _divergence(q: GaussianMarginals, p: LatentSDE) -> Tensor:
+    return drift_residual(q, p)
 
 
 def _initial_divergence(q: GaussianMarginals, p: LatentSDE) -> Tensor:

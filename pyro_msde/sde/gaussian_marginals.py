@@ -46,15 +46,12 @@ class GaussianMarginals(TorchDistribution):
 
     batch_shape (segment,), event_shape (time, latent). A draw holds independent draws of the
     marginals at the observation times, hence no density as a path: the divergence from a
-    `LatentSDE` is the drift residual, registered with Pyro.
+    `LatentSDE` is the drift residual (`pyro_msde.sde.drift_residual`).
 
     Args:
         times: (segment, time) float64 observation times.
         moments: Function from times (segment, q) to `Moments` there.
         quadrature: Where the drift residual is integrated.
-        num_nodes: Quadrature nodes a segment.
-        antithetic: Take a pair of opposite draws at each node, not one.
-        spread: Draw them so many times as far from the mean: 1 for the divergence itself.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
@@ -66,15 +63,10 @@ class GaussianMarginals(TorchDistribution):
         times: Tensor,
         moments: Callable[[Tensor], Moments],
         quadrature: Quadrature,
-        *,
-        num_nodes: int = 64,
-        antithetic: bool = False,
-        spread: float = 1.0,
     ) -> None:
         self.times = times
         self.moments = moments
         self.quadrature = quadrature
-        self.num_nodes, self.antithetic, self.spread = num_nodes, antithetic, spread
         self.at_times = moments(times)
         mean = self.at_times.mean
         super().__init__(mean.shape[:-2], mean.shape[-2:], validate_args=False)

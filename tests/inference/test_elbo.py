@@ -17,7 +17,7 @@ from pyro_msde import MultiscaleELBO
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import elbo as elbo_module
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
-from pyro_msde.sde import GaussianMarginals
+from pyro_msde.sde import drift_residual
 
 TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}
 
@@ -98,15 +98,14 @@ def test_the_number_of_nodes_reaches_the_residual(pair, monkeypatch):
 
 def test_a_spread_tube_changes_the_loss_and_not_the_reported_bound(pair, monkeypatch):
     """Half the nodes each: loss = β (narrow + wide)/2 + the rest; the terms know narrow only."""
-    found, original = {}, elbo_module.kl_divergence
+    found = {}
 
-    def recorded(q, p):
-        divergence = original(q, p)
-        if isinstance(q, GaussianMarginals):
-            found[q.spread] = q.num_nodes, divergence.detach()
-        return divergence
+    def recorded(q, p, *, num_nodes, antithetic, spread):
+        residual = drift_residual(q, p, num_nodes=num_nodes, antithetic=antithetic, spread=spread)
+        found[spread] = num_nodes, residual.detach()
+        return residual
 
-    monkeypatch.setattr(elbo_module, "kl_divergence", recorded)
+    monkeypatch.setattr(elbo_module, "drift_residual", recorded)
     elbo, batch = MultiscaleELBO(num_nodes=12, beta=0.7, spread=5.0), tiny_batch()
     loss = evaluate(elbo, pair)
     assert {spread: nodes for spread, (nodes, _) in found.items()} == {1.0: 6, 5.0: 6}
@@ -191,3 +190,19 @@ def test_validation_finds_a_site_without_its_partner():
         pytest.raises(ValueError, match="guide: samples stray, which the model does not"),
     ):
         MultiscaleELBO().loss(model, with_more, tiny_batch())
+
+
+def test_validation_finds_a_path_of_another_law():
+    model, guide = tiny_pair(2)
+
+    def normal_paths(batch):
+        with poutine.block(expose_types=["param"]):
+            path = guide.path_marginals(batch, {})
+        with pyro.plate("segments", batch.num_segments, subsample=torch.arange(len(batch.times))):
+            pyro.sample("path", Normal(path.mean, 1.0).to_event(2))
+
+    with (
+        pyro.validation_enabled(True),
+        pytest.raises(ValueError, match="guide: samples path, the latent path, from Independent"),
+    ):
+        MultiscaleELBO().loss(model, normal_paths, tiny_batch())

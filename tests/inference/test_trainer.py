@@ -32,7 +32,9 @@ from pyro_msde import (
     fit,
 )
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference.optimiser import set_rates
 from pyro_msde.inference.trainer import Trainer
+from pyro_msde.inference.training_loop import train
 from pyro_msde.models import multiscale
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
 from pyro_msde.priors.parts import LogVariance
@@ -309,7 +311,7 @@ def test_schedules_of_the_learning_rate(schedule, step, factor):
         tiny_pair(0), schedule=schedule, learning_rate=0.02, kernel_rate=1.0, steps=5000
     )
     trainer.step = step
-    trainer._set_rates()
+    set_rates(trainer.optimiser, trainer.recipe, trainer.step, trainer.steps)
     rates = {round(g["lr"], 9) for g in trainer.optimiser.param_groups}
     assert rates == {round(0.02 * factor, 9), round(0.2 * factor, 9)}
 
@@ -317,7 +319,7 @@ def test_schedules_of_the_learning_rate(schedule, step, factor):
 def test_the_kernel_has_a_rate_relative_to_its_size():
     model, guide = tiny_pair(0)
     trainer = trainer_of((model, guide), learning_rate=0.02)
-    trainer._set_rates()
+    set_rates(trainer.optimiser, trainer.recipe, trainer.step, trainer.steps)
     largest = float(model.kernel.net.weight.detach().abs().max())
     rates = {id(p): g["lr"] for g in trainer.optimiser.param_groups for p in g["params"]}
     assert rates[id(model.kernel.net.weight)] == pytest.approx(0.02 * largest)
@@ -337,7 +339,7 @@ def test_beta_grows_over_the_annealing(anneal, betas, beta, final):
 
 def test_history_averages_the_terms_between_logging_steps():
     trainer, twin = trainer_of(tiny_pair(2)), trainer_of(tiny_pair(2))
-    trainer.run(validate=None, every=100, log_every=4, progress=False)
+    train(trainer, validate=None, every=100, log_every=4)
     terms = [twin.one_step() for _ in range(6)]
     assert trainer.history.steps == [4, 6]
     for name in ("log_likelihood", "drift_residual"):
@@ -373,7 +375,7 @@ def test_a_bad_loss_puts_the_last_logged_parameters_back(term, value, monkeypatc
 
     part._modules["net"].register_forward_hook(bad)
     with pytest.raises(NonFiniteLossError) as caught:
-        trainer.run(validate=None, every=100, log_every=2, progress=False)
+        train(trainer, validate=None, every=100, log_every=2)
     assert caught.value.step == 5
     assert f"step 5: {caught.value.term} is" in str(caught.value)
     if not (term == "drift_residual" and value == math.inf):  # C = ∞ has another victim
@@ -390,7 +392,7 @@ def test_parameters_that_are_not_finite_are_replaced_as_well(step):
     weights = next(pair[1].time_kernel.parameters())
     weights.register_hook(lambda g: g * (math.nan if trainer.step == step else 1.0))
     with pytest.raises((NonFiniteLossError, NotPositiveDefiniteError)):
-        trainer.run(validate=None, every=100, log_every=2, progress=False)
+        train(trainer, validate=None, every=100, log_every=2)
     assert all(p.isfinite().all() for m in pair for p in m.parameters())
 
 

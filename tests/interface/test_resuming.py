@@ -8,6 +8,7 @@ import math
 import shutil
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, th
 
 import pyro_msde.inference.trainer
 import pyro_msde.interface.fitting
+import pyro_msde.interface.training_run
 import pyro_msde.runs.checkpoint
 from pyro_msde import NonFiniteLossError, SavedRunError, fit, load
 from pyro_msde.inference.trainer import Trainer
+from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import restore, state_of
 from pyro_msde.runs.checkpoint import State, locked_folder, read_run, write_run
 from pyro_msde.runs.recipes import Recipe
@@ -192,8 +195,8 @@ def test_annealing_goes_on_as_is_asked_for_now(monkeypatch, tmp_path):
 @pytest.mark.parametrize("every", [1, 2, 4])
 def test_terms_since_the_last_logging_step_are_kept(every, monkeypatch, tmp_path):
     """The history of the resumed run has means over what was before, too."""
-    run = Trainer.run
-    monkeypatch.setattr(Trainer, "run", lambda self, **o: run(self, **o, log_every=4))
+    module = pyro_msde.interface.training_run
+    monkeypatch.setattr(module, "train", partial(train, log_every=4))
     whole = trained(validate_every=every)
     interrupted(monkeypatch, tmp_path, validate_every=every)
     assert trained(tmp_path, validate_every=every).history == whole.history
@@ -345,7 +348,7 @@ def test_a_state_that_none_can_be_is_refused(what):
             model, guide, tiny_segments(), Recipe(length=LENGTH, stride=1, num_nodes=9),
             steps=9, seed=0, device=torch.device("cpu"),
         )  # fmt: skip
-        own.run(validate=lambda: 0.5, every=2, progress=False, stop=lambda: own.step == 3)
+        train(own, validate=lambda: 0.5, every=2, stop=lambda: own.step == 3)
         return own
 
     trained = trainer()

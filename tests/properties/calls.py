@@ -155,7 +155,7 @@ def calls() -> dict[str, Call]:
         "fit": Call(fit_pair, arguments(
             model=model, guide=lambda: None, data=data, validation=data, steps=1, seed=0,
             recipe="steady", checkpoint=None, validate_every=1, device="cpu", dtype=torch.float32,
-            progress=False, jackknife=True, learning_rate=1e-3, length=8),
+            progress=False, callbacks=(), jackknife=True, learning_rate=1e-3, length=8),
             (pyro_msde.NonFiniteLossError, pyro_msde.NotPositiveDefiniteError)),
         "grow": Call(
             lambda larger_model, silent, seed: pyro_msde.grow(

@@ -9,7 +9,14 @@ from scipy.stats import norm
 from torch import Tensor
 
 from pyro_msde.data.trajectories import Trajectories
-from pyro_msde.scores.forecast_scores import coverage, crps, nrmse, pit, spread_skill
+from pyro_msde.scores.forecast_scores import (
+    coverage,
+    crps,
+    nrmse,
+    pit,
+    relative_squares,
+    spread_skill,
+)
 
 BATCH, FIELD = 3, (2, 7)
 TIMES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -126,6 +133,16 @@ def test_spread_skill_averages_variances():
 def test_spread_skill_is_infinite_where_the_mean_is_exact():
     fc = forecast()
     assert np.isinf(spread_skill(fc, fc.mean)).all()
+
+
+def test_relative_squares_are_numpys_at_any_scale():
+    rng = np.random.default_rng(5)
+    y, mean = rng.standard_normal((2, 2, 3, 5, 7)).astype(np.float32)
+    expected = np.square(mean - y, dtype=float).sum((2, 3)) / np.square(y, dtype=float).sum((2, 3))
+    for factor in (1.0, 2.0**-100, 2.0**100):  # whose squares float32 does not hold
+        found = relative_squares(*(torch.as_tensor(factor * x) for x in (mean, y)))
+        assert_allclose(found, expected, rtol=1e-6)  # differences are rounded in float32
+    assert np.isinf(relative_squares(torch.full((1, 1, 5), np.inf), torch.ones(1, 1, 5))).all()
 
 
 @pytest.mark.parametrize("score", [nrmse, coverage, spread_skill])

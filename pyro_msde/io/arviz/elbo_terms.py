@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.distributions import kl_divergence
 
 from pyro_msde.data import Trajectories
 from pyro_msde.inference import MultiscaleELBO, cut, segments_of
 from pyro_msde.io.arviz.frame import Variable
 from pyro_msde.io.arviz.parameters import Draws
+from pyro_msde.sde import drift_residual
 
 __all__ = ["elbo_terms"]
 
@@ -44,9 +44,9 @@ def elbo_terms(
         for _, batch in segments_of(fit, test, k, how).every():
             for j, (theta, sites, _) in enumerate(draws):
                 marginals = fit.guide.path_marginals(batch, sites, theta.operators)
-                marginals.num_nodes, marginals.antithetic = num_nodes, True
                 law = fit.model.path_law(theta, batch)
-                residual[j] += kl_divergence(marginals, law).sum().double().cpu()
+                own = drift_residual(marginals, law, num_nodes=num_nodes, antithetic=True)
+                residual[j] += own.sum().double().cpu()
     likelihood = np.nansum(log_likelihood[1], axis=(2, 3))
     terms = {
         "log_likelihood": likelihood,

@@ -20,12 +20,11 @@ from pyro_msde.io.arviz.fields import insert, predictive
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
+from pyro_msde.sde import FORECAST_STEP, LatentSDE
 
 __all__ = ["log_prior", "prior_draws", "prior_fields"]
 
 Array = NDArray[Any]
-
-_STEP = 1 / 1000  # of the training horizon, as forecasts take unless told otherwise
 
 
 @torch.no_grad()
@@ -96,8 +95,11 @@ def _simulated(fit: Any, picked: Trajectories, rows: Array, draws: Draws) -> For
     paths = []
     for theta, _, _ in draws:
         law = fit.model.path_law(theta, batch)
-        law.diffusion, law.max_step = law.diffusion * fit.diffusion_scale**2, _STEP
-        paths.append(law.rsample((draws.repeats,)))
+        scaled = LatentSDE(
+            law.drift, law.diffusion * fit.diffusion_scale**2, law.times,
+            initial_mean=law.initial_mean, initial_var=law.initial_var, max_step=FORECAST_STEP,
+        )  # fmt: skip
+        paths.append(scaled.rsample((draws.repeats,)))
     return Forecast(
         times=picked.times[int(rows[0])],
         paths=torch.stack(paths).cpu(),

@@ -1,0 +1,75 @@
+"""The loop of training: step after step, with what is logged, validated, saved and told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pyro_msde.inference.callbacks import TrainingView
+from pyro_msde.inference.trainer import Trainer
+from pyro_msde.protocols import Callback
+
+__all__ = ["train"]
+
+
+def train(
+    trainer: Trainer,
+    *,
+    validate: Callable[[], float] | None,
+    every: int,
+    log_every: int = 50,
+    callbacks: Sequence[Callback] = (),
+    on_checkpoint: Callable[[], object] = bool,
+    stop: Callable[[], bool] = bool,
+) -> None:
+    """Train to the end, or until a stop is asked for or a callback answers True.
+
+    Args:
+        trainer: At its start, or where it stopped.
+        validate: Scores the current parameters, lower is better; the best are kept.
+        every: Steps between validations, and between checkpoints.
+        log_every: Steps between entries of the history.
+        callbacks: They are called when a step is whole and recorded, and its checkpoint written if
+            one is due, in the caller's own random state.
+        on_checkpoint: Called after each validation, and after a callback that failed.
+        stop: Asked before each step.
+
+    Raises:
+        NonFiniteLossError: A term of the ELBO stopped being finite; the parameters of the last
+            logging step or checkpoint are back in place.
+    """
+    stopped = False
+    try:
+        for callback in callbacks:
+            callback.start(trainer.view())
+        while trainer.step < trainer.steps and not stopped and not stop():
+            trainer.window.append(trainer.one_step())
+            last = trainer.step == trainer.steps
+            logged, due = last or trainer.step % log_every == 0, last or trainer.step % every == 0
+            view, validation = trainer.log() if logged else trainer.view(), None
+            if logged or due:
+                trainer.keep_good()
+            if due:
+                validation = None if validate is None else trainer.validate(validate)
+                on_checkpoint()
+            trainer.whole = True
+            try:
+                stopped = _tell(callbacks, view, validation)
+            except Exception:
+                on_checkpoint()
+                raise
+        if stopped and trainer.window:
+            trainer.log()
+            trainer.keep_good()
+    finally:
+        for callback in callbacks:
+            callback.end(trainer.view())
+
+
+def _tell(
+    callbacks: Sequence[Callback], view: TrainingView, validation: TrainingView | None
+) -> bool:
+    """Call all of them; whether one asks for the end."""
+    answers = [callback.step(view) for callback in callbacks]
+    if validation is not None:
+        answers += [callback.validation(validation) for callback in callbacks]
+    return any(answers)
