@@ -57,7 +57,7 @@ THETA = {
 
 def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
     """−ELBO of one minibatch without Pyro's machinery; point estimates only."""
-    theta = model.read_parameters({})
+    theta = model.bind({})
     marginals = guide.path_marginals(batch, {}, theta.operators)
     marginals.num_nodes, marginals.antithetic = plan.num_nodes, plan.antithetic
     z = marginals.rsample()

@@ -33,7 +33,7 @@ class AmortizedGP(PyroModule):
     """Guide of the latent path, amortised over trajectories, and of θ where the model has priors.
 
     Args:
-        model: Model with `grid`, `n_eta`, `read_parameters` and `make_encoder`, such as
+        model: Model with `grid`, `n_eta`, `bind` and `make_encoder`, such as
             `pyro_msde.models.Multiscale`. Held by reference; its parameters stay its own.
         theta: Autoguide class for θ, or anything called like one, such as
             `partial(AutoLowRankMultivariateNormal, rank=8)`; used if the model has priors.
@@ -147,7 +147,7 @@ class AmortizedGP(PyroModule):
         """(T_r y, E(y − S y)), (..., latent); arguments as of `encode`."""
         model = self.model
         if operators is None:
-            operators = model.read_parameters(theta).operators
+            operators = model.bind(theta).operators
         if self.encoder is None:
             zeta: Tensor = model.grid.flatten(operators.restrict(values))
             return zeta
@@ -210,7 +210,7 @@ class AmortizedGP(PyroModule):
 
 def _check_parts(model: Any, encoder: Any, kernel: Any) -> None:
     """What the guide is made of, by kind."""
-    needed = ("grid", "n_eta", "num_latent", "read_parameters", "make_encoder")
+    needed = ("grid", "n_eta", "num_latent", "bind", "make_encoder")
     if not isinstance(model, nn.Module) or not all(hasattr(model, name) for name in needed):
         kind = model.__name__ if isinstance(model, type) else type(model).__name__
         raise ValueError(f"model: got {kind}. Pass one that is built, as multiscale(…) builds it.")

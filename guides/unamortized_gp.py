@@ -64,7 +64,7 @@ class UnamortizedGP(AmortizedGP):
         if bool(self.started):
             return
         theta = starting_values(self.model)
-        operators = self.model.read_parameters(theta).operators
+        operators = self.model.bind(theta).operators
         means = []
         for k in range(len(segments.values)):
             own = None if segments.parameters is None else segments.parameters[k]
@@ -92,7 +92,7 @@ class UnamortizedGP(AmortizedGP):
         parameters: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `AmortizedGP.encode`, by least squares; not to be differentiated."""
-        read = self.model.read_parameters(theta)
+        read = self.model.bind(theta)
         mean = self.encoder_mean(values, theta, read.operators, parameters)
         if read.decoder is not None:
             split = mean.shape[-1] - self.model.n_eta

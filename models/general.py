@@ -103,7 +103,7 @@ class Multiscale(PyroModule):
         """n_ζ + n_η."""
         return self.grid.num_zeta + self.n_eta
 
-    def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
+    def bind(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
         """Read every part once: from its site of θ, from its own parameters, or from `theta`.
 
         Args:
@@ -121,7 +121,7 @@ class Multiscale(PyroModule):
 
     def forward(self, batch: SegmentBatch) -> Tensor:
         """Run the program on a minibatch of segments; returns the fields."""
-        theta = self.read_parameters()
+        theta = self.bind()
         path = self.path_law(theta, batch)
         index = torch.arange(len(batch.times), device=batch.times.device)
         with pyro.plate("segments", batch.num_segments, subsample=index):

@@ -95,8 +95,8 @@ def pod(
 class PODModel(Multiscale):
     """`Multiscale` whose macroscale state are POD coefficients; see `pod`."""
 
-    def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
-        """As `Multiscale.read_parameters`, with modes for the operators."""
+    def bind(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
+        """As `Multiscale.bind`, with modes for the operators."""
         modes: Any = self.kernel.read(theta)
         basis, size = modes()
         operators: Any = ModalOperators(basis, size, self.grid.shape)

@@ -123,7 +123,7 @@ def test_parameters_are_read_at_given_sites_without_pyro(monkeypatch):
     for name in ("param", "module", "sample"):
         monkeypatch.setattr(pyro, name, None)
     with pyro.poutine.trace() as messenger:
-        theta = model.read_parameters(sites)
+        theta = model.bind(sites)
         theta.decoder(torch.ones(1))
     assert isinstance(theta, Theta)
     assert not any(s["type"] in ("sample", "param") for s in messenger.trace.nodes.values())
@@ -134,8 +134,8 @@ def test_a_subclass_overrides_one_plain_method():
     """It is read as a program by the model's forward and by guides over θ, else as a function."""
 
     class Halved(Multiscale):
-        def read_parameters(self, theta=None):
-            read = super().read_parameters(theta)
+        def bind(self, theta=None):
+            read = super().bind(theta)
             return read._replace(diffusion=0.5 * read.diffusion)
 
     def build():
@@ -144,7 +144,7 @@ def test_a_subclass_overrides_one_plain_method():
         return model
 
     model = build()
-    trace = pyro.poutine.trace(model.read_parameters).get_trace()
+    trace = pyro.poutine.trace(model.bind).get_trace()
     assert [n for n, s in trace.nodes.items() if s["type"] == "sample"] == ["drift.theta"]
     assert "diffusion.net$$$log_value" in trace.nodes
     fit = pyro_msde.fit(model, AmortizedGP(model, theta=AutoNormal), tiny_data(), **QUICK)

@@ -152,7 +152,7 @@ class Written(Multiscale):
     """A program of the user's own, whose likelihood is a method."""
 
     def forward(self, batch: Any) -> torch.Tensor:
-        theta = self.read_parameters()
+        theta = self.bind()
         index = torch.arange(len(batch.times))
         with pyro.plate("segments", batch.num_segments, subsample=index):
             z = pyro.sample("path", self.path_law(theta, batch))

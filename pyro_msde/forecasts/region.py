@@ -102,7 +102,7 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     states = []
     with Isolation(0, like.device).turn():
         sites = guide.read_theta()
-        operators = model.read_parameters(sites).operators
+        operators = model.bind(sites).operators
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
             fields = segments.to_scaled(values[at.long()]).to(like)

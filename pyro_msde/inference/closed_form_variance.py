@@ -78,7 +78,7 @@ def variance_optima(
     theta = None
     for batch in batches:
         sites = guide.read_theta()
-        theta = model.read_parameters(sites)
+        theta = model.bind(sites)
         q = guide.path_marginals(batch, sites, theta.operators)
         times, weights = q.quadrature.draw(num_nodes)
         mean, mean_dot, cov, cov_dot = q.moments(times)
@@ -140,7 +140,7 @@ def close_observation_variances(
     for segments in trajectories:
         for probability, batch in segments.every():
             sites = guide.read_theta()
-            theta = model.read_parameters(sites)
+            theta = model.bind(sites)
             q = guide.path_marginals(batch, sites, theta.operators)
             own = _misfit(model, theta, q, batch)
             share = probability * batch.num_segments

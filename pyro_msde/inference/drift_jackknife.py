@@ -117,7 +117,7 @@ def jackknife(
             "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
         )
     sites = guide.read_theta()
-    theta = model.read_parameters(sites)
+    theta = model.bind(sites)
     drift = theta.drift
     sums: list[dict[str, list[Tensor]]] = []
     for k, segments in enumerate(trajectories):

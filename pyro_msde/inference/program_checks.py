@@ -1,7 +1,7 @@
 """What forecasts take for granted of a model: that its program is made of the parts it is read by.
 
 The ELBO trains whatever program it is given. Forecasts do not run that program: they read drift,
-diffusion and decoder from `read_parameters` and `expert_means`, and are mixtures of the normals of
+diffusion and decoder from `bind` and `expert_means`, and are mixtures of the normals of
 `ProductOfExperts`. A program that says something else would be trained as one model and forecast as
 another, so it is run once, before training, and compared.
 """
@@ -22,7 +22,7 @@ from pyro_msde.sde import LatentSDE
 
 __all__ = ["check_program", "check_roles"]
 
-_OF_MODEL = ("grid", "n_eta", "num_latent", "read_parameters", "expert_means")
+_OF_MODEL = ("grid", "n_eta", "num_latent", "bind", "expert_means")
 _OF_GUIDE = ("read_theta", "encode", "path_marginals")
 _CLOSE = 1e-3  # relative; the same operations in float32 differ by far less
 
@@ -83,7 +83,7 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
     (field,), (path,) = observed.values(), paths.values()
     z, sde = path["value"], path["fn"]
     values = {k: s["value"] for k, s in sites.items() if k not in {*observed, *paths}}
-    theta = model.read_parameters(values)
+    theta = model.bind(values)
     own = batch.parameters
     var_zeta, var_eta = theta.var_zeta, theta.var_eta
 
@@ -104,7 +104,7 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
         first, second = read(), read()
         if torch.equal(first, second) and not _equal(ran(), first):
             raise ValueError(
-                f"model: its program has another {what} than read_parameters and expert_means "
+                f"model: its program has another {what} than bind and expert_means "
                 "give, from which forecasts are made. Put what is new into the part itself."
             )
 

@@ -189,11 +189,11 @@ def check_parameters(fit: Any) -> None:
         for name, part in module.named_modules():
             if getattr(part, "positive", False):
                 _check_positive(f"{role}.{name}", part())
-    if not hasattr(model, "read_parameters") or not hasattr(guide, "encode"):
+    if not hasattr(model, "bind") or not hasattr(guide, "encode"):
         return
     with Isolation(0, place_of(model)[1]).turn():
         sites = guide.read_theta()
-        theta = model.read_parameters(sites)
+        theta = model.bind(sites)
         for name, value in sites.items():  # of priors without a unit, hence of any size
             if not bool(value.isfinite().all()):
                 raise ValueError(f"{name}: q(θ) draws what is not finite")

@@ -44,7 +44,7 @@ class Encoded:
         scaled: The same in scaled units.
         unit: Scaled units in the user's, (channel, 1, …).
         z: (field, latent) in scaled units.
-        theta: What the model's `read_parameters` gave.
+        theta: What the model's `bind` gave.
     """
 
     model: Any
@@ -74,7 +74,7 @@ class Encoded:
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         with Isolation(0, fields.device).turn():
             sites = fit.guide.read_theta()
-            theta = private(fit.model.read_parameters(sites))
+            theta = private(fit.model.bind(sites))
             scaled = (fields / unit).to(place_of(fit.model)[0])
             z, _ = fit.guide.encode(scaled, sites, theta.operators, own)
         return cls(fit.model, fields, scaled, unit, z, theta)

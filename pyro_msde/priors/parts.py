@@ -219,7 +219,7 @@ def private(theta: Any) -> Any:
     put its values into the model's own network for as long as they last.
 
     Args:
-        theta: What the model's `read_parameters` gave, a named tuple.
+        theta: What the model's `bind` gave, a named tuple.
     """
 
     def own(value: Any) -> Any:

@@ -203,7 +203,7 @@ def linear_model(fit: Any) -> LinearModel:
     if getattr(fit.guide, "theta", None) is not None:
         raise ValueError("fit: its parameters have a posterior. Fit a model without priors.")
     model, (dtype, device) = fit.model, place_of(fit.model)
-    theta = model.read_parameters({})
+    theta = model.bind({})
     var_zeta, var_eta = theta.var_zeta, theta.var_eta
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
 

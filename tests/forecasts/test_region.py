@@ -82,7 +82,7 @@ def test_the_box_is_half_as_wide_again_as_the_encoded_data_on_either_side():
     before = torch.get_rng_state()
     low, high = learned_region(model, guide, segments).box
     assert torch.equal(torch.get_rng_state(), before)
-    operators = model.read_parameters({}).operators
+    operators = model.bind({}).operators
     with torch.no_grad():
         z = torch.cat([
             guide.encode(segments.scaled(k), {}, operators)[0] for k in range(len(segments.values))
@@ -155,7 +155,7 @@ def test_stencils_have_the_margin_of_the_box():
     model, guide = tiny_pair(2)
     segments = tiny_segments()
     region = learned_region(model, guide, segments)
-    operators = model.read_parameters({}).operators
+    operators = model.bind({}).operators
     with torch.no_grad():
         z = torch.cat([
             guide.encode(segments.scaled(k), {}, operators)[0] for k in range(len(segments.values))

@@ -90,7 +90,7 @@ def test_a_new_guide_is_the_diagonal_one_and_can_be_trained(kind):
     guide = AmortizedGP(model, covariance=kind)
     marginals = guide.path_marginals(batch, {})
     assert_close(marginals.variance.float(), diagonal.variance, rtol=1e-6, atol=0)
-    theta = model.read_parameters({})
+    theta = model.bind({})
     kl_divergence(marginals, model.path_law(theta, batch)).sum().backward()
     for p in (*guide.axes.parameters(), *guide.node_variance.parameters()):
         assert p.grad is not None

@@ -81,7 +81,7 @@ def test_a_new_snapshot_is_the_decoders_best_fit():
     y = tiny_batch().values[0] / 2
     mean, var = guide.encode(y, {})
     assert var.shape == mean.shape == (LENGTH, NUM_COARSE + N_ETA)
-    theta = model.read_parameters({})
+    theta = model.bind({})
     total = theta.var_zeta * theta.var_eta / (theta.var_zeta + theta.var_eta)
 
     def misfit(z):

@@ -54,7 +54,7 @@ def test_the_drift_residual_is_least_at_the_diffusions_optimum(pair):
                 torch.manual_seed(1)
                 q = guide.path_marginals(batch, {})
                 q.num_nodes, q.antithetic = 4000, True
-                law = model.path_law(model.read_parameters({}), batch)
+                law = model.path_law(model.bind({}), batch)
                 residuals.append(float(kl_divergence(q, law).sum()))
                 net.log_value.copy_(before)
         # near the optimum the residual rises with the square of the logarithm, by 0.5 % of its
@@ -69,7 +69,7 @@ def test_the_likelihood_is_largest_at_the_observations_optimum(pair):
         guide.node_variance.log_value.fill_(-40.0)  # draws are means
         guide.deviation.network[-1].weight.zero_()
         best = variance_optima(model, guide, [batch]).observation_optimum
-        theta = model.read_parameters({})
+        theta = model.bind({})
         q = guide.path_marginals(batch, {})
         macro, detail = model.expert_means(theta, q.mean)
         total = theta.var_zeta * theta.var_eta / (theta.var_zeta + theta.var_eta)
@@ -87,7 +87,7 @@ def test_the_likelihood_is_largest_at_the_observations_optimum(pair):
 @torch.no_grad()
 def log_likelihood(model, guide, segments, factor):
     """Of all segments along the mean path, each observation once, at a multiple of Σ_y."""
-    theta, total = model.read_parameters({}), 0.0
+    theta, total = model.bind({}), 0.0
     for probability, batch in segments.every():
         macro, detail = model.expert_means(theta, guide.path_marginals(batch, {}).mean)
         law = ProductOfExperts(
@@ -108,10 +108,10 @@ def test_closing_puts_the_observations_variances_where_the_likelihood_is_largest
     guide = AmortizedGP(model).double()
     with torch.no_grad():
         guide.node_variance.log_value.fill_(-40.0)  # draws are means
-    before = model.read_parameters({})
+    before = model.bind({})
     segments = tiny_segments(tiny_data((20,)), dtype=torch.float64, windows="fixed")
     gap = close_observation_variances(model, guide, [segments])
-    after = model.read_parameters({})
+    after = model.bind({})
     # in the variance of all points together, and of each, where it has one
     rng = np.random.default_rng(0)
     each = torch.as_tensor(rng.uniform(0.8, 1.25, (1, 30)))

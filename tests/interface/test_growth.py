@@ -37,7 +37,7 @@ def build(
 
 def means(model, guide, fields, parameters):
     """Reconstruction, drift in the old coordinates, expert variance at encoded fields."""
-    theta = model.read_parameters({})
+    theta = model.bind({})
     z, _ = guide.encode(fields, {}, theta.operators, parameters)
     return theta, z
 

@@ -19,7 +19,7 @@ def test_scales_add_up_to_the_mean_of_the_field(case):
     axes = plot.scale_separation(fit, y, data=truth)
     model, scaled = fit.model, torch.as_tensor(y)[None] / SCALE
     with torch.no_grad():
-        theta = model.read_parameters({})
+        theta = model.bind({})
         z, _ = fit.guide.encode(scaled, {})
         macro, detail = model.expert_means(theta, z)
         mean = SCALE * product_mean(macro, detail, theta.var_zeta, theta.var_eta)[0]

@@ -63,5 +63,5 @@ def _divergence_of_parameters(fit: Any) -> float:
     It is all there is in an ELBO of programs that draw θ and nothing else.
     """
     elbo = MultiscaleELBO(num_particles=_DRAWS)
-    elbo.differentiable_loss(fit.model.read_parameters, fit.guide.read_theta)
+    elbo.differentiable_loss(fit.model.bind, fit.guide.read_theta)
     return float(elbo.terms["kl_parameters"])

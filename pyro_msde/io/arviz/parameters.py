@@ -26,7 +26,7 @@ class Draws:
     """Draws of θ, each of which stands for several draws of the output.
 
     Attributes:
-        theta: As the model's `read_parameters` returns them.
+        theta: As the model's `bind` returns them.
         sites: Values of the sites of parts with a prior at each; empty without one.
         repeats: Paths drawn at each θ.
     """
