@@ -33,7 +33,7 @@ from pyro_msde.data.segments import SegmentBatch, Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.isolation import Isolation
-from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
+from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.models import burgers2d, kdv
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
@@ -58,16 +58,13 @@ THETA = {
 def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
     """−ELBO of one minibatch without Pyro's machinery; point estimates only."""
     theta = model.bind({})
-    marginals = guide.path_marginals(batch, {}, theta.operators)
+    marginals = guide.path_marginals(batch, theta)
     marginals.num_nodes, marginals.antithetic = plan.num_nodes, plan.antithetic
     z = marginals.rsample()
-    experts = ProductOfExperts(
-        *model.expert_means(theta, z), theta.var_zeta, theta.var_eta,
-        weight=batch.observation_weight,
-    )  # fmt: skip
+    law = WeightedFields(theta.observe(z), model.grid.ndim + 1, weight=batch.observation_weight)
     residual = kl_divergence(marginals, model.path_law(theta, batch))
     scale = batch.num_segments / len(batch.times)
-    return scale * (residual - experts.log_prob(batch.values)).sum()
+    return scale * (residual - law.log_prob(batch.values)).sum()
 
 
 def milliseconds(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 
 import pyro
@@ -21,7 +22,7 @@ from pyro_msde import MultiscaleELBO, Trajectories, fit, plot
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.isolation import Isolation
 from pyro_msde.models import Multiscale, multiscale
-from pyro_msde.models.general import Theta
+from pyro_msde.models.general import BoundMultiscale
 from pyro_msde.models.pod import pod
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal, starting_values
 
@@ -125,7 +126,7 @@ def test_parameters_are_read_at_given_sites_without_pyro(monkeypatch):
     with pyro.poutine.trace() as messenger:
         theta = model.bind(sites)
         theta.decoder(torch.ones(1))
-    assert isinstance(theta, Theta)
+    assert isinstance(theta, BoundMultiscale)
     assert not any(s["type"] in ("sample", "param") for s in messenger.trace.nodes.values())
     assert len(pyro.get_param_store()) == 0
 
@@ -136,7 +137,7 @@ def test_a_subclass_overrides_one_plain_method():
     class Halved(Multiscale):
         def bind(self, theta=None):
             read = super().bind(theta)
-            return read._replace(diffusion=0.5 * read.diffusion)
+            return replace(read, diffusion=0.5 * read.diffusion)
 
     def build():
         model = tiny_model(0, kind=Halved)

@@ -93,7 +93,7 @@ def forecast(
     for first, sites in zip(range(0, num_theta, at_once), draws, strict=True):
         with exclusive():
             theta = private(model.bind(sites))
-            mean, cov = guide.encode(scaled, sites, theta.operators, parameters)
+            mean, cov = guide.encode(scaled, theta, parameters)
         noise = torch.randn(
             at_once * share, *mean.shape, generator=generator, dtype=torch.float32
         ).to(mean)

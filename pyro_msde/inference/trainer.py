@@ -144,7 +144,7 @@ class Trainer:
     def measure_variances(self) -> None:
         """Put into the history how far the variances now are from where the ELBO wants them."""
         diagonal = getattr(self.guide, "axes", None) is None
-        if not (diagonal and hasattr(self.model, "expert_means")):
+        if not (diagonal and hasattr(self.model, "var_zeta")):
             return
         rng = np.random.default_rng(0)
         with self.aside():

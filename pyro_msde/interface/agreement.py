@@ -197,20 +197,18 @@ def check_parameters(fit: Any) -> None:
         for name, value in sites.items():  # of priors without a unit, hence of any size
             if not bool(value.isfinite().all()):
                 raise ValueError(f"{name}: q(θ) draws what is not finite")
-        for name in ("diffusion", "var_zeta", "var_eta"):
-            if (value := getattr(theta, name, None)) is not None:
-                _check_positive(name, value)
-        _try(fit, sites, theta)
+        _check_positive("diffusion", theta.diffusion)
+        _try(fit, theta)
 
 
-def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
+def _try(fit: Any, theta: Any) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_parameters", 0)
     own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
     rows = None if own is None else own.expand(_TRIED, -1)
-    z, var = fit.guide.encode(fields, sites, theta.operators, rows)
+    z, var = fit.guide.encode(fields, theta, rows)
     _check_sensible("encoder", z)
     _check_sensible("encoder's variance", var)
     if fit.region is not None:
@@ -223,9 +221,9 @@ def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
         drifts["uncertainty"] = moved(theta.drift, {k: d.to(z) for k, d in each.items()})
     for name, drift in drifts.items():
         _check_sensible(name, drift(z[:, None, None], clock, parameters=own))
-    for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=True):
-        if value is not None:
-            _check_sensible(name, value)
+    law = theta.observe(z)
+    _check_sensible("decoder", law.mean)
+    _check_positive("observation's variance", law.variance)
 
 
 def _check_sensible(name: str, value: Tensor) -> None:

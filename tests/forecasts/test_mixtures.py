@@ -11,9 +11,17 @@ from torch.testing import assert_close
 
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.forecasts.mixtures import Mixture
+from pyro_msde.likelihoods import FieldNormal
 
-UNIT = torch.ones((), dtype=torch.float64)
+UNIT = torch.ones(1, 1, dtype=torch.float64)
 FAR = (-7.0, 0.5, 3.0)  # centres of three groups, hundreds of standard deviations apart
+
+
+def normals(means, variances) -> Mixture:
+    """Of means (θ, path, batch, time, x) and variances (θ, 1, 1, 1, x), without a channel axis."""
+    pairs = zip(means.unsqueeze(-2), variances.unsqueeze(-2), strict=True)
+    laws = [FieldNormal(mean, var[0, 0, 0]) for mean, var in pairs]
+    return Mixture(slice(means.shape[3]), laws, UNIT, has_channel=False)
 
 
 def drawn() -> tuple[Mixture, np.ndarray, np.ndarray]:
@@ -21,7 +29,7 @@ def drawn() -> tuple[Mixture, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     means = rng.standard_normal((3, 5, 2, 4, 7))
     var = rng.uniform(0.1, 1.0, (3, 1, 1, 1, 7))
-    return Mixture(slice(4), torch.as_tensor(means), torch.as_tensor(var), UNIT), means, var
+    return normals(torch.as_tensor(means), torch.as_tensor(var)), means, var
 
 
 def test_the_density_of_each_draw_is_normal():
@@ -60,7 +68,7 @@ def test_quantiles_in_narrow_peaks_far_apart(level, sd, dtype):
     """A third of the probability is in each, so the quantile is one of a single normal."""
     means = torch.tensor(FAR, dtype=dtype).reshape(3, 1, 1, 1, 1).expand(3, 4, 1, 2, 5)
     variances = torch.full((3, 1, 1, 1, 5), sd**2, dtype=dtype)
-    found = Mixture(slice(0, 2), means, variances, UNIT).quantile(level)
+    found = normals(means, variances).quantile(level)
     group = int(3 * level)
     exact = FAR[group] + sd * norm.ppf(3 * level - group)
     # the search's 1/40,000 of a standard deviation, float32's rounding of values up to 7, and of
@@ -72,6 +80,6 @@ def test_quantiles_in_narrow_peaks_far_apart(level, sd, dtype):
 
 def test_anywhere_in_a_gap_is_the_median_of_two_peaks():
     means = torch.tensor([-2.0, 3.0]).reshape(1, 2, 1, 1, 1)
-    mixture = Mixture(slice(0, 1), means, torch.full((1, 1, 1, 1, 1), 1e-6), UNIT)
+    mixture = normals(means, torch.full((1, 1, 1, 1, 1), 1e-6))
     found = mixture.quantile(0.5)
     assert mixture.cdf(found).item() == pytest.approx(0.5, abs=1e-6)  # float32

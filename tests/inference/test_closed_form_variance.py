@@ -17,7 +17,7 @@ from pyro_msde.inference.closed_form_variance import (
     variance_optima,
 )
 from pyro_msde.inference.segmentation import each_trajectory
-from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
+from pyro_msde.likelihoods import FieldNormal, WeightedFields
 from pyro_msde.priors.bayesian_parts import bayesian
 from pyro_msde.priors.parts import LogVariance
 
@@ -52,7 +52,7 @@ def test_the_drift_residual_is_least_at_the_diffusions_optimum(pair):
             with torch.no_grad():
                 net.log_value[parameter] = (factor * best.diffusion_optimum[state]).log()
                 torch.manual_seed(1)
-                q = guide.path_marginals(batch, {})
+                q = guide.path_marginals(batch, model.bind({}))
                 q.num_nodes, q.antithetic = 4000, True
                 law = model.path_law(model.bind({}), batch)
                 residuals.append(float(kl_divergence(q, law).sum()))
@@ -70,16 +70,11 @@ def test_the_likelihood_is_largest_at_the_observations_optimum(pair):
         guide.deviation.network[-1].weight.zero_()
         best = variance_optima(model, guide, [batch]).observation_optimum
         theta = model.bind({})
-        q = guide.path_marginals(batch, {})
-        macro, detail = model.expert_means(theta, q.mean)
-        total = theta.var_zeta * theta.var_eta / (theta.var_zeta + theta.var_eta)
-        likelihoods = []
+        q = guide.path_marginals(batch, theta)
+        mean, likelihoods = theta.observe(q.mean).mean, []
         for factor in FACTORS:
-            k = factor * best / total  # both experts by the same factor: their share stays
-            law = ProductOfExperts(
-                macro, detail, k * theta.var_zeta, k * theta.var_eta,
-                weight=batch.observation_weight,
-            )  # fmt: skip
+            law = FieldNormal(mean, factor * best)
+            law = WeightedFields(law, 2, weight=batch.observation_weight)
             likelihoods.append(float(law.log_prob(batch.values).sum()))
     assert FACTORS[int(np.argmax(likelihoods))] == 1.0
 
@@ -89,11 +84,9 @@ def log_likelihood(model, guide, segments, factor):
     """Of all segments along the mean path, each observation once, at a multiple of Σ_y."""
     theta, total = model.bind({}), 0.0
     for probability, batch in segments.every():
-        macro, detail = model.expert_means(theta, guide.path_marginals(batch, {}).mean)
-        law = ProductOfExperts(
-            macro, detail, factor * theta.var_zeta, factor * theta.var_eta,
-            weight=batch.observation_weight,
-        )  # fmt: skip
+        law = theta.observe(guide.path_marginals(batch, theta).mean)
+        law = FieldNormal(law.mean, factor * law.variance)
+        law = WeightedFields(law, 2, weight=batch.observation_weight)
         total += probability * batch.num_segments * float(law.log_prob(batch.values).sum())
     return total
 

@@ -135,7 +135,7 @@ def test_parameters_reach_drifts_and_encoder():
             p.data.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
     y = torch.randn(3, 1, 30, dtype=torch.float64, generator=generator)
     one, two = (torch.full((3, 1), v, dtype=torch.float64) for v in (0.4, 0.9))
-    z, other = (guide.encode(y, {}, None, own)[0] for own in (one, two))
+    z, other = (guide.encode(y, guide.model.bind({}), own)[0] for own in (one, two))
     assert torch.equal(z[:, :5], other[:, :5])  # T_r y
     assert (z[:, 5:] != other[:, 5:]).all()
     t = torch.zeros(3, 1, dtype=torch.float64)

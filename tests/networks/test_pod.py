@@ -78,7 +78,7 @@ def test_a_field_uniform_in_space_leaves_only_rounding(value):
     y = segments.scaled(0)
     left = (y - operators.smooth(y)).flatten(1)
     assert (left @ guide.encoder.modes.mT * guide.encoder.weights).abs().max() < 0.1
-    assert guide.encode(y, {})[0].isfinite().all()
+    assert guide.encode(y, model.bind({}))[0].isfinite().all()
 
 
 def test_the_start_spans_what_the_macroscale_leaves():

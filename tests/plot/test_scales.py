@@ -20,8 +20,8 @@ def test_scales_add_up_to_the_mean_of_the_field(case):
     model, scaled = fit.model, torch.as_tensor(y)[None] / SCALE
     with torch.no_grad():
         theta = model.bind({})
-        z, _ = fit.guide.encode(scaled, {})
-        macro, detail = model.expert_means(theta, z)
+        z, _ = fit.guide.encode(scaled, theta)
+        macro, detail = theta.experts(z)
         mean = SCALE * product_mean(macro, detail, theta.var_zeta, theta.var_eta)[0]
         weighted = SCALE * theta.var_zeta / (theta.var_zeta + theta.var_eta) * detail
     near = {"rtol": 1e-5, "atol": 1e-6}  # float32's rounding

@@ -42,8 +42,8 @@ def elbo_terms(
         if how is None:
             continue
         for _, batch in segments_of(fit, test, k, how).every():
-            for j, (theta, sites, _) in enumerate(draws):
-                marginals = fit.guide.path_marginals(batch, sites, theta.operators)
+            for j, (theta, _, _) in enumerate(draws):
+                marginals = fit.guide.path_marginals(batch, theta)
                 marginals.num_nodes, marginals.antithetic = num_nodes, True
                 law = fit.model.path_law(theta, batch)
                 residual[j] += kl_divergence(marginals, law).sum().double().cpu()
