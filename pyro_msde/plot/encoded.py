@@ -79,7 +79,14 @@ class Encoded:
 
     @torch.no_grad()
     def scales(self) -> Scales:
-        """What each scale contributes to the fields."""
+        """What each scale contributes to the fields.
+
+        Raises:
+            ValueError: The model has not the two experts of `Multiscale`.
+        """
+        if not hasattr(self.theta, "experts"):
+            kind = type(self.model).__name__
+            raise ValueError(f"fit: a {kind} has no two scales. Plot its forecasts instead.")
         macro, total = self.theta.experts(self.z)[0], self.theta.observe(self.z).mean
         parts = (self.fields, macro * self.unit, total * self.unit)
         return Scales(*(np.asarray(part.cpu()) for part in parts))
