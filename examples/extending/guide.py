@@ -12,8 +12,7 @@ from pyro_msde.testing import check_guide
 class Interpolated(nn.Module):
     def __init__(self, model):
         super().__init__()
-        self.model = (model,)  # in a tuple: the model's parameters stay its own
-        self.log_var = nn.Parameter(torch.full((model.num_latent,), -7.0))
+        self.model, self.log_var = (model,), nn.Parameter(torch.zeros(model.num_latent) - 7)
     def read_theta(self):
         return {}
     def encode(self, values, bound, parameters=None):

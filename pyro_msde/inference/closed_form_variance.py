@@ -30,6 +30,7 @@ __all__ = [
     "VarianceOptima",
     "close_observation_variances",
     "has_observation_variances",
+    "observes_normals",
     "variance_optima",
 ]
 
@@ -108,6 +109,11 @@ def has_observation_variances(model: Any) -> bool:
     parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
     if parts[0] is None or not all(_is_learned(part) for part in parts if part is not None):
         return False
+    return observes_normals(model)
+
+
+def observes_normals(model: Any) -> bool:
+    """Whether fields are normal given z: only then the optimum of Σ_y is a mean square."""
     bound = model.bind(starting_values(model))
     return isinstance(bound.observe(torch.zeros_like(bound.diffusion)), FieldNormal)
 

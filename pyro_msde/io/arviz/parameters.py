@@ -14,6 +14,7 @@ from pyro_msde.data import duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.protocols import BoundModel
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
 
@@ -30,7 +31,7 @@ class Draws:
         repeats: Paths drawn at each θ.
     """
 
-    theta: Sequence[Any]
+    theta: Sequence[BoundModel]
     sites: Sequence[Mapping[str, Tensor]]
     repeats: int
 
@@ -48,7 +49,7 @@ class Draws:
         """(chain, draw, …) array from one value for each θ, (θ, …)."""
         return values.detach().cpu().repeat_interleave(self.repeats, 0).numpy()[None]
 
-    def __iter__(self) -> Iterator[tuple[Any, dict[str, Tensor], slice]]:
+    def __iter__(self) -> Iterator[tuple[BoundModel, dict[str, Tensor], slice]]:
         """The model at θ, θ's sites on its device, and its place among the draws of the output."""
         for j, (theta, sites) in enumerate(zip(self.theta, self.sites, strict=True)):
             own = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
