@@ -97,7 +97,7 @@ class Mixture:
 
     def _given(self, values: Tensor) -> Tensor:
         """Values in the user's layout, on the CPU."""
-        values = values.cpu()
+        values = values.detach().cpu()
         return values if self.has_channel else values.squeeze(-self.scale.ndim)
 
     def _scale(self, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from pyro_msde.inference.closed_form_variance import (
     variance_optima,
 )
 from pyro_msde.inference.segmentation import each_trajectory
-from pyro_msde.likelihoods import FieldNormal, WeightedFields
+from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.priors.bayesian_parts import bayesian
 from pyro_msde.priors.parts import LogVariance
 
@@ -123,7 +123,7 @@ def test_variances_that_are_held_or_random_stay():
     held, random = tiny_model(2), tiny_model(2)
     held.var_eta.net.log_value.requires_grad_(False)
     bayesian(random.var_zeta, LogNormal(0.0, 1.0))
-    for model in (held, random):
+    for model in (held, random, tiny_model(2, likelihood=laplace)):
         assert not has_observation_variances(model)
     assert has_observation_variances(tiny_model(0))
     before = held.var_zeta.net.log_value.detach().clone()
