@@ -32,7 +32,7 @@ from pyro_msde.data.segments import SegmentBatch, Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.isolation import Isolation
-from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
+from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.models import burgers2d, kdv
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
@@ -57,19 +57,16 @@ THETA = {
 
 def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
     """−ELBO of one minibatch without Pyro's machinery; point estimates only."""
-    theta = model.read_parameters({})
-    marginals = guide.path_marginals(batch, {}, theta.operators)
+    bound = model.bind({})
+    marginals = guide.path_marginals(batch, bound)
     z = marginals.rsample()
-    experts = ProductOfExperts(
-        *model.expert_means(theta, z), theta.var_zeta, theta.var_eta,
-        weight=batch.observation_weight,
-    )  # fmt: skip
+    law = WeightedFields(bound.observe(z), model.grid.ndim + 1, weight=batch.observation_weight)
     residual = drift_residual(
-        marginals, model.path_law(theta, batch), num_nodes=plan.num_nodes,
+        marginals, model.path_law(bound, batch), num_nodes=plan.num_nodes,
         antithetic=plan.antithetic,
     )  # fmt: skip
     scale = batch.num_segments / len(batch.times)
-    return scale * (residual - experts.log_prob(batch.values)).sum()
+    return scale * (residual - law.log_prob(batch.values)).sum()
 
 
 def milliseconds(

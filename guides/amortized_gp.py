@@ -7,7 +7,7 @@ log Σ(t) likewise, from Σ_e at the nodes: learned, constant and diagonal unles
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -23,6 +23,7 @@ from pyro_msde.guides.interpolation import DeepKernel, Interpolant
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
 from pyro_msde.isolation import Isolation
 from pyro_msde.priors import LogVariance
+from pyro_msde.protocols import BoundModel
 from pyro_msde.runs import check_size, register
 from pyro_msde.sde import GaussianMarginals, Moments
 
@@ -33,7 +34,7 @@ class AmortizedGP(PyroModule):
     """Guide of the latent path, amortised over trajectories, and of θ where the model has priors.
 
     Args:
-        model: Model with `grid`, `n_eta`, `read_parameters` and `make_encoder`, such as
+        model: Model with `grid`, `n_eta`, `bind` and `make_encoder`, such as
             `pyro_msde.models.Multiscale`. Held by reference; its parameters stay its own.
         theta: Autoguide class for θ, or anything called like one, such as
             `partial(AutoLowRankMultivariateNormal, rank=8)`; used if the model has priors.
@@ -116,57 +117,44 @@ class AmortizedGP(PyroModule):
         return {} if self.theta is None else dict(self.theta())
 
     def encode(
-        self,
-        values: Tensor,
-        theta: Mapping[str, Tensor],
-        operators: Any = None,
-        parameters: Tensor | None = None,
+        self, values: Tensor, bound: BoundModel, parameters: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Moments of q(z | y): mean (..., latent), and variance shaped alike or covariance.
 
         Args:
             values: Fields (..., channel, *space) in scaled units.
-            theta: A draw of θ, which may hold the smoothing kernel.
-            operators: The model's scale operators at `theta`, if at hand.
+            bound: The model at a draw of θ, which may hold the smoothing kernel.
             parameters: (..., p) the trajectories' parameters, broadcast against `values`.
 
         Returns:
             (..., latent), and (..., latent) or (..., latent, latent) float64.
         """
-        mean = self.encoder_mean(values, theta, operators, parameters)
+        mean = self.encoder_mean(values, bound, parameters)
         var = self.node_log_variance(mean).exp().expand_as(mean)
         return mean, var if self.axes is None else along_axes(var, self.axes())
 
     def encoder_mean(
-        self,
-        values: Tensor,
-        theta: Mapping[str, Tensor],
-        operators: Any = None,
-        parameters: Tensor | None = None,
+        self, values: Tensor, bound: BoundModel, parameters: Tensor | None = None
     ) -> Tensor:
         """(T_r y, E(y − S y)), (..., latent); arguments as of `encode`."""
-        model = self.model
-        if operators is None:
-            operators = model.read_parameters(theta).operators
+        operators, grid = bound.operators, self.model.grid
         if self.encoder is None:
-            zeta: Tensor = model.grid.flatten(operators.restrict(values))
+            zeta: Tensor = grid.flatten(operators.restrict(values))
             return zeta
         smoothed = operators.smooth(values)
-        zeta = model.grid.flatten(operators.sample(smoothed))
-        own = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
-        return torch.cat([zeta, self.encoder(values - smoothed, *own)], -1)
+        zeta = grid.flatten(operators.sample(smoothed))
+        inputs = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
+        return torch.cat([zeta, self.encoder(values - smoothed, *inputs)], -1)
 
     def node_log_variance(self, mean: Tensor) -> Tensor:
         """Log λ along Σ_e's axes, (latent,), or (..., latent) if it depends on the snapshot."""
         log = self.node_variance().log()
         return log if self.deviation is None else log + self.deviation(mean)
 
-    def path_marginals(
-        self, batch: SegmentBatch, theta: Mapping[str, Tensor], operators: Any = None
-    ) -> GaussianMarginals:
+    def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
-        own = None if batch.parameters is None else batch.parameters[:, None]
-        nodes = self.encoder_mean(batch.values, theta, operators, own)
+        parameters = None if batch.parameters is None else batch.parameters[:, None]
+        nodes = self.encoder_mean(batch.values, bound, parameters)
         return self.interpolated(batch, nodes, self.node_log_variance(nodes))
 
     def interpolated(
@@ -200,8 +188,7 @@ class AmortizedGP(PyroModule):
 
     def forward(self, batch: SegmentBatch) -> Tensor:
         """Draw θ and the path's marginals for a minibatch; returns the path."""
-        theta = self.read_theta()
-        marginals = self.path_marginals(batch, theta)
+        marginals = self.path_marginals(batch, self.model.bind(self.read_theta()))
         index = torch.arange(len(batch.times), device=batch.times.device)
         with pyro.plate("segments", batch.num_segments, subsample=index):
             path: Tensor = pyro.sample("path", marginals)
@@ -210,7 +197,7 @@ class AmortizedGP(PyroModule):
 
 def _check_parts(model: Any, encoder: Any, kernel: Any) -> None:
     """What the guide is made of, by kind."""
-    needed = ("grid", "n_eta", "num_latent", "read_parameters", "make_encoder")
+    needed = ("grid", "n_eta", "num_latent", "bind", "make_encoder")
     if not isinstance(model, nn.Module) or not all(hasattr(model, name) for name in needed):
         kind = model.__name__ if isinstance(model, type) else type(model).__name__
         raise ValueError(f"model: got {kind}. Pass one that is built, as multiscale(…) builds it.")

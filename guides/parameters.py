@@ -27,14 +27,14 @@ class ThetaProgram:
     It returns nothing: an autoguide keeps the trace, and values with a gradient cannot be copied.
 
     Attributes:
-        model: Model with `read_parameters`.
+        model: Model with `bind`.
     """
 
     model: Any
 
     def __call__(self) -> None:
         """Read every part of the model once."""
-        self.model.read_parameters()
+        self.model.bind()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuid
     the prior path nor starts at a draw from the prior. None without priors.
 
     Args:
-        model: Model with `read_parameters`.
+        model: Model with `bind`.
         autoguide: Class or `partial` of one. Unless it says so, q(θ) is 0.01 wide at the start, and
             a low-rank one of rank 8.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from pyro_msde.guides.amortized_gp import AmortizedGP
 from pyro_msde.guides.covariances import along_axes
 from pyro_msde.guides.inversion import fit_states
 from pyro_msde.priors import starting_values
+from pyro_msde.protocols import BoundModel
 from pyro_msde.sde import GaussianMarginals
 
 __all__ = ["UnamortizedGP"]
@@ -63,47 +63,43 @@ class UnamortizedGP(AmortizedGP):
         """Put the means where the encoder puts them, unless that has been done before."""
         if bool(self.started):
             return
-        theta = starting_values(self.model)
-        operators = self.model.read_parameters(theta).operators
+        bound = self.model.bind(starting_values(self.model))
         means = []
         for k in range(len(segments.values)):
             own = None if segments.parameters is None else segments.parameters[k]
             fields = segments.scaled(k).to(self.node_means)
             own = None if own is None else own.to(fields)
-            means += [
-                self.encoder_mean(part, theta, operators, own) for part in fields.split(_AT_ONCE)
-            ]
+            means += [self.encoder_mean(part, bound, own) for part in fields.split(_AT_ONCE)]
         self.node_means.copy_(torch.cat(means))
         self.started.fill_(True)
 
-    def path_marginals(
-        self, batch: SegmentBatch, theta: Mapping[str, Tensor], operators: Any = None
-    ) -> GaussianMarginals:
+    def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments; the same at every draw of θ."""
         nodes = self.node_means[batch.observations]
         log = self.node_variance().log() + self.node_deviations[batch.observations]
         return self.interpolated(batch, nodes, log)
 
     def encode(
-        self,
-        values: Tensor,
-        theta: Mapping[str, Tensor],
-        operators: Any = None,
-        parameters: Tensor | None = None,
+        self, values: Tensor, bound: Any, parameters: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `AmortizedGP.encode`, by least squares; not to be differentiated."""
-        read = self.model.read_parameters(theta)
-        mean = self.encoder_mean(values, theta, read.operators, parameters)
-        if read.decoder is not None:
+        """As `AmortizedGP.encode`, by least squares; not to be differentiated.
+
+        Args:
+            values: As there.
+            bound: A `BoundMultiscale`: what is fitted by least squares are its two experts.
+            parameters: As there.
+        """
+        mean = self.encoder_mean(values, bound, parameters)
+        if bound.decoder is not None:
             split = mean.shape[-1] - self.model.n_eta
             zeta, eta = mean[..., :split], mean[..., split:]
-            detail = values - read.operators.prolong(self.model.grid.unflatten(zeta))
-            share = read.var_zeta / (read.var_zeta + read.var_eta)  # Σ_y S_η
+            detail = values - bound.operators.prolong(self.model.grid.unflatten(zeta))
+            share = bound.var_zeta / (bound.var_zeta + bound.var_eta)  # Σ_y S_η
             rows = eta.reshape(-1, self.model.n_eta)
             # Σ_y⁻¹ = 1 / (v_η share)
             eta = fit_states(
-                lambda at: share * read.decoder(at), rows,
-                detail.reshape(len(rows), *share.shape), 1 / (read.var_eta * share),
+                lambda at: share * bound.decoder(at), rows,
+                detail.reshape(len(rows), *share.shape), 1 / (bound.var_eta * share),
             ).reshape(eta.shape)  # fmt: skip
             mean = torch.cat([zeta, eta], -1)
         log = self.node_variance().log() + self.node_deviations.mean(0)

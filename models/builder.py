@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
+from pyro_msde.likelihoods import FAMILIES
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
@@ -66,6 +67,7 @@ def multiscale(
     expert_variance: str = "point",
     time_features: bool | None = None,
     recipe: str = "default",
+    likelihood: str = "normal",
     seed: int = 0,
 ) -> Multiscale:
     """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
@@ -105,14 +107,17 @@ def multiscale(
             the published recipe only. Such a drift does not extrapolate in time.
         recipe: "default": autonomous SiLU drifts with linear and low-rank quadratic paths, one
             diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
+        likelihood: Of fields around the product of the experts, with its variance: "normal",
+            "laplace", or "student" with four degrees of freedom, for data with outliers.
         seed: Of the initial weights.
 
     Raises:
-        ValueError: Unknown recipe, smoothing, boundary or variance; numbers and flags that are
-            none or out of range; coarse points that do not divide the fine ones; a stencil wider
-            than a periodic coarse axis.
+        ValueError: Unknown recipe, likelihood, smoothing, boundary or variance; numbers and flags
+            that are none or out of range; coarse points that do not divide the fine ones; a stencil
+            wider than a periodic coarse axis.
     """
     check_choice("recipe", recipe, ("default", "published"))
+    check_choice("likelihood", likelihood, tuple(FAMILIES))
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
     check_choice("expert_variance", expert_variance, ("point", "shared"))
     check_flag("located", located)
@@ -142,6 +147,8 @@ def multiscale(
         "expert_variance": expert_variance, "time_features": time_features, "recipe": recipe,
         "seed": seed,
     }  # fmt: skip
+    if likelihood != "normal":  # what runs say that were saved before there was a choice
+        config["likelihood"] = likelihood
     published = recipe == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -171,6 +178,7 @@ def multiscale(
             decoder=decoder() if n_eta else None,
             encoder=encoder,
             num_parameters=num_parameters,
+            likelihood=FAMILIES[likelihood],
             config=config,
         )  # fmt: skip
 

@@ -9,33 +9,59 @@ square of each channel and the training horizon are one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyro
 import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_msde.data import SegmentBatch
-from pyro_msde.grid import GraphOperators, ScaleOperators
-from pyro_msde.likelihoods import ProductOfExperts
+from pyro_msde.likelihoods import FieldNormal, WeightedFields, product_mean, product_variance
 from pyro_msde.priors import Part
-from pyro_msde.protocols import Places
+from pyro_msde.protocols import BoundModel, Places
 from pyro_msde.sde import LatentSDE
 
-__all__ = ["Multiscale", "Theta"]
+__all__ = ["BoundMultiscale", "Multiscale"]
 
 
-class Theta(NamedTuple):
-    """The model's parameters at one draw of θ, in the form they are used in."""
+@dataclass(frozen=True)
+class BoundMultiscale:
+    """`Multiscale` at one draw of θ: its parts in the form they are used in.
 
-    operators: ScaleOperators | GraphOperators
+    Attributes:
+        grid: The model's.
+        operators: Between the two grids, at the draw's kernel κ.
+        drift: From (z, t, parameters) to z's shape.
+        diffusion: (latent,) the diagonal of C.
+        decoder: From η to fields; None without a microscale state.
+        var_zeta: (channel, *space) variance of the macroscale expert.
+        var_eta: (channel, *space) variance of the microscale expert, or None.
+        likelihood: From mean and variance of fields to their law.
+    """
+
+    grid: Places
+    operators: Any
     drift: Callable[..., Tensor]
     diffusion: Tensor
     decoder: Callable[[Tensor], Tensor] | None
     var_zeta: Tensor
     var_eta: Tensor | None
+    likelihood: Callable[[Tensor, Tensor], Distribution]
+
+    def observe(self, z: Tensor) -> Distribution:
+        """p(y|z) of each element, (..., channel, *space), from z (..., latent); eq. (31)."""
+        mean = product_mean(*self.experts(z), self.var_zeta, self.var_eta)
+        return self.likelihood(mean, product_variance(self.var_zeta, self.var_eta))
+
+    def experts(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
+        """T_p ζ and D(η), each (..., channel, *space), from z (..., latent)."""
+        zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
+        macro = self.operators.prolong(self.grid.unflatten(zeta))
+        return macro, None if self.decoder is None else self.decoder(eta)
 
 
 class Multiscale(PyroModule):
@@ -58,6 +84,8 @@ class Multiscale(PyroModule):
         initial_sd: p(z(t₀)) = N(0, initial_sd²), for simulation from the prior.
         score_initial: Count KL(q(z(t₀)) ‖ p(z(t₀))) in the ELBO.
         num_parameters: How many parameters of the trajectories the drift takes.
+        likelihood: From mean and variance of fields to their law, of each element by itself, such
+            as `pyro_msde.likelihoods.student`; a function of a module, which can be pickled.
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
@@ -76,6 +104,7 @@ class Multiscale(PyroModule):
         initial_sd: float = 1.0,
         score_initial: bool = False,
         num_parameters: int = 0,
+        likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -90,7 +119,7 @@ class Multiscale(PyroModule):
         self.var_eta = None if var_eta is None else Part(var_eta)
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
-        self.num_parameters = num_parameters
+        self.num_parameters, self.likelihood = num_parameters, likelihood
         self.config = None if config is None else dict(config)
 
     @property
@@ -98,51 +127,49 @@ class Multiscale(PyroModule):
         """n_ζ + n_η."""
         return self.grid.num_zeta + self.n_eta
 
-    def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
-        """Read every part once: from its site of θ, from its own parameters, or from `theta`.
+    def bind(self, sites: Mapping[str, Tensor] | None = None) -> BoundMultiscale:
+        """Read every part once: from its site of θ, from its own parameters, or from `sites`.
 
         Args:
-            theta: Values of the sites `<part>.theta` by name, as a guide draws them: a function
+            sites: Values of the sites `<part>.theta` by name, as a guide draws them: a function
                 like any other then, of which Pyro knows nothing. None: as a Pyro program.
         """
-        return Theta(
-            self.grid.operators(self.kernel.read(theta)()),
-            self.drift.read(theta),
-            self.diffusion.read(theta)(),
-            None if self.decoder is None else self.decoder.read(theta),
-            self.var_zeta.read(theta)(),
-            None if self.var_eta is None else self.var_eta.read(theta)(),
+        return BoundMultiscale(
+            self.grid,
+            self.make_operators(self.kernel.read(sites)()),
+            self.drift.read(sites),
+            self.diffusion.read(sites)(),
+            None if self.decoder is None else self.decoder.read(sites),
+            self.var_zeta.read(sites)(),
+            None if self.var_eta is None else self.var_eta.read(sites)(),
+            self.likelihood,
         )
+
+    def make_operators(self, kernel: Any) -> Any:
+        """The scale operators of what the kernel's network gives."""
+        return self.grid.operators(kernel)
 
     def forward(self, batch: SegmentBatch) -> Tensor:
         """Run the program on a minibatch of segments; returns the fields."""
-        theta = self.read_parameters()
-        path = self.path_law(theta, batch)
+        bound = self.bind()
+        path = self.path_law(bound, batch)
         index = torch.arange(len(batch.times), device=batch.times.device)
         with pyro.plate("segments", batch.num_segments, subsample=index):
             z = pyro.sample("path", path)
-            fields: Tensor = pyro.sample(
-                "field",
-                ProductOfExperts(*self.expert_means(theta, z), theta.var_zeta, theta.var_eta,
-                                 weight=batch.observation_weight),
-                obs=batch.values,
-            )  # fmt: skip
+            law = WeightedFields(
+                bound.observe(z), self.grid.ndim + 1, weight=batch.observation_weight
+            )
+            fields: Tensor = pyro.sample("field", law, obs=batch.values)
         return fields
 
-    def path_law(self, theta: Theta, batch: SegmentBatch) -> LatentSDE:
+    def path_law(self, bound: BoundModel, batch: SegmentBatch) -> LatentSDE:
         """The latent SDE on the batch's times."""
-        mean = torch.zeros_like(theta.diffusion)
+        mean = torch.zeros_like(bound.diffusion)
         return LatentSDE(
-            partial(theta.drift, parameters=batch.parameters),
-            theta.diffusion,
+            partial(bound.drift, parameters=batch.parameters),
+            bound.diffusion,
             batch.times,
             initial_mean=mean,
             initial_var=mean + self.initial_sd**2,
             initial_weight=batch.initial_weight if self.score_initial else None,
         )
-
-    def expert_means(self, theta: Theta, z: Tensor) -> tuple[Tensor, Tensor | None]:
-        """T_p ζ and D(η), each (..., channel, *space), from z (..., latent)."""
-        zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
-        macro = theta.operators.prolong(self.grid.unflatten(zeta))
-        return macro, None if theta.decoder is None else theta.decoder(eta)

@@ -11,7 +11,7 @@ in weak form, as ours does.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from pyro_msde.data import Scaling, Trajectories
 from pyro_msde.grid import Grid
 from pyro_msde.inference import weak_form_regression
 from pyro_msde.isolation import Isolation
-from pyro_msde.models.general import Multiscale, Theta
+from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.priors import LogVariance
 from pyro_msde.sde import integrate
@@ -95,13 +95,10 @@ def pod(
 class PODModel(Multiscale):
     """`Multiscale` whose macroscale state are POD coefficients; see `pod`."""
 
-    def read_parameters(self, theta: Mapping[str, Tensor] | None = None) -> Theta:
-        """As `Multiscale.read_parameters`, with modes for the operators."""
-        modes: Any = self.kernel.read(theta)
-        basis, size = modes()
-        operators: Any = ModalOperators(basis, size, self.grid.shape)
-        drift, diffusion = self.drift.read(theta), self.diffusion.read(theta)()
-        return Theta(operators, drift, diffusion, None, self.var_zeta.read(theta)(), None)
+    def make_operators(self, kernel: Any) -> Any:
+        """Projection on the modes (basis, size) that stand for a kernel."""
+        basis, size = kernel
+        return ModalOperators(basis, size, self.grid.shape)
 
 
 class ModalGrid(Grid):

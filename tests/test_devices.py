@@ -58,7 +58,7 @@ def test_priors_of_every_kind_train_and_forecast_there(prior, theta, cuda):
     assert np.isfinite(pyro_msde.nrmse(fc, data.values[0]))
     assert (fc.parameter_var.max() > 0) == (theta is not AutoDelta)
     # sites that the guide does not know are drawn from their priors, there as well
-    assert next(iter(model.read_parameters().drift.values.values())).device.type == cuda.type
+    assert next(iter(model.bind().drift.values.values())).device.type == cuda.type
 
 
 @pytest.mark.gpu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
 
 import pyro
@@ -21,7 +22,7 @@ from pyro_msde import MultiscaleELBO, Trajectories, fit, plot
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.isolation import Isolation
 from pyro_msde.models import Multiscale, multiscale
-from pyro_msde.models.general import Theta
+from pyro_msde.models.general import BoundMultiscale
 from pyro_msde.models.pod import pod
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal, starting_values
 
@@ -127,9 +128,9 @@ def test_parameters_are_read_at_given_sites_without_pyro(monkeypatch):
     for name in ("param", "module", "sample"):
         monkeypatch.setattr(pyro, name, None)
     with pyro.poutine.trace() as messenger:
-        theta = model.read_parameters(sites)
+        theta = model.bind(sites)
         theta.decoder(torch.ones(1))
-    assert isinstance(theta, Theta)
+    assert isinstance(theta, BoundMultiscale)
     assert not any(s["type"] in ("sample", "param") for s in messenger.trace.nodes.values())
     assert len(pyro.get_param_store()) == 0
 
@@ -138,9 +139,9 @@ def test_a_subclass_overrides_one_plain_method():
     """It is read as a program by the model's forward and by guides over θ, else as a function."""
 
     class Halved(Multiscale):
-        def read_parameters(self, theta=None):
-            read = super().read_parameters(theta)
-            return read._replace(diffusion=0.5 * read.diffusion)
+        def bind(self, theta=None):
+            read = super().bind(theta)
+            return replace(read, diffusion=0.5 * read.diffusion)
 
     def build():
         model = tiny_model(0, kind=Halved)
@@ -148,7 +149,7 @@ def test_a_subclass_overrides_one_plain_method():
         return model
 
     model = build()
-    trace = pyro.poutine.trace(model.read_parameters).get_trace()
+    trace = pyro.poutine.trace(model.bind).get_trace()
     assert [n for n, s in trace.nodes.items() if s["type"] == "sample"] == ["drift.theta"]
     assert "diffusion.net$$$log_value" in trace.nodes
     fit = pyro_msde.fit(model, AmortizedGP(model, theta=AutoNormal), tiny_data(), **QUICK)

@@ -13,14 +13,13 @@ import pyro
 import pytest
 import torch
 from problems import LENGTH, tiny_data, tiny_model
-from pyro.distributions import Laplace
 from torch import nn
 
 from pyro_msde import fit
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.closed_form_variance import has_observation_variances
 from pyro_msde.inference.drift_jackknife import takes
-from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
+from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.models import Multiscale
 from pyro_msde.models.builder import multiscale
 from pyro_msde.networks.blocks import MLP, PolynomialMLP
@@ -152,24 +151,24 @@ class Written(Multiscale):
     """A program of the user's own, whose likelihood is a method."""
 
     def forward(self, batch: Any) -> torch.Tensor:
-        theta = self.read_parameters()
+        theta = self.bind()
         index = torch.arange(len(batch.times))
         with pyro.plate("segments", batch.num_segments, subsample=index):
             z = pyro.sample("path", self.path_law(theta, batch))
-            law = self.likelihood(theta, batch, *self.expert_means(theta, z))
+            law = WeightedFields(self.law(theta, z), 2, weight=batch.observation_weight)
             return pyro.sample("field", law, obs=batch.values)
 
-    def likelihood(self, theta: Any, batch: Any, macro: Any, detail: Any) -> Any:
-        pyro.deterministic("coarse", macro, event_dim=3)  # a record, which is no observation
-        weight = batch.observation_weight
-        return ProductOfExperts(macro, detail, theta.var_zeta, theta.var_eta, weight=weight)
+    def law(self, theta: Any, z: Any) -> Any:
+        pyro.deterministic("coarse", theta.experts(z)[0], event_dim=3)  # which is no observation
+        return theta.observe(z)
 
 
 class WithLaplace(Written):
-    """Another likelihood, which forecasts do not know yet."""
+    """A likelihood that only the program knows of."""
 
-    def likelihood(self, theta: Any, batch: Any, macro: Any, detail: Any) -> Any:
-        return Laplace(macro + detail, theta.var_zeta.sqrt()).to_event(3)
+    def law(self, theta: Any, z: Any) -> Any:
+        law = super().law(theta, z)
+        return laplace(law.mean, law.variance)
 
 
 class WithForcing(Multiscale):
@@ -185,13 +184,14 @@ class WithForcing(Multiscale):
 class WithOffset(Written):
     """A decoder that only the program knows of."""
 
-    def likelihood(self, theta: Any, batch: Any, macro: Any, detail: Any) -> Any:
-        return super().likelihood(theta, batch, macro + 1.0, detail)
+    def law(self, theta: Any, z: Any) -> Any:
+        law = super().law(theta, z)
+        return FieldNormal(law.mean + 1.0, law.variance)
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [(WithLaplace, "Laplace|Independent"), (WithForcing, "drift"), (WithOffset, "mean field")],
+    [(WithLaplace, "likelihood"), (WithForcing, "drift"), (WithOffset, "likelihood")],
 )
 def test_a_program_that_is_not_made_of_the_parts_is_refused_before_training(kind, words):
     model = tiny_model(2)

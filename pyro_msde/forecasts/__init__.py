@@ -1,7 +1,7 @@
 """From weights and an initial field to the predictive law of the field at later times."""
 
 from pyro_msde.forecasts.mixtures import Mixture
-from pyro_msde.forecasts.posterior_predictive import Forecast, decoded
+from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region
 from pyro_msde.forecasts.simulation import forecast
 
@@ -9,7 +9,6 @@ __all__ = [
     "Forecast",
     "Mixture",
     "Region",
-    "decoded",
     "forecast",
     "learned_region",
 ]

@@ -1,19 +1,25 @@
-"""Equal mixtures of Gaussians over sampled paths, point by point (Ilersich & Nair 2025, App. F).
+"""Equal mixtures of fields' laws over sampled paths, point by point (Ilersich & Nair 2025, App. F).
 
-    p(y) = (1/N) Σ_i N(μ_i, Σ),    mean (33) = average of μ_i,    variance (34) = Σ + SampleVar{μ_i}
+    p(y) = (1/N) Σ_i p(y|z_i),    mean (33) = average of μ_i,
+                                  variance (34) = average of Σ_i + SampleVar{μ_i}
 
-The sample variance is split by the law of total variance into what differs among paths of one draw
-of θ (propagated) and the rest (parameter).
+p(y|z) is what the model's `observe` returns, of any family. The sample variance is split by the law
+of total variance into what differs among paths of one draw of θ (propagated) and the rest
+(parameter).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Normal
+
+from pyro_msde.isolation import Isolation
 
 __all__ = ["Mixture"]
 
@@ -24,83 +30,95 @@ _STEPS = 60  # of a root search: more than float64 can bisect
 class Mixture:
     """Predictive distribution at some of a forecast's times.
 
-    Normals and moments are held in scaled units, of which the dtype holds the squares; methods take
-    and give fields in the user's.
+    Laws and moments are held in scaled units, of which the dtype holds the squares; methods take
+    and give fields in the user's, on the CPU.
 
     Attributes:
         where: Which times.
-        means: (draw of θ, sample, batch, chunk, *field) μ, in scaled units.
-        variances: (draw of θ, 1, 1, 1, *field) Σ, in scaled units.
-        scale: Of the scaled units in the user's, float64, broadcast to fields.
+        laws: For each draw of θ one of elements (sample, batch, chunk, channel, *space).
+        scale: Of the scaled units in the user's, (channel, 1, …) float64.
+        has_channel: Whether fields carry a channel axis.
     """
 
     where: slice
-    means: Tensor
-    variances: Tensor
+    laws: Sequence[Distribution]
     scale: Tensor
+    has_channel: bool = True
 
     @property
     def mean(self) -> Tensor:
         """(batch, chunk, *field), eq. (33)."""
-        return self._in_units(self.moments["mean"])
+        return self.moments["mean"] * self._scale(self.moments["mean"])
 
     @property
     def sd(self) -> Tensor:
         """(batch, chunk, *field), root of eq. (34)."""
         m = self.moments
-        return self._in_units((m["reconstruction"] + m["propagated"] + m["parameter"]).sqrt())
+        var = m["reconstruction"] + m["propagated"] + m["parameter"]
+        return var.sqrt() * self._scale(var)
 
     @cached_property
     def moments(self) -> dict[str, Tensor]:
         """Mean and three parts of the variance, (batch, chunk, *field) each, in scaled units."""
-        return _split_variance(self.means, self.variances)
+        return {name: self._given(value) for name, value in _split_variance(self.laws).items()}
 
     def cdf(self, values: Tensor) -> Tensor:
         """Distribution function at values (batch, chunk, *field), shaped as these."""
-        z = (self._scaled(values) - self.means) / self.variances.sqrt()
-        return torch.special.ndtr(z).mean((0, 1))
+        return self._given(_cdf(self.laws, self._scaled(values)))
 
     def quantile(self, level: float) -> Tensor:
         """(batch, chunk, *field), level inside (0, 1)."""
-        normals = (self.means.flatten(0, 1), self.variances.flatten(0, 1))
-        return self._in_units(_mixture_quantile(level, *normals))
+        if all(isinstance(law, Normal) for law in self.laws):
+            at = _normal_quantile(level, *_normals(self.laws))
+        else:
+            at = _bisected_quantile(level, self.laws)
+        return self._in_units(at)
 
     def log_density(self, values: Tensor) -> Tensor:
-        """Log of N(y; μ_i, Σ) of each normal, (sample, batch, chunk, *field), in the user's units.
+        """Log of p(y|z_i) for each path, (sample, batch, chunk, *field), in the user's units.
 
         Args:
             values: y, (batch, chunk, *field).
         """
-        misfit = (self._scaled(values) - self.means).square() / self.variances
-        volume = 2 * self.scale.log().to(misfit.dtype)
-        constant = self.variances.log() + volume + math.log(2 * math.pi)
-        return -0.5 * (misfit + constant).flatten(0, 1)
+        at = self._scaled(values)
+        each = torch.cat([law.log_prob(at) for law in self.laws])
+        return self._given(each - self.scale.log().to(each))
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """A draw from each of the normals, (sample, batch, chunk, *field), those of θ side by side.
+        """A draw from each p(y|z_i), (sample, batch, chunk, *field), those of θ side by side.
 
         Draws at different points and times are of one path, and otherwise independent.
         """
-        noise = torch.randn(self.means.shape, generator=generator, dtype=self.means.dtype)
-        return self._in_units(self.means + self.variances.sqrt() * noise).flatten(0, 1)
+        return self._in_units(torch.cat(_draws(self.laws, generator)))
 
     def _in_units(self, fields: Tensor) -> Tensor:
-        """Fields in the user's units, in the normals' dtype."""
-        return fields * self.scale.to(fields.dtype)
+        """Fields in the user's units and layout, in the laws' dtype."""
+        return self._given(fields * self.scale.to(fields))
+
+    def _given(self, values: Tensor) -> Tensor:
+        """Values in the user's layout, on the CPU."""
+        values = values.detach().cpu()
+        return values if self.has_channel else values.squeeze(-self.scale.ndim)
+
+    def _scale(self, like: Tensor) -> Tensor:
+        """Of scaled units in the user's, broadcast to fields in the user's layout."""
+        return (self.scale if self.has_channel else self.scale.squeeze(0)).to(like)
 
     def _scaled(self, values: Tensor) -> Tensor:
         """The user's values in scaled units: divided first, as their dtype may hold more."""
-        return (values / self.scale).to(self.means.dtype)
+        values = values if self.has_channel else values.unsqueeze(-self.scale.ndim)
+        return (values / self.scale).to(self.laws[0].mean)
 
 
-def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
-    """Mean and the three variances, (batch, chunk, *field), from (θ, sample, batch, …).
+def _split_variance(laws: Sequence[Distribution]) -> dict[str, Tensor]:
+    """Mean and the three variances, (batch, chunk, channel, *space).
 
     Propagated is the unbiased variance within draws of θ, so that parameter is what the mixture has
     beyond it: (K − 1)/K of the posterior's for K independent draws, all of it for the jackknife's,
     which come in opposite pairs and have no mean of their own. A single path for each θ tells the
     two not apart, and counts as parameter.
     """
+    mean = torch.stack([law.mean for law in laws])
     draws, paths = mean.shape[:2]
     average = mean.mean((0, 1))
     total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
@@ -111,13 +129,64 @@ def _split_variance(mean: Tensor, var: Tensor) -> dict[str, Tensor]:
         propagated = torch.minimum(mean.var(1).mean(0), total)
     return {
         "mean": average,
-        "reconstruction": var.mean((0, 1)).expand_as(average).clone(),
+        "reconstruction": torch.stack([_distinct(law.variance).mean(0) for law in laws]).mean(0),
         "propagated": propagated,
         "parameter": total - propagated,
     }
 
 
-def _mixture_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
+def _cdf(laws: Sequence[Distribution], at: Tensor) -> Tensor:
+    """Of the mixture, at (batch, chunk, channel, *space)."""
+    return torch.stack([law.cdf(at).mean(0) for law in laws]).mean(0)
+
+
+def _draws(laws: Sequence[Distribution], generator: torch.Generator) -> list[Tensor]:
+    """One of each element of each law."""
+    if all(isinstance(law, Normal) for law in laws):
+        shape, like = laws[0].batch_shape, laws[0].mean
+        noise = torch.randn(len(laws), *shape, generator=generator, dtype=like.dtype)
+        return [law.mean + law.stddev * own.to(like) for law, own in zip(laws, noise, strict=True)]
+    # torch's families draw from the process's random state only, which is borrowed
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with Isolation(seed, laws[0].mean.device).turn():
+        return [law.sample() for law in laws]
+
+
+def _normals(laws: Sequence[Distribution]) -> tuple[Tensor, Tensor]:
+    """Means and variances of normals, (path or 1, batch, chunk, channel, *space)."""
+    mean, var = ([getattr(law, name) for law in laws] for name in ("mean", "variance"))
+    return torch.cat(mean), _distinct(var[0]) if len(laws) == 1 else torch.cat(var)
+
+
+def _distinct(values: Tensor) -> Tensor:
+    """Values (path, …), or (1, …) where all paths were given the same by `expand`."""
+    return values[:1] if values.stride(0) == 0 else values
+
+
+def _bisected_quantile(level: float, laws: Sequence[Distribution]) -> Tensor:
+    """Quantile of an equal mixture, by bisection of its distribution function.
+
+    The search starts from the mean and one standard deviation on either side, which doubles until
+    the quantile is inside.
+    """
+    moments = _split_variance(laws)
+    x = moments.pop("mean")
+    half = sum(moments.values(), torch.zeros_like(x)).sqrt()
+    enough = torch.finfo(x.dtype).eps * (x.abs() + half)
+    for _ in range(_STEPS):
+        short = (_cdf(laws, x - half) > level) | (_cdf(laws, x + half) < level)
+        if not bool(short.any()):
+            break
+        half = torch.where(short, 2 * half, half)
+    for _ in range(_STEPS):
+        half = half / 2
+        x = torch.where(_cdf(laws, x) < level, x + half, x - half)
+        if bool((half <= enough).all()):
+            break
+    return x
+
+
+def _normal_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
     """Quantile over axis 0 of an equal mixture of normals.
 
     From that of a normal with its moments, Newton's steps where they stay between the bounds known

@@ -1,6 +1,6 @@
-"""Posterior predictive (Ilersich & Nair 2025, App. F): a mixture of Gaussians over sampled paths.
+"""Posterior predictive (Ilersich & Nair 2025, App. F): a mixture over sampled paths.
 
-    μ_{y,i} = T_p ζ_i + Σ_y S_η D(η_i),     p(y) = (1/N) Σ_i N(μ_{y,i}, Σ_y)
+    p(y) = (1/N) Σ_i p(y|z_i),     p(y|z) = N(T_p ζ + Σ_y S_η D(η), Σ_y) unless the model says else
 
 Fields are decoded from the latent paths in chunks of time, and kept only if all of them fit in a
 gigabyte, so that memory does not grow with the samples.
@@ -19,9 +19,9 @@ from torch import Tensor
 from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
 from pyro_msde.forecasts.mixtures import Mixture
-from pyro_msde.likelihoods import product_mean, product_variance
+from pyro_msde.protocols import BoundModel, Model
 
-__all__ = ["Forecast", "decoded"]
+__all__ = ["Forecast"]
 
 _CHUNK = 2**22  # numbers decoded at once
 _KEEP = 2**30  # bytes of decoded fields that are kept rather than decoded again
@@ -39,6 +39,7 @@ class Forecast:
         paths: (draw of θ, sample, batch, time, latent) latent paths in scaled units.
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
+        theta: The model at each draw of θ.
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
         sites: Values of the guide's sites at each draw of θ; empty where it is a point.
         metadata: Names, positions and units of the data of the fit; None: not known.
@@ -48,8 +49,8 @@ class Forecast:
     paths: Tensor
     batched: bool
     has_channel: bool
-    model: Any
-    theta: Sequence[Any]
+    model: Model
+    theta: Sequence[BoundModel]
     scaling: Scaling
     region: Tensor | None = None
     sites: Sequence[Mapping[str, Tensor]] = ()
@@ -191,15 +192,19 @@ class Forecast:
             self._cache.update(self._collected((w.where, w.moments) for w in self.windows()))
         return self._cache[name]
 
+    @torch.no_grad()
     def _decode(self) -> Iterator[Mixture]:
         grid = self.model.grid
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
+        scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
-            paths = self.paths[:, :, :, window]
-            means, variances = decoded(self.model, self.theta, paths, self.has_channel)
-            yield Mixture(window, means, variances, self._scale(torch.float64))
+            laws = [
+                bound.observe(z[:, :, window].to(bound.diffusion.device))
+                for bound, z in zip(self.theta, self.paths, strict=True)
+            ]
+            yield Mixture(window, laws, scale, self.has_channel)
 
     def _as_batch(self, values: Tensor) -> Tensor:
         """(batch, time, *field) from the user's layout."""
@@ -230,28 +235,3 @@ class Forecast:
             f"Forecast({batch}{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], "
             f"{self.num_samples} samples)"
         )
-
-
-@torch.no_grad()
-def decoded(
-    model: Any, thetas: Sequence[Any], paths: Tensor, has_channel: bool
-) -> tuple[Tensor, Tensor]:
-    """μ_y and Σ_y of latent states in scaled units, on the CPU.
-
-    Args:
-        model: The generative model.
-        thetas: Draws of θ.
-        paths: (draw of θ, sample, batch, time, latent) in scaled units.
-        has_channel: Whether fields are to have a channel axis.
-
-    Returns:
-        (draw of θ, sample, batch, time, *field) and (draw of θ, 1, 1, 1, *field).
-    """
-    means, variances = [], []
-    for theta, z in zip(thetas, paths, strict=True):
-        macro, detail = model.expert_means(theta, z.to(theta.diffusion.device))
-        means.append(product_mean(macro, detail, theta.var_zeta, theta.var_eta).cpu())
-        var = product_variance(theta.var_zeta, theta.var_eta).cpu()
-        variances.append(var.expand(1, 1, 1, *var.shape))
-    both = torch.stack(means), torch.stack(variances)
-    return both if has_channel else (both[0].squeeze(4), both[1].squeeze(4))

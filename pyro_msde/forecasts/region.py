@@ -143,13 +143,12 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
     states = []
     with Isolation(0, like.device).turn():
-        sites = guide.read_theta()
-        operators = model.read_parameters(sites).operators
+        bound = model.bind(guide.read_theta())
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
             fields = segments.to_scaled(values[at.long()]).to(like)
             own = None if segments.parameters is None else segments.parameters[k].to(like)
-            states.append(guide.encode(fields, sites, operators, own)[0])
+            states.append(guide.encode(fields, bound, own)[0])
     z = torch.cat(states)
     low, high = z.amin(0), z.amax(0)
     for channel in range(grid.channels):

@@ -85,8 +85,8 @@ def forecast(
     drawn, read, paths, boxes = [], [], [], []
     for first, sites in zip(range(0, num_theta, at_once), draws, strict=True):
         with exclusive():
-            theta = private(model.read_parameters(sites))
-            mean, cov = guide.encode(scaled, sites, theta.operators, parameters)
+            theta = private(model.bind(sites))
+            mean, cov = guide.encode(scaled, theta, parameters)
         noise = torch.randn(
             at_once * share, *mean.shape, generator=generator, dtype=torch.float32
         ).to(mean)

@@ -7,7 +7,7 @@ from pyro_msde.inference.closed_form_variance import (
 )
 from pyro_msde.inference.drift_jackknife import Jackknife, jackknife, moved, takes
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.program_checks import check_roles
+from pyro_msde.inference.program_checks import check_program, check_roles
 from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, windows
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
@@ -23,6 +23,7 @@ __all__ = [
     "TrainingView",
     "all_finite",
     "check_callbacks",
+    "check_program",
     "check_roles",
     "close_observation_variances",
     "cut",

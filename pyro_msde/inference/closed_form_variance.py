@@ -20,15 +20,17 @@ import torch
 from torch import Tensor
 
 from pyro_msde.data import SegmentBatch, Segments
-from pyro_msde.likelihoods import product_mean, product_variance
+from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.overrides import overrides
-from pyro_msde.priors import LogVariance, Part
+from pyro_msde.priors import LogVariance, Part, starting_values
+from pyro_msde.protocols import BoundModel
 from pyro_msde.sde import sample_moments
 
 __all__ = [
     "VarianceOptima",
     "close_observation_variances",
     "has_observation_variances",
+    "observes_normals",
     "variance_optima",
 ]
 
@@ -77,9 +79,8 @@ def variance_optima(
     sums: dict[str, Any] = dict.fromkeys(("u", "v", "misfit", "count"), 0.0)
     theta = None
     for batch in batches:
-        sites = guide.read_theta()
-        theta = model.read_parameters(sites)
-        q = guide.path_marginals(batch, sites, theta.operators)
+        theta = model.bind(guide.read_theta())
+        q = guide.path_marginals(batch, theta)
         times, weights = q.quadrature.draw(num_nodes)
         mean, mean_dot, cov, cov_dot = q.moments(times)
         if cov.ndim != mean.ndim:
@@ -93,22 +94,28 @@ def variance_optima(
         for name, value in (("u", u), ("v", v)):
             square = value.square().mean(0) * weights[..., None].to(mean.dtype)
             sums[name] += square.sum((0, 1))
-        for name, value in _misfit(model, theta, q, batch).items():
+        for name, value in _misfit(theta, q, batch).items():
             sums[name] += value
     if theta is None:
         raise ValueError("batches: empty. Pass at least one.")
     u, v = (_shared(model, sums[name]) for name in ("u", "v"))
-    observation = product_variance(theta.var_zeta, theta.var_eta)
+    observation = theta.observe(torch.zeros_like(theta.diffusion)).variance
     factor = _pooled(sums["misfit"] / sums["count"], model)
     return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
 
 
 def has_observation_variances(model: Any) -> bool:
-    """Whether the experts' variances are `LogVariance`s that are learned, without priors."""
+    """Whether fields are normal and the variances `LogVariance`s, learned and without priors."""
     parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
-    if not hasattr(model, "expert_means") or parts[0] is None:
+    if parts[0] is None or not all(_is_learned(part) for part in parts if part is not None):
         return False
-    return all(_is_learned(part) for part in parts if part is not None)
+    return observes_normals(model)
+
+
+def observes_normals(model: Any) -> bool:
+    """Whether fields are normal given z: only then the optimum of Σ_y is a mean square."""
+    bound = model.bind(starting_values(model))
+    return isinstance(bound.observe(torch.zeros_like(bound.diffusion)), FieldNormal)
 
 
 def _is_learned(part: Any) -> bool:
@@ -139,10 +146,9 @@ def close_observation_variances(
     count: Any = 0.0
     for segments in trajectories:
         for probability, batch in segments.every():
-            sites = guide.read_theta()
-            theta = model.read_parameters(sites)
-            q = guide.path_marginals(batch, sites, theta.operators)
-            own = _misfit(model, theta, q, batch)
+            theta = model.bind(guide.read_theta())
+            q = guide.path_marginals(batch, theta)
+            own = _misfit(theta, q, batch)
             share = probability * batch.num_segments
             misfit, count = misfit + share * own["misfit"], count + share * own["count"]
     if not isinstance(misfit, Tensor):
@@ -157,13 +163,12 @@ def close_observation_variances(
     return -float(change.mean())
 
 
-def _misfit(model: Any, theta: Any, q: Any, batch: SegmentBatch) -> dict[str, Tensor]:
+def _misfit(theta: BoundModel, q: Any, batch: SegmentBatch) -> dict[str, Tensor]:
     """Weighted sum of (y − μ_y)²/Σ_y over snapshots, (channel, *space), and of the weights."""
     path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
-    macro, detail = model.expert_means(theta, path)
-    fields = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
-    w = batch.observation_weight.reshape(*fields.shape[:2], *(1,) * (fields.ndim - 2))
-    square = (batch.values - fields).square() / product_variance(theta.var_zeta, theta.var_eta)
+    law = theta.observe(path)
+    square = (batch.values - law.mean).square() / law.variance
+    w = batch.observation_weight.reshape(*square.shape[:2], *(1,) * (square.ndim - 2))
     return {"misfit": (w * square).sum((0, 1)), "count": w.sum()}
 
 

@@ -167,8 +167,7 @@ def jackknife(
             "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "
             "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
         )
-    sites = guide.read_theta()
-    theta = model.read_parameters(sites)
+    theta = model.bind(guide.read_theta())
     drift = theta.drift
     sums: list[dict[str, list[Tensor]]] = []
     for k, segments in enumerate(trajectories):
@@ -176,7 +175,7 @@ def jackknife(
             sums.append({})
         total = sums[k % _MOST_GROUPS]
         for probability, batch in segments.every():
-            q = guide.path_marginals(batch, sites, theta.operators)
+            q = guide.path_marginals(batch, theta)
             times, weights = q.quadrature.draw(num_nodes)
             moments = q.moments(times)
             noise = torch.randn_like(moments.mean)

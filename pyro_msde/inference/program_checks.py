@@ -1,9 +1,8 @@
 """What forecasts take for granted of a model: that its program is made of the parts it is read by.
 
 The ELBO trains whatever program it is given. Forecasts do not run that program: they read drift,
-diffusion and decoder from `read_parameters` and `expert_means`, and are mixtures of the normals of
-`ProductOfExperts`. A program that says something else would be trained as one model and forecast as
-another, so it is run once, before training, and compared.
+diffusion and the fields' law from `bind`. A program that says something else would be trained as
+one model and forecast as another, so it is run once, before training, and compared.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_msde.data import SegmentBatch
-from pyro_msde.likelihoods import ProductOfExperts, product_mean, product_variance
+from pyro_msde.likelihoods import WeightedFields
+from pyro_msde.protocols import BoundModel
 from pyro_msde.sde import LatentSDE
 
 __all__ = ["check_program", "check_roles"]
 
-_OF_MODEL = ("grid", "n_eta", "num_latent", "read_parameters", "expert_means")
+_OF_MODEL = ("grid", "n_eta", "num_latent", "bind", "path_law")
 _OF_GUIDE = ("read_theta", "encode", "path_marginals")
 _CLOSE = 1e-3  # relative; the same operations in float32 differ by far less
 
@@ -33,7 +33,7 @@ def check_roles(model: Any, guide: Any) -> None:
     Raises:
         ValueError: It lacks something.
     """
-    if hasattr(model, "path_marginals") and hasattr(guide, "expert_means"):
+    if hasattr(model, "path_marginals") and hasattr(guide, "bind"):
         raise ValueError("model, guide: the other way round. Call fit(model, guide, data).")
     for role, thing, names, like in (
         ("model", model, _OF_MODEL, "pyro_msde.models.Multiscale"),
@@ -65,16 +65,10 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
         ValueError: Another likelihood or another law of the path than forecasts have.
     """
     drawn = poutine.trace(guide).get_trace(batch)
-    nodes = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(batch).nodes
+    nodes: Any = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(batch).nodes
     sites = {k: s for k, s in nodes.items() if s["type"] == "sample" and not _is_record(s)}
     observed = {k: s["fn"] for k, s in sites.items() if s["is_observed"]}
     paths = {k: s for k, s in sites.items() if isinstance(s["fn"], LatentSDE)}
-    for name, law in observed.items():
-        if type(law) is not ProductOfExperts:
-            raise ValueError(
-                f"model: observes {name!r} under {type(law).__name__}, but forecasts would be "
-                "mixtures of normals. Only ProductOfExperts can be forecast as yet; use it."
-            )
     if len(observed) != 1 or len(paths) != 1:
         raise ValueError(
             f"model: its program has {len(observed)} observed fields and {len(paths)} latent "
@@ -83,29 +77,27 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
     (field,), (path,) = observed.values(), paths.values()
     z, sde = path["value"], path["fn"]
     values = {k: s["value"] for k, s in sites.items() if k not in {*observed, *paths}}
-    theta = model.read_parameters(values)
-    own = batch.parameters
-    var_zeta, var_eta = theta.var_zeta, theta.var_eta
+    bound: BoundModel = model.bind(values)
+    ndim = model.grid.ndim + 1
 
-    def mean_field() -> Tensor:
-        macro, detail = model.expert_means(theta, z)
-        return product_mean(macro, detail, var_zeta, var_eta)
+    def likelihood() -> Tensor:
+        law = WeightedFields(bound.observe(z), ndim, weight=batch.observation_weight)
+        return law.log_prob(batch.values)
 
     pairs: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
         "drift": (
             lambda: sde.drift(z, batch.times),
-            lambda: theta.drift(z, batch.times, parameters=own),
+            lambda: bound.drift(z, batch.times, parameters=batch.parameters),
         ),
-        "diffusion": (lambda: sde.diffusion, lambda: theta.diffusion),
-        "mean field": (lambda: field.mean_field, mean_field),
-        "variance": (lambda: field.var, lambda: product_variance(var_zeta, var_eta)),
+        "diffusion": (lambda: sde.diffusion, lambda: bound.diffusion),
+        "likelihood": (lambda: field.log_prob(batch.values), likelihood),
     }
     for what, (ran, read) in pairs.items():
         first, second = read(), read()
         if torch.equal(first, second) and not _equal(ran(), first):
             raise ValueError(
-                f"model: its program has another {what} than read_parameters and expert_means "
-                "give, from which forecasts are made. Put what is new into the part itself."
+                f"model: its program has another {what} than bind gives, from which forecasts are "
+                "made. Put what is new into the part itself, or into what bind returns."
             )
 
 

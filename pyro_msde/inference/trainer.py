@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyro_msde.data import SegmentBatch, Segments
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
-from pyro_msde.inference.closed_form_variance import variance_optima
+from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.inference.program_checks import check_program
@@ -131,7 +131,7 @@ class Trainer:
     def measure_variances(self) -> None:
         """Put into the history how far the variances now are from where the ELBO wants them."""
         diagonal = getattr(self.guide, "axes", None) is None
-        if not (diagonal and hasattr(self.model, "expert_means")):
+        if not (diagonal and hasattr(self.model, "var_zeta") and observes_normals(self.model)):
             return
         rng = np.random.default_rng(0)
         with self.isolation.aside():

@@ -56,7 +56,7 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     there.
 
     Args:
-        model: Model with `drift`, `kernel`, `grid` and `read_parameters`.
+        model: Model with `drift`, `kernel`, `grid` and `bind`.
         segments: Training data in scaled units.
         num_windows: Of `weak_form_regression`.
 
@@ -75,7 +75,7 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         return False  # what they add would be regressed on, too
     if drift.n_eta or drift.macro.has_polynomial:
         return False
-    grid, operators = model.grid, model.read_parameters(starting_values(model)).operators
+    grid, operators = model.grid, model.bind(starting_values(model)).operators
     like = drift.macro.linear.weight
     zetas = [
         grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))

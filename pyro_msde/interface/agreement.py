@@ -132,28 +132,26 @@ def check_parameters(fit: Any) -> None:
         for name, part in module.named_modules():
             if getattr(part, "positive", False):
                 _check_positive(f"{role}.{name}", part())
-    if not hasattr(model, "read_parameters") or not hasattr(guide, "encode"):
+    if not hasattr(model, "bind") or not hasattr(guide, "encode"):
         return
     with Isolation(0, place_of(model)[1]).turn():
         sites = guide.read_theta()
-        theta = model.read_parameters(sites)
+        theta = model.bind(sites)
         for name, value in sites.items():  # of priors without a unit, hence of any size
             if not bool(value.isfinite().all()):
                 raise ValueError(f"{name}: q(θ) draws what is not finite")
-        for name in ("diffusion", "var_zeta", "var_eta"):
-            if (value := getattr(theta, name, None)) is not None:
-                _check_positive(name, value)
-        _try(fit, sites, theta)
+        _check_positive("diffusion", theta.diffusion)
+        _try(fit, theta)
 
 
-def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
+def _try(fit: Any, theta: Any) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_parameters", 0)
     own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
     rows = None if own is None else own.expand(_TRIED, -1)
-    z, var = fit.guide.encode(fields, sites, theta.operators, rows)
+    z, var = fit.guide.encode(fields, theta, rows)
     _check_sensible("encoder", z)
     _check_sensible("encoder's variance", var)
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
@@ -170,9 +168,9 @@ def _try(fit: Any, sites: Mapping[str, Tensor], theta: Any) -> None:
     for name, law in tried.items():
         _check_sensible(name, law.drift(z[:, None, None], clock, parameters=own))
         _check_sensible(name, law.diffusion)
-    for name, value in zip(("prolongation", "decoder"), model.expert_means(theta, z), strict=True):
-        if value is not None:
-            _check_sensible(name, value)
+    observed = theta.observe(z)
+    _check_sensible("decoder", observed.mean)
+    _check_positive("observation's variance", observed.variance)
 
 
 def _check_sensible(name: str, value: Tensor) -> None:

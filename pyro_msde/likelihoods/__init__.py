@@ -1,13 +1,16 @@
 """p(y given z): how fields are distributed around what the latent state says of them."""
 
-from pyro_msde.likelihoods.product_of_experts import (
-    ProductOfExperts,
-    product_mean,
-    product_variance,
-)
+from pyro_msde.likelihoods.families import FAMILIES, FieldNormal, StudentT, laplace, student
+from pyro_msde.likelihoods.product_of_experts import product_mean, product_variance
+from pyro_msde.likelihoods.weighted import WeightedFields
 
 __all__ = [
-    "ProductOfExperts",
+    "FAMILIES",
+    "FieldNormal",
+    "StudentT",
+    "WeightedFields",
+    "laplace",
     "product_mean",
     "product_variance",
+    "student",
 ]

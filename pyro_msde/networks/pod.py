@@ -129,7 +129,7 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     The decoder's are those of y − T_p T_r y, the encoder's those of y − S y.
 
     Args:
-        model: Model with `decoder`, `grid` and `read_parameters`.
+        model: Model with `decoder`, `grid` and `bind`.
         guide: Its guide, with `encoder`.
         segments: Training data in scaled units.
 
@@ -143,7 +143,7 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     ]
     if not pending:
         return False
-    operators = model.read_parameters(starting_values(model)).operators
+    operators = model.bind(starting_values(model)).operators
     every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
     like = pending[0].modes
     y = torch.cat([segments.to_scaled(v[::every]) for v in segments.values]).to(like)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.likelihoods import product_mean
 from pyro_msde.plot.checks import checked_fields
 from pyro_msde.priors import private
 
@@ -44,7 +43,7 @@ class Encoded:
         scaled: The same in scaled units.
         unit: Scaled units in the user's, (channel, 1, …).
         z: (field, latent) in scaled units.
-        theta: What the model's `read_parameters` gave.
+        theta: The model at that draw of θ.
     """
 
     model: Any
@@ -73,17 +72,21 @@ class Encoded:
         own = fit._parameters(parameters, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         with Isolation(0, fields.device).turn():
-            sites = fit.guide.read_theta()
-            theta = private(fit.model.read_parameters(sites))
+            theta = private(fit.model.bind(fit.guide.read_theta()))
             scaled = (fields / unit).to(place_of(fit.model)[0])
-            z, _ = fit.guide.encode(scaled, sites, theta.operators, own)
+            z, _ = fit.guide.encode(scaled, theta, own)
         return cls(fit.model, fields, scaled, unit, z, theta)
 
     @torch.no_grad()
     def scales(self) -> Scales:
-        """What each scale contributes to the fields."""
-        theta = self.theta
-        macro, detail = self.model.expert_means(theta, self.z)
-        total = product_mean(macro, detail, theta.var_zeta, theta.var_eta)
+        """What each scale contributes to the fields.
+
+        Raises:
+            ValueError: The model has not the two experts of `Multiscale`.
+        """
+        if not hasattr(self.theta, "experts"):
+            kind = type(self.model).__name__
+            raise ValueError(f"fit: a {kind} has no two scales. Plot its forecasts instead.")
+        macro, total = self.theta.experts(self.z)[0], self.theta.observe(self.z).mean
         parts = (self.fields, macro * self.unit, total * self.unit)
         return Scales(*(np.asarray(part.cpu()) for part in parts))

@@ -124,7 +124,7 @@ def initial_values(part: Part) -> dict[str, Tensor]:
 
 
 def starting_values(model: nn.Module) -> dict[str, Tensor]:
-    """`initial_values` of all of a model's parts that have a prior, for its `read_parameters`."""
+    """`initial_values` of all of a model's parts that have a prior, for its `bind`."""
     parts = [m for m in model.modules() if isinstance(m, Part) and m.is_random]
     return {name: value for part in parts for name, value in initial_values(part).items()}
 

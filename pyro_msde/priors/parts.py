@@ -8,7 +8,7 @@ after the model's trace is closed, when reading a random parameter again would d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from types import ModuleType
 from typing import Any
 
@@ -219,7 +219,7 @@ def private(theta: Any) -> Any:
     put its values into the model's own network for as long as they last.
 
     Args:
-        theta: What the model's `read_parameters` gave, a named tuple.
+        theta: What the model's `bind` gave.
     """
 
     def own(value: Any) -> Any:
@@ -229,4 +229,6 @@ def private(theta: Any) -> Any:
             return deepcopy(value)
         return value.detach().clone() if isinstance(value, Tensor) else value
 
-    return theta._replace(**{name: own(value) for name, value in theta._asdict().items()})
+    new = copy(theta)
+    vars(new).update({name: own(value) for name, value in vars(theta).items()})
+    return new

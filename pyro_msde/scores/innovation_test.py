@@ -23,7 +23,6 @@ from scipy.stats import chi2
 from pyro_msde.checks import check_has, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
 from pyro_msde.isolation import place_of
-from pyro_msde.likelihoods import product_mean, product_variance
 from pyro_msde.sde import transition
 
 __all__ = [
@@ -203,13 +202,11 @@ def linear_model(fit: Any) -> LinearModel:
     if getattr(fit.guide, "theta", None) is not None:
         raise ValueError("fit: its parameters have a posterior. Fit a model without priors.")
     model, (dtype, device) = fit.model, place_of(fit.model)
-    theta = model.read_parameters({})
-    var_zeta, var_eta = theta.var_zeta, theta.var_eta
+    theta = model.bind({})
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
 
     def field(z: torch.Tensor) -> torch.Tensor:
-        macro, detail = model.expert_means(theta, z)
-        return product_mean(macro, detail, var_zeta, var_eta).flatten(1)
+        return theta.observe(z).mean.flatten(1)
 
     def drift(z: torch.Tensor) -> torch.Tensor:
         return theta.drift(z[:, None, None], clock)[:, 0, 0]
@@ -230,5 +227,5 @@ def linear_model(fit: Any) -> LinearModel:
             raise ValueError(f"fit: the model's {name} is not linear, as innovations need it.")
         matrices.append(matrix.T.double().cpu().numpy())
     C = torch.diag(theta.diffusion).double().cpu().numpy() * fit.diffusion_scale**2
-    R = product_variance(var_zeta, var_eta).flatten().double().cpu().numpy()
+    R = theta.observe(eye[0]).variance.flatten().double().cpu().numpy()
     return LinearModel(matrices[0], C, matrices[1], R)

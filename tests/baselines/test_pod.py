@@ -63,7 +63,7 @@ def test_the_model_projects_orthogonally_on_the_modes():
     rng = np.random.default_rng(4)
     data = waves(rng)
     model = pod(data, RANK, width=5, start=False)
-    operators, basis = model.read_parameters().operators, pod_basis(data, RANK)
+    operators, basis = model.bind().operators, pod_basis(data, RANK)
     y = rng.standard_normal((2, 1, POINTS)).astype(np.float32)
     z = operators.restrict(torch.as_tensor(y))
     assert z.shape == (2, RANK)
@@ -75,7 +75,7 @@ def test_the_leading_coefficient_has_unit_mean_square():
     data = waves(np.random.default_rng(5))
     model = pod(data, RANK, width=5, start=False)
     scale = float(np.sqrt(np.mean([np.square(v).mean() for v in data.values])))
-    operators = model.read_parameters().operators
+    operators = model.bind().operators
     z = operators.restrict(torch.as_tensor(np.concatenate(data.values) / scale)[:, None])
     assert float(z[:, 0].square().mean()) == pytest.approx(1, abs=1e-4)  # float32
     assert float(z[:, 1].square().mean()) < 1

@@ -38,7 +38,7 @@ def p_value(n_eta, data, *, steps, seed=0):
 
 
 def test_smoothing_keeps_the_resolved_variable_and_nothing_of_the_auxiliary_ones():
-    operators = gle(2).double().read_parameters({}).operators
+    operators = gle(2).double().bind({}).operators
     fields = torch.as_tensor(modes(points()))[:, None]
     kept = torch.zeros_like(fields)
     kept[0] = 1

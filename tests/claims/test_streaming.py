@@ -46,7 +46,7 @@ def plane():
         batched=False,
         has_channel=False,
         model=model,
-        theta=[model.read_parameters(guide.read_theta())],
+        theta=[model.bind(guide.read_theta())],
         scaling=Scaling((2.0,), 1.0),
     )
     truth = np.random.default_rng(1).normal(size=fc.shape)

@@ -23,7 +23,8 @@ from pyro_msde import Fit, Forecast, Grid, Trajectories, fit
 from pyro_msde.data.units import Scaling
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models.general import Theta
+from pyro_msde.likelihoods import FieldNormal
+from pyro_msde.models.general import BoundMultiscale
 from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
 
@@ -106,10 +107,13 @@ def synthetic(means, var):
     """Forecast whose μ_y (θ, sample, batch, time, x) and Σ_y (θ, x) are given."""
     means, var = torch.as_tensor(means), torch.as_tensor(var)
     points = means.shape[-1]
-    thetas = [Theta(None, None, v.new_ones(points), None, v[None], None) for v in var]
-    model = SimpleNamespace(
-        grid=Grid(points, points), expert_means=lambda theta, z: (z[..., None, :], None)
-    )
+    grid = Grid(points, points)
+    as_it_is = SimpleNamespace(prolong=lambda field: field)
+    thetas = [
+        BoundMultiscale(grid, as_it_is, None, v.new_ones(points), None, v[None], None, FieldNormal)
+        for v in var
+    ]
+    model = SimpleNamespace(grid=grid)
     times = np.arange(means.shape[3], dtype=np.float64)
     return Forecast(times, means, True, False, model, thetas, Scaling((1.0,), 1.0))
 
@@ -306,7 +310,7 @@ def test_at_the_initial_time_the_field_is_encoded_and_decoded(result, snapshots)
     fc = ask(result, snapshots[0], 0.0, num_samples=300)
     model, guide = result.model, result.guide
     with torch.no_grad():
-        mean, var = guide.encode(torch.from_numpy(snapshots[0][None]) / scale, {})
+        mean, var = guide.encode(torch.from_numpy(snapshots[0][None]) / scale, model.bind({}))
     zeta = fc.latent[:, 0, :NUM_COARSE] / scale
     assert_close(zeta.mean(0), mean[:NUM_COARSE], rtol=0, atol=5 * (float(var.max()) / 300) ** 0.5)
     assert model.num_latent == fc.latent.shape[-1]

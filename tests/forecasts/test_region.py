@@ -82,10 +82,10 @@ def test_the_box_is_half_as_wide_again_as_the_encoded_data_on_either_side():
     before = torch.get_rng_state()
     low, high = learned_region(model, guide, segments).box
     assert torch.equal(torch.get_rng_state(), before)
-    operators = model.read_parameters({}).operators
+    bound = model.bind({})
     with torch.no_grad():
         z = torch.cat([
-            guide.encode(segments.scaled(k), {}, operators)[0] for k in range(len(segments.values))
+            guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))
         ])  # fmt: skip
     for states in (slice(NUM_COARSE), NUM_COARSE, NUM_COARSE + 1):
         least, most = z[:, states].min(), z[:, states].max()
@@ -155,10 +155,10 @@ def test_stencils_have_the_margin_of_the_box():
     model, guide = tiny_pair(2)
     segments = tiny_segments()
     region = learned_region(model, guide, segments)
-    operators = model.read_parameters({}).operators
+    bound = model.bind({})
     with torch.no_grad():
         z = torch.cat([
-            guide.encode(segments.scaled(k), {}, operators)[0] for k in range(len(segments.values))
+            guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))
         ])[:, :NUM_COARSE].double().numpy()  # fmt: skip
     x = np.stack([np.roll(z, 1, 1), z, np.roll(z, -1, 1)], -1).reshape(-1, 3)
     axes = region.axes.double().numpy()

@@ -34,7 +34,7 @@ def disturbed(covariance, *, heteroscedastic=False, seed=0):
 def node_covariance(guide):
     """Σ_e at any snapshot, where it is constant."""
     y = torch.zeros(1, 30, dtype=torch.float64)
-    return guide.encode(y, {})[1].detach().numpy()
+    return guide.encode(y, guide.model.bind({}))[1].detach().numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +43,7 @@ def test_covariance_between_observations_is_the_matrix_power(kind):
     _, guide = disturbed(kind)
     batch = tiny_batch(dtype=torch.float64)
     at = batch.times[:, :-1] + 0.3 * torch.diff(batch.times, dim=-1)
-    moments = guide.path_marginals(batch, {}).moments(at)
+    moments = guide.path_marginals(batch, guide.model.bind({})).moments(at)
     W, W_dot = Interpolant(guide.time_kernel, batch.times).weights(at)
     log = logm(node_covariance(guide)).real
     for k in range(len(at)):
@@ -61,7 +61,7 @@ def test_covariance_between_observations_is_the_matrix_power(kind):
 def test_rate_of_the_covariance_is_its_derivative_in_time(kind):
     _, guide = disturbed(kind, heteroscedastic=True)
     batch = tiny_batch(dtype=torch.float64)
-    marginals = guide.path_marginals(batch, {})
+    marginals = guide.path_marginals(batch, guide.model.bind({}))
     at, h = batch.times[:, :-1] + 0.4 * torch.diff(batch.times, dim=-1), 1e-6
     later, sooner = marginals.moments(at + h), marginals.moments(at - h)
     here = marginals.moments(at)
@@ -86,11 +86,11 @@ def test_blocks_keep_the_scales_apart_and_full_does_not():
 def test_a_new_guide_is_the_diagonal_one_and_can_be_trained(kind):
     """All eigenvalues of Σ(t) coincide at the start; the gradients are finite nevertheless."""
     model, batch = tiny_model(N_ETA), tiny_batch()
-    diagonal = AmortizedGP(model).path_marginals(batch, {})
+    diagonal = AmortizedGP(model).path_marginals(batch, model.bind({}))
     guide = AmortizedGP(model, covariance=kind)
-    marginals = guide.path_marginals(batch, {})
+    marginals = guide.path_marginals(batch, guide.model.bind({}))
     assert_close(marginals.variance.float(), diagonal.variance, rtol=1e-6, atol=0)
-    theta = model.read_parameters({})
+    theta = model.bind({})
     kl_divergence(marginals, model.path_law(theta, batch)).sum().backward()
     for p in (*guide.axes.parameters(), *guide.node_variance.parameters()):
         assert p.grad is not None
@@ -101,15 +101,15 @@ def test_variances_follow_the_snapshot_where_asked():
     _, plain = disturbed("diagonal")
     _, guide = disturbed("diagonal", heteroscedastic=True)
     y = torch.randn(4, 1, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    _, var = plain.encode(y, {})
+    _, var = plain.encode(y, plain.model.bind({}))
     assert torch.equal(var, var[:1].expand(4, -1))
-    mean, var = guide.encode(y, {})
+    mean, var = guide.encode(y, guide.model.bind({}))
     assert var.shape == mean.shape
     ratio = (var / guide.node_variance()).log()
     assert_close(ratio, guide.deviation(mean))
     assert ratio.std(0).min() > 1e-3
     fresh = AmortizedGP(tiny_model(N_ETA), heteroscedastic=True)
-    _, var = fresh.encode(y.float(), {})
+    _, var = fresh.encode(y.float(), fresh.model.bind({}))
     assert_close(var, fresh.node_variance().expand(4, -1))
 
 

@@ -31,7 +31,7 @@ def test_each_observation_has_marginals_of_its_own():
     first = [sum(SIZES[:2]) + 3, 1]
     at = batch.times[:, :-1] + 0.01
     W, W_dot = Interpolant(guide.time_kernel, batch.times).weights(at)
-    moments = guide.path_marginals(batch, {}).moments(at)
+    moments = guide.path_marginals(batch, guide.model.bind({})).moments(at)
     for row, start in enumerate(first):
         own = slice(start, start + LENGTH)
         means = guide.node_means[own]
@@ -52,7 +52,8 @@ def test_means_start_where_the_encoder_puts_them():
     _model, guide = pair()
     segments = tiny_segments()
     guide.start_nodes(segments)
-    encoded = torch.cat([guide.encoder_mean(segments.scaled(k), {}) for k in range(len(SIZES))])
+    bound = guide.model.bind({})
+    encoded = torch.cat([guide.encoder_mean(segments.scaled(k), bound) for k in range(len(SIZES))])
     assert_close(guide.node_means.detach(), encoded.detach())
     with torch.no_grad():
         guide.node_means.zero_()
@@ -79,13 +80,13 @@ def test_a_new_snapshot_is_the_decoders_best_fit():
     """Moving η away from what `encode` finds makes the misfit of the decoded field larger."""
     model, guide = pair(nn.Sequential(nn.Linear(N_ETA, 30), nn.Unflatten(-1, (1, 30))))
     y = tiny_batch().values[0] / 2
-    mean, var = guide.encode(y, {})
+    mean, var = guide.encode(y, guide.model.bind({}))
     assert var.shape == mean.shape == (LENGTH, NUM_COARSE + N_ETA)
-    theta = model.read_parameters({})
+    theta = model.bind({})
     total = theta.var_zeta * theta.var_eta / (theta.var_zeta + theta.var_eta)
 
     def misfit(z):
-        macro, detail = model.expert_means(theta, z)
+        macro, detail = theta.experts(z)
         share = theta.var_zeta / (theta.var_zeta + theta.var_eta)
         return ((y - macro - share * detail).square() / total).sum((-1, -2))
 
@@ -95,7 +96,7 @@ def test_a_new_snapshot_is_the_decoders_best_fit():
             moved = mean.clone()
             moved[..., NUM_COARSE:] += sign * step
             assert (misfit(moved) > best).all()
-    assert (misfit(AmortizedGP(model).encode(y, {})[0]) >= best).all()
+    assert (misfit(AmortizedGP(model).encode(y, theta)[0]) >= best).all()
 
 
 def test_other_data_are_refused():

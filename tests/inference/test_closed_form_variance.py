@@ -16,7 +16,7 @@ from pyro_msde.inference.closed_form_variance import (
     variance_optima,
 )
 from pyro_msde.inference.segmentation import each_trajectory
-from pyro_msde.likelihoods.product_of_experts import ProductOfExperts
+from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.priors.bayesian_parts import bayesian
 from pyro_msde.priors.parts import LogVariance
 from pyro_msde.sde import drift_residual
@@ -52,8 +52,8 @@ def test_the_drift_residual_is_least_at_the_diffusions_optimum(pair):
             with torch.no_grad():
                 net.log_value[parameter] = (factor * best.diffusion_optimum[state]).log()
                 torch.manual_seed(1)
-                q = guide.path_marginals(batch, {})
-                law = model.path_law(model.read_parameters({}), batch)
+                q = guide.path_marginals(batch, model.bind({}))
+                law = model.path_law(model.bind({}), batch)
                 residual = drift_residual(q, law, num_nodes=4000, antithetic=True)
                 residuals.append(float(residual.sum()))
                 net.log_value.copy_(before)
@@ -69,17 +69,12 @@ def test_the_likelihood_is_largest_at_the_observations_optimum(pair):
         guide.node_variance.log_value.fill_(-40.0)  # draws are means
         guide.deviation.network[-1].weight.zero_()
         best = variance_optima(model, guide, [batch]).observation_optimum
-        theta = model.read_parameters({})
-        q = guide.path_marginals(batch, {})
-        macro, detail = model.expert_means(theta, q.mean)
-        total = theta.var_zeta * theta.var_eta / (theta.var_zeta + theta.var_eta)
-        likelihoods = []
+        theta = model.bind({})
+        q = guide.path_marginals(batch, theta)
+        mean, likelihoods = theta.observe(q.mean).mean, []
         for factor in FACTORS:
-            k = factor * best / total  # both experts by the same factor: their share stays
-            law = ProductOfExperts(
-                macro, detail, k * theta.var_zeta, k * theta.var_eta,
-                weight=batch.observation_weight,
-            )  # fmt: skip
+            law = FieldNormal(mean, factor * best)
+            law = WeightedFields(law, 2, weight=batch.observation_weight)
             likelihoods.append(float(law.log_prob(batch.values).sum()))
     assert FACTORS[int(np.argmax(likelihoods))] == 1.0
 
@@ -87,13 +82,11 @@ def test_the_likelihood_is_largest_at_the_observations_optimum(pair):
 @torch.no_grad()
 def log_likelihood(model, guide, segments, factor):
     """Of all segments along the mean path, each observation once, at a multiple of Σ_y."""
-    theta, total = model.read_parameters({}), 0.0
+    theta, total = model.bind({}), 0.0
     for probability, batch in segments.every():
-        macro, detail = model.expert_means(theta, guide.path_marginals(batch, {}).mean)
-        law = ProductOfExperts(
-            macro, detail, factor * theta.var_zeta, factor * theta.var_eta,
-            weight=batch.observation_weight,
-        )  # fmt: skip
+        law = theta.observe(guide.path_marginals(batch, theta).mean)
+        law = FieldNormal(law.mean, factor * law.variance)
+        law = WeightedFields(law, 2, weight=batch.observation_weight)
         total += probability * batch.num_segments * float(law.log_prob(batch.values).sum())
     return total
 
@@ -108,10 +101,10 @@ def test_closing_puts_the_observations_variances_where_the_likelihood_is_largest
     guide = AmortizedGP(model).double()
     with torch.no_grad():
         guide.node_variance.log_value.fill_(-40.0)  # draws are means
-    before = model.read_parameters({})
+    before = model.bind({})
     segments = tiny_segments(tiny_data((20,)), dtype=torch.float64, windows="fixed")
     gap = close_observation_variances(model, guide, [segments])
-    after = model.read_parameters({})
+    after = model.bind({})
     # in the variance of all points together, and of each, where it has one
     rng = np.random.default_rng(0)
     each = torch.as_tensor(rng.uniform(0.8, 1.25, (1, 30)))
@@ -130,7 +123,7 @@ def test_variances_that_are_held_or_random_stay():
     held, random = tiny_model(2), tiny_model(2)
     held.var_eta.net.log_value.requires_grad_(False)
     bayesian(random.var_zeta, LogNormal(0.0, 1.0))
-    for model in (held, random):
+    for model in (held, random, tiny_model(2, likelihood=laplace)):
         assert not has_observation_variances(model)
     assert has_observation_variances(tiny_model(0))
     before = held.var_zeta.net.log_value.detach().clone()

@@ -58,7 +58,7 @@ def test_beta_zero_leaves_no_gradient_to_the_drift():
 
 
 def test_the_log_likelihood_is_pyros_own_for_the_same_draws(pair):
-    """`log_prob_sum` of the observed site is `ProductOfExperts`' and the plate's scale."""
+    """`log_prob_sum` of the observed site is the fields' own and the plate's scale."""
     model, guide = pair
     elbo, batch = MultiscaleELBO(), tiny_batch()
     evaluate(elbo, pair)

@@ -37,8 +37,8 @@ def build(
 
 def means(model, guide, fields, parameters):
     """Reconstruction, drift in the old coordinates, expert variance at encoded fields."""
-    theta = model.read_parameters({})
-    z, _ = guide.encode(fields, {}, theta.operators, parameters)
+    theta = model.bind({})
+    z, _ = guide.encode(fields, theta, parameters)
     return theta, z
 
 
@@ -70,8 +70,8 @@ def test_silent_growth_leaves_forecasts_as_they_are(recipe, n, larger, grid, num
     assert_close(drift_new[:, :kept], drift_old, rtol=1e-12, atol=1e-12)
     assert_close(new.diffusion[:kept], old.diffusion, rtol=1e-12, atol=0)
     experts = []
-    for model, theta, z in ((before[0], old, z_old), (after[0], new, z_new)):
-        macro, detail = model.expert_means(theta, z)
+    for theta, z in ((old, z_old), (new, z_new)):
+        macro, detail = theta.experts(z)
         experts.append((macro, detail, theta.var_zeta, theta.var_eta))
     assert_close(mean_of(*experts[1]), mean_of(*experts[0]), rtol=1e-11, atol=1e-12)
     assert_close(variance_of(*experts[1][2:]), variance_of(*experts[0][2:]), rtol=1e-7, atol=1e-9)

@@ -126,9 +126,8 @@ def test_fitting_without_gradients_is_refused(context):
 
 def test_an_ensemble_is_of_one_kind_of_model_in_one_unit():
     class Lifted(Multiscale):
-        def expert_means(self, *args, **options):
-            macro, detail = super().expert_means(*args, **options)
-            return macro + 100.0, detail
+        def make_operators(self, kernel):
+            return super().make_operators(2.0 * kernel)
 
     def trained(unit, kind=None):
         model = tiny_model(0)

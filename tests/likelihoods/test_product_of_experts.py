@@ -15,11 +15,14 @@ from pyro import poutine
 from scipy.stats import multivariate_normal, norm
 from torch.testing import assert_close
 
-from pyro_msde.likelihoods.product_of_experts import (
-    ProductOfExperts,
-    product_mean,
-    product_variance,
-)
+from pyro_msde.likelihoods import FieldNormal, WeightedFields, product_mean, product_variance
+
+
+def experts_of(macro, detail, var_zeta, var_eta, *, weight=None):
+    """Their product, over segments of snapshots (..., time, channel, *space)."""
+    mean = product_mean(macro, detail, var_zeta, var_eta)
+    law = FieldNormal(mean, product_variance(var_zeta, var_eta))
+    return WeightedFields(law, var_zeta.ndim, weight=weight)
 
 
 def double(x):
@@ -48,7 +51,7 @@ def test_one_dimension_on_a_grid():
         [axis], [macro], [detail], [[1 / var_zeta]], [[1 / var_eta]]
     )
     near = np.abs(axis - macro) < 2.5
-    experts = ProductOfExperts(
+    experts = experts_of(
         double(macro).expand(1, 1, 1), double(detail).expand(1, 1, 1),
         double([[var_zeta]]), double([[var_eta]]),
     )  # fmt: skip
@@ -77,7 +80,7 @@ def test_two_dimensions_on_a_grid(diagonal):
     # 1e-9: what the sum over the grid leaves out
     np.testing.assert_allclose(log_density.exp(), density[some], rtol=1e-8, atol=1e-12)
     if diagonal:
-        experts = ProductOfExperts(
+        experts = experts_of(
             double(macro)[None, None], double(detail)[None, None],
             double(1 / np.diag(prec_zeta))[None], double(1 / np.diag(prec_eta))[None],
         )  # fmt: skip
@@ -120,7 +123,7 @@ def expected_log_density(macro, detail, value, var_zeta, var_eta):
 
 def test_diagonal_log_density_is_the_sum_of_normals(dtype):
     macro, detail, value, var_zeta, var_eta = diagonal_case(11, dtype=dtype)
-    experts = ProductOfExperts(macro, detail, var_zeta, var_eta)
+    experts = experts_of(macro, detail, var_zeta, var_eta)
     assert experts.batch_shape == (11,)
     assert experts.event_shape == (5, 2, 3, 7)
     log_density = experts.log_prob(value)
@@ -133,7 +136,7 @@ def test_diagonal_log_density_is_the_sum_of_normals(dtype):
 
 def test_diagonal_and_expanded_forms_agree():
     macro, detail, value, var_zeta, var_eta = diagonal_case(11)
-    log_density = ProductOfExperts(macro, detail, var_zeta, var_eta).log_prob(value)
+    log_density = experts_of(macro, detail, var_zeta, var_eta).log_prob(value)
     expanded, _ = expanded_log_density(
         (value - macro).flatten(-3), detail.flatten(-3),
         torch.diag(1 / var_zeta.flatten()), torch.diag(1 / var_eta.flatten()),
@@ -143,7 +146,7 @@ def test_diagonal_and_expanded_forms_agree():
 
 def test_mean_and_variance():
     macro, detail, _, var_zeta, var_eta = diagonal_case(11)
-    experts = ProductOfExperts(macro, detail, var_zeta, var_eta)
+    experts = experts_of(macro, detail, var_zeta, var_eta)
     prec = 1 / var_zeta + 1 / var_eta
     assert_close(experts.mean, macro + detail / var_eta / prec, rtol=1e-12, atol=1e-14)
     assert_close(experts.variance, (1 / prec).expand(11, 5, 2, 3, 7), rtol=1e-12, atol=0)
@@ -153,7 +156,7 @@ def test_weights_multiply_each_snapshot():
     numbers = diagonal_case(11)
     weight = torch.rand(11, 5, dtype=torch.float64)
     macro, detail, value, var_zeta, var_eta = numbers
-    experts = ProductOfExperts(macro, detail, var_zeta, var_eta, weight=weight)
+    experts = experts_of(macro, detail, var_zeta, var_eta, weight=weight)
     expected = (expected_log_density(*(x.numpy() for x in numbers)) * weight.numpy()).sum(-1)
     np.testing.assert_allclose(experts.log_prob(value), expected, rtol=1e-12)
     several = experts.log_prob(torch.stack([value, value, value]))
@@ -162,7 +165,7 @@ def test_weights_multiply_each_snapshot():
 
 def test_without_a_microscale_state_there_is_one_expert():
     macro, _, value, var_zeta, _ = diagonal_case(11)
-    experts = ProductOfExperts(macro, None, var_zeta, None)
+    experts = experts_of(macro, None, var_zeta, None)
     assert product_mean(macro, None, var_zeta, None) is macro
     assert product_variance(var_zeta, None) is var_zeta
     expected = norm.logpdf(value, macro, var_zeta.sqrt()).sum((-4, -3, -2, -1))
@@ -175,18 +178,18 @@ def test_only_the_product_is_identified():
     total, weighted = 1 / var_zeta + 1 / var_eta, detail / var_eta
     share = torch.rand(2, 3, 7, dtype=torch.float64) * 0.8 + 0.1
     prec_eta = share * total
-    other = ProductOfExperts(macro, weighted / prec_eta, 1 / (total - prec_eta), 1 / prec_eta)
-    log_density = ProductOfExperts(macro, detail, var_zeta, var_eta).log_prob(value)
+    other = experts_of(macro, weighted / prec_eta, 1 / (total - prec_eta), 1 / prec_eta)
+    log_density = experts_of(macro, detail, var_zeta, var_eta).log_prob(value)
     assert_close(other.log_prob(value), log_density, rtol=1e-11, atol=0)  # rounding
 
 
 def test_expand_keeps_type_density_and_weights():
     macro, detail, value, var_zeta, var_eta = diagonal_case()
     weight = torch.rand(5, dtype=torch.float64)
-    experts = ProductOfExperts(macro, detail, var_zeta, var_eta, weight=weight)
+    experts = experts_of(macro, detail, var_zeta, var_eta, weight=weight)
     assert experts.expand(()) is experts
     more = experts.expand((3, 11))
-    assert type(more) is ProductOfExperts
+    assert type(more) is WeightedFields
     assert more.batch_shape == (3, 11)
     assert more.event_shape == experts.event_shape
     assert more.rsample((2,)).shape == (2, 3, 11, 5, 2, 3, 7)
@@ -199,11 +202,11 @@ def test_in_a_plate():
 
     def model():
         with pyro.plate("segments", 11):
-            pyro.sample("y", ProductOfExperts(macro, detail, var_zeta, var_eta),
+            pyro.sample("y", experts_of(macro, detail, var_zeta, var_eta),
                         obs=value.expand(11, *value.shape))  # fmt: skip
 
     trace = poutine.trace(model).get_trace()
-    assert type(trace.nodes["y"]["fn"]) is ProductOfExperts
+    assert type(trace.nodes["y"]["fn"]) is WeightedFields
     trace.compute_log_prob()
     numbers = [x.numpy() for x in (macro, detail, value, var_zeta, var_eta)]
     expected = np.full(11, expected_log_density(*numbers).sum())
@@ -215,7 +218,7 @@ def test_subsampled_plate_scales():
 
     def model():
         with pyro.plate("segments", 12, subsample=torch.arange(3)):
-            pyro.sample("y", ProductOfExperts(macro, detail, var_zeta, var_eta), obs=value)
+            pyro.sample("y", experts_of(macro, detail, var_zeta, var_eta), obs=value)
 
     trace = poutine.trace(model).get_trace()
     numbers = [x.numpy() for x in (macro, detail, value, var_zeta, var_eta)]
@@ -225,7 +228,7 @@ def test_subsampled_plate_scales():
 def test_draws_have_the_moments():
     draws = 20_000
     macro, detail, _, var_zeta, var_eta = diagonal_case()
-    experts = ProductOfExperts(macro, detail, var_zeta, var_eta)
+    experts = experts_of(macro, detail, var_zeta, var_eta)
     y = experts.rsample((draws,))
     assert y.shape == (draws, 5, 2, 3, 7)
     # 210 means and variances: all within their standard errors but in 2e-5 of seeds
@@ -239,7 +242,7 @@ def test_draws_have_the_moments():
 def test_draws_are_differentiable_and_independent_of_the_global_dtype():
     macro = torch.zeros(5, 2, 7, requires_grad=True)
     var = torch.ones(2, 7, requires_grad=True)
-    ProductOfExperts(macro, None, var, None).rsample().square().sum().backward()
+    experts_of(macro, None, var, None).rsample().square().sum().backward()
     assert (macro.grad != 0).any()
     assert (var.grad != 0).any()
-    assert isinstance(ProductOfExperts(macro, None, var, None), dist.TorchDistribution)
+    assert isinstance(experts_of(macro, None, var, None), dist.TorchDistribution)

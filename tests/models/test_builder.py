@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from problems import tiny_data
 from torch import nn
 
 import pyro_msde
-from pyro_msde import Grid, Trajectories, fit
+from pyro_msde import Grid, SavedRunError, Trajectories, fit
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers1d, burgers2d, ks, multiscale
 
@@ -162,7 +163,7 @@ def test_parameters_reach_drifts_and_encoder():
             p.data.add_(0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
     y = torch.randn(3, 1, 30, dtype=torch.float64, generator=generator)
     one, two = (torch.full((3, 1), v, dtype=torch.float64) for v in (0.4, 0.9))
-    z, other = (guide.encode(y, {}, None, own)[0] for own in (one, two))
+    z, other = (guide.encode(y, guide.model.bind({}), own)[0] for own in (one, two))
     assert torch.equal(z[:, :5], other[:, :5])  # T_r y
     assert (z[:, 5:] != other[:, 5:]).all()
     t = torch.zeros(3, 1, dtype=torch.float64)
@@ -213,3 +214,22 @@ def test_bad_grids_are_named():
         multiscale(30, 5, boundary="open")
     with pytest.raises(ValueError, match="recipe='quick'"):
         multiscale(30, 5, recipe="quick")
+
+
+@pytest.mark.parametrize("likelihood", ["laplace", "student"])
+def test_fields_of_another_family_train_forecast_and_load(likelihood, tmp_path):
+    model = multiscale(30, 5, n_eta=1, components=3, width=7, likelihood=likelihood)
+    data = tiny_data((17, 17))
+    result = fit(model, AmortizedGP(model), data, **QUICK)
+    fc = result.predict(data.values[0][0], data.times[0], num_samples=4)
+    family = {"laplace": torch.distributions.Laplace, "student": torch.distributions.StudentT}
+    assert all(isinstance(law, family[likelihood]) for w in fc.windows() for law in w.laws)
+    assert 0 <= pyro_msde.coverage(fc, data[0]) <= 1
+    groups = result.to_arviz(data, num_samples=4, num_theta=2, times=5, prior=2)
+    assert np.isfinite(groups.log_likelihood["u"].values).all()
+    result.save(tmp_path)
+    again = pyro_msde.load(tmp_path).predict(data.values[0][0], data.times[0], num_samples=4)
+    assert torch.equal(again.quantile(0.9), fc.quantile(0.9))
+    normal = multiscale(30, 5, n_eta=1, components=3, width=7)
+    with pytest.raises(SavedRunError, match="likelihood"):
+        pyro_msde.load(tmp_path, normal, AmortizedGP(normal))

@@ -78,7 +78,7 @@ def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(recipe, n_eta):
 def test_sizes(recipe, n_eta):
     model = kdv(n_eta, recipe=recipe)
     assert model.num_latent == 20 + n_eta
-    theta = model.read_parameters()
+    theta = model.bind()
     assert theta.diffusion.shape == (20 + n_eta,)
     assert theta.var_zeta.shape == (1, 1000)
     lanczos = recipe == "default"
@@ -151,7 +151,7 @@ def test_the_seed_decides_the_weights_and_no_global_changes(recipe):
 @pytest.mark.parametrize("n_eta", [0, 2])
 def test_shared_expert_variances_are_one_number_each(n_eta):
     model = kdv(n_eta, expert_variance="shared")
-    theta = model.read_parameters()
+    theta = model.bind()
     for part, variance in ((model.var_zeta, theta.var_zeta), (model.var_eta, theta.var_eta)):
         if part is not None:
             assert part.net.log_value.numel() == 1

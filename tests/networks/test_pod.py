@@ -74,11 +74,11 @@ def test_a_field_uniform_in_space_leaves_only_rounding(value):
     for net in (model.decoder.net, guide.encoder):
         assert net.modes.isfinite().all()
         assert net.weights.isfinite().all()
-    operators = model.read_parameters().operators
+    operators = model.bind().operators
     y = segments.scaled(0)
     left = (y - operators.smooth(y)).flatten(1)
     assert (left @ guide.encoder.modes.mT * guide.encoder.weights).abs().max() < 0.1
-    assert guide.encode(y, {})[0].isfinite().all()
+    assert guide.encode(y, model.bind({}))[0].isfinite().all()
 
 
 def test_the_start_spans_what_the_macroscale_leaves():
@@ -95,7 +95,7 @@ def test_the_start_spans_what_the_macroscale_leaves():
         )
     segments = tiny_segments(data)
     assert start_principal_components(model, guide, segments)
-    operators = model.read_parameters().operators
+    operators = model.bind().operators
     y = segments.scaled(1)
     smoothed = operators.smooth(y)
     left = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,15 @@ from named_fields import SCALE, TIMES, draw, image, line, named_data, untrained_
 from pyro_msde import Trajectories, fit, plot
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.likelihoods.product_of_experts import product_mean
-from pyro_msde.models import multiscale
+from pyro_msde.models import Multiscale, multiscale
+
+
+def test_a_model_without_two_experts_has_no_scales_to_plot(monkeypatch):
+    fit = untrained_fit()
+    monkeypatch.setattr(fit.model, "bind", lambda sites: SimpleNamespace(operators=operators))
+    operators = Multiscale.bind(fit.model).operators
+    with pytest.raises(ValueError, match="fit: a Multiscale has no two scales"):
+        plot.scale_separation(fit, named_data().values[0][0])
 
 
 def test_scales_add_up_to_the_mean_of_the_field(case):
@@ -19,9 +29,9 @@ def test_scales_add_up_to_the_mean_of_the_field(case):
     axes = plot.scale_separation(fit, y, data=truth)
     model, scaled = fit.model, torch.as_tensor(y)[None] / SCALE
     with torch.no_grad():
-        theta = model.read_parameters({})
-        z, _ = fit.guide.encode(scaled, {})
-        macro, detail = model.expert_means(theta, z)
+        theta = model.bind({})
+        z, _ = fit.guide.encode(scaled, theta)
+        macro, detail = theta.experts(z)
         mean = SCALE * product_mean(macro, detail, theta.var_zeta, theta.var_eta)[0]
         weighted = SCALE * theta.var_zeta / (theta.var_zeta + theta.var_eta) * detail
     near = {"rtol": 1e-5, "atol": 1e-6}  # float32's rounding

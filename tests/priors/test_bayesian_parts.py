@@ -70,7 +70,7 @@ def test_priors_in_all_forms_give_one_site(prior):
         "function": lambda net: Normal(torch.zeros(count), 1.0).to_event(1),
     }
     bayesian(model.drift, laws[prior])
-    site = poutine.trace(model.read_parameters).get_trace().nodes["drift.theta"]
+    site = poutine.trace(model.bind).get_trace().nodes["drift.theta"]
     assert site["fn"].event_shape == (count,)
     assert site["fn"].batch_shape == ()
 

@@ -32,7 +32,7 @@ def test_density_is_the_hierarchy_of_carvalho_and_of_piironen_and_vehtari(slab):
     values = {"global_scale": tau, "local_scales": lam, "slab": c2, "theta": theta}
     names = [n for n in NAMES if slab is not None or n != "slab"]
     given = {f"drift.{n}": torch.as_tensor(np.asarray(values[n])) for n in names}
-    trace = poutine.trace(poutine.condition(model.read_parameters, data=given)).get_trace()
+    trace = poutine.trace(poutine.condition(model.bind, data=given)).get_trace()
     trace.compute_log_prob()
     sites = [n for n, s in trace.nodes.items() if s["type"] == "sample"]
     assert sites == [f"drift.{n}" for n in names]

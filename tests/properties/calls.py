@@ -121,7 +121,7 @@ def calls() -> dict[str, Call]:
             grid=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0,
             num_parameters=0, half_width=2, located=False, rank=4, smoothing="lanczos", radius=3,
             components=4, expert_variance="point", time_features=False, recipe="default",
-            **sizes)),
+            likelihood="student", **sizes)),
         "multiscale on sensors": Call(
             models.multiscale, arguments(adjacency=np.eye(4, dtype=int), **sizes)),
         "kdv": Call(models.kdv, arguments(n_coarse=20, **sizes)),

@@ -42,8 +42,8 @@ def elbo_terms(
         if how is None:
             continue
         for _, batch in segments_of(fit, test, k, how).every():
-            for j, (theta, sites, _) in enumerate(draws):
-                marginals = fit.guide.path_marginals(batch, sites, theta.operators)
+            for j, (theta, _, _) in enumerate(draws):
+                marginals = fit.guide.path_marginals(batch, theta)
                 law = fit.model.path_law(theta, batch)
                 own = drift_residual(marginals, law, num_nodes=num_nodes, antithetic=True)
                 residual[j] += own.sum().double().cpu()
@@ -63,5 +63,5 @@ def _divergence_of_parameters(fit: Any) -> float:
     It is all there is in an ELBO of programs that draw θ and nothing else.
     """
     elbo = MultiscaleELBO(num_particles=_DRAWS)
-    elbo.differentiable_loss(fit.model.read_parameters, fit.guide.read_theta)
+    elbo.differentiable_loss(fit.model.bind, fit.guide.read_theta)
     return float(elbo.terms["kl_parameters"])

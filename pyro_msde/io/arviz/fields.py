@@ -6,7 +6,6 @@ A forecast is decoded once, in chunks of time: of its fields only what is asked 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,8 @@ def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
         "": of whole snapshots, (draw, batch, time); "_probes": of single values.
     """
     count = truth.shape[1]
-    each = replace(law, means=law.means[:, :, :, :count]).log_density(truth)
+    every = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
+    each = law.log_density(every)[:, :, :count]
     whole = each.sum(tuple(range(3, each.ndim)), dtype=torch.float64)
     return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
 

@@ -1,6 +1,6 @@
 """Log likelihoods of observed snapshots, with their latent states drawn from the guide.
 
-    log N(y_i; μ_y(z_i), Σ_y),      z_i ~ q(z|t_i) given the snapshots around t_i, y_i among them
+    log p(y_i | z_i),      z_i ~ q(z|t_i) given the snapshots around t_i, y_i among them
 
 These are draws of a posterior that has seen y_i, which is what leave-one-out by importance sampling
 asks for. Forecasts (`pyro_msde.io.arviz.fields`) have not: the log of their mean density is a
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories
-from pyro_msde.forecasts import Mixture, decoded
+from pyro_msde.forecasts import Mixture
 from pyro_msde.inference import cut, segments_of, windows
 from pyro_msde.io.arviz.fields import densities, densities_at
 from pyro_msde.io.arviz.frame import Frame, Variable
@@ -74,12 +74,12 @@ def _laws(
     if how is None:
         return
     segments = segments_of(fit, test, k, how)
-    scale = segments.scale.cpu() if fit.has_channel else segments.scale.cpu().squeeze(0)
+    scale = segments.scale.cpu().double()
     for start, places in windows(len(times), how, index).items():
         batch = segments.gather([(0, start)])
         at = segments.times[0][index[places]][None].to(batch.times.device)
-        for theta, sites, where in draws:
-            moments = fit.guide.path_marginals(batch, sites, theta.operators).moments(at)
+        for theta, _, where in draws:
+            moments = fit.guide.path_marginals(batch, theta).moments(at)
             step = max(1, _CHUNK // (draws.repeats * batch.values[0, 0].numel()))
             for i in range(0, len(places), step):
                 part = slice(i, i + step)
@@ -87,5 +87,5 @@ def _laws(
                 # from torch's generator of the CPU, wherever the model is
                 noise = torch.randn(draws.repeats, *mean.shape).to(mean)
                 z = sample_moments(mean, cov, noise)
-                normals = decoded(fit.model, [theta], z[None], fit.has_channel)
-                yield where, places[part], Mixture(part, *normals, scale)
+                law = Mixture(part, [theta.observe(z)], scale, fit.has_channel)
+                yield where, places[part], law

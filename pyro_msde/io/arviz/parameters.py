@@ -14,7 +14,7 @@ from pyro_msde.data import duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.likelihoods import product_variance
+from pyro_msde.protocols import BoundModel
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
 
@@ -26,12 +26,12 @@ class Draws:
     """Draws of θ, each of which stands for several draws of the output.
 
     Attributes:
-        theta: As the model's `read_parameters` returns them.
+        theta: The model at each draw of θ.
         sites: Values of the sites of parts with a prior at each; empty without one.
         repeats: Paths drawn at each θ.
     """
 
-    theta: Sequence[Any]
+    theta: Sequence[BoundModel]
     sites: Sequence[Mapping[str, Tensor]]
     repeats: int
 
@@ -49,8 +49,8 @@ class Draws:
         """(chain, draw, …) array from one value for each θ, (θ, …)."""
         return values.detach().cpu().repeat_interleave(self.repeats, 0).numpy()[None]
 
-    def __iter__(self) -> Iterator[tuple[Any, dict[str, Tensor], slice]]:
-        """θ, its sites on θ's device, and its place among the draws of the output."""
+    def __iter__(self) -> Iterator[tuple[BoundModel, dict[str, Tensor], slice]]:
+        """The model at θ, θ's sites on its device, and its place among the draws of the output."""
         for j, (theta, sites) in enumerate(zip(self.theta, self.sites, strict=True)):
             own = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
             yield theta, own, slice(j * self.repeats, (j + 1) * self.repeats)
@@ -72,7 +72,7 @@ def parameters(fit: Any, draws: Draws, frame: Frame, duration: float) -> dict[st
     L = torch.stack([t.diffusion.detach().cpu().double() for t in draws.theta]).sqrt()
     L = L * (fit.diffusion_scale / math.sqrt(fit.scaling.time))
     zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
-    variances = [product_variance(t.var_zeta, t.var_eta).detach() for t in draws.theta]
+    variances = [t.observe(torch.zeros_like(t.diffusion)).variance.detach() for t in draws.theta]
     noise = torch.stack([v.cpu().double().sqrt().flatten(1).mean(1) for v in variances]) * scale
     field, time = frame.units.get(frame.name), duration_units(frame.units.get("time"))
     per = {"long_name": "standard deviation gained over one unit of time"}

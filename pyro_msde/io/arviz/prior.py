@@ -32,9 +32,9 @@ def prior_draws(model: Any, count: int) -> Draws:
     """Draws of θ from its prior; a single θ, repeated, if no part has one."""
     drawn, read = [], []
     for _ in range(count):
-        nodes = poutine.trace(model.read_parameters).get_trace().nodes
+        nodes = poutine.trace(model.bind).get_trace().nodes
         sites = {k: node["value"] for k, node in nodes.items() if node["type"] == "sample"}
-        drawn.append(model.read_parameters(sites))
+        drawn.append(model.bind(sites))
         read.append({name: value.cpu() for name, value in sites.items()})
         if not sites:
             return Draws(drawn, read, count)
@@ -46,7 +46,7 @@ def log_prior(model: Any, draws: Draws) -> dict[str, Variable]:
     """The prior's log density of each draw of θ, by site of a part with a prior."""
     found: dict[str, list[float]] = {}
     for _, sites, _ in draws:
-        program = poutine.condition(model.read_parameters, data=sites)
+        program = poutine.condition(model.bind, data=sites)
         trace = poutine.trace(program).get_trace()
         trace.compute_log_prob()
         for name in sites:

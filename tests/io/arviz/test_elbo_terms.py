@@ -33,7 +33,7 @@ def test_the_elbos_residual_is_its_integral():
     """
     linear = linear_fit(training=TrainingRecord(segment=SEGMENT))
     test = tiny_data((14,))
-    theta = linear.fit.model.read_parameters({})
+    theta = linear.fit.model.bind({})
     nothing = (("chain", "draw", "trajectory", "time"), np.full((1, 1, 1, 2), -3.0), {})
     terms = elbo_terms(linear.fit, test, Draws([theta], [{}], 1), nothing, num_nodes=8000)
     times, values = test.times[0], test.values[0].astype(float)

@@ -1,0 +1,95 @@
+"""Whether a law of fields says the same in its density, distribution function, moments, draws."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyro_msde.isolation import Isolation
+from pyro_msde.testing.batches import require
+
+__all__ = ["check_likelihood"]
+
+_POINTS, _WIDEST = 4001, 1e3  # of the integrals, and the standard deviations that they reach
+_CLOSE = 2e-3  # of those integrals, in float32
+_DRAWS = 4000
+_KOLMOGOROV = 2.3  # exceeded by √n D of n draws once in 20 000 times
+
+
+def check_likelihood(law: Distribution) -> None:
+    """Try a law of single elements, such as `observe` of a bound model returns.
+
+    The density integrates to one, and to the distribution function, mean and variance; draws follow
+    the distribution function; `icdf`, if it has one, is its inverse; `expand` keeps the law.
+
+    Args:
+        law: Of few elements, a thousand at most, with a finite variance.
+
+    Raises:
+        AssertionError: One of these does not hold.
+    """
+    name = type(law).__name__
+    require(
+        not law.event_shape,
+        f"{name}: its elements are not independent, event_shape is {tuple(law.event_shape)}. "
+        "Forecasts mix laws of single elements: leave to_event out.",
+    )
+    mean, sd = law.mean, law.variance.sqrt()
+    require(
+        mean.isfinite().all() and (sd > 0).all() and sd.isfinite().all(),
+        f"{name}: mean or variance is not finite. Forecasts report both.",
+    )
+    _check_integrals(law, name, mean, sd)
+    _check_draws(law, name)
+    try:
+        middle = law.icdf(torch.full_like(mean, 0.3))
+    except NotImplementedError:
+        pass  # forecasts search for quantiles then
+    else:
+        off = (law.cdf(middle) - 0.3).abs().max()
+        require(off < _CLOSE, f"{name}: icdf is not the inverse of cdf, which errs by {off:.1e}.")
+    wide = law.expand(torch.Size((2, *law.batch_shape)))
+    require(
+        type(wide) is type(law) and torch.equal(wide.log_prob(mean)[1], law.log_prob(mean)),
+        f"{name}: expand gives another law. Give the class an `expand` of its own.",
+    )
+
+
+def _check_integrals(law: Distribution, name: str, mean: Tensor, sd: Tensor) -> None:
+    end = math.asinh(_WIDEST)
+    s = torch.linspace(-end, end, _POINTS, dtype=torch.float64).reshape(-1, *(1,) * mean.ndim)
+    u, slope = s.sinh().to(mean), s.cosh().to(mean)  # closer where the density is
+    step = 2 * end / (_POINTS - 1)
+    mass = (law.log_prob(mean + sd * u).exp() * sd * slope * step).double()
+    expected = mass.cumsum(0) - 0.5 * mass
+    for what, value, truth, mend in (
+        ("log_prob", mass.sum(0), 1.0, "it lacks its normalising constant"),
+        ("cdf", law.cdf(mean + sd * u).double(), expected, "cdf is of another law"),
+        ("mean", (mass * u).sum(0), 0.0, "mean is of another law"),
+        ("variance", (mass * u.square()).sum(0), 1.0, "variance is of another law"),
+    ):
+        off = float((value - truth).abs().max())
+        allowed = 10 * _CLOSE if what == "variance" else _CLOSE
+        require(
+            off < allowed,
+            f"{name}: {what} disagrees with the integral of exp(log_prob) by {off:.1e} of its "
+            f"unit; either log_prob is wrong, or {mend}.",
+        )
+
+
+def _check_draws(law: Distribution, name: str) -> None:
+    count = max(1, _DRAWS // law.mean.numel())
+    with torch.no_grad(), Isolation(0, law.mean.device).turn():
+        draws = law.sample(torch.Size((count,)))
+    require(
+        draws.shape == (count, *law.batch_shape) and draws.dtype == law.mean.dtype,
+        f"{name}: sample((n,)) has shape {tuple(draws.shape)}, {draws.dtype}. Draw (n, *batch) in "
+        "the mean's dtype.",
+    )
+    probability = law.cdf(draws).double().flatten().sort().values
+    place = (torch.arange(len(probability)).to(probability) + 0.5) / len(probability)
+    distance = float((probability - place).abs().max()) * len(probability) ** 0.5
+    require(distance < _KOLMOGOROV, f"{name}: draws do not follow cdf (√n D = {distance:.1f}).")
