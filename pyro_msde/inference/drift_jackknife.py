@@ -1,8 +1,9 @@
 """What the drift owes to single training trajectories: its parameter uncertainty, by the jackknife.
 
-A drift network is linear in its last weights, γ = φ(z) W. Along the guide's marginals it misses the
-linear drift of `GaussianMarginals` by r. With sums over trajectory k and the integral over its time
-H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares without trajectory k moves W by
+A drift is linear in its last weights, γ = φ(z) W + what has no such weights (`LastLayer`). Along
+the guide's marginals it misses the linear drift of `GaussianMarginals` by r. With sums over
+trajectory k and the integral over its time H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least
+squares without trajectory k moves W by
 
     d_k = (H − H_k + λ diag H / n)⁻¹ (g − g_k),  and  V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
 
@@ -21,16 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data import Segments
-from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
-from pyro_msde.overrides import overrides
-from pyro_msde.priors import Part
+from pyro_msde.networks import refusal
+from pyro_msde.protocols import LastLayer
 from pyro_msde.sde import linear_drift, sample_moments
 
-__all__ = ["Jackknife", "jackknife", "moved", "takes"]
+__all__ = ["Jackknife", "jackknife", "leave_one_out", "moved", "normal_equations"]
 
 _MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
 
@@ -61,33 +61,6 @@ class Jackknife:
         }
 
 
-def takes(model: Any) -> bool:
-    """Whether the model's drift is a `MultiscaleDrift` of MLPs, without a prior.
-
-    A subclass that changes what they do is none: its last weights may enter in another way.
-    """
-    part = getattr(model, "drift", None)
-    if not isinstance(part, Part) or part.is_random:
-        return False
-    drift: Any = part._modules["net"]
-    if not isinstance(drift, MultiscaleDrift) or overrides(drift, MultiscaleDrift):
-        return False
-    networks = [drift.macro] if drift.micro is None else [drift.macro, drift.micro]
-    return all(_is_linear_in_last_weights(net) for net in networks)
-
-
-def _is_linear_in_last_weights(net: Any) -> bool:
-    """Whether f is φ(x) W with the network's own features and readout."""
-    if isinstance(net, PolynomialMLP):
-        own = [net.linear, *((net.factors, net.output) if net.rank else ())]
-        if any(type(x) is not nn.Linear or overrides(x, nn.Linear, "forward") for x in own):
-            return False
-        return not overrides(net, PolynomialMLP) and _is_linear_in_last_weights(net.network)
-    if not isinstance(net, MLP) or overrides(net, MLP) or type(net[-1]) is not nn.Linear:
-        return False
-    return not any(overrides(layer, type(layer), "forward") for layer in net)
-
-
 @torch.no_grad()
 def jackknife(
     model: Any,
@@ -100,7 +73,7 @@ def jackknife(
     """Measure what leaving each training trajectory out would do. The noise is torch's own.
 
     Args:
-        model: The generative model; its drift is a `MultiscaleDrift` of MLPs without a prior.
+        model: The generative model; its drift is a `LastLayer` without a prior.
         guide: Its guide.
         trajectories: Segments of one training trajectory each, in scaled units.
         ridge: λ: what holds each weight in place beside the others' data, in average trajectories.
@@ -111,14 +84,14 @@ def jackknife(
     """
     ridge = check_number("ridge", ridge)
     num_nodes = check_whole("num_nodes", num_nodes, 1)
-    if not takes(model):
+    if why := refusal(model, LastLayer):
         raise ValueError(
-            "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "
-            "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
+            f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "
+            "uncertain; otherwise let it be a pyro_msde.protocols.LastLayer or pool an `Ensemble`."
         )
     sites = guide.read_theta()
     theta = model.read_parameters(sites)
-    drift = theta.drift
+    drift: LastLayer = theta.drift
     sums: list[dict[str, list[Tensor]]] = []
     for k, segments in enumerate(trajectories):
         if k < _MOST_GROUPS:
@@ -130,11 +103,12 @@ def jackknife(
             moments = q.moments(times)
             noise = torch.randn_like(moments.mean)
             z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
-            missed = linear_drift(moments, z, theta.diffusion)
-            missed = missed - drift(z, times, parameters=batch.parameters)
+            value, features = drift.with_features(z, times, batch.parameters)
+            missed = drift.split(linear_drift(moments, z, theta.diffusion) - value)
             # of the pair of draws, and of the estimate that this segment alone is of them all
             share = 0.5 * probability * batch.num_segments * weights.double()
-            for name, both in _normal_equations(drift, z, times, batch, missed, share).items():
+            for name, phi in features.items():
+                both = normal_equations(phi, missed[name], share)
                 before = total.get(name, [torch.zeros_like(x) for x in both])
                 total[name] = [a + b for a, b in zip(before, both, strict=True)]
     if len(sums) < 2:
@@ -142,11 +116,11 @@ def jackknife(
     directions = {}
     for name in sums[0]:
         H, g = (torch.stack([s[name][i] for s in sums]) for i in (0, 1))
-        directions[name] = _directions(H, g, ridge)
+        directions[name] = leave_one_out(H, g, ridge)
     return Jackknife(directions)
 
 
-def moved(drift: MultiscaleDrift, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
     """The drift with other last weights for each path.
 
     Args:
@@ -156,38 +130,34 @@ def moved(drift: MultiscaleDrift, changes: Mapping[str, Tensor]) -> Callable[...
     Returns:
         γ(z, t, parameters) of z (sample, row, time, latent).
     """
-    weights = {name: getattr(drift, name).readout() + d for name, d in changes.items()}
 
     def changed(z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+        value, features = drift.with_features(z, t, parameters)
         outputs = {}
-        for name, x in drift.inputs(z, t, parameters).items():
-            features = getattr(drift, name).features(x)
-            own = weights[name]
-            wide = own.reshape(len(own), *(1,) * (features.ndim - 3), *own.shape[1:])
-            outputs[name] = features @ wide
-        return drift.joined(outputs)
+        for name, phi in features.items():
+            change = changes[name]
+            outputs[name] = phi @ change.reshape(
+                len(change), *(1,) * (phi.ndim - 3), *change.shape[1:]
+            )
+        return value + drift.joined(outputs)
 
     return changed
 
 
-def _normal_equations(
-    drift: MultiscaleDrift, z: Tensor, t: Tensor, batch: Any, missed: Tensor, share: Tensor
-) -> dict[str, list[Tensor]]:
-    """Weighted sums of φᵀφ and φᵀr by network, in float64."""
-    residuals = drift.split(missed)
-    found = {}
-    for name, x in drift.inputs(z, t, batch.parameters).items():
-        features = getattr(drift, name).features(x).double()
-        weight = share.reshape(*share.shape, *(1,) * (features.ndim - 3))
-        weighted = (weight * features).flatten(0, -2)
-        found[name] = [
-            weighted.mT @ features.flatten(0, -2),
-            weighted.mT @ residuals[name].double().flatten(0, -2),
-        ]
-    return found
+def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Tensor]:
+    """Weighted sums of φᵀφ and φᵀr of one network, in float64.
+
+    Args:
+        features: φ (pair, segment, time, ..., p).
+        missed: r (pair, segment, time, ..., output).
+        share: Weights (segment, time).
+    """
+    phi = features.double()
+    weighted = (share.reshape(*share.shape, *(1,) * (phi.ndim - 3)) * phi).flatten(0, -2)
+    return [weighted.mT @ phi.flatten(0, -2), weighted.mT @ missed.double().flatten(0, -2)]
 
 
-def _directions(H: Tensor, g: Tensor, ridge: float) -> Tensor:
+def leave_one_out(H: Tensor, g: Tensor, ridge: float) -> Tensor:
     """From (trajectory, p, p) and (trajectory, p, o) to the directions (trajectory, p, o)."""
     total = H.sum(0)
     # features that are zero throughout would leave nothing to invert

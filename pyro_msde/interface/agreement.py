@@ -11,11 +11,12 @@ from torch import Tensor
 from pyro_msde.data import ROOM
 from pyro_msde.errors import SavedRunError
 from pyro_msde.forecasts import Region
-from pyro_msde.inference import Jackknife, moved, takes
+from pyro_msde.inference import Jackknife, moved
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.networks import MultiscaleDrift
-from pyro_msde.priors import Part, described_priors
+from pyro_msde.networks import drift_of, offers
+from pyro_msde.priors import described_priors
+from pyro_msde.protocols import LastLayer, StencilDrift
 
 __all__ = [
     "check_options",
@@ -113,11 +114,9 @@ def check_region(region: Region, model: Any) -> None:
     _check_ends("region.box", region.box, model.num_latent)
     if region.axes is None and region.ends is None:
         return
-    part = getattr(model, "drift", None)
-    net: Any = part._modules["net"] if isinstance(part, Part) else None
-    if not isinstance(net, MultiscaleDrift) or region.axes is None or region.ends is None:
+    if not offers(model, StencilDrift) or region.axes is None or region.ends is None:
         raise ValueError("region: axes and ends go together, with a drift that has stencils")
-    size = net.grid.channels * net.stencil.num_neighbours
+    size = drift_of(model).stencils(region.box.to(place_of(model)[1])).shape[-1]
     if region.axes.shape != (size, size):
         raise ValueError(f"region.axes: {tuple(region.axes.shape)}, not ({size}, {size})")
     turned = region.axes.mT @ region.axes - torch.eye(size, dtype=region.axes.dtype)
@@ -139,16 +138,15 @@ def check_uncertainty(uncertainty: Jackknife, model: Any) -> None:
     Raises:
         ValueError: They are of another drift, or not finite.
     """
-    if not takes(model):
+    if not offers(model, LastLayer):
         raise ValueError("uncertainty: the model's drift has no last weights to which it belongs")
-    drift: Any = model.drift._modules["net"]
-    names = ["macro"] if drift.micro is None else ["macro", "micro"]
+    weights = drift_of(model).readout()
     found = uncertainty.directions
-    if sorted(found) != names:
-        raise ValueError(f"uncertainty: of {sorted(found)}, not of {names}")
-    for name in names:
-        size = found["macro"].shape[:1]
-        wanted = (*size, *getattr(drift, name).readout().shape)
+    if found.keys() != weights.keys():
+        raise ValueError(f"uncertainty: of {sorted(found)}, not of {sorted(weights)}")
+    size = next(iter(found.values())).shape[:1]
+    for name, weight in weights.items():
+        wanted = (*size, *weight.shape)
         if found[name].shape != wanted or not found[name].numel():
             raise ValueError(f"uncertainty.{name}: {tuple(found[name].shape)}, not {wanted}")
         if not found[name].is_floating_point():

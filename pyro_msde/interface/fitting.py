@@ -25,13 +25,15 @@ from pyro_msde.data import (
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
-from pyro_msde.inference import Trainer, check_roles, takes
+from pyro_msde.inference import Trainer, check_roles, tell_left_out
 from pyro_msde.interface.fitted import LARGEST_FIELD, Fit, common_batches
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
+from pyro_msde.networks import offers
+from pyro_msde.protocols import LastLayer
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
 
 __all__ = ["fit"]
@@ -98,7 +100,8 @@ def fit(
         progress: Show a progress bar.
         jackknife: Measure in the end what the drift owes to single trajectories, as
             `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
-            done for a single trajectory, a drift of your own or one with a prior.
+            done for a single trajectory, nor for a drift that has a prior or is no
+            `pyro_msde.protocols.LastLayer`; the log tells which steps a drift has left out.
         **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
 
     Returns:
@@ -166,7 +169,9 @@ def fit(
         score = None if validation is None else partial(_score, validation=validation)
         run = TrainingRun(trainer, result, data, score, validate_every, folder, stop)
         saved = None if folder is None else read_checkpoint(folder)
-        measure = jackknife and len(data) > 1 and takes(model)
+        measure = jackknife and len(data) > 1 and offers(model, LastLayer)
+        if saved is None:
+            tell_left_out(model, start=plan.warm_start, jackknife=jackknife)
         if saved is None or not resume(run, saved, measure):
             run.learn(resumed=saved is not None, progress=progress, measure=measure)
         return with_copies(run.result)

@@ -23,12 +23,13 @@ from pyro_msde.inference import (
     each_trajectory,
     has_observation_variances,
     jackknife,
-    takes,
 )
 from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
+from pyro_msde.networks import offers
+from pyro_msde.protocols import LastLayer
 from pyro_msde.runs import State, write_run
 
 __all__ = ["TrainingRun"]
@@ -120,7 +121,7 @@ class TrainingRun:
             with trainer.isolation.turn():
                 pieces = each_trajectory(result, self.data)
                 close_observation_variances(result.model, result.guide, pieces)
-        if measure and takes(result.model) and len(self.data) > 1:
+        if measure and offers(result.model, LastLayer) and len(self.data) > 1:
             self._measure()
 
     def _measure(self) -> None:

@@ -1,0 +1,162 @@
+"""Whether what a drift says of itself is true: its optional protocols, tried at random states.
+
+Some steps look into a drift: the jackknife moves its last weights, a regression sets its
+polynomial, the region looks at its stencils. A drift offers a protocol of `pyro_msde.protocols` by
+having its methods. A subclass inherits the methods, and its own `forward` may make them wrong; so
+they are compared with what the drift does at a few states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_msde.isolation import Isolation
+from pyro_msde.priors import Part
+from pyro_msde.protocols import LastLayer, PolynomialDrift, StencilDrift
+
+__all__ = ["drift_of", "false_claim", "offers", "refusal"]
+
+_SEGMENTS, _TIMES = 2, 3  # of the states at which a claim is tried
+_CLOSE = 1e-4  # of the largest number: float32's rounding is a hundredth of it
+
+
+def drift_of(model: Any) -> Any:
+    """The network of the model's drift, or None. With a prior its weights are the start's."""
+    part = getattr(model, "drift", None)
+    return part._modules["net"] if isinstance(part, Part) else part
+
+
+def offers(model: Any, protocol: type) -> bool:
+    """Whether the model's drift offers a protocol, and what it says by it is true."""
+    return refusal(model, protocol) is None
+
+
+def refusal(model: Any, protocol: type) -> str | None:
+    """Why the model's drift does not offer a protocol; None where it does.
+
+    Args:
+        model: Model with `drift` and `num_latent`.
+        protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
+    """
+    drift = drift_of(model)
+    if protocol is not StencilDrift and getattr(getattr(model, "drift", None), "is_random", False):
+        return "the drift has a prior"
+    if not isinstance(drift, protocol):
+        return f"{type(drift).__name__} does not offer {protocol.__name__}"
+    like = next((v for v in model.state_dict().values() if v.is_floating_point()), torch.empty(0))
+    states = random_states(model.num_latent, getattr(model, "num_parameters", 0), like)
+    return false_claim(drift, protocol, *states)
+
+
+def random_states(
+    num_latent: int, num_parameters: int, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Z (segment, time, latent), t (segment, time) and parameters of unit size, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(_SEGMENTS, _TIMES, num_latent, generator=generator).to(like)
+    t = torch.rand(_SEGMENTS, _TIMES, dtype=torch.float64, generator=generator).to(like.device)
+    parameters = torch.rand(_SEGMENTS, num_parameters, generator=generator).to(like)
+    return z, t, parameters if num_parameters else None
+
+
+def false_claim(
+    drift: Any, protocol: type, z: Tensor, t: Tensor, parameters: Tensor | None = None
+) -> str | None:
+    """What a drift says by a protocol and is not true, in words; None if it is true.
+
+    Args:
+        drift: It has the protocol's methods; afterwards it is as it was.
+        protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
+        z: (segment, time, latent).
+        t: (segment, time) float64.
+        parameters: (segment, p).
+    """
+    claims: dict[type, Any] = {
+        LastLayer: _of_last_layer, PolynomialDrift: _of_polynomial, StencilDrift: _of_stencils,
+    }  # fmt: skip
+    name = type(drift).__name__
+    with torch.inference_mode(False), Isolation(0, z.device).turn():
+        try:
+            wrong: str | None = claims[protocol](drift, z.clone(), t.clone(), parameters)
+        except (AttributeError, NotImplementedError) as error:  # of a network within it
+            return f"{name}: {error}"
+    return None if wrong is None else f"{name}.{wrong}"
+
+
+def _of_last_layer(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
+    leaves = {name: p.detach().clone().requires_grad_() for name, p in drift.named_parameters()}
+    with torch.enable_grad():
+        value, (again, features), weights = torch.func.functional_call(
+            _Asked(drift), {f"drift.{k}": p for k, p in leaves.items()}, (z, t, parameters)
+        )
+        if not _close(again, value):
+            return "with_features: gives another drift than forward"
+        v = torch.randn_like(value)
+        if not _close(drift.joined(drift.split(v)), v):
+            return "split: joined does not undo it"
+        said = drift.joined({name: phi.detach() @ weights[name] for name, phi in features.items()})
+        # of the parameters of which W is made only
+        slopes = [
+            torch.autograd.grad(
+                (v * x).sum(), list(leaves.values()), allow_unused=True, retain_graph=True
+            )
+            for x in (said, value)
+        ]
+    for one, other in zip(*slopes, strict=True):
+        if one is not None and (other is None or not _close(other, one)):
+            return "with_features: φ is not the drift's derivative by its last weights"
+    return None
+
+
+class _Asked(torch.nn.Module):
+    """What is asked of a drift at other parameters than its own."""
+
+    def __init__(self, drift: Any) -> None:
+        super().__init__()
+        self.drift = drift
+
+    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None) -> tuple[Any, Any, Any]:
+        """γ, γ with features, and W."""
+        drift: Any = self.drift
+        return (
+            drift(z, t, parameters=parameters),
+            drift.with_features(z, t, parameters),
+            drift.readout(),
+        )
+
+
+@torch.no_grad()
+def _of_polynomial(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
+    if drift(z, t, parameters=parameters).any():
+        return "forward: is not zero before training, as where physics are known"
+    common = [] if parameters is None else [parameters[:, None].expand(*z.shape[:-1], -1)]
+    x = drift.neighbourhoods(z, *common)
+    outputs = z.shape[-1] // x.shape[-2]
+    A, u = torch.randn(outputs, x.shape[-1]).to(x), torch.randn(x.shape[-1]).to(x)
+    Q = A.new_zeros(outputs, len(u), len(u))
+    Q[-1] = torch.outer(u, u) if drift.has_quadratic else 0.0
+    before = {name: value.clone() for name, value in drift.state_dict().items()}
+    try:
+        drift.set_polynomial(A, Q)
+        expected = x @ A.mT + torch.einsum("...i,kij,...j->...k", x, Q, x)
+        right = _close(drift(z, t, parameters=parameters), expected.mT.flatten(-2))
+    finally:
+        drift.load_state_dict(before)
+    return None if right else "set_polynomial: forward is not that polynomial then"
+
+
+@torch.no_grad()
+def _of_stencils(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
+    middle = drift.stencils(z)[..., drift.middle].mT.flatten(-2)
+    right = torch.equal(middle, z[..., : middle.shape[-1]])
+    return None if right else "middle: is not where a point finds itself in its stencil"
+
+
+def _close(value: Tensor, wanted: Tensor) -> bool:
+    """Equal but for rounding; values that are not finite are not."""
+    return value.shape == wanted.shape and bool(
+        (value - wanted).abs().max() <= _CLOSE * wanted.abs().max()
+    )
