@@ -3,6 +3,7 @@
 from pyro_msde.networks.blocks import MLP, ConvDecoder, ConvEncoder, PolynomialMLP, SmoothingKernel
 from pyro_msde.networks.drift import MultiscaleDrift
 from pyro_msde.networks.drift_claims import drift_of, false_claim, offers, random_states, refusal
+from pyro_msde.networks.growing import grow_from
 from pyro_msde.networks.pod import PrincipalDecoder, PrincipalEncoder, start_principal_components
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "SmoothingKernel",
     "drift_of",
     "false_claim",
+    "grow_from",
     "offers",
     "random_states",
     "refusal",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.grid import Grid, SensorGraph, Stencil
+from pyro_msde.networks.growing import grow_from
 
 __all__ = ["MultiscaleDrift"]
 
@@ -150,3 +151,21 @@ class MultiscaleDrift(nn.Module):
     def set_polynomial(self, linear: Tensor, quadratic: Tensor) -> None:
         """Put a polynomial of the neighbourhoods into f; see `PolynomialMLP.set_polynomial`."""
         self.networks["macro"].set_polynomial(linear, quadratic)
+
+    def grow_from(self, smaller: MultiscaleDrift) -> None:
+        """Go on from a drift of fewer microscale states.
+
+        These come last among what f takes, and first among what g takes. There ψ(ζ) follows, which
+        may grow as they do.
+        """
+        grow_from(self.macro, smaller.macro)
+        grow_from(self.psi, smaller.psi)
+        before, seen = smaller.n_eta, smaller.num_seen
+        gaps = [(before, self.n_eta - before), (before + seen, self.num_seen - seen)]
+        grow_from(self.micro, smaller.micro, gaps)
+
+    @property
+    def num_seen(self) -> int:
+        """How many numbers g takes of the macroscale state, n_ψ."""
+        zeta = next(self.parameters()).new_zeros(self.grid.num_zeta)
+        return len(zeta if self.psi is None else self.psi(zeta))
