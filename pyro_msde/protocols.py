@@ -24,13 +24,14 @@ class Drift(Protocol):
 class LastLayer(Protocol):
     """A drift whose networks are linear in their last weights; the jackknife calls it.
 
-    γ = joined({name: φ_name W_name}) + what has no such weights, as known physics.
+    γ = offset + joined({name: φ_name W_name}), where known physics may be the offset.
     """
 
-    def with_features(
-        self, z: Tensor, t: Tensor, parameters: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The whole drift, and the features φ (..., p) of each network in one evaluation."""
+    def features(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+        """Features φ (..., p) of each network."""
+
+    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor | float:
+        """The part of the drift that has no last weights."""
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights W (p, output) of each network."""

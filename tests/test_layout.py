@@ -39,6 +39,7 @@ FOLDERS = (
     "io",
     "plot",
     "interface",
+    "testing",
 )
 ORDER = (*ROOT_FILES, *FOLDERS)
 

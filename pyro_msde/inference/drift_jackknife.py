@@ -91,7 +91,7 @@ def jackknife(
         )
     sites = guide.read_theta()
     theta = model.read_parameters(sites)
-    drift: LastLayer = theta.drift
+    drift = theta.drift
     sums: list[dict[str, list[Tensor]]] = []
     for k, segments in enumerate(trajectories):
         if k < _MOST_GROUPS:
@@ -103,11 +103,11 @@ def jackknife(
             moments = q.moments(times)
             noise = torch.randn_like(moments.mean)
             z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
-            value, features = drift.with_features(z, times, batch.parameters)
-            missed = drift.split(linear_drift(moments, z, theta.diffusion) - value)
+            missed = linear_drift(moments, z, theta.diffusion)
+            missed = drift.split(missed - drift(z, times, parameters=batch.parameters))
             # of the pair of draws, and of the estimate that this segment alone is of them all
             share = 0.5 * probability * batch.num_segments * weights.double()
-            for name, phi in features.items():
+            for name, phi in drift.features(z, times, batch.parameters).items():
                 both = normal_equations(phi, missed[name], share)
                 before = total.get(name, [torch.zeros_like(x) for x in both])
                 total[name] = [a + b for a, b in zip(before, both, strict=True)]
@@ -130,16 +130,14 @@ def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tens
     Returns:
         γ(z, t, parameters) of z (sample, row, time, latent).
     """
+    weights = {name: W + changes[name] for name, W in drift.readout().items()}
 
     def changed(z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
-        value, features = drift.with_features(z, t, parameters)
         outputs = {}
-        for name, phi in features.items():
-            change = changes[name]
-            outputs[name] = phi @ change.reshape(
-                len(change), *(1,) * (phi.ndim - 3), *change.shape[1:]
-            )
-        return value + drift.joined(outputs)
+        for name, phi in drift.features(z, t, parameters).items():
+            W = weights[name]
+            outputs[name] = phi @ W.reshape(len(W), *(1,) * (phi.ndim - 3), *W.shape[1:])
+        return drift.joined(outputs) + drift.offset(z, t, parameters)
 
     return changed
 

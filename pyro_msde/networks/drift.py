@@ -66,17 +66,14 @@ class MultiscaleDrift(nn.Module):
         inputs = self.inputs(z, t, parameters)
         return self.joined({name: self.networks[name](x) for name, x in inputs.items()})
 
-    def with_features(
-        self, z: Tensor, t: Tensor, parameters: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The drift, and the features that the networks' last weights multiply, by network.
-
-        A subclass whose `forward` adds something, as known physics, adds it to the drift here too.
-        """
+    def features(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+        """Features (..., p) that the networks' last weights multiply, by network."""
         inputs = self.inputs(z, t, parameters)
-        features = {name: self.networks[name].features(x) for name, x in inputs.items()}
-        weights = self.readout()
-        return self.joined({name: phi @ weights[name] for name, phi in features.items()}), features
+        return {name: self.networks[name].features(x) for name, x in inputs.items()}
+
+    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor | float:
+        """What `forward` adds to the networks, for subclasses that know some physics: nothing."""
+        return 0.0
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights (feature, output) by network."""

@@ -48,7 +48,10 @@ def refusal(model: Any, protocol: type) -> str | None:
         return f"{type(drift).__name__} does not offer {protocol.__name__}"
     like = next((v for v in model.state_dict().values() if v.is_floating_point()), torch.empty(0))
     states = random_states(model.num_latent, getattr(model, "num_parameters", 0), like)
-    return false_claim(drift, protocol, *states)
+    try:
+        return false_claim(drift, protocol, *states)
+    except (AttributeError, NotImplementedError) as error:  # of a network within it
+        return f"{type(drift).__name__}: {error}"
 
 
 def random_states(
@@ -73,31 +76,32 @@ def false_claim(
         z: (segment, time, latent).
         t: (segment, time) float64.
         parameters: (segment, p).
+
+    Raises:
+        AttributeError: A network within it offers less than the protocol asks for.
     """
     claims: dict[type, Any] = {
         LastLayer: _of_last_layer, PolynomialDrift: _of_polynomial, StencilDrift: _of_stencils,
     }  # fmt: skip
-    name = type(drift).__name__
     with torch.inference_mode(False), Isolation(0, z.device).turn():
-        try:
-            wrong: str | None = claims[protocol](drift, z.clone(), t.clone(), parameters)
-        except (AttributeError, NotImplementedError) as error:  # of a network within it
-            return f"{name}: {error}"
-    return None if wrong is None else f"{name}.{wrong}"
+        wrong: str | None = claims[protocol](drift, z.clone(), t.clone(), parameters)
+    return None if wrong is None else f"{type(drift).__name__}.{wrong}"
 
 
 def _of_last_layer(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
+    # at parameters of our own, as the drift's may be held
     leaves = {name: p.detach().clone().requires_grad_() for name, p in drift.named_parameters()}
     with torch.enable_grad():
-        value, (again, features), weights = torch.func.functional_call(
+        value, offset, features, weights = torch.func.functional_call(
             _Asked(drift), {f"drift.{k}": p for k, p in leaves.items()}, (z, t, parameters)
         )
-        if not _close(again, value):
-            return "with_features: gives another drift than forward"
+        linear = {name: phi.detach() @ weights[name] for name, phi in features.items()}
+        said = drift.joined(linear) + offset
+        if not _close(said, value):
+            return "forward: is not offset + joined(φ W)"
         v = torch.randn_like(value)
         if not _close(drift.joined(drift.split(v)), v):
             return "split: joined does not undo it"
-        said = drift.joined({name: phi.detach() @ weights[name] for name, phi in features.items()})
         # of the parameters of which W is made only
         slopes = [
             torch.autograd.grad(
@@ -107,7 +111,7 @@ def _of_last_layer(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) 
         ]
     for one, other in zip(*slopes, strict=True):
         if one is not None and (other is None or not _close(other, one)):
-            return "with_features: φ is not the drift's derivative by its last weights"
+            return "features: are not the drift's derivative by its last weights"
     return None
 
 
@@ -118,14 +122,10 @@ class _Asked(torch.nn.Module):
         super().__init__()
         self.drift = drift
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None) -> tuple[Any, Any, Any]:
-        """γ, γ with features, and W."""
+    def forward(self, *states: Any) -> tuple[Any, Any, Any, Any]:
+        """γ, the offset, φ and W."""
         drift: Any = self.drift
-        return (
-            drift(z, t, parameters=parameters),
-            drift.with_features(z, t, parameters),
-            drift.readout(),
-        )
+        return drift(*states), drift.offset(*states), drift.features(*states), drift.readout()
 
 
 @torch.no_grad()

@@ -124,7 +124,7 @@ def test_sums_are_weighted_over_paths_points_and_times():
     drift = model.drift.read()
     z, missed = torch.randn(2, 2, 3, 4, 7, dtype=torch.float64)  # (pair, segment, time, latent)
     t, share = torch.rand(2, 3, 4, dtype=torch.float64)
-    _, features = drift.with_features(z, t)
+    features = drift.features(z, t)
     for name in ("macro", "micro"):
         found = jackknife_module.normal_equations(features[name], drift.split(missed)[name], share)
         net, x = getattr(drift, name), drift.inputs(z, t)[name]

@@ -38,9 +38,8 @@ class Driven(MultiscaleDrift):
 class DrivenAndSaid(Driven):
     """The same, and says so."""
 
-    def with_features(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Any:
-        value, features = super().with_features(z, t, parameters)
-        return value - 3 * z, features
+    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+        return -3 * z
 
 
 class Turned(MultiscaleDrift):
@@ -129,6 +128,6 @@ def test_fit_says_which_steps_it_leaves_out(caplog):
         result = fit(model, AmortizedGP(model), tiny_data(), **quick)
     (message,) = (r.message for r in caplog.records if "leaves out" in r.message)
     assert message == (
-        "fit leaves out the jackknife (Scaled.with_features: gives another drift than forward)."
+        "fit leaves out the jackknife (Scaled.forward: is not offset + joined(φ W))."
     )
     assert result.uncertainty is None
