@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -91,18 +92,14 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         segments.times, states, inputs, num_windows=num_windows,
         quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
     )  # fmt: skip
-    best, error = _copied(drift), _TOLERANCE
+    best, error = deepcopy(drift.state_dict()), _TOLERANCE
     for fit in fits:
         drift.set_polynomial(*fit)
         found = _forecast_error(drift, segments.times, zetas, parameters)
         if found < error:  # False for NaN too
-            best, error = _copied(drift), found
+            best, error = deepcopy(drift.state_dict()), found
     drift.load_state_dict(best)
     return error < _TOLERANCE
-
-
-def _copied(drift: Any) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in drift.state_dict().items()}
 
 
 def _forecast_error(

@@ -8,6 +8,7 @@ they are compared with what the drift does at a few states.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ def false_claim(
     """What a drift says by a protocol and is not true, in words; None if it is true.
 
     Args:
-        drift: It has the protocol's methods; afterwards it is as it was.
+        drift: It has the protocol's methods. A copy is tried.
         protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
         z: (segment, time, latent).
         t: (segment, time) float64.
@@ -89,43 +90,25 @@ def false_claim(
 
 
 def _of_last_layer(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
-    # at parameters of our own, as the drift's may be held
-    leaves = {name: p.detach().clone().requires_grad_() for name, p in drift.named_parameters()}
+    drift = deepcopy(drift).requires_grad_()  # its parameters may be held
     with torch.enable_grad():
-        value, offset, features, weights = torch.func.functional_call(
-            _Asked(drift), {f"drift.{k}": p for k, p in leaves.items()}, (z, t, parameters)
-        )
-        linear = {name: phi.detach() @ weights[name] for name, phi in features.items()}
-        said = drift.joined(linear) + offset
-        if not _close(said, value):
+        value = drift(z, t, parameters=parameters)
+        features, weights = drift.features(z, t, parameters), drift.readout()
+        said = drift.joined({name: phi.detach() @ weights[name] for name, phi in features.items()})
+        if not _close(said + drift.offset(z, t, parameters), value):
             return "forward: is not offset + joined(φ W)"
         v = torch.randn_like(value)
         if not _close(drift.joined(drift.split(v)), v):
             return "split: joined does not undo it"
         # of the parameters of which W is made only
         slopes = [
-            torch.autograd.grad(
-                (v * x).sum(), list(leaves.values()), allow_unused=True, retain_graph=True
-            )
+            torch.autograd.grad((v * x).sum(), list(drift.parameters()), allow_unused=True)
             for x in (said, value)
         ]
     for one, other in zip(*slopes, strict=True):
         if one is not None and (other is None or not _close(other, one)):
             return "features: are not the drift's derivative by its last weights"
     return None
-
-
-class _Asked(torch.nn.Module):
-    """What is asked of a drift at other parameters than its own."""
-
-    def __init__(self, drift: Any) -> None:
-        super().__init__()
-        self.drift = drift
-
-    def forward(self, *states: Any) -> tuple[Any, Any, Any, Any]:
-        """γ, the offset, φ and W."""
-        drift: Any = self.drift
-        return drift(*states), drift.offset(*states), drift.features(*states), drift.readout()
 
 
 @torch.no_grad()
@@ -138,13 +121,10 @@ def _of_polynomial(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) 
     A, u = torch.randn(outputs, x.shape[-1]).to(x), torch.randn(x.shape[-1]).to(x)
     Q = A.new_zeros(outputs, len(u), len(u))
     Q[-1] = torch.outer(u, u) if drift.has_quadratic else 0.0
-    before = {name: value.clone() for name, value in drift.state_dict().items()}
-    try:
-        drift.set_polynomial(A, Q)
-        expected = x @ A.mT + torch.einsum("...i,kij,...j->...k", x, Q, x)
-        right = _close(drift(z, t, parameters=parameters), expected.mT.flatten(-2))
-    finally:
-        drift.load_state_dict(before)
+    drift = deepcopy(drift)
+    drift.set_polynomial(A, Q)
+    expected = x @ A.mT + torch.einsum("...i,kij,...j->...k", x, Q, x)
+    right = _close(drift(z, t, parameters=parameters), expected.mT.flatten(-2))
     return None if right else "set_polynomial: forward is not that polynomial then"
 
 
