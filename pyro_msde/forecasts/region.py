@@ -24,10 +24,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyro_msde.data import Segments
-from pyro_msde.isolation import Isolation
-from pyro_msde.networks import MultiscaleDrift
-from pyro_msde.overrides import overrides
-from pyro_msde.priors import Part
+from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.networks import drift_of, offers
+from pyro_msde.protocols import StencilDrift
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import FASTEST, Dynamics
 
@@ -94,10 +93,9 @@ class Region:
         _check_ends("region.box", region.box, model.num_latent)
         if region.axes is None and region.ends is None:
             return region
-        net = _stencil_drift(model)
-        if net is None or region.axes is None or region.ends is None:
+        if not offers(model, StencilDrift) or region.axes is None or region.ends is None:
             raise ValueError("region: axes and ends go together, with a drift that has stencils")
-        size = net.grid.channels * net.stencil.num_neighbours
+        size = drift_of(model).stencils(region.box.to(place_of(model)[1])).shape[-1]
         if region.axes.shape != (size, size):
             raise ValueError(f"region.axes: {tuple(region.axes.shape)}, not ({size}, {size})")
         turned = region.axes.mT @ region.axes - torch.eye(size, dtype=region.axes.dtype)
@@ -109,11 +107,10 @@ class Region:
     def around(self, states: Tensor, model: Any) -> Region:
         """Regions (2, row, …) that have room around each initial state (row, latent)."""
         box = _widened(self.box, states[:, None])
-        net = _stencil_drift(model)
-        if net is None or self.axes is None or self.ends is None:
+        if self.axes is None or self.ends is None:
             return Region(box)
-        stencils = net.stencils(states[:, : model.grid.num_zeta])
-        return Region(box, self.axes, _widened(self.ends, stencils @ self.axes))
+        along = drift_of(model).stencils(states) @ self.axes
+        return Region(box, self.axes, _widened(self.ends, along))
 
 
 def _check_ends(name: str, ends: Tensor, size: int) -> None:
@@ -155,10 +152,9 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
         points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
         low[points], high[points] = low[points].min(), high[points].max()
     box = _with_margin(low, high, _LEAST)
-    net = _stencil_drift(model)
-    if net is None:
+    if not offers(model, StencilDrift):
         return Region(box)
-    x = net.stencils(z[:, : grid.num_zeta]).flatten(0, 1)
+    x = drift_of(model).stencils(z).flatten(0, 1)
     principal = torch.linalg.eigh(torch.atleast_2d(x.double().T.cov())).eigenvectors
     axes = principal.to(x).contiguous()  # as loaded from a saved run, to the last bit
     along = x @ axes
@@ -179,10 +175,9 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callab
         model: The model whose drift it is.
     """
     low, high = region.box[:, :, None]
-    net = _stencil_drift(model)
     to_middle = None
-    if net is not None and region.axes is not None and region.ends is not None:
-        to_middle = _to_middle(net, region.axes, region.ends)
+    if region.axes is not None and region.ends is not None:
+        to_middle = _to_middle(drift_of(model), region.axes, region.ends)
 
     def inward(z: Tensor, t: Tensor, **fixed: Any) -> Tensor:
         inside = torch.minimum(torch.maximum(z, low), high)
@@ -193,22 +188,15 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callab
     return inward
 
 
-def _to_middle(net: MultiscaleDrift, axes: Tensor, ends: Tensor) -> Callable[[Tensor], Tensor]:
+def _to_middle(drift: StencilDrift, axes: Tensor, ends: Tensor) -> Callable[[Tensor], Tensor]:
     """From each coarse point to that of its clipped stencil, shaped as z (..., row, 1, latent)."""
     low, high = ends[:, :, None, None]
-    middle = axes[net.middle].T  # looked up once: on a GPU every step would wait for it
+    middle = axes[drift.middle].T  # looked up once: on a GPU every step would wait for it
 
     def moved(z: Tensor) -> Tensor:
-        along = net.stencils(z[..., : net.grid.num_zeta]) @ axes
+        along = drift.stencils(z) @ axes
         excess = torch.minimum(torch.maximum(along, low), high) - along
-        return F.pad((excess @ middle).mT.flatten(-2), (0, net.n_eta))
+        change = (excess @ middle).mT.flatten(-2)
+        return F.pad(change, (0, z.shape[-1] - change.shape[-1]))
 
     return moved
-
-
-def _stencil_drift(model: Any) -> MultiscaleDrift | None:
-    part = getattr(model, "drift", None)
-    net = part._modules["net"] if isinstance(part, Part) else None
-    if not isinstance(net, MultiscaleDrift):
-        return None
-    return None if overrides(net, MultiscaleDrift, "stencils", "middle") else net

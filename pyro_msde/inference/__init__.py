@@ -5,8 +5,9 @@ from pyro_msde.inference.closed_form_variance import (
     close_observation_variances,
     has_observation_variances,
 )
-from pyro_msde.inference.drift_jackknife import Jackknife, jackknife, moved, takes
+from pyro_msde.inference.drift_jackknife import Jackknife, jackknife, moved
 from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference.left_out import tell_left_out
 from pyro_msde.inference.program_checks import check_program, check_roles
 from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, windows
 from pyro_msde.inference.trainer import Trainer
@@ -33,7 +34,7 @@ __all__ = [
     "jackknife",
     "moved",
     "segments_of",
-    "takes",
+    "tell_left_out",
     "train",
     "weak_form_regression",
     "windows",

@@ -1,8 +1,9 @@
 """What the drift owes to single training trajectories: its parameter uncertainty, by the jackknife.
 
-A drift network is linear in its last weights, γ = φ(z) W. Along the guide's marginals it misses the
-linear drift of `GaussianMarginals` by r. With sums over trajectory k and the integral over its time
-H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares without trajectory k moves W by
+A drift is linear in its last weights, γ = φ(z) W + what has no such weights (`LastLayer`). Along
+the guide's marginals it misses the linear drift of `GaussianMarginals` by r. With sums over
+trajectory k and the integral over its time H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least
+squares without trajectory k moves W by
 
     d_k = (H − H_k + λ diag H / n)⁻¹ (g − g_k),  and  V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
 
@@ -21,17 +22,16 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data import Segments
-from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
-from pyro_msde.overrides import overrides
-from pyro_msde.priors import Part
+from pyro_msde.networks import drift_of, offers, refusal
+from pyro_msde.protocols import LastLayer
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics, linear_drift, sample_moments
 
-__all__ = ["Jackknife", "jackknife", "moved", "takes"]
+__all__ = ["Jackknife", "jackknife", "leave_one_out", "moved", "normal_equations"]
 
 _MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
 
@@ -57,7 +57,7 @@ class Jackknife:
         Raises:
             ValueError: The drift is no network any more.
         """
-        if not isinstance(dynamics.drift, nn.Module):
+        if not isinstance(dynamics.drift, LastLayer):
             raise ValueError(
                 "adjustments: the jackknife changes weights of the drift's networks, and comes "
                 "before whatever replaces the drift. Put it first."
@@ -81,14 +81,16 @@ class Jackknife:
         Raises:
             ValueError: Directions of another drift, or not finite.
         """
-        if not takes(model):
+        if not offers(model, LastLayer):
             raise ValueError("jackknife: the model's drift has no last weights to which it belongs")
-        drift: Any = model.drift._modules["net"]
-        names = ["macro"] if drift.micro is None else ["macro", "micro"]
-        if sorted(saved) != names or not all(isinstance(d, Tensor) for d in saved.values()):
-            raise ValueError(f"jackknife: of {sorted(saved)}, not of {names}")
-        for name in names:
-            wanted = (*saved["macro"].shape[:1], *getattr(drift, name).readout().shape)
+        weights = drift_of(model).readout()
+        if saved.keys() != weights.keys():
+            raise ValueError(f"jackknife: of {sorted(saved)}, not of {sorted(weights)}")
+        if not all(isinstance(d, Tensor) for d in saved.values()):
+            raise ValueError("jackknife: holds what is no tensor")
+        size = next(iter(saved.values())).shape[:1]
+        for name, weight in weights.items():
+            wanted = (*size, *weight.shape)
             if saved[name].shape != wanted or not saved[name].numel():
                 raise ValueError(f"jackknife.{name}: {tuple(saved[name].shape)}, not {wanted}")
             if not saved[name].is_floating_point():
@@ -112,33 +114,6 @@ class Jackknife:
         }
 
 
-def takes(model: Any) -> bool:
-    """Whether the model's drift is a `MultiscaleDrift` of MLPs, without a prior.
-
-    A subclass that changes what they do is none: its last weights may enter in another way.
-    """
-    part = getattr(model, "drift", None)
-    if not isinstance(part, Part) or part.is_random:
-        return False
-    drift: Any = part._modules["net"]
-    if not isinstance(drift, MultiscaleDrift) or overrides(drift, MultiscaleDrift):
-        return False
-    networks = [drift.macro] if drift.micro is None else [drift.macro, drift.micro]
-    return all(_is_linear_in_last_weights(net) for net in networks)
-
-
-def _is_linear_in_last_weights(net: Any) -> bool:
-    """Whether f is φ(x) W with the network's own features and readout."""
-    if isinstance(net, PolynomialMLP):
-        own = [net.linear, *((net.factors, net.output) if net.rank else ())]
-        if any(type(x) is not nn.Linear or overrides(x, nn.Linear, "forward") for x in own):
-            return False
-        return not overrides(net, PolynomialMLP) and _is_linear_in_last_weights(net.network)
-    if not isinstance(net, MLP) or overrides(net, MLP) or type(net[-1]) is not nn.Linear:
-        return False
-    return not any(overrides(layer, type(layer), "forward") for layer in net)
-
-
 @torch.no_grad()
 def jackknife(
     model: Any,
@@ -151,7 +126,7 @@ def jackknife(
     """Measure what leaving each training trajectory out would do. The noise is torch's own.
 
     Args:
-        model: The generative model; its drift is a `MultiscaleDrift` of MLPs without a prior.
+        model: The generative model; its drift is a `LastLayer` without a prior.
         guide: Its guide.
         trajectories: Segments of one training trajectory each, in scaled units.
         ridge: λ: what holds each weight in place beside the others' data, in average trajectories.
@@ -162,10 +137,10 @@ def jackknife(
     """
     ridge = check_number("ridge", ridge)
     num_nodes = check_whole("num_nodes", num_nodes, 1)
-    if not takes(model):
+    if why := refusal(model, LastLayer):
         raise ValueError(
-            "model: the jackknife takes the drift of `multiscale` without a prior. Where it has "
-            "one, q(θ) says what is uncertain; for others pool an `Ensemble`."
+            f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "
+            "uncertain; otherwise let it be a pyro_msde.protocols.LastLayer or pool an `Ensemble`."
         )
     theta = model.bind(guide.read_theta())
     drift = theta.drift
@@ -181,10 +156,11 @@ def jackknife(
             noise = torch.randn_like(moments.mean)
             z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
             missed = linear_drift(moments, z, theta.diffusion)
-            missed = missed - drift(z, times, parameters=batch.parameters)
+            missed = drift.split(missed - drift(z, times, parameters=batch.parameters))
             # of the pair of draws, and of the estimate that this segment alone is of them all
             share = 0.5 * probability * batch.num_segments * weights.double()
-            for name, both in _normal_equations(drift, z, times, batch, missed, share).items():
+            for name, phi in drift.features(z, times, batch.parameters).items():
+                both = normal_equations(phi, missed[name], share)
                 before = total.get(name, [torch.zeros_like(x) for x in both])
                 total[name] = [a + b for a, b in zip(before, both, strict=True)]
     if len(sums) < 2:
@@ -192,11 +168,11 @@ def jackknife(
     directions = {}
     for name in sums[0]:
         H, g = (torch.stack([s[name][i] for s in sums]) for i in (0, 1))
-        directions[name] = _directions(H, g, ridge)
+        directions[name] = leave_one_out(H, g, ridge)
     return Jackknife(directions)
 
 
-def moved(drift: MultiscaleDrift, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
     """The drift with other last weights for each path.
 
     Args:
@@ -206,38 +182,32 @@ def moved(drift: MultiscaleDrift, changes: Mapping[str, Tensor]) -> Callable[...
     Returns:
         γ(z, t, parameters) of z (sample, row, time, latent).
     """
-    weights = {name: getattr(drift, name).readout() + d for name, d in changes.items()}
+    weights = {name: W + changes[name] for name, W in drift.readout().items()}
 
     def changed(z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
         outputs = {}
-        for name, x in drift.inputs(z, t, parameters).items():
-            features = getattr(drift, name).features(x)
-            own = weights[name]
-            wide = own.reshape(len(own), *(1,) * (features.ndim - 3), *own.shape[1:])
-            outputs[name] = features @ wide
-        return drift.joined(outputs)
+        for name, phi in drift.features(z, t, parameters).items():
+            W = weights[name]
+            outputs[name] = phi @ W.reshape(len(W), *(1,) * (phi.ndim - 3), *W.shape[1:])
+        return drift.joined(outputs) + drift.offset(z, t, parameters)
 
     return changed
 
 
-def _normal_equations(
-    drift: MultiscaleDrift, z: Tensor, t: Tensor, batch: Any, missed: Tensor, share: Tensor
-) -> dict[str, list[Tensor]]:
-    """Weighted sums of φᵀφ and φᵀr by network, in float64."""
-    residuals = drift.split(missed)
-    found = {}
-    for name, x in drift.inputs(z, t, batch.parameters).items():
-        features = getattr(drift, name).features(x).double()
-        weight = share.reshape(*share.shape, *(1,) * (features.ndim - 3))
-        weighted = (weight * features).flatten(0, -2)
-        found[name] = [
-            weighted.mT @ features.flatten(0, -2),
-            weighted.mT @ residuals[name].double().flatten(0, -2),
-        ]
-    return found
+def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Tensor]:
+    """Weighted sums of φᵀφ and φᵀr of one network, in float64.
+
+    Args:
+        features: φ (pair, segment, time, ..., p).
+        missed: r (pair, segment, time, ..., output).
+        share: Weights (segment, time).
+    """
+    phi = features.double()
+    weighted = (share.reshape(*share.shape, *(1,) * (phi.ndim - 3)) * phi).flatten(0, -2)
+    return [weighted.mT @ phi.flatten(0, -2), weighted.mT @ missed.double().flatten(0, -2)]
 
 
-def _directions(H: Tensor, g: Tensor, ridge: float) -> Tensor:
+def leave_one_out(H: Tensor, g: Tensor, ridge: float) -> Tensor:
     """From (trajectory, p, p) and (trajectory, p, o) to the directions (trajectory, p, o)."""
     total = H.sum(0)
     # features that are zero throughout would leave nothing to invert

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,9 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from pyro_msde.data import Segments
-from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
-from pyro_msde.overrides import overrides
+from pyro_msde.networks import drift_of, offers
 from pyro_msde.priors import starting_values
+from pyro_msde.protocols import PolynomialDrift
 from pyro_msde.sde import CHOOSING_STEP, FASTEST, integrate, stable_step
 
 __all__ = ["start_macroscale_drift", "weak_form_regression"]
@@ -48,7 +50,7 @@ _STIFF = 20  # times more steps than that are too many
 
 @torch.no_grad()
 def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int = 20) -> bool:
-    """Fit the polynomial paths of the model's macroscale drift to encoded observations.
+    """Fit the polynomial of the model's macroscale drift to encoded observations.
 
     Of fits more or less shrunk the one is kept that forecasts tenths of training trajectories best,
     if it errs by less than a tenth of how far these move. Where the coarse grid does not resolve
@@ -62,67 +64,53 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
 
     Returns:
         Whether anything was done: not beside microscale states, whose part the regression would
-        take; not for drifts of another kind, with methods of their own or trained before, nor where
+        take; not for a drift that is no `PolynomialDrift` or not zero before training, nor where
         the drift or the smoothing kernel has a prior.
     """
-    parts = [getattr(model, name, None) for name in ("drift", "kernel")]
-    if any(getattr(part, "is_random", True) for part in parts):
+    if model.n_eta or getattr(getattr(model, "kernel", None), "is_random", True):
         return False
-    drift = model.drift._modules["net"]
-    if not isinstance(drift, MultiscaleDrift) or not isinstance(drift.macro, PolynomialMLP):
+    if not offers(model, PolynomialDrift):
         return False
-    if overrides(drift, MultiscaleDrift) or overrides(drift.macro, PolynomialMLP):
-        return False  # what they add would be regressed on, too
-    if drift.n_eta or drift.macro.has_polynomial:
-        return False
+    drift = drift_of(model)
     grid, operators = model.grid, model.bind(starting_values(model)).operators
-    like = drift.macro.linear.weight
+    like = next(drift.parameters())
     zetas = [
         grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))
         for k in range(len(segments.values))
     ]
+    parameters = None if segments.parameters is None else segments.parameters.to(like)
     # (p,) numbers a trajectory, none of them without parameters
-    given = like.new_zeros(len(zetas), 0) if segments.parameters is None else segments.parameters
-    parameters = given.to(like)
+    shared = like.new_zeros(len(zetas), 0) if parameters is None else parameters
     inputs = [
         drift.neighbourhoods(zeta, own.expand(len(zeta), -1))
-        for zeta, own in zip(zetas, parameters, strict=True)
+        for zeta, own in zip(zetas, shared, strict=True)
     ]
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
     m = inputs[0].shape[-1]
     fits = weak_form_regression(
         segments.times, states, inputs, num_windows=num_windows,
-        quadratic=drift.macro.rank > 0 and m * (m + 3) // 2 <= _MOST_FEATURES,
+        quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
     )  # fmt: skip
-    before = {k: v.clone() for k, v in drift.macro.state_dict().items()}
-    best, error = before, _TOLERANCE
+    best, error = deepcopy(drift.state_dict()), _TOLERANCE
     for fit in fits:
-        drift.macro.set_polynomial(*fit)
+        drift.set_polynomial(*fit)
         found = _forecast_error(drift, segments.times, zetas, parameters)
         if found < error:  # False for NaN too
-            best, error = {k: v.clone() for k, v in drift.macro.state_dict().items()}, found
-    drift.macro.load_state_dict(best)
+            best, error = deepcopy(drift.state_dict()), found
+    drift.load_state_dict(best)
     return error < _TOLERANCE
 
 
 def _forecast_error(
-    drift: MultiscaleDrift,
-    times: Sequence[Tensor],
-    zetas: Sequence[Tensor],
-    parameters: Tensor,
+    drift: Any, times: Sequence[Tensor], zetas: Sequence[Tensor], parameters: Tensor | None
 ) -> float:
     """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves."""
-    macro: Any = drift.macro
     error = change = 0.0
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
         edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
         zeta, clock = zetas[k][edges], times[k][edges].to(zetas[k].device)
-
-        def macroscale(z: Tensor, _: Tensor, own: Tensor = parameters[k]) -> Tensor:
-            inputs = drift.neighbourhoods(z, own.expand(*z.shape[:-1], -1))
-            value: Tensor = macro.polynomial(inputs).mT.flatten(-2)
-            return value
-
+        own = None if parameters is None else parameters[k].expand(len(zeta) - 1, -1)
+        macroscale = partial(drift, parameters=own)
         step = min(CHOOSING_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
         if not step > CHOOSING_STEP / _STIFF:
             return math.inf

@@ -219,8 +219,8 @@ class Fit:
             seed: Of the quadrature; the global random state is left alone.
 
         Raises:
-            ValueError: A drift of your own, or one with a prior; fewer than two trajectories, or
-                trajectories of a single snapshot; data of another grid.
+            ValueError: A drift that is no `LastLayer`, or has a prior; fewer than two trajectories,
+                or trajectories of a single snapshot; data of another grid.
         """
         return self.adjusted(jackknife_of(self, train, ridge, seed), first=True)
 

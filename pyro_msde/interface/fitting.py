@@ -26,7 +26,14 @@ from pyro_msde.data import (
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
-from pyro_msde.inference import Log, ProgressBar, Trainer, check_callbacks, check_roles, takes
+from pyro_msde.inference import (
+    Log,
+    ProgressBar,
+    Trainer,
+    check_callbacks,
+    check_roles,
+    tell_left_out,
+)
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.forecast_arguments import LARGEST_FIELD
 from pyro_msde.interface.ownership import free_of_fits, with_copies
@@ -34,7 +41,8 @@ from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
-from pyro_msde.protocols import Callback
+from pyro_msde.networks import offers
+from pyro_msde.protocols import Callback, LastLayer
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
 from pyro_msde.sde import VALIDATION_STEP
 
@@ -111,7 +119,8 @@ def fit(
         callbacks: Objects of classes derived from `pyro_msde.Callback`, called in this order.
         jackknife: Measure in the end what the drift owes to single trajectories, as
             `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
-            done for a single trajectory, a drift of your own or one with a prior.
+            done for a single trajectory, nor for a drift that has a prior or is no
+            `pyro_msde.protocols.LastLayer`; the log tells which steps a drift has left out.
         **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
 
     Returns:
@@ -171,7 +180,9 @@ def fit(
         identity = identity_of(trainer, seed, validation, validate_every)
         run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)
         saved = None if folder is None else read_checkpoint(folder)
-        measure = jackknife and len(data) > 1 and takes(model)
+        measure = jackknife and len(data) > 1 and offers(model, LastLayer)
+        if saved is None:
+            tell_left_out(model, start=plan.warm_start, jackknife=jackknife)
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
             result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)

@@ -24,14 +24,14 @@ from pyro_msde.inference import (
     each_trajectory,
     has_observation_variances,
     jackknife,
-    takes,
     train,
 )
 from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
-from pyro_msde.protocols import Callback
+from pyro_msde.networks import offers
+from pyro_msde.protocols import Callback, LastLayer
 from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
@@ -137,7 +137,7 @@ class TrainingRun:
         if has_observation_variances(model):
             with trainer.isolation.turn():
                 close_observation_variances(model, guide, each_trajectory(fit, self.data))
-        if not (measure and takes(model) and len(self.data) > 1):
+        if not (measure and offers(model, LastLayer) and len(self.data) > 1):
             return None
         pieces = self.stop.each(each_trajectory(fit, self.data))
         with Isolation(0, trainer.device).turn():

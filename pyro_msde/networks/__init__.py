@@ -2,6 +2,8 @@
 
 from pyro_msde.networks.blocks import MLP, ConvDecoder, ConvEncoder, PolynomialMLP, SmoothingKernel
 from pyro_msde.networks.drift import MultiscaleDrift
+from pyro_msde.networks.drift_claims import drift_of, false_claim, offers, random_states, refusal
+from pyro_msde.networks.growing import grow_from
 from pyro_msde.networks.pod import PrincipalDecoder, PrincipalEncoder, start_principal_components
 
 __all__ = [
@@ -13,5 +15,11 @@ __all__ = [
     "PrincipalDecoder",
     "PrincipalEncoder",
     "SmoothingKernel",
+    "drift_of",
+    "false_claim",
+    "grow_from",
+    "offers",
+    "random_states",
+    "refusal",
     "start_principal_components",
 ]

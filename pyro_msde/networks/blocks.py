@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyro_msde.networks.growing import grow_from, put
 from pyro_msde.protocols import Places
 
 __all__ = [
@@ -135,6 +136,17 @@ class PolynomialMLP(nn.Module):
             for factor in (row, self.rank + row):
                 self.factors.weight[factor].zero_()[:m] = size * vectors[output, :, k]
             self.output.weight[output, row] = values[output, k].sign()
+
+    def grow_from(self, smaller: PolynomialMLP, gaps: Sequence[tuple[int, int]] = ()) -> None:
+        """Go on from a smaller one; `factors` has the rows of U, then those of V."""
+        for name, layer in self.named_children():
+            old = getattr(smaller, name, None)
+            if name == "factors" and old is not None:
+                row = torch.arange(smaller.rank)
+                rows = torch.cat([row, self.rank + row])
+                put(self.factors.weight, old.weight, rows=rows, gaps=gaps)
+            else:
+                grow_from(layer, old, gaps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., sizes[0]) to (..., sizes[-1])."""
@@ -262,12 +274,6 @@ class ConvDecoder(nn.Module):
         for layer, bias, size in zip(self.layers, self.biases, self.sizes[1:], strict=True):
             x = self._trim(layer(self.activation(x)), size) + bias
         return x.reshape(*eta.shape[:-1], *x.shape[1:])
-
-    @torch.no_grad()
-    def silence(self) -> None:
-        """Make D(η) = 0 for every η, by its last layer."""
-        for last in (*self.layers[-1].parameters(), self.biases[-1]):
-            last.zero_()
 
     def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         """What a transposed convolution leaves beyond both ends is wrapped around, or cut off."""

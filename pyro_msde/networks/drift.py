@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.networks.growing import grow_from
 from pyro_msde.protocols import Places
 
 __all__ = ["MultiscaleDrift"]
@@ -62,20 +64,39 @@ class MultiscaleDrift(nn.Module):
             Shaped as z.
         """
         inputs = self.inputs(z, t, parameters)
-        return self.joined({name: getattr(self, name)(x) for name, x in inputs.items()})
+        return self.joined({name: self.networks[name](x) for name, x in inputs.items()})
+
+    def features(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+        """Features (..., p) that the networks' last weights multiply, by network."""
+        inputs = self.inputs(z, t, parameters)
+        return {name: self.networks[name].features(x) for name, x in inputs.items()}
+
+    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor | float:
+        """What `forward` adds to the networks, for subclasses that know some physics: nothing."""
+        return 0.0
+
+    def readout(self) -> dict[str, Tensor]:
+        """Last weights (feature, output) by network."""
+        return {name: net.readout() for name, net in self.networks.items()}
+
+    @property
+    def networks(self) -> dict[str, Any]:
+        """The networks f and g by name, "macro" and "micro"."""
+        both = {"macro": self.macro, "micro": self.micro}
+        return {name: net for name, net in both.items() if net is not None}
 
     def inputs(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
         """What the networks get, by name: "macro" (..., num_coarse, any), "micro" (..., any)."""
         zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
         extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
-        found = {"macro": self.neighbourhoods(zeta, *extra, eta)}
+        macro = self.neighbourhoods(zeta, *extra, eta)
         if self.micro is None:
-            return found
+            return {"macro": macro}
         if self.time_features:
             clock = torch.stack([t.sin(), t.cos()], -1).to(z.dtype)
             extra.append(clock.expand(*z.shape[:-1], 2))
         seen = zeta if self.psi is None else self.psi(zeta)
-        return {**found, "micro": torch.cat([eta, seen, *extra], -1)}
+        return {"macro": macro, "micro": torch.cat([eta, seen, *extra], -1)}
 
     def joined(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """The drift, (..., latent), of what the networks say."""
@@ -85,14 +106,15 @@ class MultiscaleDrift(nn.Module):
     def split(self, values: Tensor) -> dict[str, Tensor]:
         """Inverse of `joined`."""
         macro, micro = values.split([self.grid.num_zeta, self.n_eta], -1)
-        found = {"macro": macro.unflatten(-1, (self.grid.channels, self.grid.num_coarse)).mT}
-        return found if self.micro is None else {**found, "micro": micro}
+        outputs = {"macro": macro.unflatten(-1, (self.grid.channels, self.grid.num_coarse)).mT}
+        return outputs if self.micro is None else {**outputs, "micro": micro}
 
-    def stencils(self, zeta: Tensor) -> Tensor:
-        """(..., num_coarse, channels × stencil points), channel-major, from zeta (..., n_ζ)."""
+    def stencils(self, z: Tensor) -> Tensor:
+        """(..., num_coarse, channels × stencil points), channel-major, from z (..., latent)."""
         grid = self.grid
-        found: Tensor = self.stencil(zeta.unflatten(-1, (grid.channels, grid.num_coarse)))
-        return found
+        zeta = z[..., : grid.num_zeta].unflatten(-1, (grid.channels, grid.num_coarse))
+        values: Tensor = self.stencil(zeta)
+        return values
 
     @property
     def middle(self) -> list[int]:
@@ -115,3 +137,30 @@ class MultiscaleDrift(nn.Module):
         if self.places is not None:
             shared.insert(0, self.places.expand(*stencil.shape[:-1], -1))
         return torch.cat([stencil, *shared], -1)
+
+    @property
+    def has_quadratic(self) -> bool:
+        """Whether f has room for a quadratic polynomial."""
+        return bool(self.networks["macro"].rank)
+
+    def set_polynomial(self, linear: Tensor, quadratic: Tensor) -> None:
+        """Put a polynomial of the neighbourhoods into f; see `PolynomialMLP.set_polynomial`."""
+        self.networks["macro"].set_polynomial(linear, quadratic)
+
+    def grow_from(self, smaller: MultiscaleDrift) -> None:
+        """Go on from a drift of fewer microscale states.
+
+        These come last among what f takes, and first among what g takes. There ψ(ζ) follows, which
+        may grow as they do.
+        """
+        grow_from(self.macro, smaller.macro)
+        grow_from(self.psi, smaller.psi)
+        before, seen = smaller.n_eta, smaller.num_seen
+        gaps = [(before, self.n_eta - before), (before + seen, self.num_seen - seen)]
+        grow_from(self.micro, smaller.micro, gaps)
+
+    @property
+    def num_seen(self) -> int:
+        """How many numbers g takes of the macroscale state, n_ψ."""
+        zeta = next(self.parameters()).new_zeros(self.grid.num_zeta)
+        return len(zeta if self.psi is None else self.psi(zeta))

@@ -114,13 +114,6 @@ class PrincipalDecoder(_Modes):
         field = (self.first(eta) * self.weights) @ self.modes
         return field.unflatten(-1, self.field_shape)
 
-    @torch.no_grad()
-    def silence(self) -> None:
-        """Make D(η) = 0 for every η, by its last layers."""
-        for layer in (self.first.network[-1], self.first.linear):
-            for p in layer.parameters():
-                p.zero_()
-
 
 @torch.no_grad()
 def start_principal_components(model: Any, guide: Any, segments: Segments) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from pyro.distributions import Normal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from pyro.nn import PyroSample
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_number
 from pyro_msde.priors.horseshoe import Horseshoe
+from pyro_msde.priors.laws import add_site
 from pyro_msde.priors.parts import Part, flatten_parameters, parameter_values
 
 __all__ = [
@@ -109,7 +109,7 @@ def bayesian(
             "Choose a wider prior."
         )
     _freeze(net)
-    part.theta = PyroSample(law)
+    add_site(part, "theta", law)
     part.prior = _described(law)
     return part
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from pyro.nn import PyroSample
 from torch import Tensor
 
 from pyro_msde.checks import check_number
+from pyro_msde.priors.laws import add_site
 
 __all__ = ["Horseshoe"]
 
@@ -64,14 +66,13 @@ class Horseshoe:
             units: (parameter,) s_j.
         """
         like = torch.ones_like(units)
-        part.global_scale = PyroSample(HalfCauchy(self.global_scale * like[0]))
-        part.local_scales = PyroSample(HalfCauchy(like).to_event(1))
+        add_site(part, "global_scale", HalfCauchy(self.global_scale * like[0]))
+        add_site(part, "local_scales", HalfCauchy(like).to_event(1))
         if self.slab_scale is not None:
             shape = 0.5 * self.slab_df * like[0]
-            part.slab = PyroSample(InverseGamma(shape, shape * self.slab_scale**2))
+            add_site(part, "slab", InverseGamma(shape, shape * self.slab_scale**2))
         part.register_buffer("units", units, persistent=False)  # which moves with the part
-
-        part.theta = PyroSample(_Scaled(self.slab_scale is not None))
+        part.theta = PyroSample(partial(_scaled, has_slab=self.slab_scale is not None))
 
     def start(self, theta: Tensor, units: Tensor) -> dict[str, Tensor]:
         """Where a guide starts: every scale fits the parameters at hand.
@@ -88,21 +89,11 @@ class Horseshoe:
         return sites
 
 
-class _Scaled:
-    """p(θ | τ, λ, c²) of a part; a class, as functions within functions cannot be pickled.
-
-    Args:
-        has_slab: Whether there is c².
-    """
-
-    def __init__(self, has_slab: bool) -> None:
-        self.has_slab = has_slab
-        self.__name__ = self.__qualname__ = "scaled"  # Pyro asks for a function's names
-
-    def __call__(self, part: Any) -> Any:
-        # the order of reading is the order of sites: scales come before what they scale
-        tau, lam = part.global_scale, part.local_scales
-        sd = tau * lam
-        if self.has_slab:
-            sd = sd * (1 + sd.square() / part.slab).rsqrt()
-        return Normal(torch.zeros_like(sd), sd * part.units.to(sd)).to_event(1)
+def _scaled(part: Any, has_slab: bool) -> Any:
+    """p(θ | τ, λ, c²) of a part that has the sites."""
+    # the order of reading is the order of sites: scales come before what they scale
+    tau, lam = part.global_scale, part.local_scales
+    sd = tau * lam
+    if has_slab:
+        sd = sd * (1 + sd.square() / part.slab).rsqrt()
+    return Normal(torch.zeros_like(sd), sd * part.units.to(sd)).to_event(1)

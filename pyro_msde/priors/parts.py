@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -112,20 +111,6 @@ class Part(PyroModule):
         self.prior: str | None = None  # in words, to tell runs apart
         self.scales_start: dict[str, Tensor] = {}  # of a hierarchical prior's other sites
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Part:
-        """What `to` and `cuda` do to tensors; priors follow to the device, not to the dtype."""
-        before = self._device()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        after = self._device()
-        if after != before:
-            for name, law in self._pyro_samples.items():
-                if hasattr(law, "sample"):  # others are functions of these
-                    self._pyro_samples[name] = _on_device(law, after)
-        return self
-
-    def _device(self) -> torch.device | None:
-        return next((v.device for v in self.state_dict().values()), None)
-
     @property
     def is_random(self) -> bool:
         """Whether the parameters have a prior."""
@@ -158,7 +143,7 @@ class Part(PyroModule):
                 "putting priors on the model."
             )
         like = next(iter(net.state_dict().values()))
-        return _At(net, flat.to(like))  # a prior's law keeps the dtype it was made with
+        return _At(net, flat.to(like))
 
     @property
     def site(self) -> str:
@@ -169,26 +154,6 @@ class Part(PyroModule):
         """Name of the site of one of the part's random attributes."""
         # not Pyro's own full name, which is defined only once the model has run
         return f"{self._pyro_name}.{name}" if self._pyro_name else name
-
-
-def _on_device(law: Any, device: torch.device | None) -> Any:
-    """A copy of a distribution, wherever it holds its tensors, which have no `to` of their own."""
-    found: dict[int, Any] = {}
-    _visit(law, found)
-    moved = {key: x.to(device) for key, x in found.items() if isinstance(x, Tensor)}
-    return deepcopy(law, moved)  # which takes these for copies made already
-
-
-def _visit(value: Any, found: dict[int, Any]) -> None:
-    """Put an object and all it is made of into `found`, by identity."""
-    if id(value) in found or isinstance(value, type | ModuleType):
-        return
-    found[id(value)] = value
-    if isinstance(value, Tensor):
-        return
-    own = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    for part in [*own.values(), *(value if isinstance(value, list | tuple | set) else ())]:
-        _visit(part, found)
 
 
 class _At:

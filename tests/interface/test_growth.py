@@ -46,12 +46,14 @@ def means(model, guide, fields, parameters):
 @pytest.mark.parametrize(("n", "larger"), [(0, 1), (1, 2), (2, 4)])
 @pytest.mark.parametrize("grid", [((30,), (5,)), ((12, 8), (3, 4))])
 @pytest.mark.parametrize("num_parameters", [0, 2])
-def test_silent_growth_leaves_forecasts_as_they_are(recipe, n, larger, grid, num_parameters):
+def test_the_larger_model_has_the_smaller_one_within_it(recipe, n, larger, grid, num_parameters):
+    """With the weights that new states act through at zero it forecasts what that did."""
     sizes = {"shape": grid[0], "coarse": grid[1]}
     options = {"recipe": recipe, "num_parameters": num_parameters, **sizes}
     before = jittered(build(n, **options))
     after = jittered(build(larger, seed=5, **options), seed=2)
-    grow(*before, *after, silent=True)
+    grow(*before, *after)
+    silence(after[0], before[0])
     generator = torch.Generator().manual_seed(3)
     fields = torch.randn(4, 1, *grid[0], dtype=torch.float64, generator=generator)
     parameters = None
@@ -75,6 +77,34 @@ def test_silent_growth_leaves_forecasts_as_they_are(recipe, n, larger, grid, num
         experts.append((macro, detail, theta.var_zeta, theta.var_eta))
     assert_close(mean_of(*experts[1]), mean_of(*experts[0]), rtol=1e-11, atol=1e-12)
     assert_close(variance_of(*experts[1][2:]), variance_of(*experts[0][2:]), rtol=1e-7, atol=1e-9)
+
+
+@torch.no_grad()
+def silence(model, smaller):
+    """Zeros in the columns of new states and products, or in all of a decoder that is new."""
+    n, larger, drift = smaller.n_eta, model.n_eta, model.drift.net
+    for weight in entry_weights(drift.macro):  # of stencil, parameters, η
+        weight[:, n - larger :] = 0
+    if (rank := getattr(drift.macro, "rank", 0)) > 0:  # as many products as inputs
+        drift.macro.output.weight[:, rank + n - larger :] = 0
+    if not n:
+        for p in model.decoder.parameters():
+            p.zero_()
+        return
+    for weight in entry_weights(drift.micro):  # of η, ψ(ζ), parameters, time
+        weight[:, n:larger] = 0
+        if drift.psi is not None:
+            weight[:, larger + n : 2 * larger] = 0
+    for weight in entry_weights(model.decoder.net.first):
+        weight[:, n:] = 0
+
+
+def entry_weights(net):
+    """Weights that multiply the inputs of a linear layer, a perceptron or a polynomial one."""
+    names = ("weight", "0.weight", "linear.weight", "factors.weight", "network.0.weight")
+    weights = [p for name, p in net.named_parameters() if name in names]
+    assert len({p.shape[1] for p in weights}) == 1
+    return weights
 
 
 def mean_of(macro, detail, var_zeta, var_eta):
@@ -125,7 +155,7 @@ def test_each_stage_starts_where_the_last_one_ended():
     first = fit(*tiny_pair(1), data, steps=3, learning_rate=1e-3, **QUICK)
     stages = fit_hierarchical(
         lambda n: tiny_pair(n)[0], lambda m: AmortizedGP(m, seed=3), data,
-        n_etas=(1, 2), steps=(3, 1), learning_rates=(1e-3, 1e-12), silent=True, **QUICK,
+        n_etas=(1, 2), steps=(3, 1), learning_rates=(1e-3, 1e-12), **QUICK,
     )  # fmt: skip
     kept = stages[1].model.state_dict()["decoder.net.first.weight"][:, :1]
     trained = first.model.state_dict()["decoder.net.first.weight"]

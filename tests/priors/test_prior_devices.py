@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from problems import tiny_model
@@ -14,10 +17,11 @@ from pyro.distributions import (
     Normal,
     Uniform,
 )
-from pyro.nn import PyroSample
 from torch import nn
+from torch.testing import assert_close
 
 from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.priors.laws import add_site
 from pyro_msde.priors.parts import Part
 
 META = torch.device("meta")
@@ -31,22 +35,37 @@ LAWS = [
 ]
 
 
+def law_of(part, name="theta"):
+    """The distribution of a part's site as Pyro asks for it."""
+    return part._pyro_samples[name](part)
+
+
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
 def test_a_prior_of_any_kind_follows_its_part(law):
     part = Part(nn.Linear(2, 1))  # three parameters
-    part.theta = PyroSample(law)
+    add_site(part, "theta", law)
     part.to(META)
-    moved = part._pyro_samples["theta"]
+    moved = law_of(part)
     assert type(moved) is type(law)
     assert moved.sample().device == META
     assert law.sample().device == torch.device("cpu")
 
 
-def test_a_prior_that_stays_is_not_copied():
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
+def test_it_stays_the_same_law(law):
+    """Density and draws, in float64 too, where the numbers it is made of are float32's."""
     part = Part(nn.Linear(2, 1))
-    part.theta = PyroSample(LAWS[0])
-    assert part.double()._pyro_samples["theta"] is LAWS[0]
-    assert part.to("cpu")._pyro_samples["theta"] is LAWS[0]
+    add_site(part, "theta", law)
+    part = copy.deepcopy(pickle.loads(pickle.dumps(part)))
+    torch.manual_seed(0)
+    draw = law.sample((5,))
+    torch.manual_seed(0)
+    assert torch.equal(law_of(part).sample((5,)), draw)
+    assert torch.equal(law_of(part).log_prob(draw), law.log_prob(draw))
+    wide = law_of(part.double())
+    assert wide.sample().dtype == torch.float64
+    assert_close(wide.log_prob(draw.double()), law.log_prob(draw).double(), rtol=1e-5, atol=1e-5)
+    assert not [name for name in part.state_dict() if "law" in name]
 
 
 def test_priors_follow_their_model():
@@ -54,7 +73,7 @@ def test_priors_follow_their_model():
     bayesian(model.drift, fan_in_normal(1.0))
     bayesian(model.diffusion, LogNormal(0.0, 1.0))
     model.to(META)
-    laws = [p._pyro_samples["theta"] for p in (model.drift, model.diffusion)]
+    laws = [law_of(p) for p in (model.drift, model.diffusion)]
     assert {law.sample().device for law in laws} == {META}
 
 
@@ -65,4 +84,4 @@ def test_a_horseshoe_follows_its_model():
     model.to(META)
     assert model.drift.units.device == META
     assert set(model.state_dict()) == names  # weights are kept without them
-    assert model.drift._pyro_samples["local_scales"].sample().device == META
+    assert law_of(model.drift, "local_scales").sample().device == META

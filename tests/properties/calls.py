@@ -158,11 +158,10 @@ def calls() -> dict[str, Call]:
             progress=False, callbacks=(), jackknife=True, learning_rate=1e-3, length=8),
             (pyro_msde.NonFiniteLossError, pyro_msde.NotPositiveDefiniteError)),
         "grow": Call(
-            lambda larger_model, silent, seed: pyro_msde.grow(
-                fit.model, fit.guide, larger_model, guides.AmortizedGP(larger), silent=silent,
-                seed=seed,
+            lambda larger_model, seed: pyro_msde.grow(
+                fit.model, fit.guide, larger_model, guides.AmortizedGP(larger), seed=seed,
             ),
-            arguments(larger_model=larger, silent=True, seed=0)),
+            arguments(larger_model=larger, seed=0)),
         "load": Call(pyro_msde.load, arguments(path=folder, model=None, guide=None)),
         # forecasts
         "Fit.predict": Call(fit.predict, arguments(

@@ -18,12 +18,9 @@ from torch import nn
 from pyro_msde import fit
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.closed_form_variance import has_observation_variances
-from pyro_msde.inference.drift_jackknife import takes
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.models import Multiscale
 from pyro_msde.models.builder import multiscale
-from pyro_msde.networks.blocks import MLP, PolynomialMLP
-from pyro_msde.overrides import overrides
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 4}
 FACTOR = 1.25
@@ -83,32 +80,6 @@ def test_a_part_that_overrides_forward_is_trained_and_forecast_as_it_says(place)
         forecasts.append((fc.mean, fc.sd))
     for own, opaque in zip(*forecasts, strict=True):
         torch.testing.assert_close(own, opaque, rtol=0, atol=0)
-
-
-def test_a_subclass_with_only_another_constructor_is_no_override():
-    class Narrow(MLP):
-        def __init__(self) -> None:
-            super().__init__([3, 5, 1])
-
-    assert not overrides(Narrow(), MLP)
-    hooked, assigned = Narrow(), Narrow()
-    hooked.register_forward_hook(lambda net, args, out: 2 * out)
-    assigned.forward = lambda x: 2 * x
-    assert overrides(hooked, MLP)
-    assert overrides(assigned, MLP)
-    assert overrides(overriding(PolynomialMLP([3, 5, 1])), PolynomialMLP)
-
-
-def test_the_jackknife_looks_only_into_drifts_it_knows():
-    assert takes(multiscale(32, 8, n_eta=1))
-    for kind, name in ((MLP, "features"), (MLP, "readout")):
-        model = multiscale(32, 8, n_eta=1)
-        net = model.drift.net.micro.network
-        net.__class__ = type("My", (kind,), {name: getattr(kind, name).__get__(net)})
-        assert not takes(model)
-    model = multiscale(32, 8)
-    model.drift.net.macro.network[-1] = nn.Sequential(model.drift.net.macro.network[-1])
-    assert not takes(model)
 
 
 def test_known_physics_beside_a_learned_drift_is_forecast():
@@ -247,23 +218,3 @@ def test_a_guide_without_what_forecasts_need_is_refused(name):
     model = tiny_model(2)
     with pytest.raises(ValueError, match=f"guide: Lacking has no {name}"):
         fit(model, Lacking(AmortizedGP(model)), tiny_data(), **QUICK)
-
-
-@pytest.mark.parametrize("place", ["linear", "network[0]", "network[-1]"])
-@pytest.mark.parametrize("how", ["hook", "subclass", "assigned"])
-def test_layers_of_a_drift_that_do_more_keep_the_jackknife_out(place, how):
-    model = multiscale(32, 8)
-    macro = model.drift.net.macro
-    owner, name = {
-        "linear": (macro, "linear"), "network[0]": (macro.network, "0"),
-        "network[-1]": (macro.network, str(len(macro.network) - 1)),
-    }[place]  # fmt: skip
-    layer = getattr(owner, name)
-    if how == "hook":
-        layer.register_forward_hook(lambda module, given, out: out + 5.0)
-    elif how == "subclass":
-        setattr(owner, name, overriding(layer))
-    else:
-        layer.forward = lambda x: nn.Linear.forward(layer, x) + 5.0
-    # a first layer of another class is asked for its features, and honoured
-    assert takes(model) == (place == "network[0]" and how == "subclass")
