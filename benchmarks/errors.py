@@ -24,7 +24,7 @@ def trajectory_error(forecast: Array, y: Array) -> float:
     size = max(1, _CHUNK // int(np.prod(y.shape[1:])))
     ratios = []
     for i in range(0, len(y), size):
-        pair = (torch.as_tensor(x[None, i : i + size]) for x in (forecast, y))
+        pair = (torch.from_numpy(x[None, i : i + size].astype(float)) for x in (forecast, y))
         ratios.append(relative_squares(*pair)[0])
         zero = ~y[i : i + size].reshape(len(ratios[-1]), -1).any(1)
         if zero.any():

@@ -74,10 +74,11 @@ def look_ups(data: Splits) -> dict[str, float]:
         ),
     }
     truth = torch.as_tensor(y)
-    return {
-        name: float(np.sqrt(relative_squares(torch.as_tensor(f), truth).mean(1)).mean())
+    errors = {
+        name: relative_squares(torch.from_numpy(f.astype(float)), truth)
         for name, f in forecasts.items()
     }
+    return {name: float(np.sqrt(own.mean(1)).mean()) for name, own in errors.items()}
 
 
 def report(name: str, result: dict[str, Any]) -> None:
