@@ -43,7 +43,7 @@ def at_times(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajecto
     times = data.times[0]
     index = np.unique(np.round(np.linspace(0, len(times) - 1, NUM_TIMES)).astype(int))
     return pyro_msde.Trajectories(
-        times[index], [v[index] for v in data.values], parameters=data.parameters
+        times[index], [v[index] for v in data.values], covariates=data.covariates
     )
 
 

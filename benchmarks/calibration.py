@@ -56,7 +56,7 @@ class Forecaster(Protocol):
     """What a method is asked for."""
 
     def predict(
-        self, y0: Any, times: Any, *, num_samples: int = 64, parameters: Any = None
+        self, y0: Any, times: Any, *, num_samples: int = 64, covariates: Any = None
     ) -> Predictive:
         """Forecasts from initial fields (batch, *field), as `pyro_msde.Fit.predict`."""
 
@@ -80,9 +80,9 @@ def unseen(setting: Setting, numbers: Sequence[int]) -> Trajectories:
     for k in numbers:
         whole = setting.problem.fresh(setting.split, 1, SEED + k, setting.horizon)
         parts.append(at_times(whole, setting.horizon))
-    own = [p.parameters for p in parts if p.parameters is not None]
+    own = [p.covariates for p in parts if p.covariates is not None]
     values = [p.values[0] for p in parts]
-    return Trajectories(parts[0].times[0], values, parameters=np.concatenate(own) if own else None)
+    return Trajectories(parts[0].times[0], values, covariates=np.concatenate(own) if own else None)
 
 
 def measure(
@@ -104,7 +104,7 @@ def measure_together(
     """Forecast and score unseen trajectories in one batch."""
     truth = unseen(setting, numbers)
     y0 = np.stack([v[0] for v in truth.values])
-    fc = method.predict(y0, truth.times[0], num_samples=NUM_SAMPLES, parameters=truth.parameters)
+    fc = method.predict(y0, truth.times[0], num_samples=NUM_SAMPLES, covariates=truth.covariates)
     return pyro_msde.calibration(fc, truth, levels=LEVELS, bins=TENTHS)
 
 

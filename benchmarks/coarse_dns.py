@@ -83,7 +83,7 @@ def forecast(
     Args:
         solver: One of `SOLVERS`.
         y: (*space) observed first snapshot.
-        own: (p,) the trajectory's parameters, or None.
+        own: (p,) the trajectory's covariates, or None.
         times: (time,).
         coarse: Coarse points per axis.
         choice: How to run.
@@ -109,7 +109,7 @@ def score(
     """Errors (trajectory,), infinite where the solution blows up, and "ok" or what happened."""
     errors, failures = np.full(len(data), np.inf), []
     for k, (times, y) in enumerate(zip(data.times, data.values, strict=True)):
-        own = None if data.parameters is None else data.parameters[k]
+        own = None if data.covariates is None else data.covariates[k]
         try:
             errors[k] = trajectory_error(forecast(solver, y[0], own, times, coarse, choice), y)
         except FloatingPointError as error:

@@ -60,7 +60,7 @@ def _with_prior() -> Any:
 def _plane() -> Any:
     """Two dimensions, two channels, a parameter, a full covariance."""
     model = multiscale(
-        (12, 8), (3, 4), channels=2, num_parameters=1, boundary=("neumann", "periodic"),
+        (12, 8), (3, 4), channels=2, num_covariates=1, boundary=("neumann", "periodic"),
         located=True, width=8, expert_variance="shared", seed=1,
     )  # fmt: skip
     return model, AmortizedGP(model, covariance="full", seed=1)
@@ -77,8 +77,8 @@ def save_bases(folder: Path) -> None:
         grid = model.grid
         fields = [_waves(rng, grid.shape, grid.channels) for _ in range(3)]
         fields = fields if grid.channels > 1 else [f[:, 0] for f in fields]
-        own = np.linspace(0.5, 1.5, 3)[:, None] if model.num_parameters else None
-        data = pyro_msde.Trajectories([np.linspace(0, 1, 21)] * 3, fields, parameters=own)
+        own = np.linspace(0.5, 1.5, 3)[:, None] if model.num_covariates else None
+        data = pyro_msde.Trajectories([np.linspace(0, 1, 21)] * 3, fields, covariates=own)
         fit = pyro_msde.fit(model, guide, data, steps=4, length=8, stride=1, progress=False)
         fit.history.validation_steps, fit.history.validation = [2, 4], [float("inf"), 0.5]
         if name == "whole":
@@ -118,13 +118,13 @@ def _forecast(fit: Any) -> tuple[str, str]:
     waves = _waves(np.random.default_rng(2), grid.shape, grid.channels)[0]
     scale = np.array(scaling.channels).reshape(-1, *(1,) * grid.ndim)
     y0 = waves / waves.std() * scale
-    wanted = fit.model.num_parameters
-    own = np.ones(wanted) * (scaling.parameters or 1.0) if wanted else None
+    wanted = fit.model.num_covariates
+    own = np.ones(wanted) * (scaling.covariates or 1.0) if wanted else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fc = fit.predict(
             y0 if fit.has_channel else y0[0], np.linspace(0, 0.02 * scaling.time, 3),
-            num_samples=2, parameters=own, max_step=scaling.time / 50,
+            num_samples=2, covariates=own, max_step=scaling.time / 50,
         )  # fmt: skip
         finite = bool(fc.mean.isfinite().all()) and bool(fc.sd.isfinite().all())
     return ("forecasts", "") if finite else ("not finite", f"diverged {fc.diverged}")

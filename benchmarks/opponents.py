@@ -131,7 +131,7 @@ def _nearest(case: Case, split: str, data: Splits, seed: int, steps: int) -> Out
     return _scored(
         data.test,
         lambda one: baselines.nearest_trajectory(
-            data.train, _y0(one), len(one.times[0]), parameters=one.parameters
+            data.train, _y0(one), len(one.times[0]), covariates=one.covariates
         ),
     )
 
@@ -143,7 +143,7 @@ def _regression(case: Case, split: str, data: Splits, seed: int, steps: int) -> 
     return _scored(
         data.test,
         lambda one: baselines.principal_regression(
-            data.train, _y0(one), len(one.times[0]), parameters=one.parameters,
+            data.train, _y0(one), len(one.times[0]), covariates=one.covariates,
             components=components, degree=degree,
         ),
         train_seconds=seconds,

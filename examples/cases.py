@@ -94,7 +94,7 @@ CASES: dict[str, dict[str, Setting]] = {
         ),
         "hard": Setting(
             "burgers1d", "hard", BURGERS1D, burgers1d, (100,), 0, 2.0, steps=5000,
-            options={"num_parameters": 1}, fit_at={0: {"recipe": "steady"}},
+            options={"num_covariates": 1}, fit_at={0: {"recipe": "steady"}},
         ),
     },
     "burgers2d": {

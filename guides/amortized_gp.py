@@ -42,7 +42,7 @@ class AmortizedGP(PyroModule):
             states each among themselves. The last two cost O(n³) at each quadrature node.
         heteroscedastic: Let Σ_e depend on the snapshot, through a network of its encoded mean.
         encoder: Network from y − S y (..., channel, *space) to (..., n_eta), called with the
-            trajectories' parameters (..., p) as well if it has `num_parameters`. None: the model's.
+            trajectories' parameters (..., p) as well if it has `num_covariates`. None: the model's.
         kernel: Deep kernel of time. None: a new one.
         seed: Of the initial weights.
 
@@ -117,24 +117,24 @@ class AmortizedGP(PyroModule):
         return {} if self.theta is None else dict(self.theta())
 
     def encode(
-        self, values: Tensor, bound: BoundModel, parameters: Tensor | None = None
+        self, values: Tensor, bound: BoundModel, covariates: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Moments of q(z | y): mean (..., latent), and variance shaped alike or covariance.
 
         Args:
             values: Fields (..., channel, *space) in scaled units.
             bound: The model at a draw of θ, which may hold the smoothing kernel.
-            parameters: (..., p) the trajectories' parameters, broadcast against `values`.
+            covariates: (..., p) the trajectories' covariates, broadcast against `values`.
 
         Returns:
             (..., latent), and (..., latent) or (..., latent, latent) float64.
         """
-        mean = self.encoder_mean(values, bound, parameters)
+        mean = self.encoder_mean(values, bound, covariates)
         var = self.node_log_variance(mean).exp().expand_as(mean)
         return mean, var if self.axes is None else along_axes(var, self.axes())
 
     def encoder_mean(
-        self, values: Tensor, bound: BoundModel, parameters: Tensor | None = None
+        self, values: Tensor, bound: BoundModel, covariates: Tensor | None = None
     ) -> Tensor:
         """(T_r y, E(y − S y)), (..., latent); arguments as of `encode`."""
         operators, grid = bound.operators, self.model.grid
@@ -143,7 +143,7 @@ class AmortizedGP(PyroModule):
             return zeta
         smoothed = operators.smooth(values)
         zeta = grid.flatten(operators.sample(smoothed))
-        inputs = (parameters,) if getattr(self.encoder, "num_parameters", 0) else ()
+        inputs = (covariates,) if getattr(self.encoder, "num_covariates", 0) else ()
         return torch.cat([zeta, self.encoder(values - smoothed, *inputs)], -1)
 
     def node_log_variance(self, mean: Tensor) -> Tensor:
@@ -153,8 +153,8 @@ class AmortizedGP(PyroModule):
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
-        parameters = None if batch.parameters is None else batch.parameters[:, None]
-        nodes = self.encoder_mean(batch.values, bound, parameters)
+        covariates = None if batch.covariates is None else batch.covariates[:, None]
+        nodes = self.encoder_mean(batch.values, bound, covariates)
         return self.interpolated(batch, nodes, self.node_log_variance(nodes))
 
     def interpolated(

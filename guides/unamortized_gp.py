@@ -66,7 +66,7 @@ class UnamortizedGP(AmortizedGP):
         bound = self.model.bind(starting_values(self.model))
         means = []
         for k in range(len(segments.values)):
-            own = None if segments.parameters is None else segments.parameters[k]
+            own = None if segments.covariates is None else segments.covariates[k]
             fields = segments.scaled(k).to(self.node_means)
             own = None if own is None else own.to(fields)
             means += [self.encoder_mean(part, bound, own) for part in fields.split(_AT_ONCE)]
@@ -80,16 +80,16 @@ class UnamortizedGP(AmortizedGP):
         return self.interpolated(batch, nodes, log)
 
     def encode(
-        self, values: Tensor, bound: Any, parameters: Tensor | None = None
+        self, values: Tensor, bound: Any, covariates: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `AmortizedGP.encode`, by least squares; not to be differentiated.
 
         Args:
             values: As there.
             bound: A `BoundMultiscale`: what is fitted by least squares are its two experts.
-            parameters: As there.
+            covariates: As there.
         """
-        mean = self.encoder_mean(values, bound, parameters)
+        mean = self.encoder_mean(values, bound, covariates)
         if bound.decoder is not None:
             split = mean.shape[-1] - self.model.n_eta
             zeta, eta = mean[..., :split], mean[..., split:]

@@ -56,7 +56,7 @@ def multiscale(
     boundary: BoundaryWords = "periodic",
     lower: float | Sequence[float] | None = None,
     upper: float | Sequence[float] | None = None,
-    num_parameters: int = 0,
+    num_covariates: int = 0,
     half_width: int | None = None,
     located: bool = False,
     width: int = 128,
@@ -84,7 +84,7 @@ def multiscale(
             (`components=0`) wrap around periodic axes and put zeros beyond all other ends.
         lower: Lower end of the domain per axis; 0 unless given.
         upper: Upper end of the domain per axis; 1 unless given.
-        num_parameters: Numbers fixed along a trajectory (`Trajectories.parameters`), such as a
+        num_covariates: Numbers fixed along a trajectory (`Trajectories.covariates`), such as a
             viscosity, which drifts and microscale encoder take.
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
             three dimensions, or what the coarse grid has room for; published: 2.
@@ -127,7 +127,7 @@ def multiscale(
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
     values = places.channels * places.num_points
     n_eta = check_whole("n_eta", n_eta, 0, min(values, _WIDEST_LAYER))
-    num_parameters = check_whole("num_parameters", num_parameters, 0, _WIDEST_LAYER)
+    num_covariates = check_whole("num_covariates", num_covariates, 0, _WIDEST_LAYER)
     width = check_whole("width", width, 1, _WIDEST_LAYER)
     if half_width is not None:
         half_width = check_whole("half_width", half_width, 0, _WIDEST_LAYER)
@@ -141,7 +141,7 @@ def multiscale(
     check_size("n_eta", n_eta)
     config = {
         "case": "multiscale", **_described(places), "n_eta": n_eta,
-        "num_parameters": num_parameters, "half_width": half_width, "located": located,
+        "num_covariates": num_covariates, "half_width": half_width, "located": located,
         "width": width, "rank": rank,
         "smoothing": smoothing, "radius": radius, "components": components,
         "expert_variance": expert_variance, "time_features": time_features, "recipe": recipe,
@@ -155,7 +155,7 @@ def multiscale(
     if components is None:
         most = 32 if places.ndim == 1 else 64
         components = 0 if published else min(most, values)
-    encoder, decoder = _microscale(places, n_eta, num_parameters, components)
+    encoder, decoder = _microscale(places, n_eta, num_covariates, components)
     shared_variance = (places.channels, *(1,) * places.ndim)
     variance_shape = places.field_shape if expert_variance == "point" else shared_variance
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
@@ -164,7 +164,7 @@ def multiscale(
             places,
             n_eta,
             drift=_drift(
-                places, n_eta, num_parameters, half_width, located, width, rank, published,
+                places, n_eta, num_covariates, half_width, located, width, rank, published,
                 published if time_features is None else time_features,
             ),
             kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
@@ -177,7 +177,7 @@ def multiscale(
             else None,
             decoder=decoder() if n_eta else None,
             encoder=encoder,
-            num_parameters=num_parameters,
+            num_covariates=num_covariates,
             likelihood=FAMILIES[likelihood],
             config=config,
         )  # fmt: skip
@@ -220,14 +220,14 @@ def _kernel(places: Places, smoothing: str, radius: int | None) -> Tensor:
 
 
 def _microscale(
-    grid: Places, n_eta: int, num_parameters: int, components: int
+    grid: Places, n_eta: int, num_covariates: int, components: int
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """What makes the microscale encoder, and the decoder."""
     if components:
-        numbers = grid.channels * grid.num_points + n_eta + num_parameters
+        numbers = grid.channels * grid.num_points + n_eta + num_covariates
         check_size("components", components * numbers)
         return (
-            partial(PrincipalEncoder, grid, n_eta, rank=components, num_parameters=num_parameters),
+            partial(PrincipalEncoder, grid, n_eta, rank=components, num_covariates=num_covariates),
             partial(PrincipalDecoder, grid, n_eta, rank=components),
         )
     if not grid.regular:
@@ -237,7 +237,7 @@ def _microscale(
     left = math.prod(-(-n // sizes["stride"] ** len(widths)) for n in grid.shape)
     check_size("n_eta", n_eta * left * widths[-1])
     return (
-        partial(ConvEncoder, grid, n_eta, num_parameters=num_parameters, **sizes),
+        partial(ConvEncoder, grid, n_eta, num_covariates=num_covariates, **sizes),
         partial(ConvDecoder, grid, n_eta, **sizes),
     )
 
@@ -245,7 +245,7 @@ def _microscale(
 def _drift(
     grid: Places,
     n_eta: int,
-    num_parameters: int,
+    num_covariates: int,
     half_width: int | None,
     located: bool,
     width: int,
@@ -259,7 +259,7 @@ def _drift(
     check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
     neighbours = grid.stencil(q).num_neighbours
     locations = grid.locations() if located else None
-    inputs = grid.channels * neighbours + num_parameters + n_eta
+    inputs = grid.channels * neighbours + num_covariates + n_eta
     inputs += 0 if locations is None else locations.shape[1]
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
@@ -273,7 +273,7 @@ def _drift(
             seen = n_eta
             check_size("n_eta", grid.num_zeta * seen)
             psi = nn.Linear(grid.num_zeta, seen, bias=False)
-        size = n_eta + seen + num_parameters + 2 * time_features
+        size = n_eta + seen + num_covariates + 2 * time_features
         widths = (512, 256, 128) if published and grid.ndim > 1 else (128, 512, 128)
         micro = _network([size, *widths, n_eta], 8, published, reluctant=False)
     return MultiscaleDrift(

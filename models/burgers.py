@@ -20,7 +20,7 @@ def burgers1d(n_eta: int = 5, *, n_coarse: int = 20, **options: Any) -> Multisca
     Args:
         n_eta: Microscale states.
         n_coarse: Coarse points; divides 1000.
-        **options: Of `multiscale`: num_parameters=1 where ν differs between trajectories, and
+        **options: Of `multiscale`: num_covariates=1 where ν differs between trajectories, and
             others.
 
     Raises:

@@ -83,7 +83,7 @@ class Multiscale(PyroModule):
             network from (..., channel, *space) to (..., n_eta); for guides.
         initial_sd: p(z(t₀)) = N(0, initial_sd²), for simulation from the prior.
         score_initial: Count KL(q(z(t₀)) ‖ p(z(t₀))) in the ELBO.
-        num_parameters: How many parameters of the trajectories the drift takes.
+        num_covariates: How many covariates the drift takes.
         likelihood: From mean and variance of fields to their law, of each element by itself, such
             as `pyro_msde.likelihoods.student`; a function of a module, which can be pickled.
         config: How a registered case builds this model again, for `pyro_msde.load`.
@@ -103,7 +103,7 @@ class Multiscale(PyroModule):
         encoder: Callable[[], nn.Module] | None = None,
         initial_sd: float = 1.0,
         score_initial: bool = False,
-        num_parameters: int = 0,
+        num_covariates: int = 0,
         likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -119,7 +119,7 @@ class Multiscale(PyroModule):
         self.var_eta = None if var_eta is None else Part(var_eta)
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
-        self.num_parameters, self.likelihood = num_parameters, likelihood
+        self.num_covariates, self.likelihood = num_covariates, likelihood
         self.config = None if config is None else dict(config)
 
     @property
@@ -166,7 +166,7 @@ class Multiscale(PyroModule):
         """The latent SDE on the batch's times."""
         mean = torch.zeros_like(bound.diffusion)
         return LatentSDE(
-            partial(bound.drift, parameters=batch.parameters),
+            partial(bound.drift, covariates=batch.covariates),
             bound.diffusion,
             batch.times,
             initial_mean=mean,

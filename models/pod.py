@@ -61,14 +61,14 @@ def pod(
         ValueError: More modes than snapshots or points.
     """
     basis = pod_basis(train, rank)
-    own = train.parameters
+    own = train.covariates
     scaling = Scaling.of(train.fields(1, train.field_shape), train.horizon, own)
     modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in train.values]
     leading = np.concatenate([z[:, 0] for z in modes])
     size = float(np.sqrt(np.square(leading, dtype=np.float64).mean())) / scaling.channels[0]
-    num_parameters = 0 if own is None else own.shape[1]
+    num_covariates = 0 if own is None else own.shape[1]
     grid = ModalGrid(train.field_shape, rank)
-    inputs = rank + num_parameters
+    inputs = rank + num_covariates
     with Isolation(seed).turn():
         drift = ModalDrift(
             PolynomialMLP(
@@ -79,7 +79,7 @@ def pod(
         drift.start(
             [torch.as_tensor(t / scaling.time) for t in train.times],
             [torch.as_tensor(z / (scaling.channels[0] * size)) for z in modes],
-            None if own is None else scaling.scaled_parameters(torch.as_tensor(own)),
+            None if own is None else scaling.scaled_covariates(torch.as_tensor(own)),
         )
     return PODModel(
         grid,
@@ -88,7 +88,7 @@ def pod(
         drift=drift,
         diffusion=LogVariance((rank,), 0.1),
         var_zeta=LogVariance(grid.field_shape, 0.01),
-        num_parameters=num_parameters,
+        num_covariates=num_covariates,
     )
 
 
@@ -144,24 +144,24 @@ class ModalOperators:
 
 
 class ModalDrift(nn.Module):
-    """γ(z) from all coefficients and the trajectory's parameters; autonomous.
+    """γ(z) from all coefficients and the trajectory's covariates; autonomous.
 
     Args:
-        network: From rank + num_parameters to rank numbers.
+        network: From rank + num_covariates to rank numbers.
     """
 
     def __init__(self, network: PolynomialMLP) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift, shaped as z (..., segment, time, rank); parameters (segment, p)."""
-        value: Tensor = self.network(_inputs(z, parameters))
+        value: Tensor = self.network(_inputs(z, covariates))
         return value
 
     @torch.no_grad()
     def start(
-        self, times: Sequence[Tensor], modes: Sequence[Tensor], parameters: Tensor | None = None
+        self, times: Sequence[Tensor], modes: Sequence[Tensor], covariates: Tensor | None = None
     ) -> float:
         """Put a weak-form regression of the coefficients in the linear and quadratic paths.
 
@@ -172,7 +172,7 @@ class ModalDrift(nn.Module):
         Args:
             times: Per trajectory (time,).
             modes: Per trajectory (time, rank) coefficients.
-            parameters: (trajectory, p).
+            covariates: (trajectory, p).
 
         Returns:
             Root mean square error of those forecasts, relative to the trajectories' change.
@@ -180,7 +180,7 @@ class ModalDrift(nn.Module):
         best, weights = _TOLERANCE, self.network.state_dict()
         weights = {k: v.clone() for k, v in weights.items()}
         rank = modes[0].shape[1]
-        own = modes[0].new_zeros(len(modes), 0) if parameters is None else parameters.to(modes[0])
+        own = modes[0].new_zeros(len(modes), 0) if covariates is None else covariates.to(modes[0])
         counts = {q for q in (*_LEADING, rank) if q <= min(rank, _MOST_QUADRATIC)}
         options = [(rank, False), *((q, True) for q in sorted(counts))]
         for leading, quadratic in options:
@@ -194,7 +194,7 @@ class ModalDrift(nn.Module):
             )  # fmt: skip
             for fit in fits:
                 self.network.set_polynomial(*fit)
-                error = self._relative_error(times, modes, parameters)
+                error = self._relative_error(times, modes, covariates)
                 if error < best:
                     best = error
                     weights = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -202,14 +202,14 @@ class ModalDrift(nn.Module):
         return best
 
     def _relative_error(
-        self, times: Sequence[Tensor], modes: Sequence[Tensor], parameters: Tensor | None
+        self, times: Sequence[Tensor], modes: Sequence[Tensor], covariates: Tensor | None
     ) -> float:
         """Root mean square error of forecasts over that of no change at all."""
         shortest = min(21, *(len(t) for t in times))
         at = [torch.linspace(0, len(t) - 1, shortest).long() for t in times]
         clock = torch.stack([t[i] for t, i in zip(times, at, strict=True)])
         truth = torch.stack([z[i] for z, i in zip(modes, at, strict=True)]).float()
-        drift = partial(self, parameters=parameters)
+        drift = partial(self, covariates=covariates)
         start = truth[None, :, 0]
         path = integrate(
             drift, torch.zeros_like(truth[0, 0]), start, clock,
@@ -219,11 +219,11 @@ class ModalDrift(nn.Module):
         return float(error.sqrt()) if error.isfinite() else math.inf
 
 
-def _inputs(z: Tensor, parameters: Tensor | None) -> Tensor:
+def _inputs(z: Tensor, covariates: Tensor | None) -> Tensor:
     """Parameters (row, p), then the coefficients z (..., row, time, rank)."""
-    if parameters is None:
+    if covariates is None:
         return z
-    return torch.cat([parameters[:, None, :].expand(*z.shape[:-1], -1).to(z), z], -1)
+    return torch.cat([covariates[:, None, :].expand(*z.shape[:-1], -1).to(z), z], -1)
 
 
 class _Modes(nn.Module):

@@ -110,7 +110,7 @@ class BoundModel(Protocol):
     def diffusion(self) -> Tensor:
         """(latent,) positive, the diagonal of C."""
 
-    def drift(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def drift(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """γ(z, t), shaped as z (..., segment, time, latent); t is (segment, time) float64."""
 
     def observe(self, z: Tensor) -> Distribution:
@@ -150,7 +150,7 @@ class Guide(Protocol):
         """Draw θ from q(θ): values of the model's sites by name; none where θ is a point."""
 
     def encode(
-        self, values: Tensor, bound: BoundModel, parameters: Tensor | None = None
+        self, values: Tensor, bound: BoundModel, covariates: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """q(z|y) of fields (..., channel, *space), where forecasts start: mean and variance."""
 
@@ -161,7 +161,7 @@ class Guide(Protocol):
 class Drift(Protocol):
     """γ(z, t): the ELBO and forecasts call it. What it offers beyond is asked for by name."""
 
-    def __call__(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def __call__(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift of z (..., segment, time, latent), shaped alike; t (segment, time).
 
         `parameters` (segment, p) are the trajectories'.
@@ -175,10 +175,10 @@ class LastLayer(Protocol):
     γ = offset + joined({name: φ_name W_name}), where known physics may be the offset.
     """
 
-    def features(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+    def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Features φ (..., p) of each network."""
 
-    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor | float:
+    def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
         """The part of the drift that has no last weights."""
 
     def readout(self) -> dict[str, Tensor]:

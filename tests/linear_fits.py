@@ -26,7 +26,7 @@ class Decay(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         return -self.rate * z
 
 

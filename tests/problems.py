@@ -42,7 +42,7 @@ def tiny_model(
     grid: Grid | None = None,
     drift: nn.Module | None = None,
     decoder: nn.Module | None = None,
-    num_parameters: int = 0,
+    num_covariates: int = 0,
     kind: type[Multiscale] = Multiscale,
     **options: Any,
 ) -> Multiscale:
@@ -50,9 +50,9 @@ def tiny_model(
     grid = tiny_grid() if grid is None else grid
     with Isolation(seed).turn():
         if drift is None:
-            inputs = 3 * grid.channels + n_eta + num_parameters
+            inputs = 3 * grid.channels + n_eta + num_covariates
             macro = PolynomialMLP([inputs, 7, grid.channels], 3)
-            state = n_eta + grid.num_zeta + num_parameters
+            state = n_eta + grid.num_zeta + num_covariates
             micro = PolynomialMLP([state, 11, n_eta], 3) if n_eta else None
             drift = MultiscaleDrift(grid, n_eta, macro, micro, half_width=1)
         if n_eta and decoder is None:
@@ -67,7 +67,7 @@ def tiny_model(
             var_eta=LogVariance(grid.field_shape, 0.02) if n_eta else None,
             decoder=decoder,
             encoder=partial(ConvEncoder, grid, n_eta, widths=(3,), kernel=3),
-            num_parameters=num_parameters,
+            num_covariates=num_covariates,
             **options,
         )
 

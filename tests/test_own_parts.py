@@ -87,8 +87,8 @@ def test_known_physics_beside_a_learned_drift_is_forecast():
     model = multiscale(32, 8)
     kind = type(model.drift.net)
 
-    def forward(self: Any, z: Any, t: Any, parameters: Any = None) -> torch.Tensor:
-        return kind.forward(self, z, t, parameters) - 3.0 * z
+    def forward(self: Any, z: Any, t: Any, covariates: Any = None) -> torch.Tensor:
+        return kind.forward(self, z, t, covariates) - 3.0 * z
 
     model.drift.net.__class__ = type("Known", (kind,), {"forward": forward})
     with torch.no_grad():

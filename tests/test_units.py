@@ -158,9 +158,9 @@ def test_beyond_every_dtype_other_units_are_asked_for():
     message = r"root mean square of 1e\+200, but float64 has .* to 1e\+100\. Change its units\.$"
     with pytest.raises(ValueError, match=message):
         fit(*tiny_pair(2), data, dtype=torch.float64, **QUICK)
-    parameters = np.array([[1e200], [1e180]])  # of trajectories have no such limits
-    scaling = Scaling.of([np.ones((2, 1, 3))], 1.0, parameters)
-    scaled = scaling.scaled_parameters(torch.as_tensor(parameters))
+    covariates = np.array([[1e200], [1e180]])  # of trajectories have no such limits
+    scaling = Scaling.of([np.ones((2, 1, 3))], 1.0, covariates)
+    scaled = scaling.scaled_covariates(torch.as_tensor(covariates))
     assert_close(scaled.square().mean(0), torch.ones(1, dtype=torch.float64))
 
 

@@ -109,7 +109,7 @@ def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[
         fit = fit.calibrated(at_times(data.validation, setting.horizon))
     test = at_times(choice.test(data), setting.horizon)
     y, times = np.stack(test.values), test.times[0]
-    fc = fit.predict(y[:, 0], times, num_samples=NUM_SAMPLES, parameters=test.parameters)
+    fc = fit.predict(y[:, 0], times, num_samples=NUM_SAMPLES, covariates=test.covariates)
     seconds = round(fit.training.seconds)
     found = {"diverged": f"{float(fc.diverged.mean()):.4f}", "train_seconds": seconds}
     within = times <= data.train.times[0][-1]

@@ -62,7 +62,7 @@ def scored(fit: pyro_msde.Fit, setting: Setting, numbers: list[int]) -> dict[str
         truth = unseen(setting, [k])
         y = truth.values[0]
         fc = fit.predict(
-            y[:1], truth.times[0], num_samples=NUM_SAMPLES, parameters=truth.parameters
+            y[:1], truth.times[0], num_samples=NUM_SAMPLES, covariates=truth.covariates
         )
         errors.append(trajectory_error(fc.mean.numpy()[0], y))
         strayed.append(float(fc.diverged.mean()))

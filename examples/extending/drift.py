@@ -13,11 +13,11 @@ from pyro_msde.testing import check_drift
 class Decaying(MultiscaleDrift):
     """`offset` tells the jackknife what has no last weights; without it `fit` would go without."""
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift, shaped as z (..., segment, time, latent)."""
-        return super().forward(z, t, parameters) + self.offset(z, t, parameters)
+        return super().forward(z, t, covariates) + self.offset(z, t, covariates)
 
-    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """The known part."""
         return -3.0 * z
 

@@ -15,7 +15,7 @@ class Interpolated(nn.Module):
         self.model, self.log_var = (model,), nn.Parameter(torch.zeros(model.num_latent) - 7)
     def read_theta(self):
         return {}
-    def encode(self, values, bound, parameters=None):
+    def encode(self, values, bound, covariates=None):
         mean = self.model[0].grid.flatten(bound.operators.restrict(values))
         return mean, self.log_var.exp().expand_as(mean)
     def path_marginals(self, batch, bound):

@@ -58,29 +58,29 @@ def mean_trajectory(train: Trajectories, y0: Array, num_times: int | None = None
 
 
 def nearest_trajectory(
-    train: Trajectories, y0: Array, num_times: int | None = None, *, parameters: Array | None = None
+    train: Trajectories, y0: Array, num_times: int | None = None, *, covariates: Array | None = None
 ) -> Array:
     """The training trajectory whose first snapshot is nearest to y0.
 
-    Where there are parameters, squared distances of snapshots and of parameters are each divided by
+    Where there are covariates, squared distances of snapshots and of covariates are each divided by
     their mean over pairs of training trajectories, and added.
 
     Args:
         train: Training trajectories on common times.
         y0: (trajectory, *field) first snapshots.
         num_times: Snapshots to give; None: as many as the training trajectories have.
-        parameters: (trajectory, p), if the training trajectories have them.
+        covariates: (trajectory, p), if the training trajectories have them.
 
     Raises:
-        ValueError: Training trajectories with times of their own; parameters that only one side
+        ValueError: Training trajectories with times of their own; covariates that only one side
             has.
     """
     check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
-    y0, parameters = _unseen(train, y0, parameters)
+    y0, covariates = _unseen(train, y0, covariates)
     starts = _starts(train)
     distance = _relative_distance(y0.reshape(len(y0), -1), starts)
-    if parameters is not None and train.parameters is not None:
-        distance = distance + _relative_distance(parameters, train.parameters)
+    if covariates is not None and train.covariates is not None:
+        distance = distance + _relative_distance(covariates, train.covariates)
     return _combine(train, np.eye(len(train))[distance.argmin(1)], num_times)
 
 
@@ -89,7 +89,7 @@ def principal_regression(
     y0: Array,
     num_times: int | None = None,
     *,
-    parameters: Array | None = None,
+    covariates: Array | None = None,
     components: int = 2,
     degree: int = 1,
 ) -> Array:
@@ -99,20 +99,20 @@ def principal_regression(
         train: Training trajectories on common times.
         y0: (trajectory, *field) first snapshots.
         num_times: Snapshots to give; None: as many as the training trajectories have.
-        parameters: (trajectory, p), if the training trajectories have them: regressors too.
+        covariates: (trajectory, p), if the training trajectories have them: regressors too.
         components: Principal components.
         degree: 1: linear in the regressors; 2: their products as well.
 
     Raises:
-        ValueError: Training trajectories with times of their own; parameters that only one side
+        ValueError: Training trajectories with times of their own; covariates that only one side
             has.
     """
     check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
     components = check_whole("components", components, 1)
     degree = check_whole("degree", degree, 1, 2)
-    y0, parameters = _unseen(train, y0, parameters)
-    known = _Known(_starts(train), train.parameters)
-    unseen = _Known(y0.reshape(len(y0), -1).astype(np.float64), parameters)
+    y0, covariates = _unseen(train, y0, covariates)
+    known = _Known(_starts(train), train.covariates)
+    unseen = _Known(y0.reshape(len(y0), -1).astype(np.float64), covariates)
     return _combine(train, _regression_weights(known, unseen, components, degree), num_times)
 
 
@@ -131,8 +131,8 @@ def choose_regression(train: Trajectories) -> tuple[int, int]:
     grams = list(_gram_matrices(train))
     starts = _starts(train)
     left, values, _ = np.linalg.svd(starts - starts.mean(0), full_matrices=False)
-    known = _Known(left * values, train.parameters)  # same distances, fewer numbers
-    extra = 0 if train.parameters is None else train.parameters.shape[1]
+    known = _Known(left * values, train.covariates)  # same distances, fewer numbers
+    extra = 0 if train.covariates is None else train.covariates.shape[1]
     options = [
         (c, degree)
         for degree in (1, 2)
@@ -143,13 +143,13 @@ def choose_regression(train: Trajectories) -> tuple[int, int]:
 
 
 class _Known:
-    """What is known of trajectories beforehand: starts (trajectory, any) and parameters."""
+    """What is known of trajectories beforehand: starts (trajectory, any) and covariates."""
 
-    def __init__(self, starts: Array, parameters: Array | None) -> None:
-        self.starts, self.parameters = starts, parameters
+    def __init__(self, starts: Array, covariates: Array | None) -> None:
+        self.starts, self.covariates = starts, covariates
 
     def __getitem__(self, rows: Any) -> _Known:
-        own = None if self.parameters is None else self.parameters[rows]
+        own = None if self.covariates is None else self.covariates[rows]
         return _Known(self.starts[rows], own)
 
 
@@ -158,9 +158,9 @@ def _regression_weights(known: _Known, unseen: _Known, components: int, degree: 
     centre = known.starts.mean(0)
     axes = np.linalg.svd(known.starts - centre, full_matrices=False)[2][:components]
     seen, new = ((k.starts - centre) @ axes.T for k in (known, unseen))
-    if known.parameters is not None and unseen.parameters is not None:
-        seen = np.column_stack([seen, known.parameters - known.parameters.mean(0)])
-        new = np.column_stack([new, unseen.parameters - known.parameters.mean(0)])
+    if known.covariates is not None and unseen.covariates is not None:
+        seen = np.column_stack([seen, known.covariates - known.covariates.mean(0)])
+        new = np.column_stack([new, unseen.covariates - known.covariates.mean(0)])
     size = seen.std(0)
     size[size == 0] = 1.0
     inverse = np.linalg.pinv(_features(seen / size, degree))
@@ -237,25 +237,25 @@ def _common_length(train: Trajectories) -> int:
 
 
 def _unseen(
-    train: Trajectories, y0: Any, parameters: Any
+    train: Trajectories, y0: Any, covariates: Any
 ) -> tuple[Array, Array | None]:
-    """First snapshots (trajectory, *field) and parameters (trajectory, p)."""
+    """First snapshots (trajectory, *field) and covariates (trajectory, p)."""
     y0 = _finite(y0, "y0")
     if y0.shape[1:] != train.field_shape:
         raise ValueError(
             f"y0: shape {y0.shape} is not (trajectory, *field) with the training fields' "
             f"{train.field_shape}."
         )
-    if (train.parameters is None) != (parameters is None):
+    if (train.covariates is None) != (covariates is None):
         raise ValueError(
-            "parameters: only one of training and unseen trajectories has them. Pass both or none."
+            "covariates: only one of training and unseen trajectories has them. Pass both or none."
         )
-    if train.parameters is None:
+    if train.covariates is None:
         return y0, None
-    own = _finite(parameters, "parameters").astype(np.float64)
-    expected = (len(y0), train.parameters.shape[1])
+    own = _finite(covariates, "covariates").astype(np.float64)
+    expected = (len(y0), train.covariates.shape[1])
     if own.shape != expected:
-        raise ValueError(f"parameters: shape {own.shape}. Pass {expected}.")
+        raise ValueError(f"covariates: shape {own.shape}. Pass {expected}.")
     return y0, own
 
 

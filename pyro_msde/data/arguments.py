@@ -17,17 +17,17 @@ def check_trajectories(name: str, model: Any, data: Any) -> None:
     """What an argument of this name has to be for a model.
 
     Raises:
-        ValueError: No `Trajectories`, or of another number of parameters, or with controls.
+        ValueError: No `Trajectories`, or of another number of covariates, or with controls.
     """
     if not isinstance(data, Trajectories):
         raise ValueError(
             f"{name}: got {type(data).__name__}. Pass pyro_msde.Trajectories(times, values)."
         )
-    wanted = getattr(model, "num_parameters", 0)
-    given = 0 if data.parameters is None else data.parameters.shape[1]
+    wanted = getattr(model, "num_covariates", 0)
+    given = 0 if data.covariates is None else data.covariates.shape[1]
     if given != wanted:
         raise ValueError(
-            f"{name}: {given} parameters a trajectory, the model takes {wanted}. Build the model "
+            f"{name}: {given} covariates a trajectory, the model takes {wanted}. Build the model "
             "for them, or leave them out of Trajectories."
         )
     if data.controls is not None:

@@ -30,7 +30,7 @@ class Metadata:
         coords: Positions by name of axis.
         units: By name of field, axis or "time".
         calendar: Of the times, if these count from a date.
-        parameters: Names of the trajectories' parameters.
+        covariates: Names of the trajectories' covariates.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Metadata:
     coords: Mapping[str, Positions]
     units: Mapping[str, str]
     calendar: str | None
-    parameters: tuple[str, ...]
+    covariates: tuple[str, ...]
 
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
         """Of some trajectories."""
         coords = {key: _positions(x) for key, x in data.coords.items()}
         units = {str(key): str(unit) for key, unit in data.units.items()}
-        return cls(data.name, data.dims, coords, units, data.calendar, data.parameter_names)
+        return cls(data.name, data.dims, coords, units, data.calendar, data.covariate_names)
 
     @classmethod
     def of_array(cls, fields: xr.DataArray, axes: int) -> Metadata:
@@ -79,7 +79,7 @@ class Metadata:
             TypeError: Something else than `to_json` gives.
             ValueError: An unknown calendar.
         """
-        wanted = {"name", "dims", "coords", "units", "calendar", "parameters"}
+        wanted = {"name", "dims", "coords", "units", "calendar", "covariates"}
         if not isinstance(own, dict) or own.keys() != wanted:
             raise TypeError(f"metadata: expected an object with {', '.join(sorted(wanted))}")
         name, calendar, dims = own["name"], own["calendar"], own["dims"]
@@ -87,7 +87,7 @@ class Metadata:
         for key, x in (("name", name), ("calendar", calendar or "")):
             if not isinstance(x, str):
                 raise TypeError(f"metadata: {key} is {x!r}, no string")
-        for key, names in (("dims", dims or []), ("parameters", own["parameters"])):
+        for key, names in (("dims", dims or []), ("covariates", own["covariates"])):
             if not _all(names, str):
                 raise TypeError(f"metadata: {key} is {names!r}, no list of strings")
         if not isinstance(units, dict) or not _all(list(units.values()), str):
@@ -104,7 +104,7 @@ class Metadata:
             {key: tuple(x) for key, x in coords.items()},
             units,
             calendar,
-            tuple(own["parameters"]),
+            tuple(own["covariates"]),
         )
 
     def check(self, argument: str, other: Metadata) -> None:
@@ -113,12 +113,12 @@ class Metadata:
         Warns of other names of axes and of other positions.
 
         Raises:
-            ValueError: Other units, or axes, positions or parameters in another order.
+            ValueError: Other units, or axes, positions or covariates in another order.
         """
         self._check_units(argument, other)
         for what, ours, theirs in (
             ("dims", self.dims or (), other.dims or ()),
-            ("parameters", self.parameters, other.parameters),
+            ("covariates", self.covariates, other.covariates),
         ):
             if ours != theirs and sorted(ours) == sorted(theirs):
                 raise ValueError(

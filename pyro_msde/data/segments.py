@@ -38,7 +38,7 @@ class SegmentBatch:
         shared_offsets: All segments have the same times but for their start.
         observations: (segment, time) place of each snapshot among those of all trajectories, one
             trajectory after the other.
-        parameters: (segment, p) the trajectories' parameters, or None.
+        covariates: (segment, p) the trajectories' covariates, or None.
     """
 
     times: Tensor
@@ -49,7 +49,7 @@ class SegmentBatch:
     num_segments: int
     shared_offsets: bool
     observations: Tensor
-    parameters: Tensor | None = None
+    covariates: Tensor | None = None
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
@@ -73,7 +73,7 @@ class Segments:
         values: Per trajectory (time, channel, *space); held as they are, never copied whole.
         scale: What segments' values are divided by when they are drawn, (channel, 1, …) float64.
         dtype: What they are converted to then, as the values' own may hold more. None: that.
-        parameters: (trajectory, p) or None.
+        covariates: (trajectory, p) or None.
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
         windows: "random": any start, those at both ends of a trajectory as often as its middle is
@@ -96,7 +96,7 @@ class Segments:
         *,
         scale: Tensor | None = None,
         dtype: torch.dtype | None = None,
-        parameters: Tensor | None = None,
+        covariates: Tensor | None = None,
         length: int,
         stride: int = 1,
         windows: str = "random",
@@ -114,7 +114,7 @@ class Segments:
                     f"stride {stride} needs {self.span + 1}. Choose shorter ones, as in "
                     f"fit(…, length={max(2, min(length, len(t) // 2))}, stride=1)."
                 )
-        self.times, self.values, self.parameters = list(times), list(values), parameters
+        self.times, self.values, self.covariates = list(times), list(values), covariates
         self.dtype = values[0].dtype if dtype is None else dtype
         self.scale = torch.ones((), dtype=self.dtype) if scale is None else scale
         self.stride = stride
@@ -182,7 +182,7 @@ class Segments:
             num_segments=self.num_segments,
             shared_offsets=shared,
             observations=torch.stack(numbers),
-            parameters=None if self.parameters is None else self.parameters[index],
+            covariates=None if self.covariates is None else self.covariates[index],
         )
         device = values[0].device
         return batch if device.type == "cpu" else batch.to(device)  # the weights as well

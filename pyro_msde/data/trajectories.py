@@ -17,8 +17,8 @@ from pyro_msde.data.instants import TimeUnits, rounding
 from pyro_msde.data.validation import (
     as_columns,
     as_controls,
+    as_covariates,
     as_names,
-    as_parameters,
     as_times,
     as_units,
     as_values,
@@ -45,7 +45,7 @@ class Trajectories:
             torch, where field is (*space) or (channel, *space): the model's grid later decides
             which. float32 and float64 are kept, other types become float64; no copy is made where
             none is needed (read-only arrays are copied). Masked entries count as NaN.
-        parameters: (trajectory, p) or (trajectory,), what is fixed along each trajectory.
+        covariates: (trajectory, p) or (trajectory,), what is fixed along each trajectory.
         controls: A list of (n_k, c) or (n_k,) arrays or one rectangular array, what is imposed at
             the times.
         name: The field's name.
@@ -54,13 +54,13 @@ class Trajectories:
         units: Units by name of field, axis or "time"; a string is the field's units.
         calendar: CF's name of the calendar of times with units such as "days since 2000-01-01";
             "standard" unless given.
-        parameter_names: Names of the parameters; parameter_0, … unless given.
+        covariate_names: Names of the covariates; covariate_0, … unless given.
         control_names: Names of the controls; control_0, … unless given.
 
     Attributes:
         times: Tuple of (n_k,) float64 arrays.
         values: Tuple of C-contiguous (n_k, *field) arrays, float32 or float64.
-        parameters: (trajectory, p) float64, or None.
+        covariates: (trajectory, p) float64, or None.
         controls: Tuple of (n_k, c) arrays, or None.
         name: The field's name.
         dims: Names of the field's axes, or None.
@@ -78,14 +78,14 @@ class Trajectories:
         times: Any,
         values: Any,
         *,
-        parameters: Any = None,
+        covariates: Any = None,
         controls: Any = None,
         name: str = "u",
         dims: Sequence[str] | None = None,
         coords: Mapping[str, Any] | None = None,
         units: str | Mapping[str, str] | None = None,
         calendar: str | None = None,
-        parameter_names: Sequence[str] | None = None,
+        covariate_names: Sequence[str] | None = None,
         control_names: Sequence[str] | None = None,
     ) -> None:
         """Check and store; see the class."""
@@ -100,12 +100,12 @@ class Trajectories:
         self.calendar: str | None = clock.calendar
         check_increasing(self.times)
         check_finite(self.values, self.times, "values")
-        self.parameters: Array | None = as_parameters(parameters, len(self.values))
+        self.covariates: Array | None = as_covariates(covariates, len(self.values))
         self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
         self.name = name
         self.dims, self.coords = as_names(dims, coords, self.field_shape)
-        self._names = parameter_names, control_names
-        check_names(name, self.dims, (*self.parameter_names, *self.control_names))
+        self._names = covariate_names, control_names
+        check_names(name, self.dims, (*self.covariate_names, *self.control_names))
 
     @classmethod
     def from_xarray(
@@ -116,7 +116,7 @@ class Trajectories:
         trajectory: str = "trajectory",
         time: str = "time",
         channel: str = "channel",
-        parameters: Sequence[str] | None = None,
+        covariates: Sequence[str] | None = None,
         controls: Sequence[str] | None = None,
     ) -> Trajectories:
         """Trajectories of the variable `name`; snapshots at the end that are all NaN are dropped.
@@ -131,7 +131,7 @@ class Trajectories:
             time: Variable or coordinate of times, along one dimension or (trajectory, another).
                 Dates become seconds since the first, recorded in `units["time"]`.
             channel: Its dimension of channels, if any; put before the axes of space.
-            parameters: Variables along `trajectory` only.
+            covariates: Variables along `trajectory` only.
             controls: Variables along `trajectory` and time.
 
         Raises:
@@ -143,7 +143,7 @@ class Trajectories:
             trajectory=trajectory,
             time=time,
             channel=channel,
-            parameters=parameters,
+            covariates=covariates,
             controls=controls,
         )
         return cls(**arguments)
@@ -158,9 +158,9 @@ class Trajectories:
         return write_xarray(
             self.times,
             self.values,
-            parameters=self.parameters,
+            covariates=self.covariates,
             controls=self.controls,
-            column_names=(self.parameter_names, self.control_names),
+            column_names=(self.covariate_names, self.control_names),
             name=self.name,
             dims=self.dims or tuple(f"dim_{i}" for i in range(len(self.field_shape))),
             coords=self.coords,
@@ -197,7 +197,7 @@ class Trajectories:
         out = copy.copy(self)
         out.times = tuple(self.times[k] for k in chosen)
         out.values = tuple(self.values[k] for k in chosen)
-        out.parameters = None if self.parameters is None else self.parameters[chosen]
+        out.covariates = None if self.covariates is None else self.covariates[chosen]
         out.controls = None if self.controls is None else tuple(self.controls[k] for k in chosen)
         return out
 
@@ -276,10 +276,10 @@ class Trajectories:
         return TimeUnits(self.units.get("time"), self.calendar)
 
     @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """(p,) parameter_0, … unless given; empty without parameters."""
-        count = 0 if self.parameters is None else self.parameters.shape[1]
-        return as_columns(self._names[0], "parameter", count)
+    def covariate_names(self) -> tuple[str, ...]:
+        """(p,) covariate_0, … unless given; empty without covariates."""
+        count = 0 if self.covariates is None else self.covariates.shape[1]
+        return as_columns(self._names[0], "covariate", count)
 
     @property
     def control_names(self) -> tuple[str, ...]:
@@ -346,7 +346,7 @@ class Trajectories:
         low, high = min(lengths), max(lengths)
         start, end = min(t[0] for t in self.times), max(t[-1] for t in self.times)
         axes = "" if self.dims is None else f" {'×'.join(self.dims)}"
-        extras = "" if self.parameters is None else f", {self.parameters.shape[1]} parameters"
+        extras = "" if self.covariates is None else f", {self.covariates.shape[1]} covariates"
         extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
         return (
             f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "

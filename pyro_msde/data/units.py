@@ -27,20 +27,20 @@ class Scaling:
     Attributes:
         channels: Root mean square of each channel over the training data, in the user's units.
         time: Training horizon, in the user's units.
-        parameters: Root mean square of each of the trajectories' parameters.
+        covariates: Root mean square of each of the trajectories' covariates.
     """
 
     channels: tuple[float, ...]
     time: float
-    parameters: tuple[float, ...] = ()
+    covariates: tuple[float, ...] = ()
 
     @classmethod
     def of(
-        cls, fields: Sequence[np.ndarray], horizon: float, parameters: np.ndarray | None = None
+        cls, fields: Sequence[np.ndarray], horizon: float, covariates: np.ndarray | None = None
     ) -> Scaling:
-        """Scales of training fields, each (time, channel, *space), and parameters (trajectory, p).
+        """Scales of training fields, each (time, channel, *space), and covariates (trajectory, p).
 
-        A parameter that is zero throughout is left as it is.
+        A covariate that is zero throughout is left as it is.
 
         Raises:
             ValueError: A channel is zero everywhere, or no trajectory lasts.
@@ -55,7 +55,7 @@ class Scaling:
             which = f"channel {int(np.argmin(rms))} is" if len(rms) > 1 else "the field is"
             mend = "Leave it out." if rms.any() else "There is nothing to learn."
             raise ValueError(f"values: {which} zero in every snapshot. {mend}")
-        own = np.zeros(0) if parameters is None else _root_mean_square([parameters])
+        own = np.zeros(0) if covariates is None else _root_mean_square([covariates])
         return cls(
             tuple(float(r) for r in rms), float(horizon), tuple(float(p) or 1.0 for p in own)
         )
@@ -86,11 +86,11 @@ class Scaling:
         scale = torch.tensor(self.channels, dtype=like.dtype, device=like.device)
         return scale.reshape(-1, *(1,) * ndim)
 
-    def scaled_parameters(self, parameters: Tensor) -> Tensor:
+    def scaled_covariates(self, covariates: Tensor) -> Tensor:
         """(..., p) in scaled units; as they are if their scales are unknown."""
-        if not self.parameters:
-            return parameters
-        return parameters / torch.tensor(self.parameters, dtype=torch.float64).to(parameters)
+        if not self.covariates:
+            return covariates
+        return covariates / torch.tensor(self.covariates, dtype=torch.float64).to(covariates)
 
     def log_volume(self, points: int) -> float:
         """Log Jacobian Σ log(scale) of one snapshot with `points` grid points a channel."""

@@ -15,8 +15,8 @@ from pyro_msde.data.instants import TimeUnits, read_times
 __all__ = [
     "as_columns",
     "as_controls",
+    "as_covariates",
     "as_names",
-    "as_parameters",
     "as_times",
     "as_units",
     "as_values",
@@ -101,27 +101,27 @@ def as_times(
     return tuple(np.ascontiguousarray(t, dtype=np.float64) for t in per_trajectory), units
 
 
-def as_parameters(parameters: Any, num_trajectories: int) -> Array | None:
+def as_covariates(covariates: Any, num_trajectories: int) -> Array | None:
     """(num_trajectories, p) float64; one number per trajectory becomes p = 1.
 
     Raises:
         ValueError: If the shape does not fit, or an entry is not finite.
     """
-    if parameters is None:
+    if covariates is None:
         return None
-    out = to_numpy(parameters, "parameters").astype(np.float64)
+    out = to_numpy(covariates, "covariates").astype(np.float64)
     if out.ndim == 1:
         out = out[:, None]
     if out.ndim != 2 or len(out) != num_trajectories:
         raise ValueError(
-            f"parameters: shape {np.shape(parameters)} for {num_trajectories} trajectories. "
-            f"Pass ({num_trajectories}, number of parameters)."
+            f"covariates: shape {np.shape(covariates)} for {num_trajectories} trajectories. "
+            f"Pass ({num_trajectories}, number of covariates)."
         )
     bad = np.argwhere(~np.isfinite(out))
     if len(bad):
         k, p = bad[0]
         raise ValueError(
-            f"parameters: {_kind(out[k, p])} in trajectory {k}, parameter {p}, {len(bad)} in all. "
+            f"covariates: {_kind(out[k, p])} in trajectory {k}, covariate {p}, {len(bad)} in all. "
             f"Pass finite numbers.{_MASKED}"
         )
     return out
@@ -237,7 +237,7 @@ def as_units(units: str | Mapping[str, str] | None, name: str) -> dict[str, str]
 
 
 def as_columns(names: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:
-    """Names of parameters or controls.
+    """Names of covariates or controls.
 
     Raises:
         ValueError: If there are not as many as columns.
@@ -256,7 +256,7 @@ def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -
     Args:
         name: The field's.
         dims: Of its axes.
-        columns: Of parameters and controls.
+        columns: Of covariates and controls.
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"name: {name!r} is no name. Pass a string such as 'u'.")
@@ -268,7 +268,7 @@ def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -
                 f"{argument}: {key!r} is what {taken[key]} is called. Call it otherwise."
             )
         taken[key] = {"name": "the field", "dims": "an axis of the field"}.get(
-            argument, "a parameter or control"
+            argument, "a covariate or control"
         )
 
 

@@ -26,7 +26,7 @@ def read_xarray(
     trajectory: str,
     time: str,
     channel: str,
-    parameters: Sequence[str] | None,
+    covariates: Sequence[str] | None,
     controls: Sequence[str] | None,
 ) -> dict[str, Any]:
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
@@ -36,17 +36,17 @@ def read_xarray(
     for argument, own in own_names.items():
         if not isinstance(own, str):
             raise ValueError(f"{argument}: got {own!r}. Pass a name.")
-    parameters = None if parameters is None else checked_names("parameters", parameters)
+    covariates = None if covariates is None else checked_names("covariates", covariates)
     controls = None if controls is None else checked_names("controls", controls)
     ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
     _require(ds, name, "name")
     if time not in ds.variables:
         raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
-    for argument, names in (("parameters", parameters), ("controls", controls)):
+    for argument, names in (("covariates", covariates), ("controls", controls)):
         for key in names or ():
             _require(ds, key, argument)
     # what is not read may have any attributes
-    ds = decoded(ds[[name, time, *(parameters or ()), *(controls or ())]])
+    ds = decoded(ds[[name, time, *(covariates or ()), *(controls or ())]])
     if trajectory not in ds[name].dims:
         ds = ds.expand_dims(trajectory)
     time_dim = _time_dim(ds, name, time, trajectory)
@@ -57,7 +57,7 @@ def read_xarray(
     (times,), clock = read_times([instants], TimeUnits(), time)
     times = np.broadcast_to(times, values.shape[:2])
     lengths = [_length(t, v, k) for k, (t, v) in enumerate(zip(times, values, strict=True))]
-    with_units = (name, *dims, *(parameters or ()), *(controls or ()))
+    with_units = (name, *dims, *(covariates or ()), *(controls or ()))
     units = {key: ds[key].attrs["units"] for key in with_units if "units" in ds[key].attrs}
     units |= {} if clock.text is None else {"time": clock.text}
 
@@ -67,14 +67,14 @@ def read_xarray(
     return {
         "times": cut(times),
         "values": cut(values),
-        "parameters": _parameters(ds, parameters, trajectory) if parameters else None,
+        "covariates": _covariates(ds, covariates, trajectory) if covariates else None,
         "controls": cut(_controls(ds, controls, trajectory, time_dim)) if controls else None,
         "name": name,
         "dims": dims,
         "coords": {d: ds[d].values for d in dims if d in ds.coords},
         "units": {key: str(unit) for key, unit in units.items()},
         "calendar": clock.calendar,
-        "parameter_names": tuple(parameters or ()) or None,
+        "covariate_names": tuple(covariates or ()) or None,
         "control_names": tuple(controls or ()) or None,
     }
 
@@ -111,11 +111,11 @@ def _length(times: Array, values: Array, index: int) -> int:
     return n
 
 
-def _parameters(ds: xr.Dataset, names: Sequence[str], trajectory: str) -> Array:
+def _covariates(ds: xr.Dataset, names: Sequence[str], trajectory: str) -> Array:
     for key in names:
         if ds[key].dims not in ((trajectory,), ()):
             raise ValueError(
-                f"parameters: {key!r} has dimensions {ds[key].dims}. "
+                f"covariates: {key!r} has dimensions {ds[key].dims}. "
                 f"Pass variables along {trajectory!r} only."
             )
     columns = [np.broadcast_to(to_numpy(ds[key], key), ds.sizes[trajectory]) for key in names]
@@ -141,7 +141,7 @@ def write_xarray(
     times: tuple[Array, ...],
     values: tuple[Array, ...],
     *,
-    parameters: Array | None,
+    covariates: Array | None,
     controls: tuple[Array, ...] | None,
     column_names: tuple[Sequence[str], Sequence[str]],
     name: str,
@@ -160,9 +160,9 @@ def write_xarray(
         **{d: (d, coords[d]) for d in dims if d in coords},
     }
     variables: dict[str, Any] = {name: ((*lead, *dims), _padded(values))}
-    if parameters is not None:
+    if covariates is not None:
         for p, key in enumerate(column_names[0]):
-            variables[key] = ("trajectory", parameters[:, p])
+            variables[key] = ("trajectory", covariates[:, p])
     if controls is not None:
         for c, key in enumerate(column_names[1]):
             variables[key] = (lead, _padded([k[:, c] for k in controls]))

@@ -72,7 +72,7 @@ BURGERS1D = Problem(
     coords={"x": points_periodic(NUM_POINTS)},
     dt=0.001,
     noise_sd=0.001,
-    parameters={"hard": ("nu",)},
+    covariates={"hard": ("nu",)},
     attrs={
         "equation": "u_t = -(u^2)_x / 2 + nu u_xx, periodic on [0, 1)",
         "scheme": "(u[j+1]^2-u[j-1]^2)/(4 dx); (u[j+1]-2u[j]+u[j-1])/dx^2; ETDRK4 in time",

@@ -47,13 +47,13 @@ class Problem:
     Attributes:
         name: Of the case, and of its files.
         parts: By split, number and horizon of the trajectories in "train", "validation", "test".
-        draw: By split, the law of a trajectory's initial state (*space) and parameters.
-        solve: From initial state, parameters, number of steps and dt to u (step + 1, *space).
+        draw: By split, the law of a trajectory's initial state (*space) and covariates.
+        solve: From initial state, covariates, number of steps and dt to u (step + 1, *space).
             The initial state may be anything that `draw` gives and this takes.
         coords: Positions along each axis of space, in order.
         dt: Time between snapshots.
         noise_sd: Standard deviation of the independent measurement noise.
-        parameters: By split, names of the parameters.
+        covariates: By split, names of the parameters.
         attrs: What the files say of the data: "equation", "scheme" and the like.
         key: Sets the random streams apart from those of other problems.
         keep_clean: Store the solution without noise as well.
@@ -69,7 +69,7 @@ class Problem:
     coords: Mapping[str, Array]
     dt: float
     noise_sd: float
-    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    covariates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     attrs: Mapping[str, str] = field(default_factory=dict)
     key: tuple[int, ...] = ()
     keep_clean: bool = True
@@ -100,7 +100,7 @@ class Problem:
 
         Returns:
             `u` (trajectory, time, *space) with noise, `u_clean` without if it is kept, both in
-            float32, and the parameters (trajectory,); the attributes say how to make them again.
+            float32, and the covariates (trajectory,); the attributes say how to make them again.
 
         Raises:
             ValueError: If an argument is out of range.
@@ -113,13 +113,13 @@ class Problem:
         shape = tuple(len(x) for x in self.coords.values())
         u = np.empty((num_trajectories, num_steps + 1, *shape), dtype=np.float32)
         u_clean = np.empty_like(u) if self.keep_clean else None
-        own = np.empty((num_trajectories, len(self.parameters.get(split, ()))))
+        own = np.empty((num_trajectories, len(self.covariates.get(split, ()))))
         for k in range(num_trajectories):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*place, k)))
-            initial, parameters = self.draw[split](rng)
-            own[k] = parameters
+            initial, covariates = self.draw[split](rng)
+            own[k] = covariates
             noise_source = (rng,) if self.driven else ()
-            solution = self.solve(initial, parameters, num_steps, dt, *noise_source)
+            solution = self.solve(initial, covariates, num_steps, dt, *noise_source)
             u[k] = solution + noise_sd * rng.standard_normal(solution.shape)
             if u_clean is not None:
                 u_clean[k] = solution
@@ -127,7 +127,7 @@ class Problem:
         variables: dict[str, Any] = {"u": (dims, u, {"units": "1", "long_name": "u with noise"})}
         if u_clean is not None:
             variables["u_clean"] = (dims, u_clean, {"units": "1", "long_name": "u"})
-        for j, name in enumerate(self.parameters.get(split, ())):
+        for j, name in enumerate(self.covariates.get(split, ())):
             variables[name] = ("trajectory", own[:, j], {"units": "1"})
         coords = {name: (name, x, {"units": "1"}) for name, x in self.coords.items()}
         coords["time"] = ("time", np.arange(num_steps + 1) * dt, {"units": "1"})
@@ -185,7 +185,7 @@ class Problem:
             return self._trajectories(ds, split)
 
     def _trajectories(self, ds: xr.Dataset, split: str) -> Trajectories:
-        return Trajectories.from_xarray(ds, "u", parameters=self.parameters.get(split) or None)
+        return Trajectories.from_xarray(ds, "u", covariates=self.covariates.get(split) or None)
 
     def _check_split(self, split: str) -> None:
         if not isinstance(split, str) or split not in self.parts:

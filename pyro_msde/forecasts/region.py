@@ -144,7 +144,7 @@ def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
             fields = segments.to_scaled(values[at.long()]).to(like)
-            own = None if segments.parameters is None else segments.parameters[k].to(like)
+            own = None if segments.covariates is None else segments.covariates[k].to(like)
             states.append(guide.encode(fields, bound, own)[0])
     z = torch.cat(states)
     low, high = z.amin(0), z.amax(0)

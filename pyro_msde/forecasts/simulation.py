@@ -38,7 +38,7 @@ def forecast(
     num_samples: int,
     num_theta: int,
     seed: int,
-    parameters: Tensor | None = None,
+    covariates: Tensor | None = None,
     max_step: float,
     adjustments: Sequence[Adjustment] = (),
     solver: Solver | None = None,
@@ -58,7 +58,7 @@ def forecast(
         num_samples: Paths altogether, rounded up to equal shares.
         num_theta: Draws of θ among which they are shared out, or of random adjustments.
         seed: Of all draws.
-        parameters: (batch, p).
+        covariates: (batch, p).
         max_step: Longest integration step, in the user's units.
         adjustments: Of the latent SDE, in their order.
         solver: Of the latent SDE; None: the midpoint rule, with shorter steps where the drift is
@@ -86,7 +86,7 @@ def forecast(
     for first, sites in zip(range(0, num_theta, at_once), draws, strict=True):
         with exclusive():
             theta = private(model.bind(sites))
-            mean, cov = guide.encode(scaled, theta, parameters)
+            mean, cov = guide.encode(scaled, theta, covariates)
         noise = torch.randn(
             at_once * share, *mean.shape, generator=generator, dtype=torch.float32
         ).to(mean)
@@ -101,7 +101,7 @@ def forecast(
             dynamics = adjustment.apply(dynamics)
         if dynamics.box is not None:
             boxes += [dynamics.box] * at_once
-        drift, step = partial(dynamics.drift, parameters=parameters), longest
+        drift, step = partial(dynamics.drift, covariates=covariates), longest
         if solver is None:
             stable = stable_step(drift, mean, t[:, 0], generator=generator)
             step = min(longest, dynamics.longest_step, max(SHORTEST_STEP, stable))

@@ -87,7 +87,7 @@ def variance_optima(
         e = cov.sqrt() * torch.randn_like(mean)
         z = torch.stack([mean + e, mean - e])
         signed = torch.stack([e, -e])
-        drift = theta.drift(z, times, parameters=batch.parameters)
+        drift = theta.drift(z, times, covariates=batch.covariates)
         u = mean_dot - drift + 0.5 * cov_dot / cov * signed
         v = 0.5 * signed / cov
         for name, value in (("u", u), ("v", v)):

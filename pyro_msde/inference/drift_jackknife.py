@@ -156,10 +156,10 @@ def jackknife(
             noise = torch.randn_like(moments.mean)
             z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
             missed = linear_drift(moments, z, theta.diffusion)
-            missed = drift.split(missed - drift(z, times, parameters=batch.parameters))
+            missed = drift.split(missed - drift(z, times, covariates=batch.covariates))
             # of the pair of draws, and of the estimate that this segment alone is of them all
             share = 0.5 * probability * batch.num_segments * weights.double()
-            for name, phi in drift.features(z, times, batch.parameters).items():
+            for name, phi in drift.features(z, times, batch.covariates).items():
                 both = normal_equations(phi, missed[name], share)
                 before = total.get(name, [torch.zeros_like(x) for x in both])
                 total[name] = [a + b for a, b in zip(before, both, strict=True)]
@@ -184,12 +184,12 @@ def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tens
     """
     weights = {name: W + changes[name] for name, W in drift.readout().items()}
 
-    def changed(z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def changed(z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         outputs = {}
-        for name, phi in drift.features(z, t, parameters).items():
+        for name, phi in drift.features(z, t, covariates).items():
             W = weights[name]
             outputs[name] = phi @ W.reshape(len(W), *(1,) * (phi.ndim - 3), *W.shape[1:])
-        return drift.joined(outputs) + drift.offset(z, t, parameters)
+        return drift.joined(outputs) + drift.offset(z, t, covariates)
 
     return changed
 

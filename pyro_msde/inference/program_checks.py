@@ -87,7 +87,7 @@ def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
     pairs: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
         "drift": (
             lambda: sde.drift(z, batch.times),
-            lambda: bound.drift(z, batch.times, parameters=batch.parameters),
+            lambda: bound.drift(z, batch.times, covariates=batch.covariates),
         ),
         "diffusion": (lambda: sde.diffusion, lambda: bound.diffusion),
         "likelihood": (lambda: field.log_prob(batch.values), likelihood),

@@ -86,16 +86,16 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
     grid = model.grid
     fields = torch.as_tensor(test[k].fields(grid.channels, grid.shape)[0]).to(like.device)
     like_scale = torch.empty(0, dtype=torch.float64, device=like.device)
-    parameters = None
-    if test.parameters is not None:
-        own = torch.as_tensor(test.parameters[k : k + 1])
-        parameters = scaling.scaled_parameters(own).to(like)
+    covariates = None
+    if test.covariates is not None:
+        own = torch.as_tensor(test.covariates[k : k + 1])
+        covariates = scaling.scaled_covariates(own).to(like)
     return Segments(
         [torch.as_tensor(test.times[k] / scaling.time)],
         [fields],
         scale=scaling.field_scale(like_scale, grid.ndim),
         dtype=like.dtype,
-        parameters=parameters,
+        covariates=covariates,
         length=how.length,
         stride=how.stride,
         windows="fixed",

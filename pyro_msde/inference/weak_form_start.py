@@ -78,9 +78,9 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
         grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))
         for k in range(len(segments.values))
     ]
-    parameters = None if segments.parameters is None else segments.parameters.to(like)
+    covariates = None if segments.covariates is None else segments.covariates.to(like)
     # (p,) numbers a trajectory, none of them without parameters
-    shared = like.new_zeros(len(zetas), 0) if parameters is None else parameters
+    shared = like.new_zeros(len(zetas), 0) if covariates is None else covariates
     inputs = [
         drift.neighbourhoods(zeta, own.expand(len(zeta), -1))
         for zeta, own in zip(zetas, shared, strict=True)
@@ -94,7 +94,7 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
     best, error = deepcopy(drift.state_dict()), _TOLERANCE
     for fit in fits:
         drift.set_polynomial(*fit)
-        found = _forecast_error(drift, segments.times, zetas, parameters)
+        found = _forecast_error(drift, segments.times, zetas, covariates)
         if found < error:  # False for NaN too
             best, error = deepcopy(drift.state_dict()), found
     drift.load_state_dict(best)
@@ -102,15 +102,15 @@ def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int =
 
 
 def _forecast_error(
-    drift: Any, times: Sequence[Tensor], zetas: Sequence[Tensor], parameters: Tensor | None
+    drift: Any, times: Sequence[Tensor], zetas: Sequence[Tensor], covariates: Tensor | None
 ) -> float:
     """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves."""
     error = change = 0.0
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
         edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
         zeta, clock = zetas[k][edges], times[k][edges].to(zetas[k].device)
-        own = None if parameters is None else parameters[k].expand(len(zeta) - 1, -1)
-        macroscale = partial(drift, parameters=own)
+        own = None if covariates is None else covariates[k].expand(len(zeta) - 1, -1)
+        macroscale = partial(drift, covariates=own)
         step = min(CHOOSING_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
         if not step > CHOOSING_STEP / _STIFF:
             return math.inf

@@ -105,13 +105,13 @@ def check_scaling(fit: Any, dtype: torch.dtype) -> None:
     Raises:
         ValueError: They are not.
     """
-    grid, wanted = fit.model.grid, getattr(fit.model, "num_parameters", 0)
+    grid, wanted = fit.model.grid, getattr(fit.model, "num_covariates", 0)
     scaling, (least, most) = fit.scaling, ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
-    if len(scaling.parameters) not in (0, wanted):
-        raise ValueError(f"scaling.parameters: {len(scaling.parameters)}, the model has {wanted}")
-    if not all(least <= s <= most for s in (*scaling.channels, *scaling.parameters)):
+    if len(scaling.covariates) not in (0, wanted):
+        raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
+    if not all(least <= s <= most for s in (*scaling.channels, *scaling.covariates)):
         raise ValueError(f"scaling: {dtype} has room for {least:g} to {most:g}")
     if not fit.has_channel and grid.channels > 1:
         raise ValueError("has_channel: the grid has several")
@@ -147,7 +147,7 @@ def check_parameters(fit: Any) -> None:
 def _try(fit: Any, theta: Any) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
-    wanted = getattr(model, "num_parameters", 0)
+    wanted = getattr(model, "num_covariates", 0)
     own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
     rows = None if own is None else own.expand(_TRIED, -1)
@@ -166,7 +166,7 @@ def _try(fit: Any, theta: Any) -> None:
         low, high = dynamics.box
         z = low + torch.rand(z.shape).to(z) * (high - low)
     for name, law in tried.items():
-        _check_sensible(name, law.drift(z[:, None, None], clock, parameters=own))
+        _check_sensible(name, law.drift(z[:, None, None], clock, covariates=own))
         _check_sensible(name, law.diffusion)
     observed = theta.observe(z)
     _check_sensible("decoder", observed.mean)

@@ -18,7 +18,7 @@ from pyro_msde.interface.forecast_arguments import (
     initial_fields,
     longest_step,
     on_common_times,
-    scaled_parameters,
+    scaled_covariates,
     time_of,
 )  # fmt: skip
 from pyro_msde.interface.ownership import belongs
@@ -119,7 +119,7 @@ class Fit:
         t0: Any = None,
         num_samples: int = 64,
         num_theta: int | None = None,
-        parameters: Any = None,
+        covariates: Any = None,
         max_step: float | None = None,
         solver: Solver | None = None,
         seed: int = 0,
@@ -136,7 +136,7 @@ class Fit:
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
                 of the drift where its uncertainty is measured. Unless given, 8, or as many as have
                 two paths each: single paths do not tell parameter from propagated variance.
-            parameters: (batch, p) or (p,), if the trajectories had parameters.
+            covariates: (batch, p) or (p,), if the trajectories had covariates.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
                 The midpoint rule takes shorter ones where the drift is too stiff for it, and none
                 longer than .3 % of the horizon where a region is known: at longer ones its pull is
@@ -151,7 +151,7 @@ class Fit:
 
         Raises:
             ValueError: y0 of another grid or not finite, times not increasing or before t0,
-                missing parameters, numbers of paths that are not positive, a step without sense;
+                missing covariates, numbers of paths that are not positive, a step without sense;
                 paths of more than 100 000 steps, or that take more than 8 GiB.
         """
         check_whole("num_samples", num_samples, 1)
@@ -166,7 +166,7 @@ class Fit:
             self.model, self.guide, self.scaling, fields, clock, t0=start, seed=seed,
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
-            parameters=scaled_parameters(self, parameters, len(fields)),
+            covariates=scaled_covariates(self, covariates, len(fields)),
             max_step=step, adjustments=self.adjustments, solver=solver,
             point=self._has_point_theta, metadata=self.metadata,
             layout={"batched": batched, "has_channel": self.has_channel},
@@ -176,15 +176,15 @@ class Fit:
         """Forecast trajectories from their first snapshots, in one batch.
 
         Args:
-            trajectories: On common times, with their parameters if the model takes any.
+            trajectories: On common times, with their covariates if the model takes any.
             times: (time,) to forecast at; None: those of the trajectories.
             **options: Of `predict`.
 
         Raises:
             ValueError: Times that differ between trajectories; what `predict` refuses.
         """
-        clock, values, parameters = on_common_times(self, "trajectories", trajectories)
-        options = {"t0": clock[0], "parameters": parameters} | options
+        clock, values, covariates = on_common_times(self, "trajectories", trajectories)
+        options = {"t0": clock[0], "covariates": covariates} | options
         return self.predict(values[:, 0], clock if times is None else times, **options)
 
     def calibrated(

@@ -151,7 +151,7 @@ def fit(
     fields = data.fields(grid.channels, grid.shape)
     check_on_grid("data", data, grid)
     metadata = Metadata.of(data)
-    scaling = Scaling.of(fields, data.horizon, data.parameters)
+    scaling = Scaling.of(fields, data.horizon, data.covariates)
     if validation is not None:
         check_trajectories("validation", model, validation)
         validation = matched(metadata, "validation", validation)
@@ -197,13 +197,13 @@ def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> floa
     """
     scale = np.asarray(result.scaling.channels)
     errors = []
-    for times, values, parameters in common_batches(validation):
+    for times, values, covariates in common_batches(validation):
         every = max(1, (len(times) - 1) // 50)
         fc = result.predict(
             values[:, 0],
             times[::every],
             num_samples=num_samples,
-            parameters=parameters,
+            covariates=covariates,
             max_step=VALIDATION_STEP * result.scaling.time,
         )
         unit = scale.max()  # whose squares any dtype holds
@@ -290,15 +290,15 @@ def _segments(
     ndim: int,
 ) -> Segments:
     values = [torch.as_tensor(f) for f in fields]
-    parameters = None
-    if data.parameters is not None:
-        parameters = scaling.scaled_parameters(torch.as_tensor(data.parameters)).to(dtype)
+    covariates = None
+    if data.covariates is not None:
+        covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(dtype)
     return Segments(
         [torch.as_tensor(t / scaling.time) for t in data.times],
         values,
         scale=scaling.field_scale(torch.empty(0, dtype=torch.float64), ndim),
         dtype=dtype,
-        parameters=parameters,
+        covariates=covariates,
         length=plan.length,
         stride=plan.stride,
         windows=plan.windows,

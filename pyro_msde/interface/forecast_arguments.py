@@ -29,7 +29,7 @@ __all__ = [
     "initial_fields",
     "longest_step",
     "on_common_times",
-    "scaled_parameters",
+    "scaled_covariates",
     "time_of",
 ]
 
@@ -77,37 +77,37 @@ def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
     return fields, batched
 
 
-def scaled_parameters(fit: Fit, parameters: Any, batch: int) -> Tensor | None:
+def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
     """(batch, p) in scaled units and as the model's tensors are, or None where it takes none.
 
     Raises:
         ValueError: Missing, too many, of another shape or not finite.
     """
-    wanted = getattr(fit.model, "num_parameters", 0)
-    if parameters is None and wanted:
+    wanted = getattr(fit.model, "num_covariates", 0)
+    if covariates is None and wanted:
         raise ValueError(
-            f"parameters: the model takes {wanted} for each trajectory; pass them."
+            f"covariates: the model takes {wanted} for each trajectory; pass them."
         )
-    if parameters is None:
+    if covariates is None:
         return None
     if not wanted:
-        raise ValueError("parameters: the model takes none. Leave them out.")
+        raise ValueError("covariates: the model takes none. Leave them out.")
     dtype, device = place_of(fit.model)
-    given = to_numpy(parameters, "parameters")
+    given = to_numpy(covariates, "covariates")
     each = given.ndim == 1 and wanted == 1 and len(given) == batch  # as in `Trajectories`
     value = torch.atleast_2d(torch.as_tensor(given[:, None] if each else given))
     if value.shape[-1] != wanted or value.shape[0] not in (1, batch):
         raise ValueError(
-            f"parameters: shape {given.shape} for {batch} initial fields; the model "
+            f"covariates: shape {given.shape} for {batch} initial fields; the model "
             f"takes {wanted} for each: pass ({batch}, {wanted}) or ({wanted},)."
         )
     if not bool(value.isfinite().all()):
         bad = int((~value.isfinite()).sum())
         raise ValueError(
-            f"parameters: hold NaN or infinite values, {bad} of {value.numel()}. Give a number "
+            f"covariates: hold NaN or infinite values, {bad} of {value.numel()}. Give a number "
             "for each."
         )
-    value = fit.scaling.scaled_parameters(value.double())
+    value = fit.scaling.scaled_covariates(value.double())
     return value.expand(batch, -1).to(device=device, dtype=dtype)
 
 
@@ -138,17 +138,17 @@ def time_of(y0: Any) -> Any:
 def on_common_times(
     fit: Fit, argument: str, trajectories: Trajectories
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Times, values (trajectory, time, *field) and parameters of trajectories on a fit's grid.
+    """Times, values (trajectory, time, *field) and covariates of trajectories on a fit's grid.
 
     Raises:
         ValueError: Times that differ between trajectories, or another grid.
     """
     check_trajectories(argument, fit.model, trajectories)
     trajectories = matched(fit.metadata, argument, trajectories)
-    times, values, parameters = common_batches(trajectories)[0]
+    times, values, covariates = common_batches(trajectories)[0]
     if len(values) < len(trajectories):
         raise ValueError(
             f"{argument}: times differ between trajectories. Resample them first, or forecast one "
             "after the other: [fit.forecast(one) for one in trajectories]."
         )
-    return times, values, parameters
+    return times, values, covariates

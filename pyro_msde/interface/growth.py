@@ -134,16 +134,16 @@ def _check_room(role: str, small: nn.Module, large: nn.Module) -> None:
 def _check_pair(model: Any, larger: Any) -> None:
     like = "a model that is built, as multiscale(…) builds it"
     for role, own in (("model", model), ("larger_model", larger)):
-        check_has(role, own, ("grid", "n_eta", "num_parameters", "children"), like)
+        check_has(role, own, ("grid", "n_eta", "num_covariates", "children"), like)
     if larger.n_eta <= model.n_eta:
         raise ValueError(
             f"larger_model: {larger.n_eta} microscale states, the smaller one has {model.n_eta}. "
             "Build it with more."
         )
-    if larger.grid != model.grid or larger.num_parameters != model.num_parameters:
+    if larger.grid != model.grid or larger.num_covariates != model.num_covariates:
         raise ValueError(
-            f"larger_model: of another case, {larger.grid} with {larger.num_parameters} parameters "
-            f"instead of {model.grid} with {model.num_parameters}."
+            f"larger_model: of another case, {larger.grid} with {larger.num_covariates} parameters "
+            f"instead of {model.grid} with {model.num_covariates}."
         )
     for role, net in (("model", model), ("larger_model", larger)):
         if any(getattr(part, "is_random", False) for part in net.children()):

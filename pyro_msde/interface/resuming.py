@@ -179,13 +179,13 @@ def _shapes(trainer: Trainer) -> str:
 
 def _of_segments(segments: Segments) -> str:
     """Digest of the training data, in the dtype they are trained in."""
-    own = [] if segments.parameters is None else [segments.parameters]
+    own = [] if segments.covariates is None else [segments.covariates]
     return _digest((*segments.times, *segments.values, segments.scale, *own))
 
 
 def _of_trajectories(data: Trajectories) -> str:
     """Digest of trajectories as they are."""
-    own = [] if data.parameters is None else [data.parameters]
+    own = [] if data.covariates is None else [data.covariates]
     return _digest((*data.times, *data.values, *own))
 
 

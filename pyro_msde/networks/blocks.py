@@ -191,7 +191,7 @@ class ConvEncoder(nn.Module):
         kernel: Length of the kernels, odd.
         stride: Stride of each convolution.
         activation: Class of the activations.
-        num_parameters: Parameters of the trajectory that the linear layer takes too.
+        num_covariates: Covariates that the linear layer takes too.
 
     Raises:
         ValueError: The kernel wraps around a periodic axis of a layer more than once.
@@ -206,11 +206,11 @@ class ConvEncoder(nn.Module):
         kernel: int = 25,
         stride: int = 2,
         activation: type[nn.Module] = nn.ReLU,
-        num_parameters: int = 0,
+        num_covariates: int = 0,
     ) -> None:
         super().__init__()
         self.ndim, self.reach = grid.ndim, kernel // 2
-        self.num_parameters = num_parameters
+        self.num_covariates = num_covariates
         channels = (grid.channels, *widths)
         self.wrap, zeros = _padding(grid.periodic, self.reach)
         self.layers = nn.ModuleList(
@@ -220,18 +220,18 @@ class ConvEncoder(nn.Module):
         self.activation = activation()
         _check_reach(grid, stride, len(widths), self.reach)
         size = _sizes(grid.shape, stride, len(widths))[-1]
-        self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()) + num_parameters, n_eta)
+        self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()) + num_covariates, n_eta)
 
-    def forward(self, field: Tensor, parameters: Tensor | None = None) -> Tensor:
-        """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
+    def forward(self, field: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """(..., channel, *space), and (..., num_covariates) if there are any, to (..., n_eta)."""
         lead = field.shape[: -self.ndim - 1]
         x = field.reshape(-1, *field.shape[-self.ndim - 1 :])
         for layer in self.layers:
             x = F.pad(x, self.wrap, mode="circular") if any(self.wrap) else x
             x = self.activation(layer(x))
         features = x.flatten(1)
-        if parameters is not None:
-            own = parameters.expand(*lead, -1).reshape(len(features), -1)
+        if covariates is not None:
+            own = covariates.expand(*lead, -1).reshape(len(features), -1)
             features = torch.cat([features, own], -1)
         eta: Tensor = self.head(features)
         return eta.reshape(*lead, -1)

@@ -22,8 +22,8 @@ class MultiscaleDrift(nn.Module):
     Args:
         grid: Fine and coarse grid, or a graph.
         n_eta: Microscale states.
-        macro: f, from channels × stencil points [+ k] + num_parameters + n_eta to channels numbers.
-        micro: g, from n_eta + n_ψ [+ 2] + num_parameters to n_eta numbers; None if n_eta = 0.
+        macro: f, from channels × stencil points [+ k] + num_covariates + n_eta to channels numbers.
+        micro: g, from n_eta + n_ψ [+ 2] + num_covariates to n_eta numbers; None if n_eta = 0.
         half_width: q.
         time_features: Give g the sine and cosine of scaled time.
         psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
@@ -52,26 +52,26 @@ class MultiscaleDrift(nn.Module):
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift.
 
         Args:
             z: (..., segment, time, latent).
             t: (segment, time) float64, or one row for all segments.
-            parameters: (segment, p) the trajectories' parameters.
+            covariates: (segment, p) the trajectories' covariates.
 
         Returns:
             Shaped as z.
         """
-        inputs = self.inputs(z, t, parameters)
+        inputs = self.inputs(z, t, covariates)
         return self.joined({name: self.networks[name](x) for name, x in inputs.items()})
 
-    def features(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+    def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Features (..., p) that the networks' last weights multiply, by network."""
-        inputs = self.inputs(z, t, parameters)
+        inputs = self.inputs(z, t, covariates)
         return {name: self.networks[name].features(x) for name, x in inputs.items()}
 
-    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor | float:
+    def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
         """What `forward` adds to the networks, for subclasses that know some physics: nothing."""
         return 0.0
 
@@ -85,10 +85,10 @@ class MultiscaleDrift(nn.Module):
         both = {"macro": self.macro, "micro": self.micro}
         return {name: net for name, net in both.items() if net is not None}
 
-    def inputs(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> dict[str, Tensor]:
+    def inputs(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """What the networks get, by name: "macro" (..., num_coarse, any), "micro" (..., any)."""
         zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
-        extra = [] if parameters is None else [parameters[:, None, :].expand(*z.shape[:-1], -1)]
+        extra = [] if covariates is None else [covariates[:, None, :].expand(*z.shape[:-1], -1)]
         macro = self.neighbourhoods(zeta, *extra, eta)
         if self.micro is None:
             return {"macro": macro}

@@ -48,7 +48,7 @@ def refusal(model: Any, protocol: type) -> str | None:
     if not isinstance(drift, protocol):
         return f"{type(drift).__name__} does not offer {protocol.__name__}"
     like = next((v for v in model.state_dict().values() if v.is_floating_point()), torch.empty(0))
-    states = random_states(model.num_latent, getattr(model, "num_parameters", 0), like)
+    states = random_states(model.num_latent, getattr(model, "num_covariates", 0), like)
     try:
         return false_claim(drift, protocol, *states)
     except (AttributeError, NotImplementedError) as error:  # of a network within it
@@ -56,18 +56,18 @@ def refusal(model: Any, protocol: type) -> str | None:
 
 
 def random_states(
-    num_latent: int, num_parameters: int, like: Tensor
+    num_latent: int, num_covariates: int, like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Z (segment, time, latent), t (segment, time) and parameters of unit size, always the same."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(_SEGMENTS, _TIMES, num_latent, generator=generator).to(like)
     t = torch.rand(_SEGMENTS, _TIMES, dtype=torch.float64, generator=generator).to(like.device)
-    parameters = torch.rand(_SEGMENTS, num_parameters, generator=generator).to(like)
-    return z, t, parameters if num_parameters else None
+    covariates = torch.rand(_SEGMENTS, num_covariates, generator=generator).to(like)
+    return z, t, covariates if num_covariates else None
 
 
 def false_claim(
-    drift: Any, protocol: type, z: Tensor, t: Tensor, parameters: Tensor | None = None
+    drift: Any, protocol: type, z: Tensor, t: Tensor, covariates: Tensor | None = None
 ) -> str | None:
     """What a drift says by a protocol and is not true, in words; None if it is true.
 
@@ -76,7 +76,7 @@ def false_claim(
         protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
         z: (segment, time, latent).
         t: (segment, time) float64.
-        parameters: (segment, p).
+        covariates: (segment, p).
 
     Raises:
         AttributeError: A network within it offers less than the protocol asks for.
@@ -85,17 +85,17 @@ def false_claim(
         LastLayer: _of_last_layer, PolynomialDrift: _of_polynomial, StencilDrift: _of_stencils,
     }  # fmt: skip
     with torch.inference_mode(False), Isolation(0, z.device).turn():
-        wrong: str | None = claims[protocol](drift, z.clone(), t.clone(), parameters)
+        wrong: str | None = claims[protocol](drift, z.clone(), t.clone(), covariates)
     return None if wrong is None else f"{type(drift).__name__}.{wrong}"
 
 
-def _of_last_layer(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
+def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> str | None:
     drift = deepcopy(drift).requires_grad_()  # its parameters may be held
     with torch.enable_grad():
-        value = drift(z, t, parameters=parameters)
-        features, weights = drift.features(z, t, parameters), drift.readout()
+        value = drift(z, t, covariates=covariates)
+        features, weights = drift.features(z, t, covariates), drift.readout()
         said = drift.joined({name: phi.detach() @ weights[name] for name, phi in features.items()})
-        if not _close(said + drift.offset(z, t, parameters), value):
+        if not _close(said + drift.offset(z, t, covariates), value):
             return "forward: is not offset + joined(φ W)"
         v = torch.randn_like(value)
         if not _close(drift.joined(drift.split(v)), v):
@@ -112,10 +112,10 @@ def _of_last_layer(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) 
 
 
 @torch.no_grad()
-def _of_polynomial(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
-    if drift(z, t, parameters=parameters).any():
+def _of_polynomial(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> str | None:
+    if drift(z, t, covariates=covariates).any():
         return "forward: is not zero before training, as where physics are known"
-    common = [] if parameters is None else [parameters[:, None].expand(*z.shape[:-1], -1)]
+    common = [] if covariates is None else [covariates[:, None].expand(*z.shape[:-1], -1)]
     x = drift.neighbourhoods(z, *common)
     outputs = z.shape[-1] // x.shape[-2]
     A, u = torch.randn(outputs, x.shape[-1]).to(x), torch.randn(x.shape[-1]).to(x)
@@ -124,12 +124,12 @@ def _of_polynomial(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) 
     drift = deepcopy(drift)
     drift.set_polynomial(A, Q)
     expected = x @ A.mT + torch.einsum("...i,kij,...j->...k", x, Q, x)
-    right = _close(drift(z, t, parameters=parameters), expected.mT.flatten(-2))
+    right = _close(drift(z, t, covariates=covariates), expected.mT.flatten(-2))
     return None if right else "set_polynomial: forward is not that polynomial then"
 
 
 @torch.no_grad()
-def _of_stencils(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> str | None:
+def _of_stencils(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> str | None:
     middle = drift.stencils(z)[..., drift.middle].mT.flatten(-2)
     right = torch.equal(middle, z[..., : middle.shape[-1]])
     return None if right else "middle: is not where a point finds itself in its stencil"

@@ -70,7 +70,7 @@ class PrincipalEncoder(_Modes):
         n_eta: Microscale states.
         rank: Principal components.
         widths: Of the hidden layers of f.
-        num_parameters: Parameters of the trajectory that f takes too.
+        num_covariates: Covariates that f takes too.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class PrincipalEncoder(_Modes):
         *,
         rank: int = 32,
         widths: Sequence[int] = (128, 128),
-        num_parameters: int = 0,
+        num_covariates: int = 0,
     ) -> None:
         super().__init__(grid, rank)
-        self.num_parameters = num_parameters
-        self.head = PolynomialMLP([rank + num_parameters, *widths, n_eta], 0)
+        self.num_covariates = num_covariates
+        self.head = PolynomialMLP([rank + num_covariates, *widths, n_eta], 0)
 
-    def forward(self, field: Tensor, parameters: Tensor | None = None) -> Tensor:
-        """(..., channel, *space), and (..., num_parameters) if there are any, to (..., n_eta)."""
+    def forward(self, field: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """(..., channel, *space), and (..., num_covariates) if there are any, to (..., n_eta)."""
         x = field.flatten(-len(self.field_shape)) @ self.modes.mT * self.weights
-        if parameters is not None:
-            x = torch.cat([x, parameters.expand(*x.shape[:-1], -1)], -1)
+        if covariates is not None:
+            x = torch.cat([x, covariates.expand(*x.shape[:-1], -1)], -1)
         eta: Tensor = self.head(x)
         return eta
 

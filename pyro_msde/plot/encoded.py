@@ -55,13 +55,13 @@ class Encoded:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fit: Any, y: Any, *, parameters: Any = None, single: bool = False) -> Encoded:
+    def of(cls, fit: Any, y: Any, *, covariates: Any = None, single: bool = False) -> Encoded:
         """Encode.
 
         Args:
             fit: The `Fit`. Of a posterior over θ one draw is taken.
             y: One field or a batch of them, as `fit.predict` takes them.
-            parameters: As for `fit.predict`.
+            covariates: As for `fit.predict`.
             single: Refuse a batch.
 
         Raises:
@@ -69,7 +69,7 @@ class Encoded:
             ValueError: Fields of another grid, not finite, or a batch where one is wanted.
         """
         fields, _ = fit._fields(checked_fields(fit, y, single=single))
-        own = fit._parameters(parameters, len(fields))
+        own = fit._parameters(covariates, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         with Isolation(0, fields.device).turn():
             theta = private(fit.model.bind(fit.guide.read_theta()))

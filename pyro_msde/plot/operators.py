@@ -127,7 +127,7 @@ def scale_operators(
     fit: Any,
     y: Any,
     *,
-    parameters: Any = None,
+    covariates: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -140,7 +140,7 @@ def scale_operators(
         fit: The `Fit`, of fields with one or two axes of space. Of a posterior over θ one draw is
             taken.
         y: One field as `fit.predict` takes it.
-        parameters: As for `fit.predict`.
+        covariates: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         axes: One Axes for one axis of space, four for two. None: new ones.
@@ -156,7 +156,7 @@ def scale_operators(
     grid = fit.model.grid
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
-    fields = [values[channel] for values in _applied(fit, y, parameters)]
+    fields = [values[channel] for values in _applied(fit, y, covariates)]
     if grid.ndim == 1:
         (ax,), _ = panels(axes, 1, height=2.1)
         _lines(ax, words, fields, grid.coarse_index[0])
@@ -170,9 +170,9 @@ def scale_operators(
 
 
 @torch.no_grad()
-def _applied(fit: Any, y: Any, parameters: Any) -> list[Array]:
+def _applied(fit: Any, y: Any, covariates: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
-    encoded = Encoded.of(fit, y, parameters=parameters, single=True)
+    encoded = Encoded.of(fit, y, covariates=covariates, single=True)
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)

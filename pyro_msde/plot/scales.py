@@ -33,7 +33,7 @@ def scale_images(
     y: Any,
     times: Any,
     *,
-    parameters: Any = None,
+    covariates: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -49,7 +49,7 @@ def scale_images(
             taken.
         y: (time, *field) fields as `fit.predict` takes a batch of them.
         times: (time,) theirs.
-        parameters: As for `fit.predict`.
+        covariates: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         axes: 4 × columns Axes; 3 × columns if n_η = 0. None: new ones.
@@ -64,7 +64,7 @@ def scale_images(
     check_fit(fit, data, 2)
     model = fit.model
     channel = channel_of(model.grid, channel)
-    parts = Encoded.of(fit, y, parameters=parameters).scales()
+    parts = Encoded.of(fit, y, covariates=covariates).scales()
     words = Words.of(model.grid, data)
     clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
@@ -94,7 +94,7 @@ def scale_separation(
     fit: Any,
     y: Any,
     *,
-    parameters: Any = None,
+    covariates: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -107,7 +107,7 @@ def scale_separation(
     Args:
         fit: The `Fit`, of fields with one axis of space. Of a posterior over θ one draw is taken.
         y: One field as `fit.predict` takes it.
-        parameters: As for `fit.predict`.
+        covariates: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         axes: Two Axes. None: new ones.
@@ -122,7 +122,7 @@ def scale_separation(
     check_fit(fit, data, 1)
     words = Words.of(fit.model.grid, data)
     channel = channel_of(fit.model.grid, channel)
-    parts = Encoded.of(fit, y, parameters=parameters, single=True).scales()
+    parts = Encoded.of(fit, y, covariates=covariates, single=True).scales()
     snapshot, macro, total = (p[0, channel] for p in (parts.field, parts.macro, parts.total))
     drawn, _ = panels(axes, 2, height=3.0, sharex=True)
     x = words.space[0].x

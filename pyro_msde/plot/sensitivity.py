@@ -42,7 +42,7 @@ def drift_sensitivity(
     y: Any,
     *,
     reference: Callable[[Array], Any] | None = None,
-    parameters: Any = None,
+    covariates: Any = None,
     half_width: int | None = None,
     data: Trajectories | None = None,
     channel: int = 0,
@@ -61,7 +61,7 @@ def drift_sensitivity(
         reference: A drift to compare with, such as finite differences on the coarse grid: from
             fields (field, *coarse) to their rate of change, shaped alike, in the user's units, with
             a channel axis if the data had one.
-        parameters: As for `fit.predict`.
+        covariates: As for `fit.predict`.
         half_width: q of the stencil that is drawn; None: the drift's.
         data: Gives names, positions and units.
         channel: Whose drift.
@@ -86,10 +86,10 @@ def drift_sensitivity(
     check_whole("half_width", half_width, 0)
     if reference is not None and not callable(reference):
         raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
-    encoded = Encoded.of(fit, y, parameters=parameters)
-    extra = fit._parameters(parameters, len(encoded.z))
+    encoded = Encoded.of(fit, y, covariates=covariates)
+    extra = fit._parameters(covariates, len(encoded.z))
     chosen = {"half_width": half_width, "channel": of, "source": by}
-    rows = [stencil_derivative(encoded, fit.scaling, parameters=extra, **chosen)]
+    rows = [stencil_derivative(encoded, fit.scaling, covariates=extra, **chosen)]
     if reference is not None:
         zeta = encoded.unit * grid.unflatten(encoded.z[:, : grid.num_zeta])
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]
@@ -112,7 +112,7 @@ def stencil_derivative(
     half_width: int,
     channel: int = 0,
     source: int = 0,
-    parameters: Tensor | None = None,
+    covariates: Tensor | None = None,
 ) -> StencilDerivative:
     """∂f/∂(stencil input) of the model's drift, at scaled time zero if it depends on time.
 
@@ -122,14 +122,14 @@ def stencil_derivative(
         half_width: q.
         channel: Whose drift.
         source: Channel of the points.
-        parameters: (field, p) if the drift takes any.
+        covariates: (field, p) if the drift takes any.
     """
     grid = encoded.model.grid
     points = grid.num_coarse
     z = encoded.z.detach().requires_grad_()
     clock = torch.zeros(len(z), 1, dtype=torch.float64, device=z.device)
     with torch.enable_grad():
-        drift = encoded.theta.drift(z[:, None], clock, parameters=parameters)[:, 0]
+        drift = encoded.theta.drift(z[:, None], clock, covariates=covariates)[:, 0]
         own = drift[:, channel * points : (channel + 1) * points]
         # fields do not mix: one gradient of the sum over them has each one's
         columns = [

@@ -27,7 +27,7 @@ def power_spectra(
     fit: Any,
     y: Any,
     *,
-    parameters: Any = None,
+    covariates: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     ax: Axes | None = None,
@@ -40,7 +40,7 @@ def power_spectra(
     Args:
         fit: The `Fit`. Of a posterior over θ one draw is taken.
         y: One field or a batch of them, as `fit.predict` takes them.
-        parameters: As for `fit.predict`.
+        covariates: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
         ax: Axes. None: new.
@@ -57,7 +57,7 @@ def power_spectra(
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     spacing = [_spacing(axis) for axis in words.space]
-    parts = Encoded.of(fit, y, parameters=parameters).scales()
+    parts = Encoded.of(fit, y, covariates=covariates).scales()
     lines: list[tuple[str, Array, dict[str, Any]]] = [
         ("$y$", parts.field, {"color": "0.65", "linewidth": 2.0}),
         (r"$T_p\zeta$", parts.macro, {"color": OKABE_ITO["blue"], "linewidth": 1}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = ["FORMAT", "MIGRATIONS", "migrated", "with_jackknife"]
@@ -18,11 +18,17 @@ def _to_3(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_4(run: dict[str, Any]) -> dict[str, Any]:
-    """The diffusion is learned by the ELBO only; what changes forecasts is a list."""
+    """What changes forecasts is a list; covariates are no longer called parameters.
+
+    The diffusion is learned by the ELBO only.
+    """
     for owner in (run, run.get("identity")):
         if isinstance(owner, dict) and isinstance(owner.get("recipe"), dict):
             owner["recipe"].pop("score_every", None)
     run = dict(run)
+    names = {"parameters": "covariates", "num_parameters": "num_covariates"}
+    for part in {"scaling", "metadata", "model"} & run.keys():
+        run[part] = _renamed(run[part], names)
     region, calibration = (run.pop(name, None) for name in ("region", "calibration"))
     scale = run.pop("diffusion_scale", 1.0)
     if calibration is not None or scale != 1:
@@ -32,6 +38,13 @@ def _to_4(run: dict[str, Any]) -> dict[str, Any]:
         {"name": name, **_object(name, saved)} for name, saved in known.items() if saved is not None
     ]
     return {**run, "adjustments": adjustments, "format": 4}
+
+
+def _renamed(saved: Any, names: Mapping[str, str]) -> Any:
+    """With today's names of its fields."""
+    if not isinstance(saved, dict):
+        return saved
+    return {names.get(key, key): value for key, value in saved.items()}
 
 
 def _object(name: str, saved: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _Config = dict[_Name, Any]
 class _Scaling(Struct, forbid_unknown_fields=True):
     channels: Annotated[tuple[_Scale, ...], Meta(min_length=1)]
     time: _Scale
-    parameters: tuple[_Scale, ...] = ()
+    covariates: tuple[_Scale, ...] = ()
 
 
 class _History(Struct, forbid_unknown_fields=True):

@@ -26,10 +26,10 @@ def random_batch(model: Any, seed: int = 0) -> SegmentBatch:
     generator = torch.Generator().manual_seed(seed)
     shape = (_TIMES, *model.grid.field_shape)
     fields = [torch.randn(shape, generator=generator).to(dtype) for _ in range(_SEGMENTS)]
-    count = getattr(model, "num_parameters", 0)
-    parameters = torch.randn(_SEGMENTS, count, generator=generator).to(dtype) if count else None
+    count = getattr(model, "num_covariates", 0)
+    covariates = torch.randn(_SEGMENTS, count, generator=generator).to(dtype) if count else None
     clock = torch.linspace(0, 0.3, _TIMES, dtype=torch.float64)
-    segments = Segments([clock] * _SEGMENTS, fields, parameters=parameters, length=_TIMES)
+    segments = Segments([clock] * _SEGMENTS, fields, covariates=covariates, length=_TIMES)
     return segments.draw(_SEGMENTS, np.random.default_rng(seed)).to(device)
 
 

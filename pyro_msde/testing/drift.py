@@ -13,13 +13,13 @@ from pyro_msde.protocols import LastLayer, PolynomialDrift, StencilDrift
 __all__ = ["check_drift"]
 
 
-def check_drift(drift: nn.Module, num_latent: int, *, num_parameters: int = 0) -> list[str]:
+def check_drift(drift: nn.Module, num_latent: int, *, num_covariates: int = 0) -> list[str]:
     """Try a drift at random states, on the device and with the dtype of its tensors.
 
     Args:
         drift: Module of (z, t, parameters), as `pyro_msde.protocols.Drift` says.
         num_latent: Latent states.
-        num_parameters: Parameters of a trajectory that it takes.
+        num_covariates: Parameters of a trajectory that it takes.
 
     Returns:
         Names of the optional protocols that it offers. `PolynomialDrift` is one for drifts that are
@@ -30,16 +30,16 @@ def check_drift(drift: nn.Module, num_latent: int, *, num_parameters: int = 0) -
             gradient, or something that it says by a protocol is not true.
     """
     tensors = [v for v in drift.state_dict().values() if v.is_floating_point()]
-    z, t, parameters = random_states(num_latent, num_parameters, (tensors or [torch.empty(0)])[0])
-    value = _check_values(drift, z, t, parameters)
-    _check_rows(drift, z, t, parameters, value)
-    _check_gradients(drift, z, t, parameters)
+    z, t, covariates = random_states(num_latent, num_covariates, (tensors or [torch.empty(0)])[0])
+    value = _check_values(drift, z, t, covariates)
+    _check_rows(drift, z, t, covariates, value)
+    _check_gradients(drift, z, t, covariates)
     offered: list[str] = []
     for protocol in (LastLayer, StencilDrift, PolynomialDrift):
         if not isinstance(drift, protocol) or (protocol is PolynomialDrift and bool(value.any())):
             continue
         try:
-            wrong = false_claim(drift, protocol, z, t, parameters)
+            wrong = false_claim(drift, protocol, z, t, covariates)
         except (AttributeError, NotImplementedError):  # a network within it offers less
             continue
         if wrong is not None:
@@ -49,8 +49,8 @@ def check_drift(drift: nn.Module, num_latent: int, *, num_parameters: int = 0) -
 
 
 @torch.no_grad()
-def _check_values(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> Tensor:
-    value: Tensor = drift(z, t, parameters=parameters)
+def _check_values(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> Tensor:
+    value: Tensor = drift(z, t, covariates=covariates)
     if value.shape != z.shape or value.dtype != z.dtype or value.device != z.device:
         raise AssertionError(
             f"drift: {value.dtype} {tuple(value.shape)} on {value.device} for z {z.dtype} "
@@ -59,26 +59,26 @@ def _check_values(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -
     if not bool(value.isfinite().all()):
         raise AssertionError("drift: not finite at states of unit size.")
     samples = torch.stack([z, -z, 2 * z])[:, None]
-    together = drift(samples, t, parameters=parameters)
-    alone = torch.stack([drift(x[0], t, parameters=parameters) for x in samples])[:, None]
+    together = drift(samples, t, covariates=covariates)
+    alone = torch.stack([drift(x[0], t, covariates=covariates) for x in samples])[:, None]
     if together.shape != alone.shape or not torch.allclose(together, alone, 1e-4, 1e-5):
         raise AssertionError(
             "drift: differs where samples lie to the left of z's axes. Count axes from the right."
         )
-    row = drift(z, t[:1], parameters=parameters)
-    if not torch.allclose(row, drift(z, t[:1].expand_as(t), parameters=parameters), 1e-4, 1e-5):
+    row = drift(z, t[:1], covariates=covariates)
+    if not torch.allclose(row, drift(z, t[:1].expand_as(t), covariates=covariates), 1e-4, 1e-5):
         raise AssertionError("drift: one row of times must serve all segments. Broadcast t.")
     return value
 
 
 @torch.no_grad()
 def _check_rows(
-    drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None, value: Tensor
+    drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None, value: Tensor
 ) -> None:
     other = z.clone()
     other[1:] += 1.0
     other[:, 1:] += 1.0
-    changed = drift(other, t, parameters=parameters)
+    changed = drift(other, t, covariates=covariates)
     if not torch.allclose(changed[0, 0], value[0, 0], 1e-4, 1e-5):
         raise AssertionError(
             "drift: of one state depends on other segments or times. Leave out what averages over "
@@ -86,11 +86,11 @@ def _check_rows(
         )
 
 
-def _check_gradients(drift: Any, z: Tensor, t: Tensor, parameters: Tensor | None) -> None:
+def _check_gradients(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> None:
     wanted = [p for p in drift.parameters() if p.requires_grad]
     with torch.enable_grad():
         at = z.clone().requires_grad_()
-        value = drift(at, t, parameters=parameters)
+        value = drift(at, t, covariates=covariates)
         if not value.requires_grad:
             raise AssertionError("drift: has no gradient. Compute it with torch, without no_grad.")
         slopes = torch.autograd.grad(value.square().sum(), [at, *wanted], allow_unused=True)

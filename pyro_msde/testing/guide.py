@@ -50,7 +50,7 @@ def check_guide(model: Any, guide: Any, batch: SegmentBatch | None = None) -> No
             bound = model.bind(guide.read_theta())
             q = guide.path_marginals(batch, bound)
             _check_draws(q, batch, model.num_latent)
-            rows = None if batch.parameters is None else batch.parameters[:, None]
+            rows = None if batch.covariates is None else batch.covariates[:, None]
             mean, var = guide.encode(batch.values, bound, rows)
         shapes = (mean.shape, (*mean.shape, model.num_latent))
         require(
@@ -94,10 +94,10 @@ def _check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
 def _check_slopes(model: Any, guide: Any, batch: SegmentBatch) -> None:
     """mean_dot and cov_dot against central differences, in float64 copies of both modules."""
     model, guide = (part.double() for part in copy.deepcopy((model, guide)))
-    numbers = batch.parameters
+    numbers = batch.covariates
     double = replace(
         batch, values=batch.values.double(),
-        parameters=None if numbers is None else numbers.double(),
+        covariates=None if numbers is None else numbers.double(),
     )  # fmt: skip
     q = guide.path_marginals(double, model.bind(guide.read_theta()))
     start, end = batch.times[:, :1], batch.times[:, -1:]

@@ -69,7 +69,7 @@ class _Given:
 
 
 def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Any) -> None:
-    C, drift = bound.diffusion, bound.drift(z, batch.times, parameters=batch.parameters)
+    C, drift = bound.diffusion, bound.drift(z, batch.times, covariates=batch.covariates)
     require(
         C.shape == (model.num_latent,) and (C > 0).all(),
         f"diffusion: {tuple(C.shape)}, least {float(C.min()):.1e}. Give ({model.num_latent},) "
@@ -95,7 +95,7 @@ def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Any) 
 def _check_same(bound: BoundModel, again: BoundModel, z: Tensor, batch: SegmentBatch) -> None:
     def values(of: BoundModel) -> dict[str, Tensor]:
         return {
-            "drift": of.drift(z, batch.times, parameters=batch.parameters),
+            "drift": of.drift(z, batch.times, covariates=batch.covariates),
             "diffusion": of.diffusion,
             "observe": of.observe(z).log_prob(batch.values),
         }

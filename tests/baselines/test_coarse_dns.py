@@ -15,7 +15,7 @@ from pyro_msde.datasets.problem import Problem
 
 def clean(problem: Problem, split: str, horizon: float) -> Trajectories:
     ds = problem.generate(split, 2, horizon=horizon, seed=5, noise_sd=0.0)
-    return Trajectories.from_xarray(ds, "u", parameters=problem.parameters.get(split))
+    return Trajectories.from_xarray(ds, "u", covariates=problem.covariates.get(split))
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def y0(rng):
     return rng.standard_normal((UNSEEN, *FIELD))
 
 
-def trajectories(values, parameters=None):
+def trajectories(values, covariates=None):
     """With a time axis of their own."""
-    return Trajectories(np.arange(TIMES) * 0.1, values, parameters=parameters)
+    return Trajectories(np.arange(TIMES) * 0.1, values, covariates=covariates)
 
 
 class Plane:
@@ -142,7 +142,7 @@ def test_parameters_are_regressors(rng):
     own, new = rng.standard_normal((TRAIN, 1)), rng.standard_normal((UNSEEN, 1))
     train = trajectories(paths(rng.standard_normal((TRAIN, 2)), own), own)
     unseen = paths(rng.standard_normal((UNSEEN, 2)), new)
-    forecast = principal_regression(train, unseen[:, 0], parameters=new)
+    forecast = principal_regression(train, unseen[:, 0], covariates=new)
     assert_allclose(forecast, unseen, **ROUNDING)
 
 
@@ -150,33 +150,33 @@ def test_parameters_decide_between_equal_first_snapshots(rng):
     train = rng.standard_normal((3, TIMES, *FIELD))
     train[1, 0] = train[0, 0]
     forecast = nearest_trajectory(
-        trajectories(train, [1.0, 2.0, 5.0]), train[:1, 0], parameters=np.array([[1.9]])
+        trajectories(train, [1.0, 2.0, 5.0]), train[:1, 0], covariates=np.array([[1.9]])
     )
     assert_array_equal(forecast[0], train[1])
 
 
 def test_parameters_on_one_side_only_are_refused(train, y0):
     for look_up in (nearest_trajectory, principal_regression):
-        with pytest.raises(ValueError, match="parameters: only one"):
-            look_up(trajectories(train), y0, parameters=np.ones((UNSEEN, 1)))
+        with pytest.raises(ValueError, match="covariates: only one"):
+            look_up(trajectories(train), y0, covariates=np.ones((UNSEEN, 1)))
 
 
-@pytest.mark.parametrize("parameters", [None, np.linspace(0.0, 1.0, 9)[:, None] ** 2])
-def test_leaving_one_out_is_forecasting_each_from_the_others(rng, parameters):
+@pytest.mark.parametrize("covariates", [None, np.linspace(0.0, 1.0, 9)[:, None] ** 2])
+def test_leaving_one_out_is_forecasting_each_from_the_others(rng, covariates):
     coordinates = rng.standard_normal((9, 2))
     paths = Plane(rng).paths(coordinates) + 0.1 * rng.standard_normal((9, TIMES, *FIELD))
     paths[:, 1:] += coordinates[:, :1, None, None] ** 2
-    data = trajectories(paths, parameters)
-    options = [(c, 1) for c in ((1, 2, 3, 4, 6) if parameters is None else (1, 2, 3, 4))]
-    options += [(1, 2), (2, 2)] if parameters is None else [(1, 2)]
+    data = trajectories(paths, covariates)
+    options = [(c, 1) for c in ((1, 2, 3, 4, 6) if covariates is None else (1, 2, 3, 4))]
+    options += [(1, 2), (2, 2)] if covariates is None else [(1, 2)]
 
     def error(components, degree):
         each = []
         for k in range(9):
             others = data[[j for j in range(9) if j != k]]
-            own = None if parameters is None else parameters[[k]]
+            own = None if covariates is None else covariates[[k]]
             forecast = principal_regression(
-                others, paths[[k], 0], parameters=own, components=components, degree=degree
+                others, paths[[k], 0], covariates=own, components=components, degree=degree
             )
             ratio = np.sum((forecast[0] - paths[k]) ** 2, (1, 2)) / np.sum(paths[k] ** 2, (1, 2))
             each.append(np.sqrt(ratio.mean()))

@@ -27,7 +27,7 @@ def waves(rng, *, num=4, steps=50, shape=(POINTS,), speeds=None):
         angle = 2 * np.pi * (k * x - turned + rng.uniform(size=(num, 1, 1)))
         out += amplitude * np.exp(-0.3 * t)[:, None] * np.cos(angle)
     values = out.reshape(num, steps, *shape).astype(np.float32)
-    return Trajectories(t, values, parameters=speeds)
+    return Trajectories(t, values, covariates=speeds)
 
 
 def test_modes_span_what_the_singular_vectors_span():
@@ -107,8 +107,8 @@ def test_the_drift_takes_parameters_and_fields_may_have_two_axes():
     unseen = waves(np.random.default_rng(10), num=2, steps=101, shape=(5, 7), speeds=[0.75, 1.25])
     y0 = np.stack([v[0] for v in unseen.values])
     own, other = (
-        fit.predict(y0, unseen.times[0], parameters=p, max_step=0.01)
-        for p in (unseen.parameters, unseen.parameters[::-1].copy())
+        fit.predict(y0, unseen.times[0], covariates=p, max_step=0.01)
+        for p in (unseen.covariates, unseen.covariates[::-1].copy())
     )
     assert own.mean.shape == (2, 101, 5, 7)
     assert np.max(pyro_msde.nrmse(own, unseen)) < 0.2

@@ -69,7 +69,7 @@ class LinearDecoder(nn.Module):
 @pytest.fixture
 def model():
     torch.manual_seed(8)
-    model = tiny_model(N_ETA, decoder=LinearDecoder(), num_parameters=PARAMETERS).double()
+    model = tiny_model(N_ETA, decoder=LinearDecoder(), num_covariates=PARAMETERS).double()
     with torch.no_grad():  # variances that differ in space
         for part in (model.var_zeta, model.var_eta, model.diffusion):
             part.net.log_value.add_(torch.randn_like(part.net.log_value))
@@ -78,8 +78,8 @@ def model():
 
 @pytest.fixture
 def data():
-    parameters = np.random.default_rng(2).standard_normal((len(SIZES), PARAMETERS))
-    return tiny_data(irregular=True, parameters=parameters)
+    covariates = np.random.default_rng(2).standard_normal((len(SIZES), PARAMETERS))
+    return tiny_data(irregular=True, covariates=covariates)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def segments_of(data, windows, stride):
     return Segments(
         [torch.as_tensor(t) for t in data.times],
         [torch.as_tensor(v).double()[:, None] for v in data.values],
-        parameters=torch.as_tensor(data.parameters),
+        covariates=torch.as_tensor(data.covariates),
         length=LENGTH,
         stride=stride,
         windows=windows,
@@ -138,13 +138,13 @@ def full_residual(model, data):
     """½∫‖r‖²_{C⁻¹}dt over all trajectories, interval by interval."""
     C, drift, total = model.diffusion.net().detach(), model.drift.net, 0.0
     x, w = np.polynomial.legendre.leggauss(4)
-    for times, parameters in zip(data.times, data.parameters, strict=True):
+    for times, covariates in zip(data.times, data.covariates, strict=True):
         for left, right in pairwise(times):
             for node, weight in zip(x, w, strict=True):
                 t = torch.tensor([[0.5 * (left + right) + 0.5 * (right - left) * node]])
                 m, z = moments(t), shifted(t)
                 with torch.no_grad():
-                    gamma = drift(z, t, torch.as_tensor(parameters)[None])
+                    gamma = drift(z, t, torch.as_tensor(covariates)[None])
                 r = m.mean_dot - 0.5 * (C - m.cov_dot) / m.cov * SHIFT * m.cov.sqrt() - gamma
                 total += 0.5 * (right - left) * weight * float((0.5 * r**2 / C).sum())
     return total

@@ -55,16 +55,16 @@ def test_svi_takes_the_first_step_of_a_plain_loop(theta):
             loss = elbo(model, guide)
             torch.manual_seed(1)  # of the autoguide's first draws, some of which start its scales
             loss(batch)
-            parameters = [*model.parameters(), *guide.parameters()]
+            covariates = [*model.parameters(), *guide.parameters()]
             torch.manual_seed(5)
             if use_svi:
                 SVI(model, guide, pyro.optim.Adam({"lr": 1e-3}), loss=elbo).step(batch)
             else:
-                optimiser = torch.optim.Adam(parameters, 1e-3)
+                optimiser = torch.optim.Adam(covariates, 1e-3)
                 loss(batch).backward()
-                assert all(p.grad is not None for p in parameters)
+                assert all(p.grad is not None for p in covariates)
                 optimiser.step()
-            trained.append([p.detach().clone() for p in parameters])
+            trained.append([p.detach().clone() for p in covariates])
     assert_close(trained[0], trained[1], rtol=1e-6, atol=1e-6)  # rounding; a step is 1e-3
 
 

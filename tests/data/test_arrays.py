@@ -134,7 +134,7 @@ def test_what_holds_no_numbers_is_refused(given, message):
 
 
 def tiny_fit() -> Fit:
-    return Fit(*tiny_pair(2, num_parameters=1), Scaling((1.7,), 3.0, (1.0,)))
+    return Fit(*tiny_pair(2, num_covariates=1), Scaling((1.7,), 3.0, (1.0,)))
 
 
 def forms(x):
@@ -149,9 +149,9 @@ def test_forecasts_take_every_form(form):
     y, p, t = rng.normal(size=(2, NUM_POINTS)), np.array([[0.3], [0.4]]), np.array([0.0, 0.5, 1.0])
     options = {"num_samples": 2, "max_step": 1.0}
     fit = tiny_fit()
-    expected = fit.predict(y, t, parameters=p, **options)
+    expected = fit.predict(y, t, covariates=p, **options)
     given = [forms(x)[form] for x in (y, t, p)]
-    found = fit.predict(given[0], given[1], parameters=given[2], **options)
+    found = fit.predict(given[0], given[1], covariates=given[2], **options)
     assert torch.equal(found.paths, expected.paths)
     truth = rng.normal(size=expected.shape)
     assert torch.equal(found.cdf(forms(truth)[form]), expected.cdf(truth))
@@ -162,10 +162,10 @@ def test_masked_values_are_refused_by_name_and_number():
     fit, t = tiny_fit(), [0.0, 0.5]
     one = np.ma.array(np.ones(NUM_POINTS), mask=np.arange(NUM_POINTS) < 3, fill_value=1e20)
     with pytest.raises(ValueError, match=r"y0: holds NaN or infinite values, 3 of 30.*Masked"):
-        fit.predict(one, t, parameters=[1.0])
-    with pytest.raises(ValueError, match="parameters: hold NaN or infinite values, 1 of 1"):
-        fit.predict(one.data, t, parameters=np.ma.masked_equal([1.0], 1.0))
-    fc = fit.predict(one.data, t, parameters=[1.0], num_samples=2)
+        fit.predict(one, t, covariates=[1.0])
+    with pytest.raises(ValueError, match="covariates: hold NaN or infinite values, 1 of 1"):
+        fit.predict(one.data, t, covariates=np.ma.masked_equal([1.0], 1.0))
+    fc = fit.predict(one.data, t, covariates=[1.0], num_samples=2)
     truth = np.ma.stack([np.ma.array(one.data), one])
     with pytest.raises(ValueError, match=r"truth: NaN or infinite in index 1 .*1 snap.*Masked"):
         nrmse(fc, truth)
@@ -174,7 +174,7 @@ def test_masked_values_are_refused_by_name_and_number():
     with pytest.raises(ValueError, match=r"values: NaN in traj.* 0, index 1 .*1 snap.*\(Masked"):
         Trajectories(t, truth[None])
     with pytest.raises(ValueError, match=r"y0: shape \(0, 30\) holds no field"):
-        fit.predict(np.ones((0, NUM_POINTS)), t, parameters=[1.0])
+        fit.predict(np.ones((0, NUM_POINTS)), t, covariates=[1.0])
 
 
 def test_baselines_spectra_and_graphs_take_the_same():

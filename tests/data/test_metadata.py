@@ -46,8 +46,8 @@ def square(dims=("x", "y"), **coords):
          r"test: coords\['c'\] are in another order"),
         (heights(), heights(times=[0.0, 1.0, 2.0, 3.0], units={"time": "s"}),
          "test: times in 's', but the data of the fit have 'seconds since 2000-01-01"),
-        (heights(parameters=np.ones((2, 2)), parameter_names=["a", "b"]),
-         heights(parameters=np.ones((2, 2)), parameter_names=["b", "a"]), "test: parameters"),
+        (heights(covariates=np.ones((2, 2)), covariate_names=["a", "b"]),
+         heights(covariates=np.ones((2, 2)), covariate_names=["b", "a"]), "test: covariates"),
     ],
 )  # fmt: skip
 def test_other_units_and_orders_are_refused(ours, theirs, message):
@@ -98,7 +98,7 @@ def test_times_are_recounted_from_the_fits_origin():
 def test_json_holds_it():
     own = Metadata.of(square(("c", "x"), c=list("abcde"), x=0.1 * np.arange(5)))
     assert Metadata.from_json(json.loads(json.dumps(own.to_json()))) == own
-    own = Metadata.of(heights(parameters=[1, 2]))
+    own = Metadata.of(heights(covariates=[1, 2]))
     assert Metadata.from_json(json.loads(json.dumps(own.to_json()))) == own
 
 
@@ -106,7 +106,7 @@ def test_json_holds_it():
     "change",
     [{"name": 1}, {"dims": "x"}, {"dims": [1]}, {"coords": []}, {"coords": {"x": "abc"}},
      {"coords": {"x": [1, "a"]}}, {"coords": {"x": [float("nan")]}}, {"units": {"x": 1}},
-     {"calendar": 3}, {"calendar": "maya"}, {"parameters": None}, {"more": 1}],
+     {"calendar": 3}, {"calendar": "maya"}, {"covariates": None}, {"more": 1}],
 )  # fmt: skip
 def test_damaged_json_is_refused(change):
     own = Metadata.of(heights()).to_json()
@@ -239,14 +239,14 @@ def test_the_time_of_an_initial_field_is_where_its_forecast_starts():
 
 
 def test_one_parameter_of_several_fields_may_be_a_row():
-    fit = Fit(*tiny_pair(0, num_parameters=1), Scaling((1.0,), 1.0))
+    fit = Fit(*tiny_pair(0, num_covariates=1), Scaling((1.0,), 1.0))
     y0 = np.stack([v[0] for v in tiny_data().values])
     ask = {"times": [0.0, 0.1], "num_samples": 2, "max_step": 0.05}
-    row = fit.predict(y0, **ask, parameters=np.array([1.0, 2.0, 3.0]))
-    column = fit.predict(y0, **ask, parameters=np.array([[1.0], [2.0], [3.0]]))
+    row = fit.predict(y0, **ask, covariates=np.array([1.0, 2.0, 3.0]))
+    column = fit.predict(y0, **ask, covariates=np.array([[1.0], [2.0], [3.0]]))
     assert torch.equal(row.paths, column.paths)
-    with pytest.raises(ValueError, match=r"parameters: shape \(2,\) for 3 initial fields"):
-        fit.predict(y0, **ask, parameters=np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"covariates: shape \(2,\) for 3 initial fields"):
+        fit.predict(y0, **ask, covariates=np.array([1.0, 2.0]))
 
 
 def test_truth_of_xarray_is_compared():

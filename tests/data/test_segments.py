@@ -204,11 +204,11 @@ def test_values_and_times_are_those_of_the_window():
 
 def test_parameters_go_with_their_trajectory():
     times, values = trajectories()
-    parameters = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
-    segments = Segments(times, values, parameters=parameters, length=LENGTH)
+    covariates = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    segments = Segments(times, values, covariates=covariates, length=LENGTH)
     batch = segments.gather([(2, 1), (0, 4), (2, 0), (1, 7)])
-    assert torch.equal(batch.parameters, parameters[[2, 0, 2, 1]])
-    assert segments_of("random", 1)[0].gather([(0, 0)]).parameters is None
+    assert torch.equal(batch.covariates, covariates[[2, 0, 2, 1]])
+    assert segments_of("random", 1)[0].gather([(0, 0)]).covariates is None
 
 
 def test_offsets_are_shared_where_they_agree():

@@ -75,11 +75,11 @@ def test_common_times_within_rounding_and_horizon():
 
 def test_selection():
     times, values = ragged()
-    data = Trajectories(times, values, parameters=[1.0, 2.0, 3.0], controls=[t**2 for t in times])
+    data = Trajectories(times, values, covariates=[1.0, 2.0, 3.0], controls=[t**2 for t in times])
     for index, chosen in ((1, [1]), (-1, [2]), (slice(0, 2), [0, 1]), ([2, 0], [2, 0])):
         part = data[index]
         assert_same(part, Trajectories([times[k] for k in chosen], [values[k] for k in chosen]))
-        np.testing.assert_array_equal(part.parameters[:, 0], [k + 1.0 for k in chosen])
+        np.testing.assert_array_equal(part.covariates[:, 0], [k + 1.0 for k in chosen])
         np.testing.assert_array_equal(part.controls[0][:, 0], times[chosen[0]] ** 2)
     assert np.shares_memory(data[1].values[0], data.values[1])
     assert [len(part) for part in data] == [1, 1, 1]
@@ -99,10 +99,10 @@ def test_selection():
 )  # fmt: skip
 def test_selection_means_what_numpy_means(index):
     times, values = ragged()
-    data = Trajectories(times, values, parameters=[0, 1, 2])
+    data = Trajectories(times, values, covariates=[0, 1, 2])
     expected = np.atleast_1d(np.arange(3)[np.asarray(index) if torch.is_tensor(index) else index])
     found = data[index]
-    assert found.parameters[:, 0].tolist() == expected.tolist()
+    assert found.covariates[:, 0].tolist() == expected.tolist()
     assert [len(t) for t in found.times] == [len(times[k]) for k in expected]
 
 
@@ -145,8 +145,8 @@ def test_fields_mirror_the_channel_axis():
 
 def test_repr_is_one_short_line():
     times, values = ragged()
-    text = repr(Trajectories(times, values, name="h", dims=["x"], parameters=[1, 2, 3]))
-    for part in ("h: 3", "2-5 snapshots", "(7,) x", "float32", "1 parameters"):
+    text = repr(Trajectories(times, values, name="h", dims=["x"], covariates=[1, 2, 3]))
+    for part in ("h: 3", "2-5 snapshots", "(7,) x", "float32", "1 covariates"):
         assert part in text
     assert len(text) < 120
     assert "\n" not in text
@@ -197,10 +197,10 @@ def two_bad(values):
             broken(values=lambda t, v: with_entry(v, 0, (1, 6), -np.inf)),
             "values: infinity in trajectory 0, index 1",
         ),
-        (broken(parameters=lambda t, v: np.zeros((2, 5))), r"parameters: shape \(2, 5\) for 3"),
+        (broken(covariates=lambda t, v: np.zeros((2, 5))), r"covariates: shape \(2, 5\) for 3"),
         (
-            broken(parameters=lambda t, v: [[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]),
-            "parameters: NaN in trajectory 1, parameter 1",
+            broken(covariates=lambda t, v: [[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]),
+            "covariates: NaN in trajectory 1, covariate 1",
         ),
         (broken(controls=lambda t, v: t[:2]), "controls: given for 2 trajectories"),
         (
@@ -237,7 +237,7 @@ def test_xarray_round_trip(kind):
     data = Trajectories(
         times,
         values,
-        parameters=np.arange(2.0 * len(lengths)).reshape(-1, 2),
+        covariates=np.arange(2.0 * len(lengths)).reshape(-1, 2),
         controls=[np.stack([np.sin(t), t], axis=1) for t in times],
         name="h",
         dims=["channel", "x"],
@@ -248,12 +248,12 @@ def test_xarray_round_trip(kind):
     assert ds.h.attrs["units"] == "m"
     assert ("snapshot" in ds.dims) == (kind == "own times")
     back = Trajectories.from_xarray(
-        ds, "h", parameters=["parameter_0", "parameter_1"], controls=["control_0", "control_1"]
+        ds, "h", covariates=["covariate_0", "covariate_1"], controls=["control_0", "control_1"]
     )
     assert_same(back, data)
     assert back.dims == data.dims
     assert back.units == data.units
-    np.testing.assert_array_equal(back.parameters, data.parameters)
+    np.testing.assert_array_equal(back.covariates, data.covariates)
     for a, b in zip(back.controls, data.controls, strict=True):
         np.testing.assert_array_equal(a, b)
     for key in data.coords:
@@ -271,8 +271,8 @@ def everything(own_times, dates):
     return Trajectories(
         times,
         [rng.normal(size=(len(t), 2, 7, 5)) for t in times],
-        parameters=rng.normal(size=(3, 2)),
-        parameter_names=["re", "nu"],
+        covariates=rng.normal(size=(3, 2)),
+        covariate_names=["re", "nu"],
         controls=[rng.normal(size=(len(t), 1)) for t in times],
         control_names=["wind"],
         name="h",
@@ -296,7 +296,7 @@ def test_xarray_keeps_everything(own_times, dates, tmp_path):
     with xr.open_dataset(tmp_path / "all.nc", engine="h5netcdf", decode_times=False) as raw:
         for ds in (data.to_xarray(), raw, xr.decode_cf(raw, decode_times=seconds)):
             back = Trajectories.from_xarray(
-                ds, "h", channel="part", parameters=["re", "nu"], controls=["wind"]
+                ds, "h", channel="part", covariates=["re", "nu"], controls=["wind"]
             )
             decoded = dates and ds.time.dtype.kind == "M"
             if decoded:  # whose units are those of the file no more
@@ -305,11 +305,11 @@ def test_xarray_keeps_everything(own_times, dates, tmp_path):
                 np.testing.assert_allclose(a, b, rtol=1e-15)
             for a, b in zip(back.values + back.controls, data.values + data.controls, strict=True):
                 np.testing.assert_array_equal(a, b)
-            np.testing.assert_array_equal(back.parameters, data.parameters)
+            np.testing.assert_array_equal(back.covariates, data.covariates)
             units = {key: unit for key, unit in back.units.items() if key != "day"}
             assert (back.dims, units, back.name) == (data.dims, data.units, data.name)
             assert back.calendar == data.calendar
-            assert (back.parameter_names, back.control_names) == (("re", "nu"), ("wind",))
+            assert (back.covariate_names, back.control_names) == (("re", "nu"), ("wind",))
             assert back.coords["part"].tolist() == ["depth", "speed"]
             assert back.coords["x"].dtype == np.int16
             np.testing.assert_array_equal(back.coords["x"], data.coords["x"])
@@ -325,9 +325,9 @@ def test_xarray_keeps_everything(own_times, dates, tmp_path):
         ({"name": "time"}, "name: 'time' is what an axis of time is called"),
         ({"name": "trajectory"}, "name: 'trajectory'"),
         ({"name": "snapshot"}, "name: 'snapshot'"),
-        ({"name": "parameter_0", "parameters": [1, 2, 3]}, "names: 'parameter_0' is what"),
-        ({"parameters": [1, 2, 3], "parameter_names": ["x"]}, "names: 'x' is what an axis of"),
-        ({"parameters": [1, 2, 3], "parameter_names": ["a", "b"]}, "parameter_names: .* Pass 1"),
+        ({"name": "covariate_0", "covariates": [1, 2, 3]}, "names: 'covariate_0' is what"),
+        ({"covariates": [1, 2, 3], "covariate_names": ["x"]}, "names: 'x' is what an axis of"),
+        ({"covariates": [1, 2, 3], "covariate_names": ["a", "b"]}, "covariate_names: .* Pass 1"),
         ({"dims": ["snapshot"]}, "dims: 'snapshot'"),
         ({"name": None}, "name: got NoneType"),
         ({"name": ""}, "name: '' is no name"),
@@ -388,8 +388,8 @@ def test_missing_values_are_refused_by_name(attrs):
 def test_variables_that_are_not_read_may_be_anything():
     ds = packed().assign(v=("x", ["a", "b", "c"], {"_FillValue": 3.5, "valid_min": "low"}))
     assert len(Trajectories.from_xarray(ds, "u")) == 2
-    with pytest.raises(ValueError, match=r"parameters: no variable 'w'\. The data hold u, v"):
-        Trajectories.from_xarray(ds, "u", parameters=["w"])
+    with pytest.raises(ValueError, match=r"covariates: no variable 'w'\. The data hold u, v"):
+        Trajectories.from_xarray(ds, "u", covariates=["w"])
 
 
 def test_fill_values_after_the_end_are_dropped():
@@ -404,8 +404,8 @@ def test_what_is_no_data_is_refused():
     for ds in (None, 3, np.ones((2, 3, 4))):
         with pytest.raises(ValueError, match=r"ds: got .* Pass an xarray Dataset or DataArray"):
             Trajectories.from_xarray(ds, "u")
-    with pytest.raises(ValueError, match=r"parameters='re': give a list"):
-        Trajectories.from_xarray(packed(), "u", parameters="re")
+    with pytest.raises(ValueError, match=r"covariates='re': give a list"):
+        Trajectories.from_xarray(packed(), "u", covariates="re")
 
 
 def test_round_trip_through_a_file(tmp_path):
@@ -430,9 +430,9 @@ def test_from_xarray_sorts_dimensions_and_renames():
 def test_from_xarray_without_trajectories_is_one():
     ds = xr.Dataset({"u": (("time", "x"), np.ones((3, 7))), "wind": ("time", [1.0, 2.0, 3.0])},
                     coords={"time": [0.0, 1.0, 2.0], "re": 160.0})  # fmt: skip
-    data = Trajectories.from_xarray(ds, "u", parameters=["re"], controls=["wind"])
+    data = Trajectories.from_xarray(ds, "u", covariates=["re"], controls=["wind"])
     assert len(data) == 1
-    assert data.parameters.tolist() == [[160.0]]
+    assert data.covariates.tolist() == [[160.0]]
     assert data.controls[0].tolist() == [[1.0], [2.0], [3.0]]
 
 
@@ -471,8 +471,8 @@ def test_from_xarray_names_what_is_missing():
     ds = ds.assign_coords(time=[0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match=r"name: no variable .v.\. The data hold u, p"):
         Trajectories.from_xarray(ds, "v")
-    with pytest.raises(ValueError, match="parameters: 'p' has dimensions"):
-        Trajectories.from_xarray(ds, "u", parameters=["p"])
+    with pytest.raises(ValueError, match="covariates: 'p' has dimensions"):
+        Trajectories.from_xarray(ds, "u", covariates=["p"])
     with pytest.raises(ValueError, match="time: 'u' has dimensions"):
         Trajectories.from_xarray(ds.assign_coords(s=("k", [0.0, 1.0])), "u", time="s")
 
@@ -480,13 +480,13 @@ def test_from_xarray_names_what_is_missing():
 def test_every_takes_every_stride_th_snapshot_without_a_copy():
     times = [np.arange(7.0), np.arange(4.0)]
     values = [np.arange(7 * 3.0).reshape(7, 3), np.arange(4 * 3.0).reshape(4, 3)]
-    data = Trajectories(times, values, controls=[np.arange(7.0), np.arange(4.0)], parameters=[1, 2])
+    data = Trajectories(times, values, controls=[np.arange(7.0), np.arange(4.0)], covariates=[1, 2])
     thin = data.every(3)
     assert [t.tolist() for t in thin.times] == [[0, 3, 6], [0, 3]]
     assert [c.ravel().tolist() for c in thin.controls] == [[0, 3, 6], [0, 3]]
     assert np.shares_memory(thin.values[0], data.values[0])
     np.testing.assert_array_equal(thin.values[1], values[1][::3])
-    np.testing.assert_array_equal(thin.parameters, data.parameters)
+    np.testing.assert_array_equal(thin.covariates, data.covariates)
     for stride in (0, 0.5, True, "a", None):
         with pytest.raises(ValueError, match="stride="):
             data.every(stride)
@@ -495,12 +495,12 @@ def test_every_takes_every_stride_th_snapshot_without_a_copy():
 def test_until_takes_the_snapshots_up_to_a_time_without_a_copy():
     times = [0.1 * np.arange(8), 0.1 * np.arange(4)]
     values = [np.arange(8 * 3.0).reshape(8, 3), np.arange(4 * 3.0).reshape(4, 3)]
-    data = Trajectories(times, values, parameters=[1, 2])
+    data = Trajectories(times, values, covariates=[1, 2])
     cut = data.until(0.3)  # 0.1 · 3 is a little more
     assert [len(t) for t in cut.times] == [4, 4]
     assert np.shares_memory(cut.values[0], data.values[0])
     np.testing.assert_array_equal(cut.values[0], values[0][:4])
-    np.testing.assert_array_equal(cut.parameters, data.parameters)
+    np.testing.assert_array_equal(cut.covariates, data.covariates)
     with pytest.raises(ValueError, match="time: -1 is before trajectory 0 begins"):
         data.until(-1.0)
     assert data.until(np.inf).num_observations == 12

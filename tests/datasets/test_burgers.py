@@ -129,8 +129,8 @@ def test_viscosities_come_with_the_trajectories():
     ds = burgers1d.BURGERS1D.generate("hard", 3, horizon=0.002, seed=1)
     assert ds.nu.dims == ("trajectory",)
     data = burgers1d.BURGERS1D.fresh("hard", 3, 1, 0.002)
-    assert data.parameters.shape == (3, 1)
-    assert burgers1d.BURGERS1D.fresh("published", 2, 1, 0.002).parameters is None
+    assert data.covariates.shape == (3, 1)
+    assert burgers1d.BURGERS1D.fresh("published", 2, 1, 0.002).covariates is None
 
 
 def test_two_dimensional_data_have_their_axes():

@@ -40,7 +40,7 @@ class Linear(nn.Module):
         self.matrix = nn.Parameter(torch.as_tensor(matrix))
         self.channel = channel
 
-    def forward(self, x, t=None, parameters=None):
+    def forward(self, x, t=None, covariates=None):
         out = x @ self.matrix.mT
         return out[..., None, :] if self.channel else out
 
@@ -364,14 +364,14 @@ def test_paths_are_shared_out_among_draws_of_theta(snapshots):
 
 
 def test_parameters_of_trajectories_reach_the_drift(snapshots):
-    model = tiny_model(N_ETA, num_parameters=3)
+    model = tiny_model(N_ETA, num_covariates=3)
     result = Fit(model, AmortizedGP(model), SCALING)
-    parameters = np.random.default_rng(0).standard_normal((3, 3))
-    all_of_them = ask(result, snapshots, parameters=parameters).mean
-    other = ask(result, snapshots, parameters=parameters[::-1].copy()).mean
+    covariates = np.random.default_rng(0).standard_normal((3, 3))
+    all_of_them = ask(result, snapshots, covariates=covariates).mean
+    other = ask(result, snapshots, covariates=covariates[::-1].copy()).mean
     assert_close(all_of_them[1], other[1])
     assert not torch.allclose(all_of_them[0, -1], other[0, -1])
-    shared = ask(result, snapshots, parameters=parameters[1]).mean
+    shared = ask(result, snapshots, covariates=covariates[1]).mean
     assert_close(shared[1], all_of_them[1])
 
 
@@ -415,8 +415,8 @@ def test_bad_arguments_are_named(result, y0, times, options, message):
 
 
 def test_missing_parameters_are_named(snapshots):
-    model = tiny_model(N_ETA, num_parameters=3)
-    data = tiny_data(parameters=np.ones((3, 3)))
+    model = tiny_model(N_ETA, num_covariates=3)
+    data = tiny_data(covariates=np.ones((3, 3)))
     result = fit(model, AmortizedGP(model), data, steps=1, length=5, stride=1, progress=False)
     with pytest.raises(ValueError, match="parameters"):
         ask(result, snapshots)
@@ -424,9 +424,9 @@ def test_missing_parameters_are_named(snapshots):
 
 @pytest.mark.parametrize("shape", [(2,), (4,), (3, 2), (2, 3), (3, 3, 1)])
 def test_parameters_of_another_shape_are_named(snapshots, shape):
-    model = tiny_model(N_ETA, num_parameters=3)
-    with pytest.raises(ValueError, match=r"parameters: shape .* for 3 initial fields"):
-        ask(Fit(model, AmortizedGP(model), SCALING), snapshots, parameters=np.ones(shape))
+    model = tiny_model(N_ETA, num_covariates=3)
+    with pytest.raises(ValueError, match=r"covariates: shape .* for 3 initial fields"):
+        ask(Fit(model, AmortizedGP(model), SCALING), snapshots, covariates=np.ones(shape))
 
 
 def test_too_few_snapshots_to_calibrate_on_are_named(result):
@@ -437,15 +437,15 @@ def test_too_few_snapshots_to_calibrate_on_are_named(result):
 
 
 def test_parameters_that_are_no_numbers_are_refused(snapshots):
-    model = tiny_model(N_ETA, num_parameters=3)
+    model = tiny_model(N_ETA, num_covariates=3)
     result = Fit(model, AmortizedGP(model), SCALING)
-    with pytest.raises(ValueError, match="parameters: hold NaN or infinite"):
-        ask(result, snapshots, parameters=np.array([1.0, np.nan, 2.0]))
+    with pytest.raises(ValueError, match="covariates: hold NaN or infinite"):
+        ask(result, snapshots, covariates=np.array([1.0, np.nan, 2.0]))
 
 
 def test_parameters_for_a_model_without_are_refused(result, snapshots):
-    with pytest.raises(ValueError, match="parameters: the model takes none"):
-        ask(result, snapshots, parameters=np.ones((3, 1)))
+    with pytest.raises(ValueError, match="covariates: the model takes none"):
+        ask(result, snapshots, covariates=np.ones((3, 1)))
 
 
 class Watched(Linear):
@@ -453,7 +453,7 @@ class Watched(Linear):
 
     asked: ClassVar[Counter] = Counter()
 
-    def forward(self, x, t, parameters=None):
+    def forward(self, x, t, covariates=None):
         self.asked[t.flatten()[0].item()] += 1
         return super().forward(x)
 

@@ -26,7 +26,7 @@ class Linear(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, z, t=None, parameters=None):
+    def forward(self, z, t=None, covariates=None):
         return self.rate * z
 
 

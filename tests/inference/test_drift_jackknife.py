@@ -270,8 +270,8 @@ def test_nothing_global_changes_and_a_seed_repeats(known):
 
 
 def test_data_of_other_parameters_are_refused(known):
-    with pytest.raises(ValueError, match="train: 2 parameters a trajectory, the model takes 0"):
-        known[0].jackknifed(tiny_data(parameters=np.ones((3, 2))))
+    with pytest.raises(ValueError, match="train: 2 covariates a trajectory, the model takes 0"):
+        known[0].jackknifed(tiny_data(covariates=np.ones((3, 2))))
 
 
 def test_it_is_saved_and_loaded(known, tmp_path):
@@ -357,5 +357,5 @@ def test_what_it_cannot_take_is_refused(known):
 class Still(nn.Module):
     """γ = 0."""
 
-    def forward(self, z, t, parameters=None):
+    def forward(self, z, t, covariates=None):
         return 0 * z

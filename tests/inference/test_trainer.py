@@ -187,19 +187,19 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(other, tmp_path):
 
 
 def case_pair(boundary="dirichlet"):
-    model = multiscale(NUM_POINTS, 5, n_eta=0, num_parameters=1, boundary=boundary, width=7)
+    model = multiscale(NUM_POINTS, 5, n_eta=0, num_covariates=1, boundary=boundary, width=7)
     return model, AmortizedGP(model)
 
 
 @pytest.mark.parametrize(
-    ("boundary", "parameters", "named"),
+    ("boundary", "covariates", "named"),
     [
         ("periodic", [1.0, 2, 3], r"model.boundary=\['dirichlet'\], here \['periodic'\]"),
         ("dirichlet", [1.0, 2, 4], "another data"),
     ],
 )
-def test_weights_of_equal_shapes_do_not_make_it_the_same_run(boundary, parameters, named, tmp_path):
-    data = [tiny_data(parameters=np.array([[p] for p in own])) for own in ([1.0, 2, 3], parameters)]
+def test_weights_of_equal_shapes_do_not_make_it_the_same_run(boundary, covariates, named, tmp_path):
+    data = [tiny_data(covariates=np.array([[p] for p in own])) for own in ([1.0, 2, 3], covariates)]
     trained(case_pair(), data=data[0], checkpoint=tmp_path, steps=2)
     trained(case_pair(), data=data[0], checkpoint=tmp_path, steps=2)
     with pytest.raises(SavedRunError, match=named):
@@ -461,7 +461,7 @@ def test_recipes_by_name_object_and_change():
         ({"spread": 0.5}, "spread=0.5: give 1"),
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),
-        ({"data": tiny_data(parameters=np.ones((3, 2)))}, "data: 2 parameters a trajectory"),
+        ({"data": tiny_data(covariates=np.ones((3, 2)))}, "data: 2 covariates a trajectory"),
         ({"data": Trajectories([np.arange(9.0)], [np.zeros((9, 30))])}, r"the field is zero"),
     ],
 )

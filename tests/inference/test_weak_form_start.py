@@ -115,13 +115,13 @@ def resolved_data(count):
     return Trajectories(times, [advected(rng.normal(1, 0.2, 2), t, rng) for t in times])
 
 
-def wide_model(n_eta=0, num_parameters=0):
+def wide_model(n_eta=0, num_covariates=0):
     """The stencil is the whole coarse grid."""
-    grid, inputs = tiny_grid(), 5 + num_parameters + n_eta
-    micro = PolynomialMLP([5 + num_parameters + n_eta, 7, n_eta], 3) if n_eta else None
+    grid, inputs = tiny_grid(), 5 + num_covariates + n_eta
+    micro = PolynomialMLP([5 + num_covariates + n_eta, 7, n_eta], 3) if n_eta else None
     macro = PolynomialMLP([inputs, 7, 1], inputs, reluctant=True)
     drift = MultiscaleDrift(grid, n_eta, macro, micro, half_width=2)
-    return tiny_model(n_eta, drift=drift, num_parameters=num_parameters)
+    return tiny_model(n_eta, drift=drift, num_covariates=num_covariates)
 
 
 def narrow_model():
@@ -163,8 +163,8 @@ def test_a_drift_that_coarse_points_do_not_determine_stays_at_zero():
 class Decaying(MultiscaleDrift):
     """γ(z) = learned(z) − 3 z."""
 
-    def forward(self, z, t, parameters=None):
-        return super().forward(z, t, parameters) - 3 * z
+    def forward(self, z, t, covariates=None):
+        return super().forward(z, t, covariates) - 3 * z
 
 
 def test_leaves_alone_what_is_trained_random_or_of_another_kind():
@@ -215,10 +215,10 @@ def test_a_fit_that_forecasts_training_trajectories_badly_is_undone(monkeypatch)
 
 
 def test_only_the_macroscale_drifts_polynomial_changes():
-    model = wide_model(num_parameters=1)
+    model = wide_model(num_covariates=1)
     before = snapshot(model)
-    parameters = torch.tensor([[0.1], [0.2], [0.3], [0.4], [0.5]])
-    assert start_macroscale_drift(model, tiny_segments(resolved_data(5), parameters=parameters))
+    covariates = torch.tensor([[0.1], [0.2], [0.3], [0.4], [0.5]])
+    assert start_macroscale_drift(model, tiny_segments(resolved_data(5), covariates=covariates))
     changed = {k for k, v in snapshot(model).items() if not torch.equal(v, before[k])}
     paths = ("linear", "factors", "output")
     assert changed == {f"drift.net.macro.{path}.weight" for path in paths}

@@ -173,10 +173,10 @@ def test_trajectories_are_forecast_from_their_first_snapshots(plain):
     assert torch.equal(later.paths, wanted.paths)
     with pytest.raises(ValueError, match=r"trajectories: times differ.*for one in trajectories"):
         plain.forecast(tiny_data((9, 7)))
-    fit = Fit(*tiny_pair(0, num_parameters=1), SCALING)
-    data = tiny_data((9, 9), parameters=np.array([[0.5], [1.5]]))
+    fit = Fit(*tiny_pair(0, num_covariates=1), SCALING)
+    data = tiny_data((9, 9), covariates=np.array([[0.5], [1.5]]))
     y0 = np.stack([v[0] for v in data.values])
-    wanted = fit.predict(y0, data.times[0], parameters=data.parameters, num_samples=4)
+    wanted = fit.predict(y0, data.times[0], covariates=data.covariates, num_samples=4)
     assert torch.equal(fit.forecast(data, num_samples=4).paths, wanted.paths)
 
 

@@ -26,49 +26,49 @@ def jittered(pair, seed=1):
 
 
 def build(
-    n_eta, *, recipe="default", num_parameters=0, seed=0, shape=(30,), coarse=(5,), components=4
+    n_eta, *, recipe="default", num_covariates=0, seed=0, shape=(30,), coarse=(5,), components=4
 ):
     model = multiscale(
-        shape, coarse, n_eta=n_eta, recipe=recipe, num_parameters=num_parameters, seed=seed,
+        shape, coarse, n_eta=n_eta, recipe=recipe, num_covariates=num_covariates, seed=seed,
         components=0 if recipe == "published" else components, width=11, smoothing="gaussian",
     ).double()  # fmt: skip
     return model, AmortizedGP(model, seed=seed).double()
 
 
-def means(model, guide, fields, parameters):
+def means(model, guide, fields, covariates):
     """Reconstruction, drift in the old coordinates, expert variance at encoded fields."""
     theta = model.bind({})
-    z, _ = guide.encode(fields, theta, parameters)
+    z, _ = guide.encode(fields, theta, covariates)
     return theta, z
 
 
 @pytest.mark.parametrize("recipe", ["default", "published"])
 @pytest.mark.parametrize(("n", "larger"), [(0, 1), (1, 2), (2, 4)])
 @pytest.mark.parametrize("grid", [((30,), (5,)), ((12, 8), (3, 4))])
-@pytest.mark.parametrize("num_parameters", [0, 2])
-def test_the_larger_model_has_the_smaller_one_within_it(recipe, n, larger, grid, num_parameters):
+@pytest.mark.parametrize("num_covariates", [0, 2])
+def test_the_larger_model_has_the_smaller_one_within_it(recipe, n, larger, grid, num_covariates):
     """With the weights that new states act through at zero it forecasts what that did."""
     sizes = {"shape": grid[0], "coarse": grid[1]}
-    options = {"recipe": recipe, "num_parameters": num_parameters, **sizes}
+    options = {"recipe": recipe, "num_covariates": num_covariates, **sizes}
     before = jittered(build(n, **options))
     after = jittered(build(larger, seed=5, **options), seed=2)
     grow(*before, *after)
     silence(after[0], before[0])
     generator = torch.Generator().manual_seed(3)
     fields = torch.randn(4, 1, *grid[0], dtype=torch.float64, generator=generator)
-    parameters = None
-    if num_parameters:
-        parameters = torch.rand(4, num_parameters, dtype=torch.float64, generator=generator)
-    old, z_old = means(*before, fields, parameters)
-    new, z_new = means(*after, fields, parameters)
+    covariates = None
+    if num_covariates:
+        covariates = torch.rand(4, num_covariates, dtype=torch.float64, generator=generator)
+    old, z_old = means(*before, fields, covariates)
+    new, z_new = means(*after, fields, covariates)
     kept = before[0].num_latent
     assert_close(z_new[:, :kept], z_old, rtol=1e-12, atol=1e-12)  # rounding
     assert z_new.shape[-1] == after[0].num_latent
     # whatever the new states are, the old ones' drift and the field are as before
     z_new[:, kept:] += torch.randn(4, larger - n, dtype=torch.float64, generator=generator)
     t = torch.full((4, 1), 0.3, dtype=torch.float64)
-    drift_old = old.drift(z_old[:, None], t, parameters=parameters)[:, 0]
-    drift_new = new.drift(z_new[:, None], t, parameters=parameters)[:, 0]
+    drift_old = old.drift(z_old[:, None], t, covariates=covariates)[:, 0]
+    drift_new = new.drift(z_new[:, None], t, covariates=covariates)[:, 0]
     assert_close(drift_new[:, :kept], drift_old, rtol=1e-12, atol=1e-12)
     assert_close(new.diffusion[:kept], old.diffusion, rtol=1e-12, atol=0)
     experts = []

@@ -123,7 +123,7 @@ INF, NAN = {"float": "inf"}, {"float": "nan"}
         ("scaling.channels.0", -1.0, r"scaling.channels\[0\]"),
         ("scaling.channels.0", INF, r"scaling.channels\[0\]"),
         ("scaling.channels.0", 1e-60, "scaling"), ("scaling.time", 0, "scaling.time"),
-        ("scaling.parameters", [1.0], "scaling.parameters"), ("scaling.more", 1, "scaling"),
+        ("scaling.covariates", [1.0], "scaling.covariates"), ("scaling.more", 1, "scaling"),
         ("adjustments", None, "adjustments"), ("adjustments.1", {}, "one without a name"),
         ("adjustments.1.name", ["region"], "one without a name"),
         ("adjustments.1.name", "mine", "'mine' is not registered; known: calibration, jackknife"),
@@ -177,7 +177,7 @@ HUGE = 10**9
         ("grid", [HUGE]), ("grid", [2**63]), ("grid", [[30]]), ("coarse", [1]),
         ("coarse", [7]), ("channels", HUGE), ("n_eta", HUGE), ("n_eta", 10**7), ("width", HUGE),
         ("width", 10**5), ("rank", HUGE), ("components", HUGE), ("radius", HUGE),
-        ("half_width", HUGE), ("num_parameters", HUGE), ("n_eta", -1), ("width", -1),
+        ("half_width", HUGE), ("num_covariates", HUGE), ("n_eta", -1), ("width", -1),
         ("rank", -3), ("half_width", -2), ("boundary", "dirichlet"), ("width", 8),
         ("adjacency", [[0]]), ("grid", [2**31 - 1]), ("smoothing", "x"), ("located", True),
     ],
@@ -300,8 +300,8 @@ def test_another_model_is_refused(own):
 class Damped(MultiscaleDrift):
     """Of the same weights, and another drift."""
 
-    def forward(self, z, t, parameters=None):
-        return super().forward(z, t, parameters) - z
+    def forward(self, z, t, covariates=None):
+        return super().forward(z, t, covariates) - z
 
 
 def test_a_network_of_another_class_is_refused(tmp_path):

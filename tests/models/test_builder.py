@@ -27,15 +27,15 @@ GRIDS = {
 }
 
 
-def data_on(shape, channels=1, num_parameters=0, lengths=(9, 11)):
+def data_on(shape, channels=1, num_covariates=0, lengths=(9, 11)):
     rng = np.random.default_rng(0)
     field = (channels, *shape) if channels > 1 else shape
     values = [rng.standard_normal((n, *field)).astype(np.float32) for n in lengths]
-    parameters = rng.uniform(1, 2, (len(lengths), num_parameters)) if num_parameters else None
-    return Trajectories([0.1 * np.arange(n) for n in lengths], values, parameters=parameters)
+    covariates = rng.uniform(1, 2, (len(lengths), num_covariates)) if num_covariates else None
+    return Trajectories([0.1 * np.arange(n) for n in lengths], values, covariates=covariates)
 
 
-SIZES = [(0, 1, 2), (2, 2, 0), (2, 1, 1)]  # n_eta, channels, num_parameters
+SIZES = [(0, 1, 2), (2, 2, 0), (2, 1, 1)]  # n_eta, channels, num_covariates
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ SIZES = [(0, 1, 2), (2, 2, 0), (2, 1, 1)]  # n_eta, channels, num_parameters
     ],
 )
 def test_any_grid_is_trained_saved_and_forecast(recipe, name, sizes, tmp_path):
-    n_eta, channels, num_parameters = sizes
+    n_eta, channels, num_covariates = sizes
     shape, coarse, boundary = GRIDS[name]
     model = multiscale(
         shape, coarse, n_eta=n_eta, channels=channels, boundary=boundary,
-        num_parameters=num_parameters, recipe=recipe, width=7,
+        num_covariates=num_covariates, recipe=recipe, width=7,
     )  # fmt: skip
-    data = data_on(shape, channels, num_parameters)
+    data = data_on(shape, channels, num_covariates)
     result = fit(model, AmortizedGP(model), data, recipe=recipe, **QUICK)
     result.save(tmp_path)
     loaded = pyro_msde.load(tmp_path)
-    own = None if data.parameters is None else data.parameters[0]
+    own = None if data.covariates is None else data.covariates[0]
     y0, times = data.values[0][0], [0.0, 0.05]
-    forecasts = [r.predict(y0, times, num_samples=3, parameters=own) for r in (result, loaded)]
+    forecasts = [r.predict(y0, times, num_samples=3, covariates=own) for r in (result, loaded)]
     assert forecasts[0].mean.shape == (2, *data.field_shape)
     assert torch.equal(forecasts[0].mean, forecasts[1].mean)
 
@@ -68,23 +68,23 @@ RING = np.stack([(np.arange(11) + k) % 11 for k in (-1, 1, 4)], 1)
 
 
 @pytest.mark.parametrize("form", ["table", "matrix"])
-@pytest.mark.parametrize(("n_eta", "channels", "num_parameters"), [(0, 1, 1), (2, 2, 0)])
+@pytest.mark.parametrize(("n_eta", "channels", "num_covariates"), [(0, 1, 1), (2, 2, 0)])
 def test_a_graph_of_sensors_is_trained_saved_and_forecast(
-    form, n_eta, channels, num_parameters, tmp_path
+    form, n_eta, channels, num_covariates, tmp_path
 ):
     matrix = np.zeros((11, 11), dtype=int)
     np.put_along_axis(matrix, RING, 1, 1)
     model = multiscale(
         adjacency=RING if form == "table" else matrix, n_eta=n_eta, channels=channels,
-        num_parameters=num_parameters, width=7,
+        num_covariates=num_covariates, width=7,
     )  # fmt: skip
-    data = data_on((11,), channels, num_parameters)
+    data = data_on((11,), channels, num_covariates)
     result = fit(model, AmortizedGP(model), data, **QUICK)
     result.save(tmp_path)
     loaded = pyro_msde.load(tmp_path)
-    own = None if data.parameters is None else data.parameters[0]
+    own = None if data.covariates is None else data.covariates[0]
     forecasts = [
-        r.predict(data.values[0][0], [0.0, 0.05], num_samples=3, parameters=own)
+        r.predict(data.values[0][0], [0.0, 0.05], num_samples=3, covariates=own)
         for r in (result, loaded)
     ]
     assert forecasts[0].mean.shape == (2, *data.field_shape)
@@ -155,7 +155,7 @@ def test_two_dimensional_burgers_has_the_papers_networks(boundary):
 
 
 def test_parameters_reach_drifts_and_encoder():
-    model = multiscale(30, 5, n_eta=2, num_parameters=1, width=7).double()
+    model = multiscale(30, 5, n_eta=2, num_covariates=1, width=7).double()
     guide = AmortizedGP(model).double()
     generator = torch.Generator().manual_seed(0)
     for net in (model, guide):  # some weights start at zero
@@ -167,29 +167,29 @@ def test_parameters_reach_drifts_and_encoder():
     assert torch.equal(z[:, :5], other[:, :5])  # T_r y
     assert (z[:, 5:] != other[:, 5:]).all()
     t = torch.zeros(3, 1, dtype=torch.float64)
-    first, second = (model.drift.net(z[:, None], t, parameters=own) for own in (one, two))
+    first, second = (model.drift.net(z[:, None], t, covariates=own) for own in (one, two))
     assert (first != second).all()
 
 
 def test_parameters_are_scaled_by_their_root_mean_square():
-    data = data_on((30,), num_parameters=2)
-    model = multiscale(30, 5, num_parameters=2, width=7)
+    data = data_on((30,), num_covariates=2)
+    model = multiscale(30, 5, num_covariates=2, width=7)
     result = fit(model, AmortizedGP(model), data, **QUICK)
-    expected = np.sqrt((data.parameters**2).mean(0))
-    np.testing.assert_allclose(result.scaling.parameters, expected, rtol=1e-12)
+    expected = np.sqrt((data.covariates**2).mean(0))
+    np.testing.assert_allclose(result.scaling.covariates, expected, rtol=1e-12)
     # a unit a thousand times smaller changes nothing
-    milli = Trajectories(data.times, data.values, parameters=1000 * data.parameters)
-    again = multiscale(30, 5, num_parameters=2, width=7)
+    milli = Trajectories(data.times, data.values, covariates=1000 * data.covariates)
+    again = multiscale(30, 5, num_covariates=2, width=7)
     second = fit(again, AmortizedGP(again), milli, **QUICK)
     forecasts = [
-        r.predict(data.values[0][0], [0.0, 0.1], parameters=own, num_samples=2).mean
-        for r, own in ((result, data.parameters[0]), (second, milli.parameters[0]))
+        r.predict(data.values[0][0], [0.0, 0.1], covariates=own, num_samples=2).mean
+        for r, own in ((result, data.covariates[0]), (second, milli.covariates[0]))
     ]
     torch.testing.assert_close(*forecasts, rtol=1e-5, atol=1e-6)  # float32
 
 
 def test_cases_are_configurations():
-    assert burgers1d(0, num_parameters=1).num_parameters == 1
+    assert burgers1d(0, num_covariates=1).num_covariates == 1
     assert ks().grid == Grid(512, 32, upper=22.0)
     assert burgers2d(0).grid == Grid((128, 128), (8, 8), boundary="dirichlet")
 

@@ -123,12 +123,12 @@ def test_smoothing_kernel_is_a_free_parameter_per_channel(channels):
 
 
 # Drift
-def drift_of(grid, n_eta, *, half_width=1, num_parameters=0, time_features=False):
+def drift_of(grid, n_eta, *, half_width=1, num_covariates=0, time_features=False):
     stencil = grid.channels * (2 * half_width + 1) ** grid.ndim
-    macro = MLP((stencil + n_eta + num_parameters, 11, grid.channels), nn.SiLU)
+    macro = MLP((stencil + n_eta + num_covariates, 11, grid.channels), nn.SiLU)
     micro = None
     if n_eta:
-        wide = n_eta + grid.num_zeta + num_parameters + 2 * time_features
+        wide = n_eta + grid.num_zeta + num_covariates + 2 * time_features
         micro = MLP((wide, 13, n_eta), nn.SiLU)
     return MultiscaleDrift(
         grid, n_eta, macro, micro,
@@ -192,11 +192,11 @@ def test_layout_of_the_networks_inputs():
     grid = Grid(70, 7, channels=2)
     macro, micro = Recorder(2), Recorder(5)
     drift = MultiscaleDrift(grid, 5, macro, micro, half_width=1, time_features=True)
-    z, parameters = double(11, 3, 4, 19), double(3, 2)
+    z, covariates = double(11, 3, 4, 19), double(3, 2)
     t = torch.rand(3, 4, dtype=torch.float64)
-    assert drift(z, t, parameters).shape == z.shape
+    assert drift(z, t, covariates).shape == z.shape
     zeta, eta = z[..., :14], z[..., 14:]
-    own = parameters[:, None, :].expand(11, 3, 4, 2)
+    own = covariates[:, None, :].expand(11, 3, 4, 2)
     clock = torch.stack([t.sin(), t.cos()], -1).expand(11, 3, 4, 2)
     assert_close(micro.seen, torch.cat([eta, zeta, own, clock], -1), rtol=1e-12, atol=0)
     assert macro.seen.shape == (11, 3, 4, 7, 6 + 5 + 2)

@@ -24,21 +24,21 @@ ALL = (LastLayer, StencilDrift, PolynomialDrift)
 class Scaled(MultiscaleDrift):
     """γ(z) = 1.25 learned(z)."""
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
-        return 1.25 * super().forward(z, t, parameters)
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
+        return 1.25 * super().forward(z, t, covariates)
 
 
 class Driven(MultiscaleDrift):
     """γ(z) = learned(z) − 3 z, without a word of it where features are asked for."""
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
-        return super().forward(z, t, parameters) - 3 * z
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
+        return super().forward(z, t, covariates) - 3 * z
 
 
 class DrivenAndSaid(Driven):
     """The same, and says so."""
 
-    def offset(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         return -3 * z
 
 
@@ -49,7 +49,7 @@ class Turned(MultiscaleDrift):
 
 
 def of_kind(kind: type, n_eta: int = 0) -> Any:
-    model = multiscale(32, 8, n_eta=n_eta, num_parameters=1)
+    model = multiscale(32, 8, n_eta=n_eta, num_covariates=1)
     model.drift.net.__class__ = kind
     return model
 
@@ -130,4 +130,4 @@ def test_fit_says_which_steps_it_leaves_out(caplog):
     assert message == (
         "fit leaves out the jackknife (Scaled.forward: is not offset + joined(φ W))."
     )
-    assert result.uncertainty is None
+    assert result.adjustment("jackknife") is None

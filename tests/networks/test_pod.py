@@ -125,7 +125,7 @@ def test_it_starts_once_and_not_elsewhere():
 
 def test_encoder_and_decoder_by_hand():
     torch.manual_seed(0)
-    encoder = PrincipalEncoder(tiny_grid(2), 3, rank=5, num_parameters=1).double()
+    encoder = PrincipalEncoder(tiny_grid(2), 3, rank=5, num_covariates=1).double()
     decoder = PrincipalDecoder(tiny_grid(2), 3, rank=5).double()
     encoder.start(torch.randn(5, 60).double(), torch.rand(5).double() + 0.5)
     decoder.start(torch.randn(5, 60).double(), torch.rand(5).double() + 0.5)

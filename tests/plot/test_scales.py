@@ -115,11 +115,11 @@ def test_images_want_a_time_for_each_field(case):
 def test_models_with_parameters_are_told_them():
     rng = np.random.default_rng(0)
     values = rng.standard_normal((2, 9, 30)).astype(np.float32)
-    data = Trajectories(0.1 * np.arange(9), values, parameters=[1.0, 2.0])
-    model = multiscale(30, 5, n_eta=2, num_parameters=1, components=4, width=7)
+    data = Trajectories(0.1 * np.arange(9), values, covariates=[1.0, 2.0])
+    model = multiscale(30, 5, n_eta=2, num_covariates=1, components=4, width=7)
     trained = fit(model, AmortizedGP(model), data, steps=1, length=5, stride=1, progress=False)
     y = values[0, 0]
     for picture in (plot.scale_separation, plot.scale_operators, plot.power_spectra):
-        picture(trained, y, parameters=[1.0])
-        with pytest.raises(ValueError, match="parameters: the model takes 1"):
+        picture(trained, y, covariates=[1.0])
+        with pytest.raises(ValueError, match="covariates: the model takes 1"):
             picture(trained, y)

@@ -93,11 +93,11 @@ def calls() -> dict[str, Call]:
     return {
         # data
         "Trajectories": Call(pyro_msde.Trajectories, arguments(
-            times=t, values=U, parameters=np.ones((3, 2)), controls=np.ones((3, SNAPSHOTS, 1)),
+            times=t, values=U, covariates=np.ones((3, 2)), controls=np.ones((3, SNAPSHOTS, 1)),
             name="u", dims=["x"], coords={"x": np.arange(POINTS)}, units={"u": "K"})),
         "Trajectories.from_xarray": Call(pyro_msde.Trajectories.from_xarray, arguments(
             ds=data.to_xarray(), name="u", trajectory="trajectory", time="time", channel="channel",
-            parameters=None, controls=None)),
+            covariates=None, controls=None)),
         "Trajectories.__getitem__": Call(
             lambda index: data[index], arguments(index=[0, 2]), (IndexError,)),
         "Trajectories.every": Call(data.every, arguments(stride=2)),
@@ -119,7 +119,7 @@ def calls() -> dict[str, Call]:
         # models, guides, priors
         "multiscale": Call(models.multiscale, arguments(
             grid=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0,
-            num_parameters=0, half_width=2, located=False, rank=4, smoothing="lanczos", radius=3,
+            num_covariates=0, half_width=2, located=False, rank=4, smoothing="lanczos", radius=3,
             components=4, expert_variance="point", time_features=False, recipe="default",
             likelihood="student", **sizes)),
         "multiscale on sensors": Call(
@@ -165,7 +165,7 @@ def calls() -> dict[str, Call]:
         "load": Call(pyro_msde.load, arguments(path=folder, model=None, guide=None)),
         # forecasts
         "Fit.predict": Call(fit.predict, arguments(
-            y0=U[:, 0], times=t[:4], t0=0.0, num_samples=4, num_theta=2, parameters=None,
+            y0=U[:, 0], times=t[:4], t0=0.0, num_samples=4, num_theta=2, covariates=None,
             max_step=0.01, seed=0)),
         "Fit.calibrated": Call(
             fit.calibrated, arguments(validation=first, level=0.9, num_times=10)),
@@ -200,9 +200,9 @@ def calls() -> dict[str, Call]:
         "mean_trajectory": Call(
             baselines.mean_trajectory, arguments(train=data, y0=U[:, 0], num_times=5)),
         "nearest_trajectory": Call(baselines.nearest_trajectory, arguments(
-            train=data, y0=U[:, 0], num_times=5, parameters=None)),
+            train=data, y0=U[:, 0], num_times=5, covariates=None)),
         "principal_regression": Call(baselines.principal_regression, arguments(
-            train=data, y0=U[:, 0], num_times=5, parameters=None, components=1, degree=1)),
+            train=data, y0=U[:, 0], num_times=5, covariates=None, components=1, degree=1)),
         "pod_basis": Call(
             baselines.pod_basis, arguments(train=data, rank=3, max_snapshots=100)),
         # data sets, of which only what is refused is tried: the right calls take seconds
@@ -227,15 +227,15 @@ def calls() -> dict[str, Call]:
             plot.calibration_by_lead, arguments(report=report, level=0.9, axes=None)),
         "plot.spectral_error": Call(plot.spectral_error, arguments(report=report, ax=None)),
         "plot.scale_separation": Call(plot.scale_separation, arguments(
-            fit=fit, y=U[0, 0], parameters=None, data=None, channel=0, axes=None)),
+            fit=fit, y=U[0, 0], covariates=None, data=None, channel=0, axes=None)),
         "plot.scale_operators": Call(plot.scale_operators, arguments(
-            fit=fit, y=U[0, 0], parameters=None, data=None, channel=0, axes=None)),
+            fit=fit, y=U[0, 0], covariates=None, data=None, channel=0, axes=None)),
         "plot.smoothing_kernel": Call(plot.smoothing_kernel, arguments(
             fit=fit, start=None, data=None, channel=0, ax=None)),
         "plot.power_spectra": Call(plot.power_spectra, arguments(
-            fit=fit, y=U[0], parameters=None, data=None, channel=0, ax=None)),
+            fit=fit, y=U[0], covariates=None, data=None, channel=0, ax=None)),
         "plot.drift_sensitivity": Call(plot.drift_sensitivity, arguments(
-            fit=fit, y=U[0], reference=None, parameters=None, half_width=2, data=None, channel=0,
+            fit=fit, y=U[0], reference=None, covariates=None, half_width=2, data=None, channel=0,
             source=None, axes=None)),
     }  # fmt: skip
 

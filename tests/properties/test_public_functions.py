@@ -233,7 +233,7 @@ def numbers_in(result: Any) -> list[np.ndarray]:
     if isinstance(result, pyro_msde.Forecast):
         return [result.mean.numpy(), result.sd.numpy()]
     if isinstance(result, pyro_msde.Trajectories):
-        own = result.parameters, *(result.controls or ()), *result.coords.values()
+        own = result.covariates, *(result.controls or ()), *result.coords.values()
         return [*result.times, *result.values, *(np.asarray(a) for a in own if a is not None)]
     if isinstance(result, pyro_msde.CalibrationReport):
         return [v for v in vars(result).values() if isinstance(v, np.ndarray)]

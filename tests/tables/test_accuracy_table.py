@@ -65,12 +65,12 @@ def test_runs_that_are_asked_for():
 
 
 def test_trajectories_are_thinned_over_the_horizon():
-    data = Trajectories(np.arange(2001) * 0.001, np.zeros((2, 2001, 3)) + 1, parameters=[1.0, 2.0])
+    data = Trajectories(np.arange(2001) * 0.001, np.zeros((2, 2001, 3)) + 1, covariates=[1.0, 2.0])
     thin = accuracy.at_times(data, 1.5)
     assert len(thin.times[0]) == accuracy.NUM_TIMES
     assert thin.times[0][0] == 0
     assert thin.times[0][-1] == pytest.approx(1.5)
-    np.testing.assert_array_equal(thin.parameters, data.parameters)
+    np.testing.assert_array_equal(thin.covariates, data.covariates)
 
 
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):

@@ -41,7 +41,7 @@ def asked(monkeypatch):
     def fresh(self, split, count, seed, horizon):
         seeds.append(seed)
         rng = np.random.default_rng(seed)
-        return Trajectories(TIMES, rng.normal(size=(count, 201, 20)), parameters=[float(seed)])
+        return Trajectories(TIMES, rng.normal(size=(count, 201, 20)), covariates=[float(seed)])
 
     monkeypatch.setattr(Problem, "fresh", fresh)
     return seeds
@@ -53,8 +53,8 @@ class Normal:
     def __init__(self, sd):
         self.sd, self.batches = sd, []
 
-    def predict(self, y0, times, *, num_samples, parameters):
-        seeds = None if parameters is None else parameters[:, 0].tolist()
+    def predict(self, y0, times, *, num_samples, covariates):
+        seeds = None if covariates is None else covariates[:, 0].tolist()
         self.batches.append((len(y0), seeds))
         mean = torch.zeros(len(y0), len(times), y0.shape[-1], dtype=torch.float64)
         sd = torch.full_like(mean, self.sd)
@@ -66,7 +66,7 @@ def test_trajectories_have_seeds_of_their_own_and_are_thinned(asked):
     assert asked == [calibration.SEED + 3, calibration.SEED + 7]
     assert calibration.SEED > 0  # the stored splits' seed
     assert [v.shape for v in truth.values] == [(NUM_TIMES, 20)] * 2
-    assert truth.parameters[:, 0].tolist() == asked
+    assert truth.covariates[:, 0].tolist() == asked
     assert not np.array_equal(*truth.values)
 
 

@@ -38,7 +38,7 @@ class Constant:
     def without(self, name):
         return Constant(None)
 
-    def predict(self, y0, times, *, num_samples, parameters):
+    def predict(self, y0, times, *, num_samples, covariates):
         off = 2.0 if self.region is None else 1.0 if self.region.ends is None else 0.5
         mean = torch.as_tensor(y0[:, None] + off * np.abs(y0[:, None])).expand(-1, len(times), -1)
         if off == 2.0 and y0.max() > 8:

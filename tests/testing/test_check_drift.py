@@ -19,8 +19,8 @@ from pyro_msde.testing import check_drift
 @pytest.mark.parametrize("n_eta", [0, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_drifts_of_ours_pass(architecture, n_eta, dtype):
-    model = multiscale((32, 16), (8, 4), n_eta=n_eta, num_parameters=1, recipe=architecture)
-    offered = check_drift(model.drift.net.to(dtype), model.num_latent, num_parameters=1)
+    model = multiscale((32, 16), (8, 4), n_eta=n_eta, num_covariates=1, recipe=architecture)
+    offered = check_drift(model.drift.net.to(dtype), model.num_latent, num_covariates=1)
     start = ["PolynomialDrift"] if architecture == "default" and not n_eta else []
     assert offered == ["LastLayer", "StencilDrift", *start]
 
@@ -39,7 +39,7 @@ class Wrong(nn.Module):
         super().__init__()
         self.layer, self.spoil = nn.Linear(5, 5), spoil
 
-    def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         return self.spoil(self.layer(z), t)
 
 
@@ -63,8 +63,8 @@ def test_what_breaks_the_contract_is_named(spoil, words):
 
 def test_a_claim_that_is_not_true_is_named():
     class Scaled(MultiscaleDrift):
-        def forward(self, z: Tensor, t: Tensor, parameters: Tensor | None = None) -> Tensor:
-            return 1.25 * super().forward(z, t, parameters)
+        def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
+            return 1.25 * super().forward(z, t, covariates)
 
     drift = Scaled(tiny_grid(), 0, MLP([3, 7, 1]), None, half_width=1)
     with pytest.raises(AssertionError, match=r"Scaled\.forward: is not offset.*LastLayer asks"):

@@ -21,7 +21,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_our_guides_pass(kind):
-    model = tiny_model(2, grid=tiny_grid(channels=2), num_parameters=2)
+    model = tiny_model(2, grid=tiny_grid(channels=2), num_covariates=2)
     check_guide(model, AmortizedGP(model, **KINDS[kind]))
 
 
@@ -62,8 +62,8 @@ class Detached(AmortizedGP):
 
 
 class Flat(AmortizedGP):
-    def encode(self, values, bound, parameters=None):
-        mean, var = super().encode(values, bound, parameters)
+    def encode(self, values, bound, covariates=None):
+        mean, var = super().encode(values, bound, covariates)
         return mean[0], var[0]
 
 

@@ -26,7 +26,7 @@ def with_priors():
 MODELS = {
     "closure": lambda: tiny_model(0),
     "two scales, channels, parameters": lambda: tiny_model(
-        2, grid=tiny_grid(channels=2), num_parameters=3
+        2, grid=tiny_grid(channels=2), num_covariates=3
     ),
     "priors": with_priors,
     "student": lambda: tiny_model(2, likelihood=student),
@@ -62,7 +62,7 @@ class Negative(Bound):
 class Summed(Bound):
     def change(self, bound):
         drift = bound.drift
-        return {"drift": lambda z, t, parameters=None: drift(z, t, parameters).sum(0)}
+        return {"drift": lambda z, t, covariates=None: drift(z, t, covariates).sum(0)}
 
 
 class Wider(Bound):

@@ -50,7 +50,7 @@ def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dat
 
 
 def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
-    """What predictions beyond the data start from: first snapshots, their times, parameters."""
+    """What predictions beyond the data start from: first snapshots, their times, covariates."""
     field, time = units_attr(frame.units.get(frame.name)), frame.coords["time"].attrs
     first = np.stack([v[0] for v in test.values])
     return frame.dataset(
@@ -78,10 +78,10 @@ def training(history: History) -> xr.Dataset:
 
 
 def _inputs(test: Trajectories) -> dict[str, Any]:
-    """The trajectories' parameters as `Trajectories.to_xarray` names them."""
-    if test.parameters is None:
+    """The trajectories' covariates as `Trajectories.to_xarray` names them."""
+    if test.covariates is None:
         return {}
     return {
         name: ("trajectory", own, units_attr(test.units.get(name)))
-        for name, own in zip(test.parameter_names, test.parameters.T, strict=True)
+        for name, own in zip(test.covariate_names, test.covariates.T, strict=True)
     }

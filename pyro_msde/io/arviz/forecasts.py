@@ -84,7 +84,7 @@ def _forecast(fit: Any, chosen: Selection, rows: Array, **options: int) -> Forec
         np.stack([test.values[row][0] for row in rows]),
         own if chosen.later is None else np.concatenate([own, chosen.later[k]]),
         t0=float(test.times[k][0]),
-        parameters=None if test.parameters is None else test.parameters[rows],
+        covariates=None if test.covariates is None else test.covariates[rows],
         **options,
     )
     return fc

@@ -116,10 +116,10 @@ def _batch(fit: Any, picked: Trajectories, rows: Array) -> SegmentBatch:
     like: Tensor = next(v for v in fit.model.state_dict().values() if v.is_floating_point())
     times = torch.as_tensor(picked.times[int(rows[0])] / fit.scaling.time).to(like.device)
     times = times.expand(len(rows), -1)
-    parameters = None
-    if picked.parameters is not None:
-        own = torch.as_tensor(picked.parameters[rows])
-        parameters = fit.scaling.scaled_parameters(own).to(like)
+    covariates = None
+    if picked.covariates is not None:
+        own = torch.as_tensor(picked.covariates[rows])
+        covariates = fit.scaling.scaled_covariates(own).to(like)
     return SegmentBatch(
         times=times,
         values=like.new_zeros(0),
@@ -129,5 +129,5 @@ def _batch(fit: Any, picked: Trajectories, rows: Array) -> SegmentBatch:
         num_segments=len(rows),
         shared_offsets=True,
         observations=torch.zeros(times.shape, dtype=torch.int64),
-        parameters=parameters,
+        covariates=covariates,
     )

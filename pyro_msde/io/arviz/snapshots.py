@@ -87,13 +87,13 @@ def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectorie
     picked = Trajectories(
         [t[i] for t, i in zip(test.times, index, strict=True)],
         [v[i] for v, i in zip(test.values, index, strict=True)],
-        parameters=test.parameters,
+        covariates=test.covariates,
         name=test.name,
         dims=test.dims,
         coords=test.coords,
         units=test.units,
         calendar=test.calendar,
-        parameter_names=None if test.parameters is None else test.parameter_names,
+        covariate_names=None if test.covariates is None else test.covariate_names,
     )
     return picked, index
 

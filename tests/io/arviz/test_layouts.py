@@ -86,11 +86,11 @@ def test_draws_of_theta_are_those_of_the_predictive_draws():
 
 def test_parameters_of_trajectories_are_kept():
     test = named_data(2, CLOCK)
-    test.parameters = np.array([[0.5, 7.0], [1.5, 8.0]])
-    model, guide = tiny_pair(2, num_parameters=2)
+    test.covariates = np.array([[0.5, 7.0], [1.5, 8.0]])
+    model, guide = tiny_pair(2, num_covariates=2)
     idata = to_arviz(Fit(model, guide, Scaling((1.0,), HORIZON)), test, num_samples=2, times=2)
-    assert idata.constant_data["parameter_1"].values.tolist() == [7.0, 8.0]
-    assert idata.constant_data["parameter_0"].dims == ("trajectory",)
+    assert idata.constant_data["covariate_1"].values.tolist() == [7.0, 8.0]
+    assert idata.constant_data["covariate_0"].dims == ("trajectory",)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_number_of_snapshots_may_be_numpys():
 class Decay(torch.nn.Module):
     """γ(z) = −z."""
 
-    def forward(self, z, t, parameters=None):
+    def forward(self, z, t, covariates=None):
         return -z
 
 

@@ -59,7 +59,7 @@ def test_paths_of_the_prior_are_those_of_the_process_it_states():
 class Explosion(torch.nn.Module):
     """γ(z) = 3 z³: paths that begin far out are infinite soon."""
 
-    def forward(self, z, t, parameters=None):
+    def forward(self, z, t, covariates=None):
         return 3 * z**3
 
 
@@ -94,13 +94,13 @@ def test_trajectories_parameters_reach_the_priors_drift():
     class Rate(torch.nn.Module):
         """γ(z) = −k z, k the trajectory's parameter."""
 
-        def forward(self, z, t, parameters=None):
-            return -parameters[:, None, :1] * z
+        def forward(self, z, t, covariates=None):
+            return -covariates[:, None, :1] * z
 
-    model = tiny_model(0, drift=Rate(), num_parameters=1, initial_sd=10.0)
+    model = tiny_model(0, drift=Rate(), num_covariates=1, initial_sd=10.0)
     fit = Fit(model, AmortizedGP(model), Scaling((SCALE,), HORIZON, (2.0,)))
     test = tiny_data((11, 11))
-    test.parameters = np.array([[0.0], [60.0]])
+    test.covariates = np.array([[0.0], [60.0]])
     pp = to_arviz(fit, test, prior=30, times=2, **OPTIONS).prior_predictive
     ratio = np.abs(pp["zeta"][0, :, :, 1] / pp["zeta"][0, :, :, 0]).median(("draw", "dim_0_coarse"))
     # e^{−k t/2/3} with the parameter's scale 2 and t = ½ of a horizon of 3; noise √C = 0.3 of 10
