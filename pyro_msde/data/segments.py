@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.renaming import renamed_attribute
 
 __all__ = ["SegmentBatch", "Segments"]
 
@@ -50,6 +51,7 @@ class SegmentBatch:
     shared_offsets: bool
     observations: Tensor
     covariates: Tensor | None = None
+    parameters = renamed_attribute("parameters", "covariates")
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
