@@ -95,7 +95,7 @@ def measure(
 ) -> list[Any]:
     """One row: a full step, minibatch to Adam, with and without Pyro."""
     plan = RECIPES[recipe]
-    model = MODELS[case](n_eta, n_coarse=n_coarse, recipe=recipe).to(device)
+    model = MODELS[case](n_eta, n_coarse=n_coarse, architecture=recipe).to(device)
     guide = AmortizedGP(model).to(device)
     with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
 
@@ -120,7 +120,7 @@ def step_of(
     segments = Segments(
         [torch.linspace(0, 1, 1001, dtype=torch.float64)] * 2,
         [torch.randn(1001, *model.grid.field_shape) for _ in range(2)],
-        length=plan.length, stride=plan.stride, windows=plan.windows,
+        length=plan.length, stride=plan.stride, starts=plan.segment_starts,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     loss(segments.draw(plan.segments_per_step, rng).to(device))  # makes an autoguide's parameters

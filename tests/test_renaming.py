@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from problems import tiny_data, tiny_pair
 
-from pyro_msde import Trajectories
+from pyro_msde import Recipe, Trajectories, fit
 from pyro_msde.models import kdv, multiscale
 from pyro_msde.renaming import renamed_arguments
+from pyro_msde.runs import RECIPES
 
 
 @renamed_arguments(old="new")
@@ -51,3 +53,31 @@ def test_models_take_num_parameters_through_cases():
     assert model.num_covariates == 1
     with pytest.warns(FutureWarning, match="num_covariates"):
         assert multiscale(8, 4, num_parameters=2).config["num_covariates"] == 2
+
+
+def test_recipes_take_windows_and_spread():
+    with pytest.warns(FutureWarning) as seen:
+        recipe = Recipe(windows="fixed", spread=2.0)
+    assert {str(w.message).split(" is ")[0] for w in seen} == {"windows", "spread"}
+    assert (recipe.segment_starts, recipe.tube_width) == ("fixed", 2.0)
+    with pytest.warns(FutureWarning, match="spread is called tube_width"):
+        assert recipe.spread == 2
+
+
+def test_fit_takes_the_old_names_of_recipes():
+    pair = tiny_pair(0)
+    with pytest.warns(FutureWarning) as seen:
+        result = fit(
+            *pair, tiny_data(), steps=1, recipe="steady", spread=2, length=5, progress=False
+        )
+    told = "".join(str(w.message) for w in seen)
+    assert 'recipe="steady" is called "resolved"' in told
+    assert "spread is called tube_width" in told
+    assert result.training.recipe.tube_width == 2
+    assert result.training.recipe.beta == RECIPES["resolved"].beta
+
+
+def test_multiscale_takes_recipe_for_architecture():
+    with pytest.warns(FutureWarning, match="recipe is called architecture"):
+        model = multiscale(8, 4, recipe="published")
+    assert model.config["architecture"] == "published"

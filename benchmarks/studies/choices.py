@@ -88,12 +88,13 @@ CHOICES = {
     "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
     # how many times as wide as the guide's marginals the tube is on which the drift is learned too
     "tube": Choice(
-        CASES["kdv"]["published"], 3, 16_000, "spread", (4.0, 1.0), of_recipe=True, test=outlying
+        CASES["kdv"]["published"], 3, 16_000, "tube_width", (4.0, 1.0), of_recipe=True,
+        test=outlying,
     ),
     "tube-burgers": Choice(
-        CASES["burgers1d"]["published"], 5, 16_000, "spread", (4.0, 1.0), of_recipe=True
+        CASES["burgers1d"]["published"], 5, 16_000, "tube_width", (4.0, 1.0), of_recipe=True
     ),
-    "tube-hard": Choice(CASES["kdv"]["hard"], 2, 8000, "spread", (4.0, 1.0), of_recipe=True),
+    "tube-hard": Choice(CASES["kdv"]["hard"], 2, 8000, "tube_width", (4.0, 1.0), of_recipe=True),
 }
 
 

@@ -102,7 +102,7 @@ def test_closing_puts_the_observations_variances_where_the_likelihood_is_largest
     with torch.no_grad():
         guide.node_variance.log_value.fill_(-40.0)  # draws are means
     before = model.bind({})
-    segments = tiny_segments(tiny_data((20,)), dtype=torch.float64, windows="fixed")
+    segments = tiny_segments(tiny_data((20,)), dtype=torch.float64, starts="fixed")
     gap = close_observation_variances(model, guide, [segments])
     after = model.bind({})
     # in the variance of all points together, and of each, where it has one

@@ -422,6 +422,9 @@ def as_format_3(folder):
     calibration = run.pop("adjustments")[-1]
     assert calibration.pop("name") == "calibration"
     del run["sha256"]
+    names = {"windows": "segment_starts", "spread": "tube_width"}
+    for old_name, name in names.items():
+        run["recipe"][old_name] = run["recipe"].pop(name)
     run["recipe"]["score_every"] = None
     return {
         **run, **old, "format": 3, "calibration": calibration,
