@@ -217,8 +217,9 @@ class Fit:
 
         Args:
             train: The trajectories that it was trained on.
-            ridge: What holds each weight in place beside the other trajectories' data, in average
-                trajectories: smaller ones widen more.
+            ridge: λ, how strongly each weight is held at its trained value while a trajectory is
+                left out: at 1 as strongly as one average trajectory holds it. A smaller λ lets the
+                weights move further, so that forecasts become less certain.
             seed: Of the quadrature; the global random state is left alone.
 
         Raises:
