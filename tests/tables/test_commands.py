@@ -77,7 +77,9 @@ def test_without_git_no_row_is_written(checkout, tmp_path):
         table.commit()
 
 
-FILES = re.compile(r"`((?:pyro_msde|models|guides|benchmarks|examples|tests|docs)/[\w./]*)`|`((?!utils)\w+\.py)`")
+FILES = re.compile(
+    r"`((?:pyro_msde|models|guides|benchmarks|examples|tests|docs)/[\w./]*)`|`((?!utils)\w+\.py)`"
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
