@@ -28,15 +28,15 @@ from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoN
 from torch import Tensor
 
 from benchmarks.device import name_of
-from pyro_msde.data.segments import SegmentBatch, Segments
+from pyro_msde.data import SegmentBatch, Segments
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.models import burgers2d, kdv
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
-from pyro_msde.runs.recipes import RECIPES, Recipe
+from pyro_msde.runs import RECIPES, Recipe
 from pyro_msde.sde import drift_residual
 
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}

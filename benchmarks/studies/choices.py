@@ -25,7 +25,7 @@ from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
 from examples.cases import CASES, Setting
-from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.data import Trajectories
 from pyro_msde.datasets.kdv import KDV, published_initial
 from pyro_msde.datasets.problem import Splits
 

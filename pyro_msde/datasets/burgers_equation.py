@@ -109,11 +109,11 @@ def solve_square(
 
     times = np.arange(num_steps + 1) * dt
     with np.errstate(over="ignore", invalid="ignore"):
-        found = solve_ivp(
+        solution = solve_ivp(
             rate, (0.0, float(times[-1])), initial.ravel(), method="DOP853", t_eval=times,
             rtol=tolerance, atol=tolerance,
         )  # fmt: skip
-    if not found.success or not np.isfinite(found.y).all():
-        reached = found.t[-1] if len(found.t) else 0.0
-        raise FloatingPointError(f"the solution blows up after t={reached:.6g}: {found.message}")
-    return np.ascontiguousarray(found.y.T).reshape(num_steps + 1, *initial.shape)
+    if not solution.success or not np.isfinite(solution.y).all():
+        reached = solution.t[-1] if len(solution.t) else 0.0
+        raise FloatingPointError(f"the solution blows up after t={reached:.6g}: {solution.message}")
+    return np.ascontiguousarray(solution.y.T).reshape(num_steps + 1, *initial.shape)

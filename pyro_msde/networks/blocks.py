@@ -233,8 +233,8 @@ class ConvEncoder(nn.Module):
             x = self.activation(layer(x))
         features = x.flatten(1)
         if covariates is not None:
-            own = covariates.expand(*lead, -1).reshape(len(features), -1)
-            features = torch.cat([features, own], -1)
+            rows = covariates.expand(*lead, -1).reshape(len(features), -1)
+            features = torch.cat([features, rows], -1)
         eta: Tensor = self.head(features)
         return eta.reshape(*lead, -1)
 

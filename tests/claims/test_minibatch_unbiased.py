@@ -21,7 +21,7 @@ from scipy.stats import norm
 from torch import nn
 
 from pyro_msde import MultiscaleELBO
-from pyro_msde.data.segments import Segments
+from pyro_msde.data import Segments
 from pyro_msde.sde import GaussianMarginals, Moments
 
 EXACT = {"rel": 1e-10}  # float64 rounding

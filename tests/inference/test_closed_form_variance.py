@@ -17,8 +17,7 @@ from pyro_msde.inference.closed_form_variance import (
 )
 from pyro_msde.inference.segmentation import each_trajectory
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
-from pyro_msde.priors.bayesian_parts import bayesian
-from pyro_msde.priors.parts import LogVariance
+from pyro_msde.priors import LogVariance, bayesian
 from pyro_msde.sde import drift_residual
 
 FACTORS = np.array([0.5, 0.9, 1.0, 1.1, 2.0])

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from pyro_msde import MultiscaleELBO
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import elbo as elbo_module
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.sde import drift_residual
 
 TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}

@@ -36,9 +36,8 @@ from pyro_msde.inference.optimiser import set_rates
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.models import multiscale
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
-from pyro_msde.priors.parts import LogVariance
-from pyro_msde.runs.recipes import RECIPES, Recipe
+from pyro_msde.priors import LogVariance, bayesian, fan_in_normal
+from pyro_msde.runs import RECIPES, Recipe
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False}
 

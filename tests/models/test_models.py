@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import MultiscaleELBO, Trajectories, fit
-from pyro_msde.data.segments import Segments
+from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv
 

@@ -15,7 +15,7 @@ from pyro import poutine
 from torch.distributions import kl_divergence
 from torch.testing import assert_close
 
-from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.data import StratifiedQuadrature
 from pyro_msde.sde import GaussianMarginals, LatentSDE, Moments
 from pyro_msde.sde.drift_residual import dense_gain, diagonal_gain, drift_residual, linear_drift
 

@@ -19,7 +19,7 @@ from benchmarks.accuracy import NUM_TIMES
 from benchmarks.studies import outside, remedies
 from examples.cases import CASES
 from pyro_msde import Fit, Grid, Trajectories
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.datasets.problem import Problem
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import Jackknife
