@@ -12,6 +12,7 @@ from pyro.infer.autoguide import AutoGuide, AutoLowRankMultivariateNormal, AutoM
 from torch import Tensor
 
 from pyro_msde.priors import Part, initial_values
+from pyro_msde.protocols import Model
 
 __all__ = ["ThetaProgram", "parameter_guide"]
 
@@ -30,7 +31,7 @@ class ThetaProgram:
         model: Model with `bind`.
     """
 
-    model: Any
+    model: Model
 
     def __call__(self) -> None:
         """Read every part of the model once."""

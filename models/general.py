@@ -36,7 +36,7 @@ class BoundMultiscale:
     Attributes:
         grid: The model's.
         operators: Between the two grids, at the draw's kernel κ.
-        drift: From (z, t, parameters) to z's shape.
+        drift: From (z, t, covariates) to z's shape.
         diffusion: (latent,) the diagonal of C.
         decoder: From η to fields; None without a microscale state.
         var_zeta: (channel, *space) variance of the macroscale expert.
@@ -75,7 +75,7 @@ class Multiscale(PyroModule):
         grid: Fine and coarse grid, or a graph of sensors.
         n_eta: Microscale states; 0 is the implicit-scale (closure) model.
         kernel: Network without input giving κ (channel, *kernel).
-        drift: Network from (z, t, parameters) to z's shape.
+        drift: Network from (z, t, covariates) to z's shape.
         diffusion: Network without input giving the diagonal of C (latent,).
         var_zeta: Network without input giving the macroscale expert's variance (channel, *space).
         decoder: Network from η (..., n_eta) to (..., channel, *space); None if n_eta = 0.

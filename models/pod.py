@@ -106,7 +106,7 @@ class ModalGrid(Grid):
 
     def __init__(self, shape: Sequence[int], rank: int) -> None:
         super().__init__(shape, (1,) * len(shape))
-        object.__setattr__(self, "rank", rank)
+        self.__dict__["rank"] = rank
 
     @property
     def num_coarse(self) -> int:
@@ -155,7 +155,7 @@ class ModalDrift(nn.Module):
         self.network = network
 
     def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Drift, shaped as z (..., segment, time, rank); parameters (segment, p)."""
+        """Drift, shaped as z (..., segment, time, rank); covariates (segment, p)."""
         value: Tensor = self.network(_inputs(z, covariates))
         return value
 
@@ -221,7 +221,7 @@ class ModalDrift(nn.Module):
 
 
 def _inputs(z: Tensor, covariates: Tensor | None) -> Tensor:
-    """Parameters (row, p), then the coefficients z (..., row, time, rank)."""
+    """Covariates (row, p), then the coefficients z (..., row, time, rank)."""
     if covariates is None:
         return z
     return torch.cat([covariates[:, None, :].expand(*z.shape[:-1], -1).to(z), z], -1)

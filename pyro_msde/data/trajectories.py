@@ -156,7 +156,7 @@ class Trajectories:
 
         `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
         of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot).
-        Parameters and controls are variables of their names.
+        Covariates and controls are variables of their names.
         """
         return write_xarray(
             self.times,

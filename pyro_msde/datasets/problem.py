@@ -53,7 +53,7 @@ class Problem:
         coords: Positions along each axis of space, in order.
         dt: Time between snapshots.
         noise_sd: Standard deviation of the independent measurement noise.
-        covariates: By split, names of the parameters.
+        covariates: By split, names of the covariates.
         attrs: What the files say of the data: "equation", "scheme" and the like.
         key: Sets the random streams apart from those of other problems.
         keep_clean: Store the solution without noise as well.

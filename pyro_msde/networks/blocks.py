@@ -22,12 +22,9 @@ __all__ = [
     "SmoothingKernel",
 ]
 
-_CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED: dict[int, type[nn.Module]] = {
-    1: nn.ConvTranspose1d,
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
+# by the number of axes
+_CONV: list[type[nn.Module]] = [nn.Conv1d, nn.Conv2d, nn.Conv3d]
+_TRANSPOSED = [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
 
 
 class SmoothingKernel(nn.Module):
@@ -82,21 +79,13 @@ class PolynomialMLP(nn.Module):
     Args:
         sizes: As for `MLP`.
         rank: Rank of the quadratic path; 0 leaves it out.
-        activation: Class of the network's activations.
         reluctant: Start the network at zero too, and let its weights decay in training
             (`Recipe.weight_decay`): it is left with what the other paths cannot say.
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        rank: int = 8,
-        activation: type[nn.Module] = nn.SiLU,
-        *,
-        reluctant: bool = False,
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], rank: int = 8, *, reluctant: bool = False) -> None:
         super().__init__()
-        self.network = MLP(sizes, activation)
+        self.network = MLP(sizes, nn.SiLU)
         self.linear = nn.Linear(sizes[0], sizes[-1], bias=False)
         nn.init.zeros_(self.linear.weight)
         self.reluctant = reluctant
@@ -216,7 +205,7 @@ class ConvEncoder(nn.Module):
         channels = (grid.channels, *widths)
         self.wrap, zeros = _padding(grid.periodic, self.reach)
         self.layers = nn.ModuleList(
-            _CONV[grid.ndim](a, b, kernel, stride=stride, padding=zeros)
+            _CONV[grid.ndim - 1](a, b, kernel, stride=stride, padding=zeros)
             for a, b in pairwise(channels)
         )
         self.activation = activation()
@@ -263,7 +252,7 @@ class ConvDecoder(nn.Module):
         channels = (*reversed(widths), grid.channels)
         self.first = nn.Linear(n_eta, widths[-1] * int(torch.Size(self.sizes[0]).numel()))
         self.layers = nn.ModuleList(
-            _TRANSPOSED[grid.ndim](a, b, kernel, stride=stride, bias=False)
+            _TRANSPOSED[grid.ndim - 1](a, b, kernel, stride=stride, bias=False)
             for a, b in pairwise(channels)
         )
         self.biases = nn.ParameterList(torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:])
