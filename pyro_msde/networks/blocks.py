@@ -180,7 +180,6 @@ class ConvEncoder(nn.Module):
         widths: Channels after each convolution.
         kernel: Length of the kernels, odd.
         stride: Stride of each convolution.
-        activation: Class of the activations.
         num_covariates: Covariates that the linear layer takes too.
 
     Raises:
@@ -196,7 +195,6 @@ class ConvEncoder(nn.Module):
         widths: Sequence[int] = (4, 16, 64),
         kernel: int = 25,
         stride: int = 2,
-        activation: type[nn.Module] = nn.ReLU,
         num_covariates: int = 0,
     ) -> None:
         super().__init__()
@@ -208,7 +206,7 @@ class ConvEncoder(nn.Module):
             _CONV[grid.ndim - 1](a, b, kernel, stride=stride, padding=zeros)
             for a, b in pairwise(channels)
         )
-        self.activation = activation()
+        self.activation = nn.ReLU()
         _check_reach(grid, stride, len(widths), self.reach)
         size = _sizes(grid.shape, stride, len(widths))[-1]
         self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()) + num_covariates, n_eta)
@@ -242,7 +240,6 @@ class ConvDecoder(nn.Module):
         widths: Sequence[int] = (4, 16, 64),
         kernel: int = 25,
         stride: int = 2,
-        activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         self.ndim, self.periodic = grid.ndim, grid.periodic
@@ -256,7 +253,7 @@ class ConvDecoder(nn.Module):
             for a, b in pairwise(channels)
         )
         self.biases = nn.ParameterList(torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:])
-        self.activation = activation()
+        self.activation = nn.ReLU()
 
     def forward(self, eta: Tensor) -> Tensor:
         """(..., n_eta) to (..., channel, *space)."""
