@@ -32,7 +32,7 @@ from pyro_msde.datasets.kdv import KDV
 from pyro_msde.datasets.kdv_equation import NU as KDV_NU
 from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
-from pyro_msde.runs.registry import rebuild
+from pyro_msde.runs import rebuild
 
 Array = NDArray[Any]
 

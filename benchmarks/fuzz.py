@@ -22,9 +22,9 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.models import multiscale
-from pyro_msde.priors.bayesian_parts import bayesian
-from pyro_msde.runs.checkpoint import State, read_checkpoint, write_run
-from pyro_msde.scores.recalibration import Calibration
+from pyro_msde.priors import bayesian
+from pyro_msde.runs import State, read_checkpoint, write_run
+from pyro_msde.scores import Calibration
 
 __all__ = ["BASES", "KINDS", "damaged_copy", "outcome", "save_bases"]
 

@@ -28,7 +28,7 @@ import pyro_msde.interface.training_run
 from pyro_msde.errors import SavedRunError
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
-from pyro_msde.runs.checkpoint import State, read_checkpoint
+from pyro_msde.runs import State, read_checkpoint
 from pyro_msde.runs.strict_json import digest_of, packed
 
 __all__ = ["kills"]

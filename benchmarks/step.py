@@ -28,15 +28,15 @@ from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoN
 from torch import Tensor
 
 from benchmarks.device import name_of
-from pyro_msde.data.segments import SegmentBatch, Segments
+from pyro_msde.data import SegmentBatch, Segments
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.models import burgers2d, kdv
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
-from pyro_msde.runs.recipes import RECIPES, Recipe
+from pyro_msde.runs import RECIPES, Recipe
 from pyro_msde.sde import drift_residual
 
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}
@@ -95,7 +95,7 @@ def measure(
 ) -> list[Any]:
     """One row: a full step, minibatch to Adam, with and without Pyro."""
     plan = RECIPES[recipe]
-    model = MODELS[case](n_eta, n_coarse=n_coarse, recipe=recipe).to(device)
+    model = MODELS[case](n_eta, n_coarse=n_coarse, architecture=recipe).to(device)
     guide = AmortizedGP(model).to(device)
     with_pyro = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
 
@@ -120,7 +120,7 @@ def step_of(
     segments = Segments(
         [torch.linspace(0, 1, 1001, dtype=torch.float64)] * 2,
         [torch.randn(1001, *model.grid.field_shape) for _ in range(2)],
-        length=plan.length, stride=plan.stride, windows=plan.windows,
+        length=plan.length, stride=plan.stride, starts=plan.segment_starts,
     )  # fmt: skip
     rng = np.random.default_rng(0)
     loss(segments.draw(plan.segments_per_step, rng).to(device))  # makes an autoguide's parameters

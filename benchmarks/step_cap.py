@@ -25,7 +25,7 @@ from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT, unseen
 from benchmarks.cases import CASES
 from benchmarks.device import name_of
-from pyro_msde.forecasts.region import Region
+from pyro_msde.forecasts import Region
 from pyro_msde.sde import Dynamics
 
 RESULTS = Path(__file__).parent / "results" / "step_cap.csv"

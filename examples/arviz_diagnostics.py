@@ -49,7 +49,7 @@ import pyro_msde
 from pyro_msde.datasets.kdv import fresh, kdv_splits
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 
 plt.rcParams.update({"figure.dpi": 72, "figure.constrained_layout.use": True})
 

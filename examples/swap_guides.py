@@ -28,7 +28,7 @@ import pyro_msde
 from pyro_msde.datasets.kdv import kdv_splits
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
-from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
 KDV = CASES["kdv"]["published"]
 COLUMNS = ("prior", "theta_guide", "path_guide", "elbo", "nrmse", "coverage_90",

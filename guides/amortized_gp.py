@@ -42,7 +42,7 @@ class AmortizedGP(PyroModule):
             states each among themselves. The last two cost O(n³) at each quadrature node.
         heteroscedastic: Let Σ_e depend on the snapshot, through a network of its encoded mean.
         encoder: Network from y − S y (..., channel, *space) to (..., n_eta), called with the
-            trajectories' parameters (..., p) as well if it has `num_covariates`. None: the model's.
+            trajectories' covariates (..., p) as well if it has `num_covariates`. None: the model's.
         kernel: Deep kernel of time. None: a new one.
         seed: Of the initial weights.
 

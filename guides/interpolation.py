@@ -32,21 +32,16 @@ class DeepKernel(nn.Module):
         width: Width of the two hidden layers of h.
         lengthscale: Initial ℓ, in units of rescaled time (a segment is 2 long).
         noise: Initial ν, relative to the kernel's amplitude.
-        activation: Smooth activation; W is differentiated in time.
     """
 
     def __init__(
-        self,
-        width: int = 32,
-        lengthscale: float = 0.2,
-        noise: float = 1e-2,
-        activation: type[nn.Module] = nn.SiLU,
+        self, width: int = 32, lengthscale: float = 0.2, noise: float = 1e-2
     ) -> None:
         super().__init__()
+        # smooth activations, as W is differentiated in time
         self.network = nn.Sequential(
-            nn.Linear(1, width), activation(), nn.Linear(width, width), activation(),
-            nn.Linear(width, 1),
-        )  # fmt: skip
+            nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1)
+        )
         self.log_lengthscale = nn.Parameter(torch.tensor(lengthscale).log())
         self.log_noise = nn.Parameter(torch.tensor(noise).log())
 

@@ -12,6 +12,7 @@ from pyro.infer.autoguide import AutoGuide, AutoLowRankMultivariateNormal, AutoM
 from torch import Tensor
 
 from pyro_msde.priors import Part, initial_values
+from pyro_msde.protocols import Model
 
 __all__ = ["ThetaProgram", "parameter_guide"]
 
@@ -30,7 +31,7 @@ class ThetaProgram:
         model: Model with `bind`.
     """
 
-    model: Any
+    model: Model
 
     def __call__(self) -> None:
         """Read every part of the model once."""
@@ -80,17 +81,17 @@ def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuid
             f"theta: AutoMultivariateNormal of {count} parameters has {count**2:.1e} numbers. "
             "Choose AutoNormal or AutoLowRankMultivariateNormal."
         )
-    own = _defaults(autoguide, kind)
-    return autoguide(ThetaProgram(model), init_loc_fn=_Start(parts), **own)
+    options = _defaults(autoguide, kind)
+    return autoguide(ThetaProgram(model), init_loc_fn=_Start(parts), **options)
 
 
 def _defaults(autoguide: Any, kind: Any) -> dict[str, Any]:
     """What we ask of an autoguide beyond Pyro's defaults, where the user has not."""
     taken = inspect.signature(autoguide).parameters
     given = set(autoguide.keywords) if isinstance(autoguide, partial) else set()
-    own: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if "init_scale" in taken and "init_scale" not in given:
-        own["init_scale"] = _SCALE
+        options["init_scale"] = _SCALE
     if kind is AutoLowRankMultivariateNormal and "rank" not in given:
-        own["rank"] = _RANK
-    return own
+        options["rank"] = _RANK
+    return options

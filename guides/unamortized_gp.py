@@ -66,10 +66,9 @@ class UnamortizedGP(AmortizedGP):
         bound = self.model.bind(starting_values(self.model))
         means = []
         for k in range(len(segments.values)):
-            own = None if segments.covariates is None else segments.covariates[k]
             fields = segments.scaled(k).to(self.node_means)
-            own = None if own is None else own.to(fields)
-            means += [self.encoder_mean(part, bound, own) for part in fields.split(_AT_ONCE)]
+            row = None if segments.covariates is None else segments.covariates[k].to(fields)
+            means += [self.encoder_mean(part, bound, row) for part in fields.split(_AT_ONCE)]
         self.node_means.copy_(torch.cat(means))
         self.started.fill_(True)
 

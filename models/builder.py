@@ -30,6 +30,7 @@ from pyro_msde.networks import (
 )
 from pyro_msde.priors import LogVariance
 from pyro_msde.protocols import Places
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import check_size, register
 
 __all__ = ["multiscale"]
@@ -46,6 +47,7 @@ _MOST_STATES = 256  # that the microscale drift sees one by one
 
 
 @register("multiscale")
+@renamed_arguments(num_parameters="num_covariates", recipe="architecture")
 def multiscale(
     grid: int | Sequence[int] | Grid | None = None,
     coarse: int | Sequence[int] | None = None,
@@ -66,7 +68,7 @@ def multiscale(
     components: int | None = None,
     expert_variance: str = "point",
     time_features: bool | None = None,
-    recipe: str = "default",
+    architecture: str = "default",
     likelihood: str = "normal",
     seed: int = 0,
 ) -> Multiscale:
@@ -104,19 +106,19 @@ def multiscale(
             one dimension, 64 in more, unless published.
         expert_variance: "point": one a grid point, as published; "shared": one a channel.
         time_features: Give the microscale drift sin t and cos t, t in training horizons; None: in
-            the published recipe only. Such a drift does not extrapolate in time.
-        recipe: "default": autonomous SiLU drifts with linear and low-rank quadratic paths, one
-            diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
+            the published architecture only. Such a drift does not extrapolate in time.
+        architecture: "default": autonomous SiLU drifts with linear and low-rank quadratic paths,
+            one diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
         likelihood: Of fields around the product of the experts, with its variance: "normal",
             "laplace", or "student" with four degrees of freedom, for data with outliers.
         seed: Of the initial weights.
 
     Raises:
-        ValueError: Unknown recipe, likelihood, smoothing, boundary or variance; numbers and flags
-            that are none or out of range; coarse points that do not divide the fine ones; a stencil
-            wider than a periodic coarse axis.
+        ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
+            flags that are none or out of range; coarse points that do not divide the fine ones; a
+            stencil wider than a periodic coarse axis.
     """
-    check_choice("recipe", recipe, ("default", "published"))
+    check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
     check_choice("expert_variance", expert_variance, ("point", "shared"))
@@ -144,12 +146,12 @@ def multiscale(
         "num_covariates": num_covariates, "half_width": half_width, "located": located,
         "width": width, "rank": rank,
         "smoothing": smoothing, "radius": radius, "components": components,
-        "expert_variance": expert_variance, "time_features": time_features, "recipe": recipe,
-        "seed": seed,
+        "expert_variance": expert_variance, "time_features": time_features,
+        "architecture": architecture, "seed": seed,
     }  # fmt: skip
     if likelihood != "normal":  # what runs say that were saved before there was a choice
         config["likelihood"] = likelihood
-    published = recipe == "published"
+    published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
     if components is None:

@@ -23,6 +23,7 @@ from pyro_msde.data import SegmentBatch
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, product_mean, product_variance
 from pyro_msde.priors import Part
 from pyro_msde.protocols import BoundModel, Places
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.sde import LatentSDE
 
 __all__ = ["BoundMultiscale", "Multiscale"]
@@ -35,7 +36,7 @@ class BoundMultiscale:
     Attributes:
         grid: The model's.
         operators: Between the two grids, at the draw's kernel κ.
-        drift: From (z, t, parameters) to z's shape.
+        drift: From (z, t, covariates) to z's shape.
         diffusion: (latent,) the diagonal of C.
         decoder: From η to fields; None without a microscale state.
         var_zeta: (channel, *space) variance of the macroscale expert.
@@ -74,7 +75,7 @@ class Multiscale(PyroModule):
         grid: Fine and coarse grid, or a graph of sensors.
         n_eta: Microscale states; 0 is the implicit-scale (closure) model.
         kernel: Network without input giving κ (channel, *kernel).
-        drift: Network from (z, t, parameters) to z's shape.
+        drift: Network from (z, t, covariates) to z's shape.
         diffusion: Network without input giving the diagonal of C (latent,).
         var_zeta: Network without input giving the macroscale expert's variance (channel, *space).
         decoder: Network from η (..., n_eta) to (..., channel, *space); None if n_eta = 0.
@@ -89,6 +90,7 @@ class Multiscale(PyroModule):
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
+    @renamed_arguments(num_parameters="num_covariates")
     def __init__(
         self,
         grid: Places,

@@ -20,7 +20,7 @@ def kdv(n_eta: int = 5, *, n_coarse: int = 20, **options: Any) -> Multiscale:
     Args:
         n_eta: Microscale states.
         n_coarse: Coarse points; divides 1000.
-        **options: Of `multiscale`: recipe="published" for the paper's networks, and others.
+        **options: Of `multiscale`: architecture="published" for the paper's networks, and others.
 
     Raises:
         ValueError: As `multiscale`.

@@ -61,12 +61,11 @@ def pod(
         ValueError: More modes than snapshots or points.
     """
     basis = pod_basis(train, rank)
-    own = train.covariates
-    scaling = Scaling.of(train.fields(1, train.field_shape), train.horizon, own)
+    scaling = Scaling.of(train.fields(1, train.field_shape), train.horizon, train.covariates)
     modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in train.values]
     leading = np.concatenate([z[:, 0] for z in modes])
     size = float(np.sqrt(np.square(leading, dtype=np.float64).mean())) / scaling.channels[0]
-    num_covariates = 0 if own is None else own.shape[1]
+    num_covariates = 0 if train.covariates is None else train.covariates.shape[1]
     grid = ModalGrid(train.field_shape, rank)
     inputs = rank + num_covariates
     with Isolation(seed).turn():
@@ -79,7 +78,8 @@ def pod(
         drift.start(
             [torch.as_tensor(t / scaling.time) for t in train.times],
             [torch.as_tensor(z / (scaling.channels[0] * size)) for z in modes],
-            None if own is None else scaling.scaled_covariates(torch.as_tensor(own)),
+            None if train.covariates is None
+            else scaling.scaled_covariates(torch.as_tensor(train.covariates)),
         )
     return PODModel(
         grid,
@@ -106,7 +106,7 @@ class ModalGrid(Grid):
 
     def __init__(self, shape: Sequence[int], rank: int) -> None:
         super().__init__(shape, (1,) * len(shape))
-        object.__setattr__(self, "rank", rank)
+        self.__dict__["rank"] = rank
 
     @property
     def num_coarse(self) -> int:
@@ -155,7 +155,7 @@ class ModalDrift(nn.Module):
         self.network = network
 
     def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Drift, shaped as z (..., segment, time, rank); parameters (segment, p)."""
+        """Drift, shaped as z (..., segment, time, rank); covariates (segment, p)."""
         value: Tensor = self.network(_inputs(z, covariates))
         return value
 
@@ -180,13 +180,14 @@ class ModalDrift(nn.Module):
         best, weights = _TOLERANCE, self.network.state_dict()
         weights = {k: v.clone() for k, v in weights.items()}
         rank = modes[0].shape[1]
-        own = modes[0].new_zeros(len(modes), 0) if covariates is None else covariates.to(modes[0])
+        none = modes[0].new_zeros(len(modes), 0)
+        rows = none if covariates is None else covariates.to(none)
         counts = {q for q in (*_LEADING, rank) if q <= min(rank, _MOST_QUADRATIC)}
         options = [(rank, False), *((q, True) for q in sorted(counts))]
         for leading, quadratic in options:
             inputs = [
                 torch.cat([p.expand(len(z), -1), z[:, :leading]], -1)[:, None]
-                for p, z in zip(own, modes, strict=True)
+                for p, z in zip(rows, modes, strict=True)
             ]
             fits = weak_form_regression(
                 times, [z[:, None] for z in modes], inputs, num_windows=_WINDOWS,
@@ -220,7 +221,7 @@ class ModalDrift(nn.Module):
 
 
 def _inputs(z: Tensor, covariates: Tensor | None) -> Tensor:
-    """Parameters (row, p), then the coefficients z (..., row, time, rank)."""
+    """Covariates (row, p), then the coefficients z (..., row, time, rank)."""
     if covariates is None:
         return z
     return torch.cat([covariates[:, None, :].expand(*z.shape[:-1], -1).to(z), z], -1)

@@ -164,7 +164,7 @@ class Drift(Protocol):
     def __call__(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift of z (..., segment, time, latent), shaped alike; t (segment, time).
 
-        `parameters` (segment, p) are the trajectories'.
+        `covariates` (segment, p) are the trajectories'.
         """
 
 

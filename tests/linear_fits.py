@@ -12,7 +12,7 @@ from problems import NUM_COARSE, NUM_POINTS, tiny_model
 from torch import Tensor, nn
 
 from pyro_msde import Fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 
 SCALE, HORIZON = 1.7, 3.0

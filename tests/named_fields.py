@@ -8,10 +8,9 @@ import numpy as np
 from problems import NUM_POINTS, tiny_fields, tiny_model, tiny_pair
 
 from pyro_msde import Fit, Grid, Trajectories
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.networks.blocks import PolynomialMLP
-from pyro_msde.networks.drift import MultiscaleDrift
+from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 
 X = 3.0 + 0.2 * np.arange(NUM_POINTS)
 TIMES = 4.0 + np.array([0.0, 0.1, 0.3, 0.4, 0.6, 0.7, 0.9])

@@ -11,20 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde import Grid, Trajectories
-from pyro_msde.data.segments import Segments
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling, Segments
 from pyro_msde.grid import gaussian_kernel
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.isolation import Isolation
 from pyro_msde.models import Multiscale
-from pyro_msde.networks.blocks import (
+from pyro_msde.networks import (
     ConvDecoder,
     ConvEncoder,
+    MultiscaleDrift,
     PolynomialMLP,
     SmoothingKernel,
 )
-from pyro_msde.networks.drift import MultiscaleDrift
-from pyro_msde.priors.parts import LogVariance
+from pyro_msde.priors import LogVariance
 
 NUM_POINTS, NUM_COARSE = 30, 5
 SIZES = (17, 23, 19)  # snapshots of each trajectory

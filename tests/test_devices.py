@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
-from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
 
 def test_fit_and_predict_keep_dtype_and_device(dtype, device):

@@ -20,7 +20,7 @@ import pyro_msde.interface.fitting
 import pyro_msde.interface.training_run
 from pyro_msde import fit, fit_hierarchical
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.trainer import Trainer
+from pyro_msde.inference import Trainer
 from pyro_msde.interruption import Interruption
 
 VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 3}

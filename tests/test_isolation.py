@@ -24,7 +24,7 @@ from pyro_msde.isolation import Isolation
 from pyro_msde.models import Multiscale, multiscale
 from pyro_msde.models.general import BoundMultiscale
 from pyro_msde.models.pod import pod
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal, starting_values
+from pyro_msde.priors import bayesian, fan_in_normal, starting_values
 
 DATA = tiny_data((17, 17, 17))
 SHORT = Trajectories([0.02 * t for t in tiny_data((17, 17)).times], tiny_data((17, 17)).values)

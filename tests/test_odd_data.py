@@ -11,9 +11,9 @@ from problems import NUM_POINTS, tiny_data, tiny_fields, tiny_grid, tiny_model
 
 import pyro_msde
 from pyro_msde import Trajectories, fit
-from pyro_msde.data.outliers import warn_of_outliers
+from pyro_msde.data import warn_of_outliers
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.networks.pod import PrincipalDecoder, PrincipalEncoder
+from pyro_msde.networks import PrincipalDecoder, PrincipalEncoder
 
 TIMES = 0.05 * np.arange(12)
 X = np.arange(NUM_POINTS) / NUM_POINTS

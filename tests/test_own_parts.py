@@ -17,7 +17,7 @@ from torch import nn
 
 from pyro_msde import fit
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.closed_form_variance import has_observation_variances
+from pyro_msde.inference import has_observation_variances
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.models import Multiscale
 from pyro_msde.models.builder import multiscale

@@ -21,8 +21,8 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal
 from pyro_msde import fit
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.trainer import Trainer
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.inference import Trainer
+from pyro_msde.priors import bayesian, fan_in_normal
 
 QUICK = {"steps": 3, "length": 5, "stride": 1, "progress": False}
 Y0 = tiny_data(seed=3).values[0][0]

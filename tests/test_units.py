@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import Fit, Trajectories, fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.interface.fitting import _score
 
 # in float32 squares overflow beyond 1.8e19, and vanish below 1e-23

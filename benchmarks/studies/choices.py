@@ -25,7 +25,7 @@ from benchmarks.accuracy import NUM_SAMPLES, at_times, one_shot
 from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
 from examples.cases import CASES, Setting
-from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.data import Trajectories
 from pyro_msde.datasets.kdv import KDV, published_initial
 from pyro_msde.datasets.problem import Splits
 
@@ -88,12 +88,13 @@ CHOICES = {
     "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
     # how many times as wide as the guide's marginals the tube is on which the drift is learned too
     "tube": Choice(
-        CASES["kdv"]["published"], 3, 16_000, "spread", (4.0, 1.0), of_recipe=True, test=outlying
+        CASES["kdv"]["published"], 3, 16_000, "tube_width", (4.0, 1.0), of_recipe=True,
+        test=outlying,
     ),
     "tube-burgers": Choice(
-        CASES["burgers1d"]["published"], 5, 16_000, "spread", (4.0, 1.0), of_recipe=True
+        CASES["burgers1d"]["published"], 5, 16_000, "tube_width", (4.0, 1.0), of_recipe=True
     ),
-    "tube-hard": Choice(CASES["kdv"]["hard"], 2, 8000, "spread", (4.0, 1.0), of_recipe=True),
+    "tube-hard": Choice(CASES["kdv"]["hard"], 2, 8000, "tube_width", (4.0, 1.0), of_recipe=True),
 }
 
 

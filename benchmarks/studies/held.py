@@ -30,7 +30,7 @@ from benchmarks.device import name_of
 from benchmarks.errors import trajectory_error
 from benchmarks.studies.outside import starts
 from examples.cases import CASES, Setting
-from pyro_msde.forecasts.region import Region
+from pyro_msde.forecasts import Region
 
 RESULTS = Path(__file__).parent / "results" / "held.csv"
 KEY = ("case", "split", "where", "held")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.renaming import renamed_arguments, renamed_attribute
 
 __all__ = ["SegmentBatch", "Segments"]
 
@@ -50,6 +51,7 @@ class SegmentBatch:
     shared_offsets: bool
     observations: Tensor
     covariates: Tensor | None = None
+    parameters = renamed_attribute("parameters", "covariates")
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
@@ -76,12 +78,12 @@ class Segments:
         covariates: (trajectory, p) or None.
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
-        windows: "random": any start, those at both ends of a trajectory as often as its middle is
+        starts: "random": any start, those at both ends of a trajectory as often as its middle is
             covered (in between up to twice as often, which the weights undo); "fixed": consecutive
             segments that share their end points, the last one shifted back to fit.
         first: Number of the first observation, where these trajectories come after others.
 
-    At a stride, fixed windows, and random ones in trajectories of fewer than span + stride
+    At a stride, fixed starts, and random ones in trajectories of fewer than span + stride
     observations, never take some observations; the likelihood is then that of the others, each
     counted once.
 
@@ -89,6 +91,7 @@ class Segments:
         ValueError: A trajectory has fewer observations than one segment needs.
     """
 
+    @renamed_arguments(windows="starts")
     def __init__(
         self,
         times: Sequence[Tensor],
@@ -99,13 +102,13 @@ class Segments:
         covariates: Tensor | None = None,
         length: int,
         stride: int = 1,
-        windows: str = "random",
+        starts: str = "random",
         first: int = 0,
     ) -> None:
         if length < 2 or stride < 1:
             raise ValueError(f"length={length}, stride={stride}: need at least 2 and 1.")
-        if windows not in ("random", "fixed"):
-            raise ValueError(f"windows={windows!r}: choose 'random' or 'fixed'.")
+        if starts not in ("random", "fixed"):
+            raise ValueError(f"starts={starts!r}: choose 'random' or 'fixed'.")
         self.span = (length - 1) * stride
         for k, t in enumerate(times):
             if len(t) <= self.span:
@@ -122,7 +125,7 @@ class Segments:
         self._first = np.cumsum([first, *(len(t) for t in times)])
         self.num_segments = int(np.ceil(sizes / self.span).sum())
         self._trajectory = sizes / sizes.sum()
-        law = _random_starts if windows == "random" else _fixed_starts
+        law = _random_starts if starts == "random" else _fixed_starts
         self._starts = [law(n, self.span, stride) for n in sizes]
         self._weights = [
             _inclusion_weights(s, p * share, self.span, stride, n, self.num_segments)
@@ -218,6 +221,6 @@ def _inclusion_weights(
         observed[s : s + span + 1 : stride] += p
         covered[s : s + span] += p
     with np.errstate(divide="ignore"):
-        # Observations that no segment takes (fixed windows at a stride) have no weight to give.
+        # Observations that no segment takes (fixed starts at a stride) have no weight to give.
         observation = np.where(observed > 0, 1 / (size * observed), 0.0)
     return torch.as_tensor(observation), torch.as_tensor(1 / (size * covered[:-1]))

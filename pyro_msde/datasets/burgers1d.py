@@ -54,8 +54,8 @@ def _hard(rng: np.random.Generator) -> tuple[Array, tuple[float, ...]]:
     return u, (nu,)
 
 
-def _solve(initial: Array, own: tuple[float, ...], num_steps: int, dt: float) -> Array:
-    return solve_periodic(initial, own[0] if own else NU, num_steps=num_steps, dt=dt)
+def _solve(initial: Array, covariates: tuple[float, ...], num_steps: int, dt: float) -> Array:
+    return solve_periodic(initial, covariates[0] if covariates else NU, num_steps=num_steps, dt=dt)
 
 
 BURGERS1D = Problem(

@@ -17,7 +17,6 @@ All is dimensionless.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -63,10 +62,7 @@ def solve_periodic(
         ValueError: If `num_steps`, `dt` or `substeps` is out of range.
         FloatingPointError: If the solution blows up.
     """
-    initial = np.asarray(initial, dtype=np.float64)
-    num_points = initial.shape[-1]
-    if substeps is None:
-        substeps = max(1, math.ceil(dt / _LONGEST_STEP - 1e-9))
+    num_points = np.shape(initial)[-1]
     angle = 2 * np.pi * np.arange(num_points // 2 + 1) / num_points
     advective = -0.5j * np.sin(angle) * num_points
     diffusive = -4 * nu * np.sin(angle / 2) ** 2 * num_points**2
@@ -76,8 +72,9 @@ def solve_periodic(
             return np.asarray(advective * scipy.fft.rfft(scipy.fft.irfft(v, n=num_points) ** 2))
 
     return etdrk4.solve_periodic(
-        initial, diffusive, advection, dt=dt, num_steps=num_steps, substeps=substeps
-    )
+        initial, diffusive, advection, dt=dt, num_steps=num_steps, substeps=substeps,
+        longest_step=_LONGEST_STEP,
+    )  # fmt: skip
 
 
 def solve_square(
@@ -112,11 +109,11 @@ def solve_square(
 
     times = np.arange(num_steps + 1) * dt
     with np.errstate(over="ignore", invalid="ignore"):
-        found = solve_ivp(
+        solution = solve_ivp(
             rate, (0.0, float(times[-1])), initial.ravel(), method="DOP853", t_eval=times,
             rtol=tolerance, atol=tolerance,
         )  # fmt: skip
-    if not found.success or not np.isfinite(found.y).all():
-        reached = found.t[-1] if len(found.t) else 0.0
-        raise FloatingPointError(f"the solution blows up after t={reached:.6g}: {found.message}")
-    return np.ascontiguousarray(found.y.T).reshape(num_steps + 1, *initial.shape)
+    if not solution.success or not np.isfinite(solution.y).all():
+        reached = solution.t[-1] if len(solution.t) else 0.0
+        raise FloatingPointError(f"the solution blows up after t={reached:.6g}: {solution.message}")
+    return np.ascontiguousarray(solution.y.T).reshape(num_steps + 1, *initial.shape)

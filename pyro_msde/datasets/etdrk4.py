@@ -8,6 +8,7 @@ does not limit the step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -148,7 +149,8 @@ def solve_periodic(
     *,
     dt: float,
     num_steps: int,
-    substeps: int,
+    substeps: int | None,
+    longest_step: float = math.inf,
 ) -> Array:
     """Real fields on a periodic axis: L and N act on the modes of rfft.
 
@@ -158,12 +160,16 @@ def solve_periodic(
         nonlinear: N, as for `integrate`.
         dt: Time between stored states.
         num_steps: Number of states after the first.
-        substeps: Steps of the method per `dt`.
+        substeps: Steps of the method per `dt`; None: as few as `longest_step` allows.
+        longest_step: In units of time.
 
     Returns:
         (..., num_steps + 1, x), float64.
     """
+    initial = np.asarray(initial, dtype=np.float64)
     num_points = initial.shape[-1]
+    if substeps is None:
+        substeps = max(1, math.ceil(dt / longest_step - 1e-9))
     states = integrate(
         scipy.fft.rfft(initial), linear, nonlinear, dt=dt, num_steps=num_steps, substeps=substeps
     )

@@ -11,7 +11,6 @@ integrated by ETDRK4 on the exact symbols of the circulant differences. All is d
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -63,11 +62,8 @@ def solve(
         ValueError: If `num_steps`, `dt` or `substeps` is out of range.
         FloatingPointError: If the solution blows up.
     """
-    initial = np.asarray(initial, dtype=np.float64)
-    num_points = initial.shape[-1]
+    num_points = np.shape(initial)[-1]
     dx = LENGTH / num_points
-    if substeps is None:
-        substeps = max(1, math.ceil(dt / _LONGEST_STEP - 1e-9))
 
     def advection(v: Array) -> Array:
         u = scipy.fft.irfft(v, n=num_points)
@@ -81,4 +77,5 @@ def solve(
         dt=dt,
         num_steps=num_steps,
         substeps=substeps,
+        longest_step=_LONGEST_STEP,
     )

@@ -55,8 +55,7 @@ def solve(
         ValueError: If `num_steps`, `dt` or `substeps` is out of range.
         FloatingPointError: If the solution blows up.
     """
-    initial = np.asarray(initial, dtype=np.float64)
-    num_points = initial.shape[-1]
+    num_points = np.shape(initial)[-1]
     modes = np.arange(num_points // 2 + 1)
     k = 2 * np.pi / length * modes
     kept = modes <= num_points // 3

@@ -53,7 +53,7 @@ class Problem:
         coords: Positions along each axis of space, in order.
         dt: Time between snapshots.
         noise_sd: Standard deviation of the independent measurement noise.
-        covariates: By split, names of the parameters.
+        covariates: By split, names of the covariates.
         attrs: What the files say of the data: "equation", "scheme" and the like.
         key: Sets the random streams apart from those of other problems.
         keep_clean: Store the solution without noise as well.
@@ -113,11 +113,11 @@ class Problem:
         shape = tuple(len(x) for x in self.coords.values())
         u = np.empty((num_trajectories, num_steps + 1, *shape), dtype=np.float32)
         u_clean = np.empty_like(u) if self.keep_clean else None
-        own = np.empty((num_trajectories, len(self.covariates.get(split, ()))))
+        columns = np.empty((num_trajectories, len(self.covariates.get(split, ()))))
         for k in range(num_trajectories):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*place, k)))
             initial, covariates = self.draw[split](rng)
-            own[k] = covariates
+            columns[k] = covariates
             noise_source = (rng,) if self.driven else ()
             solution = self.solve(initial, covariates, num_steps, dt, *noise_source)
             u[k] = solution + noise_sd * rng.standard_normal(solution.shape)
@@ -128,7 +128,7 @@ class Problem:
         if u_clean is not None:
             variables["u_clean"] = (dims, u_clean, {"units": "1", "long_name": "u"})
         for j, name in enumerate(self.covariates.get(split, ())):
-            variables[name] = ("trajectory", own[:, j], {"units": "1"})
+            variables[name] = ("trajectory", columns[:, j], {"units": "1"})
         coords = {name: (name, x, {"units": "1"}) for name, x in self.coords.items()}
         coords["time"] = ("time", np.arange(num_steps + 1) * dt, {"units": "1"})
         return xr.Dataset(variables, coords=coords, attrs=attrs)

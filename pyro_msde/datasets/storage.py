@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -35,16 +34,12 @@ def write_atomically(ds: xr.Dataset, path: Path) -> None:
         OSError: If the folder cannot be made or written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    temporary = path.with_name(f"{path.name}{uuid4().hex}.part")
     try:
         ds.to_netcdf(temporary, engine="h5netcdf")
-        mask = os.umask(0)  # mkstemp's file is for its owner only: give it the usual permissions
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_once(path: Path, attrs: Mapping[str, Any], make: Callable[[], xr.Dataset]) -> Path:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories
 from pyro_msde.errors import warn
 from pyro_msde.grid.grids import Grid
+from pyro_msde.protocols import Places
 
 __all__ = ["check_on_grid"]
 
@@ -19,7 +20,7 @@ _UNEVEN = 0.01  # of a spacing: Gaussian latitudes are within it
 _ELSEWHERE = 0.6  # of a spacing: points at cells' centres or at their edges are within it
 
 
-def check_on_grid(argument: str, data: Trajectories, grid: Any) -> None:
+def check_on_grid(argument: str, data: Trajectories, grid: Places) -> None:
     """Positions that the data give are those of an even grid, in its order.
 
     Warns if they are others than the model's grid has.

@@ -135,18 +135,18 @@ class SensorGraph:
 
 
 def _own_node_first(table: Tensor) -> Tensor:
-    own = torch.arange(len(table))[:, None]
-    among = (table == own).sum(1)
+    nodes = torch.arange(len(table))[:, None]
+    among = (table == nodes).sum(1)
     if (among == 0).all():
-        return torch.cat([own, table], 1)
+        return torch.cat([nodes, table], 1)
     if not (among == 1).all():
         node = int((among != among.mode().values).int().argmax())
         raise ValueError(
             f"adjacency: node {node} is {int(among[node])} times among its own neighbours. Put "
             "every node among its neighbours once, or none."
         )
-    others = table[table != own].reshape(len(table), -1)
-    return torch.cat([own, others], 1)
+    others = table[table != nodes].reshape(len(table), -1)
+    return torch.cat([nodes, others], 1)
 
 
 class GraphOperators:

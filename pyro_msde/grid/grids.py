@@ -101,14 +101,11 @@ class Grid:
                 raise ValueError(
                     f"upper: {end} is not above lower={start} on axis {axis}, by a finite number"
                 )
-        object.__setattr__(self, "shape", fine_sizes)
-        object.__setattr__(self, "coarse", coarse_sizes)
-        object.__setattr__(self, "channels", channels)
         ends = ends_by_channel(boundary, ndim, channels)
-        object.__setattr__(self, "ends", ends)
-        object.__setattr__(self, "boundary", words_of(ends))
-        object.__setattr__(self, "lower", lower)
-        object.__setattr__(self, "upper", upper)
+        self.__dict__.update(
+            shape=fine_sizes, coarse=coarse_sizes, channels=channels, boundary=words_of(ends),
+            ends=ends, lower=lower, upper=upper,
+        )  # fmt: skip
 
     @property
     def ndim(self) -> int:

@@ -196,7 +196,3 @@ class Stencil(nn.Module):
         rows = rows.reshape(*table.shape, *nodes.shape[1:])  # (num_coarse, K, ..., channel)
         rows = rows.movedim((0, 1), (-3, -1))
         return rows if weight is None else rows * weight[:, None, :].to(rows.dtype)
-
-    def extra_repr(self) -> str:
-        """Sizes."""
-        return f"num_coarse={self.num_coarse}, num_neighbours={self.num_neighbours}"

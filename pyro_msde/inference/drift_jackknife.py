@@ -176,11 +176,11 @@ def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tens
     """The drift with other last weights for each path.
 
     Args:
-        drift: γ(z, t, parameters).
+        drift: γ(z, t, covariates).
         changes: Of the weights by network, (sample, feature, output).
 
     Returns:
-        γ(z, t, parameters) of z (sample, row, time, latent).
+        γ(z, t, covariates) of z (sample, row, time, latent).
     """
     weights = {name: W + changes[name] for name, W in drift.readout().items()}
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyro_msde.checks import check_flag, check_number, check_whole
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.sde import GaussianMarginals, LatentSDE, drift_residual
 
 __all__ = ["MultiscaleELBO"]
@@ -42,12 +43,12 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             one where both weights are β.
         antithetic: A pair of opposite draws of z at each node, not one: less noise, for another
             evaluation of the drift.
-        spread: At half of the nodes z is drawn so many times as far from the mean. The loss is a
-            bound only at 1; `terms` hold the bound's in any case.
+        tube_width: At half of the nodes z is drawn so many times as far from the mean. The loss is
+            a bound only at 1; `terms` hold the bound's in any case.
         num_particles: Draws averaged each step.
 
     Raises:
-        ValueError: Numbers that are none, `spread` below 1; when evaluated, sites that only the
+        ValueError: Numbers that are none, `tube_width` below 1; when evaluated, sites that only the
             model has, or only the guide.
 
     Attributes:
@@ -55,6 +56,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
             "kl_parameters".
     """
 
+    @renamed_arguments(spread="tube_width")
     def __init__(
         self,
         num_nodes: int = 64,
@@ -62,7 +64,7 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         *,
         beta_parameters: float = 1.0,
         antithetic: bool = False,
-        spread: float = 1.0,
+        tube_width: float = 1.0,
         num_particles: int = 1,
     ) -> None:
         num_particles = check_whole("num_particles", num_particles, 1)
@@ -71,9 +73,9 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         self.num_nodes, self.antithetic = check_whole("num_nodes", num_nodes, 1), antithetic
         self.beta = check_number("beta", beta, zero=True)
         self.beta_parameters = check_number("beta_parameters", beta_parameters, zero=True)
-        self.spread = check_number("spread", spread)
-        if self.spread < 1:
-            raise ValueError(f"spread={spread}: give 1, the bound, or more for a wider tube.")
+        self.tube_width = check_number("tube_width", tube_width)
+        if self.tube_width < 1:
+            raise ValueError(f"tube_width={tube_width}: give 1, the ELBO, or more.")
         self.terms: dict[str, Any] = {}
 
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -147,13 +149,13 @@ class MultiscaleELBO(TraceMeanField_ELBO):
 
     def _divergence(self, site: Any, guide_site: Any) -> tuple[Tensor, Tensor]:
         """The drift residual scaled to all segments, on the guide's tube and on the wider one."""
-        widths = (1.0,) if self.spread == 1 else (self.spread, 1.0)
+        widths = (1.0,) if self.tube_width == 1 else (self.tube_width, 1.0)
         residuals = [
             drift_residual(
                 guide_site["fn"], site["fn"], num_nodes=-(-self.num_nodes // len(widths)),
-                antithetic=self.antithetic, spread=spread,
+                antithetic=self.antithetic, tube_width=width,
             )
-            for spread in widths
+            for width in widths
         ]  # fmt: skip
         scale, mask = guide_site["scale"], guide_site["mask"]
         total = [scale_and_mask(residual, scale, mask).sum() for residual in residuals]

@@ -98,7 +98,7 @@ def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
         covariates=covariates,
         length=how.length,
         stride=how.stride,
-        windows="fixed",
+        starts="fixed",
         first=sum(len(t) for t in test.times[:k]),
     )
 

@@ -69,7 +69,7 @@ class Trainer:
         self.rng = np.random.default_rng(seed)
         self.isolation = Isolation(seed, device)
         self.elbo = MultiscaleELBO(
-            recipe.num_nodes, antithetic=recipe.antithetic, spread=recipe.spread
+            recipe.num_nodes, antithetic=recipe.antithetic, tube_width=recipe.tube_width
         )
         self.loss: Any = self.elbo(model, guide)
         self.step = 0

@@ -25,6 +25,7 @@ from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Adjustment, Solver
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import History, TrainingRecord
 from pyro_msde.scores import Calibration
 
@@ -111,6 +112,7 @@ class Fit:
         kept = tuple(a for a in self.adjustments if a.name not in names)
         return replace(self, adjustments=kept)
 
+    @renamed_arguments(parameters="covariates")
     def predict(
         self,
         y0: Any,
@@ -172,6 +174,7 @@ class Fit:
             layout={"batched": batched, "has_channel": self.has_channel},
         )  # fmt: skip
 
+    @renamed_arguments(parameters="covariates")
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
         """Forecast trajectories from their first snapshots, in one batch.
 
@@ -214,8 +217,9 @@ class Fit:
 
         Args:
             train: The trajectories that it was trained on.
-            ridge: What holds each weight in place beside the other trajectories' data, in average
-                trajectories: smaller ones widen more.
+            ridge: λ, how strongly each weight is held at its trained value while a trajectory is
+                left out: at 1 as strongly as one average trajectory holds it. A smaller λ lets the
+                weights move further, so that forecasts become less certain.
             seed: Of the quadrature; the global random state is left alone.
 
         Raises:

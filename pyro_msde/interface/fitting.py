@@ -43,6 +43,7 @@ from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.networks import offers
 from pyro_msde.protocols import Callback, LastLayer
+from pyro_msde.renaming import renamed_arguments, tell_renamed
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
 from pyro_msde.sde import VALIDATION_STEP
 
@@ -51,6 +52,7 @@ __all__ = ["fit"]
 _LONGEST_VALIDATION = 40  # training horizons: 10 000 steps of 16 paths
 
 
+@renamed_arguments(windows="segment_starts", spread="tube_width")
 def fit(
     model: Any,
     guide: Any,
@@ -108,8 +110,8 @@ def fit(
             goes on. None: the last parameters are kept.
         steps: Length of the run.
         seed: Of minibatches and noise; the global random state is left alone.
-        recipe: "default"; "steady", which is better at n_η = 0 where the coarse grid resolves the
-            state; "published"; or a `Recipe`.
+        recipe: "default"; "resolved", which is better at n_η = 0 where the coarse grid resolves
+            the field; "published"; or a `Recipe`.
         checkpoint: Folder to save to at every validation; a run found there is resumed. It is
             locked meanwhile.
         validate_every: Steps between validations.
@@ -241,6 +243,9 @@ def _check_scorable(validation: Trajectories, scaling: Scaling) -> None:
 
 
 def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
+    if recipe == "steady":
+        tell_renamed('recipe="steady"', '"resolved"')
+        recipe = "resolved"
     if isinstance(recipe, str):
         if recipe not in RECIPES:
             raise ValueError(f"recipe={recipe!r}: choose one of {', '.join(RECIPES)}.")
@@ -301,5 +306,5 @@ def _segments(
         covariates=covariates,
         length=plan.length,
         stride=plan.stride,
-        windows=plan.windows,
+        starts=plan.segment_starts,
     )

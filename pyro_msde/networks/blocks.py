@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from pyro_msde.networks.growing import grow_from, put
 from pyro_msde.protocols import Places
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
     "MLP",
@@ -21,12 +22,9 @@ __all__ = [
     "SmoothingKernel",
 ]
 
-_CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED: dict[int, type[nn.Module]] = {
-    1: nn.ConvTranspose1d,
-    2: nn.ConvTranspose2d,
-    3: nn.ConvTranspose3d,
-}
+# by the number of axes
+_CONV: list[type[nn.Module]] = [nn.Conv1d, nn.Conv2d, nn.Conv3d]
+_TRANSPOSED = [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
 
 
 class SmoothingKernel(nn.Module):
@@ -81,21 +79,13 @@ class PolynomialMLP(nn.Module):
     Args:
         sizes: As for `MLP`.
         rank: Rank of the quadratic path; 0 leaves it out.
-        activation: Class of the network's activations.
         reluctant: Start the network at zero too, and let its weights decay in training
             (`Recipe.weight_decay`): it is left with what the other paths cannot say.
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        rank: int = 8,
-        activation: type[nn.Module] = nn.SiLU,
-        *,
-        reluctant: bool = False,
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], rank: int = 8, *, reluctant: bool = False) -> None:
         super().__init__()
-        self.network = MLP(sizes, activation)
+        self.network = MLP(sizes, nn.SiLU)
         self.linear = nn.Linear(sizes[0], sizes[-1], bias=False)
         nn.init.zeros_(self.linear.weight)
         self.reluctant = reluctant
@@ -190,13 +180,13 @@ class ConvEncoder(nn.Module):
         widths: Channels after each convolution.
         kernel: Length of the kernels, odd.
         stride: Stride of each convolution.
-        activation: Class of the activations.
         num_covariates: Covariates that the linear layer takes too.
 
     Raises:
         ValueError: The kernel wraps around a periodic axis of a layer more than once.
     """
 
+    @renamed_arguments(num_parameters="num_covariates")
     def __init__(
         self,
         grid: Places,
@@ -205,7 +195,6 @@ class ConvEncoder(nn.Module):
         widths: Sequence[int] = (4, 16, 64),
         kernel: int = 25,
         stride: int = 2,
-        activation: type[nn.Module] = nn.ReLU,
         num_covariates: int = 0,
     ) -> None:
         super().__init__()
@@ -214,10 +203,10 @@ class ConvEncoder(nn.Module):
         channels = (grid.channels, *widths)
         self.wrap, zeros = _padding(grid.periodic, self.reach)
         self.layers = nn.ModuleList(
-            _CONV[grid.ndim](a, b, kernel, stride=stride, padding=zeros)
+            _CONV[grid.ndim - 1](a, b, kernel, stride=stride, padding=zeros)
             for a, b in pairwise(channels)
         )
-        self.activation = activation()
+        self.activation = nn.ReLU()
         _check_reach(grid, stride, len(widths), self.reach)
         size = _sizes(grid.shape, stride, len(widths))[-1]
         self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()) + num_covariates, n_eta)
@@ -231,8 +220,8 @@ class ConvEncoder(nn.Module):
             x = self.activation(layer(x))
         features = x.flatten(1)
         if covariates is not None:
-            own = covariates.expand(*lead, -1).reshape(len(features), -1)
-            features = torch.cat([features, own], -1)
+            rows = covariates.expand(*lead, -1).reshape(len(features), -1)
+            features = torch.cat([features, rows], -1)
         eta: Tensor = self.head(features)
         return eta.reshape(*lead, -1)
 
@@ -251,7 +240,6 @@ class ConvDecoder(nn.Module):
         widths: Sequence[int] = (4, 16, 64),
         kernel: int = 25,
         stride: int = 2,
-        activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         self.ndim, self.periodic = grid.ndim, grid.periodic
@@ -261,11 +249,11 @@ class ConvDecoder(nn.Module):
         channels = (*reversed(widths), grid.channels)
         self.first = nn.Linear(n_eta, widths[-1] * int(torch.Size(self.sizes[0]).numel()))
         self.layers = nn.ModuleList(
-            _TRANSPOSED[grid.ndim](a, b, kernel, stride=stride, bias=False)
+            _TRANSPOSED[grid.ndim - 1](a, b, kernel, stride=stride, bias=False)
             for a, b in pairwise(channels)
         )
         self.biases = nn.ParameterList(torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:])
-        self.activation = activation()
+        self.activation = nn.ReLU()
 
     def forward(self, eta: Tensor) -> Tensor:
         """(..., n_eta) to (..., channel, *space)."""

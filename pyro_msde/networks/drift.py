@@ -127,7 +127,7 @@ class MultiscaleDrift(nn.Module):
 
         Args:
             zeta: (..., n_ζ).
-            common: (..., any) numbers shared by the points: parameters, η.
+            common: (..., any) numbers shared by the points: covariates, η.
 
         Returns:
             (..., num_coarse, inputs).

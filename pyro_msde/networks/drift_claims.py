@@ -58,7 +58,7 @@ def refusal(model: Any, protocol: type) -> str | None:
 def random_states(
     num_latent: int, num_covariates: int, like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Z (segment, time, latent), t (segment, time) and parameters of unit size, always the same."""
+    """Z (segment, time, latent), t (segment, time) and covariates of unit size, always the same."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(_SEGMENTS, _TIMES, num_latent, generator=generator).to(like)
     t = torch.rand(_SEGMENTS, _TIMES, dtype=torch.float64, generator=generator).to(like.device)

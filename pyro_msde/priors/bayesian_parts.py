@@ -96,17 +96,12 @@ def bayesian(
     positive = getattr(net, "positive", False)
     _check_support(prior, below_zero=any(below), positive=positive)
     values = _start(net).cpu()
-    if not bool(law.support.check(values).all()):
+    room = bool(law.support.check(values).all())
+    if not room or not bool(law.log_prob(values).isfinite().all()):
         raise ValueError(
-            f"prior: {_described(law)} has no room for the part's values, which are from "
-            f"{float(values.min()):.3g} to {float(values.max()):.3g} and where guides start. "
-            "Choose a prior with wider support."
-        )
-    if not bool(law.log_prob(values).isfinite().all()):
-        raise ValueError(
-            f"prior: {_described(law)} has no finite density at the part's values, which are from "
-            f"{float(values.min()):.3g} to {float(values.max()):.3g} and where guides start. "
-            "Choose a wider prior."
+            f"prior: {_described(law)} has no {'finite density at' if room else 'room for'} the "
+            f"part's values, which are from {float(values.min()):.3g} to "
+            f"{float(values.max()):.3g} and where guides start. Choose a wider prior."
         )
     _freeze(net)
     add_site(part, "theta", law)

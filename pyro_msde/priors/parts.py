@@ -187,7 +187,7 @@ def private(theta: Any) -> Any:
         theta: What the model's `bind` gave.
     """
 
-    def own(value: Any) -> Any:
+    def copied(value: Any) -> Any:
         if isinstance(value, _At):
             return value.copy()
         if isinstance(value, nn.Module):
@@ -195,5 +195,5 @@ def private(theta: Any) -> Any:
         return value.detach().clone() if isinstance(value, Tensor) else value
 
     new = copy(theta)
-    vars(new).update({name: own(value) for name, value in vars(theta).items()})
+    vars(new).update({name: copied(value) for name, value in vars(theta).items()})
     return new

@@ -18,17 +18,13 @@ def _to_3(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_4(run: dict[str, Any]) -> dict[str, Any]:
-    """What changes forecasts is a list; covariates are no longer called parameters.
+    """What changes forecasts is a list; arguments and fields of the recipe have other names.
 
     The diffusion is learned by the ELBO only.
     """
-    for owner in (run, run.get("identity")):
-        if isinstance(owner, dict) and isinstance(owner.get("recipe"), dict):
-            owner["recipe"].pop("score_every", None)
-    run = dict(run)
-    names = {"parameters": "covariates", "num_parameters": "num_covariates"}
-    for part in {"scaling", "metadata", "model"} & run.keys():
-        run[part] = _renamed(run[part], names)
+    run = _with_names_of_4(run)
+    if "identity" in run:
+        run["identity"] = _with_names_of_4(run["identity"])
     region, calibration = (run.pop(name, None) for name in ("region", "calibration"))
     scale = run.pop("diffusion_scale", 1.0)
     if calibration is not None or scale != 1:
@@ -40,11 +36,28 @@ def _to_4(run: dict[str, Any]) -> dict[str, Any]:
     return {**run, "adjustments": adjustments, "format": 4}
 
 
-def _renamed(saved: Any, names: Mapping[str, str]) -> Any:
-    """With today's names of its fields."""
+_OF_MODELS: dict[str, str] = {"num_parameters": "num_covariates", "recipe": "architecture"}
+_NAMES_OF_4: dict[str, Mapping[str, str | None]] = {
+    "scaling": {"parameters": "covariates"},
+    "metadata": {"parameters": "covariates"},
+    "model": _OF_MODELS,
+    "options": {f"model.{old}": f"model.{new}" for old, new in _OF_MODELS.items()},
+    "recipe": {"windows": "segment_starts", "spread": "tube_width", "score_every": None},
+}  # None: gone
+
+
+def _with_names_of_4(saved: Any) -> Any:
+    """A run or an identity whose parts have today's names of their fields."""
     if not isinstance(saved, dict):
         return saved
-    return {names.get(key, key): value for key, value in saved.items()}
+    return {part: _renamed(own, _NAMES_OF_4.get(part, {})) for part, own in saved.items()}
+
+
+def _renamed(saved: Any, names: Mapping[str, str | None]) -> Any:
+    if not isinstance(saved, dict):
+        return saved
+    new = {key: names.get(key, key) for key in saved}
+    return {new[key]: value for key, value in saved.items() if new[key] is not None}
 
 
 def _object(name: str, saved: Any) -> dict[str, Any]:

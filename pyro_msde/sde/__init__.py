@@ -1,22 +1,12 @@
 """Laws of latent paths, the divergence between two of them, and their integration in time."""
 
-from pyro_msde.sde.drift_residual import (
-    dense_gain,
-    diagonal_gain,
-    drift_residual,
-    linear_drift,
-)
+from pyro_msde.sde.drift_residual import drift_residual, linear_drift
 from pyro_msde.sde.dynamics import Dynamics
 from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
 from pyro_msde.sde.integration import FASTEST, integrate, stable_step
 from pyro_msde.sde.latent_sde import LatentSDE
 from pyro_msde.sde.linear import stationary_covariance, transition
-from pyro_msde.sde.step_sizes import (
-    CHOOSING_STEP,
-    FORECAST_STEP,
-    SHORTEST_STEP,
-    VALIDATION_STEP,
-)
+from pyro_msde.sde.step_sizes import CHOOSING_STEP, FORECAST_STEP, SHORTEST_STEP, VALIDATION_STEP
 
 __all__ = [
     "CHOOSING_STEP",
@@ -28,8 +18,6 @@ __all__ = [
     "GaussianMarginals",
     "LatentSDE",
     "Moments",
-    "dense_gain",
-    "diagonal_gain",
     "drift_residual",
     "integrate",
     "linear_drift",

@@ -9,8 +9,9 @@ It is estimated with random nodes in time and one reparametrised draw a node, or
 μ ± ε. B (z − μ) is often far larger than what the drift still misses; in a pair its product with
 that has no first-order part, so the drift is learned with far less noise. Neither has a bias.
 
-Draws from a wider tube (`spread`) ask the drift to follow the linear SDE further away from the mean
-than the marginals reach. Paths that err by more than that would else meet a drift nobody taught.
+Draws from a wider tube (`tube_width`) ask the drift to follow the linear SDE further away from the
+mean than the marginals reach. Paths that err by more than that would else meet a drift that nothing
+has taught.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def drift_residual(
     *,
     num_nodes: int = 64,
     antithetic: bool = False,
-    spread: float = 1.0,
+    tube_width: float = 1.0,
 ) -> Tensor:
     """(segment,) ½∫E‖r‖²_{C⁻¹}dt, with KL(q(z₀) ‖ p(z₀)) where the prior states it.
 
@@ -110,11 +111,11 @@ def drift_residual(
         p: The prior of the path.
         num_nodes: Quadrature nodes a segment.
         antithetic: A pair of opposite draws is taken at each node, not one draw.
-        spread: Draws are taken so many times as far from the mean: 1 for the divergence itself.
+        tube_width: Draws are taken so many times as far from the mean: 1 for the divergence itself.
     """
     times, weights = q.quadrature.draw(num_nodes)
     moments = q.moments(times)
-    noise = spread * torch.randn_like(moments.mean)
+    noise = tube_width * torch.randn_like(moments.mean)
     noise = torch.stack([noise, -noise]) if antithetic else noise[None]
     z = sample_moments(moments.mean, moments.cov, noise)
     residual = linear_drift(moments, z, p.diffusion) - p.drift(z, times)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Generator, Tensor
+
+from pyro_msde.protocols import Model
 
 __all__ = ["Dynamics"]
 
@@ -18,7 +19,7 @@ class Dynamics:
 
     Attributes:
         model: The generative model.
-        drift: γ(z, t, parameters), z (path, row, 1, latent); a network unless it was adjusted.
+        drift: γ(z, t, covariates), z (path, row, 1, latent); a network unless it was adjusted.
         diffusion: (latent,) the diagonal of C.
         encoded: (row, latent) mean of z(t₀) for each initial field.
         start: (path, row, latent) draws of z(t₀), those of a draw of θ side by side.
@@ -30,7 +31,7 @@ class Dynamics:
         longest_step: In training horizons, at which the midpoint rule is stable beside the drift.
     """
 
-    model: Any
+    model: Model
     drift: Callable[..., Tensor]
     diffusion: Tensor
     encoded: Tensor

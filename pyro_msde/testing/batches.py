@@ -9,13 +9,14 @@ import torch
 
 from pyro_msde.data import SegmentBatch, Segments
 from pyro_msde.isolation import place_of
+from pyro_msde.protocols import Model
 
 __all__ = ["random_batch", "require"]
 
 _SEGMENTS, _TIMES = 3, 7
 
 
-def random_batch(model: Any, seed: int = 0) -> SegmentBatch:
+def random_batch(model: Model, seed: int = 0) -> SegmentBatch:
     """Segments of random fields in scaled units, of a model's size, dtype and number of parameters.
 
     Args:

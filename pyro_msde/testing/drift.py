@@ -17,7 +17,7 @@ def check_drift(drift: nn.Module, num_latent: int, *, num_covariates: int = 0) -
     """Try a drift at random states, on the device and with the dtype of its tensors.
 
     Args:
-        drift: Module of (z, t, parameters), as `pyro_msde.protocols.Drift` says.
+        drift: Module of (z, t, covariates), as `pyro_msde.protocols.Drift` says.
         num_latent: Latent states.
         num_covariates: Parameters of a trajectory that it takes.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyro_msde.data import SegmentBatch
 from pyro_msde.inference import check_program
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.testing.batches import random_batch, require
 
 __all__ = ["check_model"]
@@ -68,7 +68,7 @@ class _Given:
             pyro.sample("path", Delta(self.z, event_dim=2))
 
 
-def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Any) -> None:
+def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Model) -> None:
     C, drift = bound.diffusion, bound.drift(z, batch.times, covariates=batch.covariates)
     require(
         C.shape == (model.num_latent,) and (C > 0).all(),

@@ -21,7 +21,7 @@ from scipy.stats import norm
 from torch import nn
 
 from pyro_msde import MultiscaleELBO
-from pyro_msde.data.segments import Segments
+from pyro_msde.data import Segments
 from pyro_msde.sde import GaussianMarginals, Moments
 
 EXACT = {"rel": 1e-10}  # float64 rounding
@@ -93,14 +93,14 @@ def without_noise(monkeypatch):
     monkeypatch.setattr(torch, "randn_like", lambda x: torch.full_like(x, SHIFT))
 
 
-def segments_of(data, windows, stride):
+def segments_of(data, starts, stride):
     return Segments(
         [torch.as_tensor(t) for t in data.times],
         [torch.as_tensor(v).double()[:, None] for v in data.values],
         covariates=torch.as_tensor(data.covariates),
         length=LENGTH,
         stride=stride,
-        windows=windows,
+        starts=starts,
     )
 
 
@@ -150,9 +150,9 @@ def full_residual(model, data):
     return total
 
 
-@pytest.mark.parametrize(("windows", "stride"), [("random", 1), ("random", 2), ("fixed", 1)])
-def test_expected_estimates_are_the_full_sums(model, data, without_noise, windows, stride):
-    segments = segments_of(data, windows, stride)
+@pytest.mark.parametrize(("starts", "stride"), [("random", 1), ("random", 2), ("fixed", 1)])
+def test_expected_estimates_are_the_full_sums(model, data, without_noise, starts, stride):
+    segments = segments_of(data, starts, stride)
     mean = sum(p * estimate(model, batch) for p, batch in segments.every())
     assert mean[0] == pytest.approx(full_log_likelihood(model, data), **EXACT)
     assert mean[1] == pytest.approx(full_residual(model, data), **EXACT)

@@ -16,7 +16,7 @@ from pyro.distributions import InverseGamma
 from pyro.infer import MCMC, NUTS
 from scipy.stats import invgamma
 
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 
 A, B = 4.0, 0.6
 

@@ -25,13 +25,12 @@ from torch.testing import assert_close
 import pyro_msde
 import pyro_msde.sde.latent_sde
 from pyro_msde import MultiscaleELBO, fit
-from pyro_msde.data.segments import Segments
+from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.guides.interpolation import Interpolant
-from pyro_msde.inference.trainer import Trainer
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
-from pyro_msde.priors.parts import LogVariance, Part
-from pyro_msde.runs.recipes import Recipe
+from pyro_msde.inference import Trainer
+from pyro_msde.priors import LogVariance, Part, bayesian, fan_in_normal
+from pyro_msde.runs import Recipe
 from pyro_msde.sde import GaussianMarginals, LatentSDE
 
 THETA = {

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pyro_msde
 from pyro_msde import Fit, Forecast
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers2d

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from pyro_msde import MultiscaleELBO
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 
 LOWRANK = partial(AutoLowRankMultivariateNormal, rank=3)
 every_theta = pytest.mark.parametrize("theta", [None, AutoDelta, AutoNormal, LOWRANK])

@@ -18,7 +18,7 @@ from pyro_msde.baselines import mean_trajectory, nearest_trajectory, persistence
 from pyro_msde.data.arrays import to_numpy
 from pyro_msde.data.units import Scaling
 from pyro_msde.grid import adjacency_table
-from pyro_msde.scores.spectra import shell_spectrum
+from pyro_msde.scores import shell_spectrum
 
 PLAIN = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
 NAN = np.where(PLAIN == 2, np.nan, PLAIN)

@@ -14,7 +14,7 @@ import pyro_msde
 from pyro_msde import Fit, Grid, Trajectories
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.units import Scaling
-from pyro_msde.grid.coordinates import check_on_grid
+from pyro_msde.grid import check_on_grid
 from pyro_msde.plot import coverage_by_lead, forecast_snapshots
 from pyro_msde.scores.innovation_test import innovations
 

@@ -34,9 +34,9 @@ def trajectories(sizes=SIZES, irregular=True, dtype=torch.float64):
     return times, values
 
 
-def segments_of(windows, stride, length=LENGTH, **options):
+def segments_of(starts, stride, length=LENGTH, **options):
     times, values = trajectories(**options)
-    return Segments(times, values, length=length, stride=stride, windows=windows), times, values
+    return Segments(times, values, length=length, stride=stride, starts=starts), times, values
 
 
 def expected_observations(segments):
@@ -57,23 +57,23 @@ def all_numbers():
     return {1000 * k + i for k, n in enumerate(SIZES) for i in range(n)}
 
 
-@pytest.mark.parametrize(("windows", "stride"), EVERY_KIND)
-def test_probabilities_sum_to_one(windows, stride):
-    segments = segments_of(windows, stride)[0]
+@pytest.mark.parametrize(("starts", "stride"), EVERY_KIND)
+def test_probabilities_sum_to_one(starts, stride):
+    segments = segments_of(starts, stride)[0]
     assert sum(p * len(b.times) for p, b in segments.every()) == pytest.approx(1, rel=1e-12)
 
 
-@pytest.mark.parametrize(("windows", "stride"), [("random", 1), ("random", 4), ("fixed", 1)])
+@pytest.mark.parametrize(("starts", "stride"), [("random", 1), ("random", 4), ("fixed", 1)])
 @pytest.mark.parametrize("irregular", [False, True])
-def test_every_observation_counts_once(windows, stride, irregular):
-    segments = segments_of(windows, stride, irregular=irregular)[0]
+def test_every_observation_counts_once(starts, stride, irregular):
+    segments = segments_of(starts, stride, irregular=irregular)[0]
     total = expected_observations(segments)
     assert set(total) == all_numbers()
     np.testing.assert_allclose(list(total.values()), 1, **EXACT)
 
 
 def test_fixed_windows_at_a_stride_count_what_they_take_once_and_leave_out_the_rest():
-    """So fixed windows at a stride estimate the ELBO of the thinned data, not of all.
+    """So fixed starts at a stride estimate the ELBO of the thinned data, not of all.
 
     Taken: every 4th from the first on, and every 4th back from the last.
     """
@@ -98,10 +98,10 @@ def test_random_windows_leave_phases_of_the_stride_out_where_too_few_starts_fit(
     np.testing.assert_allclose(list(total.values()), 1, **EXACT)
 
 
-@pytest.mark.parametrize(("windows", "stride"), EVERY_KIND)
+@pytest.mark.parametrize(("starts", "stride"), EVERY_KIND)
 @pytest.mark.parametrize("irregular", [False, True])
-def test_time_integrals_are_those_over_whole_trajectories(windows, stride, irregular):
-    segments, times, _ = segments_of(windows, stride, irregular=irregular)
+def test_time_integrals_are_those_over_whole_trajectories(starts, stride, irregular):
+    segments, times, _ = segments_of(starts, stride, irregular=irregular)
 
     def f(t):
         return 1 + t - 0.4 * t**2 + 0.1 * t**3
@@ -121,9 +121,9 @@ def test_time_integrals_are_those_over_whole_trajectories(windows, stride, irreg
     assert estimate == pytest.approx(exact, rel=1e-12)
 
 
-@pytest.mark.parametrize(("windows", "stride"), EVERY_KIND)
-def test_every_instant_counts_once(windows, stride):
-    segments, times, _ = segments_of(windows, stride)
+@pytest.mark.parametrize(("starts", "stride"), EVERY_KIND)
+def test_every_instant_counts_once(starts, stride):
+    segments, times, _ = segments_of(starts, stride)
     total = {}
     for probability, batch in segments.every():
         q = batch.quadrature
@@ -134,9 +134,9 @@ def test_every_instant_counts_once(windows, stride):
     np.testing.assert_allclose(list(total.values()), 1, **EXACT)
 
 
-@pytest.mark.parametrize(("windows", "stride"), EVERY_KIND)
-def test_initial_divergence_counts_once_a_trajectory(windows, stride):
-    segments, times, _ = segments_of(windows, stride)
+@pytest.mark.parametrize(("starts", "stride"), EVERY_KIND)
+def test_initial_divergence_counts_once_a_trajectory(starts, stride):
+    segments, times, _ = segments_of(starts, stride)
     first = {t[0].item() for t in times}
     estimate = 0.0
     for probability, batch in segments.every():
@@ -148,7 +148,7 @@ def test_initial_divergence_counts_once_a_trajectory(windows, stride):
 
 def test_a_shared_end_point_counts_once():
     times, values = trajectories((11,))
-    segments = Segments(times, values, length=LENGTH, windows="fixed")
+    segments = Segments(times, values, length=LENGTH, starts="fixed")
     batch = segments.gather([(0, 0), (0, 5)])
     assert segments.num_segments == 2
     assert batch.values[0, -1, 0, 0] == batch.values[1, 0, 0, 0] == 5
@@ -160,7 +160,7 @@ def test_a_shared_end_point_counts_once():
 
 def test_the_last_fixed_window_is_shifted_back_to_fit():
     times, values = trajectories((14,))
-    segments = Segments(times, values, length=LENGTH, windows="fixed")
+    segments = Segments(times, values, length=LENGTH, starts="fixed")
     starts = [int(batch.values[0, 0, 0, 0]) for _, batch in segments.every()]
     assert starts == [0, 5, 8]
     assert segments.num_segments == 3
@@ -284,8 +284,8 @@ def test_errors_name_argument_place_and_mend():
         Segments(times, values, length=1)
     with pytest.raises(ValueError, match="length=3, stride=0"):
         Segments(times, values, length=3, stride=0)
-    with pytest.raises(ValueError, match="windows='sliding': choose 'random' or 'fixed'"):
-        Segments(times, values, length=3, windows="sliding")
+    with pytest.raises(ValueError, match="starts='sliding': choose 'random' or 'fixed'"):
+        Segments(times, values, length=3, starts="sliding")
 
 
 def test_the_shortest_trajectory_that_fits_is_one_segment():

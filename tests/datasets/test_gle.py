@@ -8,7 +8,7 @@ from oracles.tolerance import standard_errors
 from scipy.linalg import expm
 
 from pyro_msde.datasets import gle
-from pyro_msde.sde.linear import stationary_covariance
+from pyro_msde.sde import stationary_covariance
 
 
 def memory_equation(a, kernel, y0, step, num_steps):

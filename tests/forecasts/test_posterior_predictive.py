@@ -20,12 +20,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_msde import Fit, Forecast, Grid, Trajectories, fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.models.general import BoundMultiscale
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
 
 N_ETA = 2

@@ -12,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_msde import Fit, fit, load
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.forecasts.region import Region, confined, learned_region
 from pyro_msde.guides import AmortizedGP
 

@@ -19,7 +19,7 @@ from torch.testing import assert_close
 import pyro_msde
 from pyro_msde import MultiscaleELBO
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 
 
 def guided(theta, part="drift"):

@@ -15,7 +15,7 @@ from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, th
 from pyro_msde import Callback, NonFiniteLossError, fit, load
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
-from pyro_msde.runs.recipes import Recipe
+from pyro_msde.runs import Recipe
 
 VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 2}
 

@@ -17,8 +17,7 @@ from pyro_msde.inference.closed_form_variance import (
 )
 from pyro_msde.inference.segmentation import each_trajectory
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
-from pyro_msde.priors.bayesian_parts import bayesian
-from pyro_msde.priors.parts import LogVariance
+from pyro_msde.priors import LogVariance, bayesian
 from pyro_msde.sde import drift_residual
 
 FACTORS = np.array([0.5, 0.9, 1.0, 1.1, 2.0])
@@ -102,7 +101,7 @@ def test_closing_puts_the_observations_variances_where_the_likelihood_is_largest
     with torch.no_grad():
         guide.node_variance.log_value.fill_(-40.0)  # draws are means
     before = model.bind({})
-    segments = tiny_segments(tiny_data((20,)), dtype=torch.float64, windows="fixed")
+    segments = tiny_segments(tiny_data((20,)), dtype=torch.float64, starts="fixed")
     gap = close_observation_variances(model, guide, [segments])
     after = model.bind({})
     # in the variance of all points together, and of each, where it has one

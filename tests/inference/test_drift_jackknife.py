@@ -16,12 +16,12 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import Fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.inference import drift_jackknife as jackknife_module
 from pyro_msde.inference.drift_jackknife import Jackknife, moved
-from pyro_msde.networks.blocks import MLP, PolynomialMLP
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.networks import MLP, PolynomialMLP
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.runs import TrainingRecord
 
 ROUNDING = {"rtol": 1e-9, "atol": 1e-11}

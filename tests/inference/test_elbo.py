@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from pyro_msde import MultiscaleELBO
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import elbo as elbo_module
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.sde import drift_residual
 
 TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}
@@ -98,19 +98,20 @@ def test_the_number_of_nodes_reaches_the_residual(pair, monkeypatch):
 
 def test_a_spread_tube_changes_the_loss_and_not_the_reported_bound(pair, monkeypatch):
     """Half the nodes each: loss = β (narrow + wide)/2 + the rest; the terms know narrow only."""
-    found = {}
+    evaluated = {}
 
-    def recorded(q, p, *, num_nodes, antithetic, spread):
-        residual = drift_residual(q, p, num_nodes=num_nodes, antithetic=antithetic, spread=spread)
-        found[spread] = num_nodes, residual.detach()
+    def recorded(q, p, *, num_nodes, antithetic, tube_width):
+        options = {"antithetic": antithetic, "tube_width": tube_width}
+        residual = drift_residual(q, p, num_nodes=num_nodes, **options)
+        evaluated[tube_width] = num_nodes, residual.detach()
         return residual
 
     monkeypatch.setattr(elbo_module, "drift_residual", recorded)
-    elbo, batch = MultiscaleELBO(num_nodes=12, beta=0.7, spread=5.0), tiny_batch()
+    elbo, batch = MultiscaleELBO(num_nodes=12, beta=0.7, tube_width=5.0), tiny_batch()
     loss = evaluate(elbo, pair)
-    assert {spread: nodes for spread, (nodes, _) in found.items()} == {1.0: 6, 5.0: 6}
+    assert {width: nodes for width, (nodes, _) in evaluated.items()} == {1.0: 6, 5.0: 6}
     scale = batch.num_segments / len(batch.times)
-    narrow, wide = (scale * found[spread][1].sum() for spread in (1.0, 5.0))
+    narrow, wide = (scale * evaluated[width][1].sum() for width in (1.0, 5.0))
     assert_close(elbo.terms["drift_residual"], narrow, rtol=1e-6, atol=0)
     rest = elbo.terms["kl_parameters"] - elbo.terms["log_likelihood"]
     assert_close(loss.detach(), 0.7 * (narrow + wide) / 2 + rest, rtol=1e-5, atol=0)

@@ -10,7 +10,7 @@ from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoN
 from pyro_msde import MultiscaleELBO, Recipe
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.optimiser import parameter_groups
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,8 @@ from pyro_msde.inference.optimiser import set_rates
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.models import multiscale
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
-from pyro_msde.priors.parts import LogVariance
-from pyro_msde.runs.recipes import RECIPES, Recipe
+from pyro_msde.priors import LogVariance, bayesian, fan_in_normal
+from pyro_msde.runs import RECIPES, Recipe
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False}
 
@@ -429,9 +428,9 @@ def test_recipes_by_name_object_and_change():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recipe": "fast"}, "recipe='fast': choose one of default, steady, published"),
+        ({"recipe": "fast"}, "recipe='fast': choose one of default, resolved, published"),
         ({"learning_rat": 1e-3}, "learning_rat: not an argument of fit nor of Recipe"),
-        ({"windows": "some"}, "windows='some': choose"),
+        ({"segment_starts": "some"}, "segment_starts='some': choose"),
         ({"schedule": "linear"}, "schedule='linear': choose 'cosine' or 'steps'"),
         ({"learning_rate": -3e-3}, r"learning_rate=-0\.003: give a number at least 0"),
         ({"learning_rate": math.nan}, "learning_rate=nan: give a number"),
@@ -458,7 +457,7 @@ def test_recipes_by_name_object_and_change():
             {"validation": Trajectories([[0.0, 0.1]], [np.full((2, 30), 1e5)])},
             "validation: trajectory 0 starts at .* Check its units",
         ),
-        ({"spread": 0.5}, "spread=0.5: give 1"),
+        ({"tube_width": 0.5}, "tube_width=0.5: give 1"),
         ({"length": 23}, "trajectory 0 has 17 observations"),
         ({"data": Trajectories([np.arange(9.0)], [np.ones((9, 31))])}, r"values: field of shape"),
         ({"data": tiny_data(covariates=np.ones((3, 2)))}, "data: 2 covariates a trajectory"),

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 from torch.testing import assert_close
 
 from pyro_msde import Trajectories, fit
-from pyro_msde.data.segments import Segments
+from pyro_msde.data import Segments
 from pyro_msde.datasets.kdv import generate
 from pyro_msde.datasets.ks import KS
 from pyro_msde.guides import AmortizedGP
@@ -19,9 +19,8 @@ from pyro_msde.inference import weak_form_start as warm_start
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.weak_form_start import start_macroscale_drift, weak_form_regression
 from pyro_msde.models import kdv, ks
-from pyro_msde.networks.blocks import MLP, PolynomialMLP
-from pyro_msde.networks.drift import MultiscaleDrift
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
+from pyro_msde.priors import bayesian
 
 QUICK = {"length": 8, "stride": 1, "num_nodes": 9, "progress": False}
 

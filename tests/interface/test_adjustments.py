@@ -16,8 +16,7 @@ from pyro_msde import Fit, SavedRunError, load
 from pyro_msde.data import Scaling
 from pyro_msde.forecasts import Region
 from pyro_msde.inference import Jackknife
-from pyro_msde.runs import registry
-from pyro_msde.runs.registry import register_adjustment
+from pyro_msde.runs import register_adjustment, registry
 from pyro_msde.scores import Calibration
 from pyro_msde.sde import integrate
 

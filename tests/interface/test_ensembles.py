@@ -11,7 +11,7 @@ from problems import tiny_data, tiny_grid, tiny_model
 from torch.testing import assert_close
 
 from pyro_msde import Ensemble, Fit, Grid
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 
 SCALING = Scaling((2.0,), 3.0)

@@ -26,11 +26,13 @@ def jittered(pair, seed=1):
 
 
 def build(
-    n_eta, *, recipe="default", num_covariates=0, seed=0, shape=(30,), coarse=(5,), components=4
+    n_eta, *, architecture="default", num_covariates=0, seed=0, shape=(30,), coarse=(5,),
+    components=4,
 ):
     model = multiscale(
-        shape, coarse, n_eta=n_eta, recipe=recipe, num_covariates=num_covariates, seed=seed,
-        components=0 if recipe == "published" else components, width=11, smoothing="gaussian",
+        shape, coarse, n_eta=n_eta, architecture=architecture, num_covariates=num_covariates,
+        seed=seed, components=0 if architecture == "published" else components, width=11,
+        smoothing="gaussian",
     ).double()  # fmt: skip
     return model, AmortizedGP(model, seed=seed).double()
 
@@ -42,14 +44,16 @@ def means(model, guide, fields, covariates):
     return theta, z
 
 
-@pytest.mark.parametrize("recipe", ["default", "published"])
+@pytest.mark.parametrize("architecture", ["default", "published"])
 @pytest.mark.parametrize(("n", "larger"), [(0, 1), (1, 2), (2, 4)])
 @pytest.mark.parametrize("grid", [((30,), (5,)), ((12, 8), (3, 4))])
 @pytest.mark.parametrize("num_covariates", [0, 2])
-def test_the_larger_model_has_the_smaller_one_within_it(recipe, n, larger, grid, num_covariates):
+def test_the_larger_model_has_the_smaller_one_within_it(
+    architecture, n, larger, grid, num_covariates
+):
     """With the weights that new states act through at zero it forecasts what that did."""
     sizes = {"shape": grid[0], "coarse": grid[1]}
-    options = {"recipe": recipe, "num_covariates": num_covariates, **sizes}
+    options = {"architecture": architecture, "num_covariates": num_covariates, **sizes}
     before = jittered(build(n, **options))
     after = jittered(build(larger, seed=5, **options), seed=2)
     grow(*before, *after)

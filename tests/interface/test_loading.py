@@ -24,12 +24,11 @@ from benchmarks import fuzz
 from pyro_msde import SavedRunError, fit, load
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
-from pyro_msde.networks.drift import MultiscaleDrift
-from pyro_msde.priors.bayesian_parts import bayesian
-from pyro_msde.priors.parts import LogVariance
-from pyro_msde.runs.registry import limited
+from pyro_msde.networks import MultiscaleDrift
+from pyro_msde.priors import LogVariance, bayesian
+from pyro_msde.runs import limited
 from pyro_msde.runs.strict_json import digest_of, from_json, json_text
-from pyro_msde.scores.recalibration import Calibration
+from pyro_msde.scores import Calibration
 
 QUICK = {"steps": 1, "length": 5, "stride": 1, "progress": False}
 Y0, TIMES = np.cos(2 * np.pi * np.arange(NUM_POINTS) / NUM_POINTS), np.linspace(0, 0.2, 3)
@@ -422,6 +421,9 @@ def as_format_3(folder):
     calibration = run.pop("adjustments")[-1]
     assert calibration.pop("name") == "calibration"
     del run["sha256"]
+    names = {"windows": "segment_starts", "spread": "tube_width"}
+    for old_name, name in names.items():
+        run["recipe"][old_name] = run["recipe"].pop(name)
     run["recipe"]["score_every"] = None
     return {
         **run, **old, "format": 3, "calibration": calibration,

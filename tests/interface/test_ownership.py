@@ -18,7 +18,7 @@ import pyro_msde
 from pyro_msde import Ensemble, fit
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import Multiscale
-from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 3}
 ask = partial(

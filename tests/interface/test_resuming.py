@@ -20,12 +20,10 @@ import pyro_msde.interface.fitting
 import pyro_msde.interface.training_run
 import pyro_msde.runs.checkpoint
 from pyro_msde import NonFiniteLossError, SavedRunError, fit, load
-from pyro_msde.inference.trainer import Trainer
-from pyro_msde.inference.training_loop import train
+from pyro_msde.inference import Trainer, train
 from pyro_msde.inference.training_state import restore, state_of
-from pyro_msde.runs.checkpoint import State, locked_folder, read_run, write_run
-from pyro_msde.runs.recipes import Recipe
-from pyro_msde.scores.recalibration import Calibration
+from pyro_msde.runs import Recipe, State, locked_folder, read_run, write_run
+from pyro_msde.scores import Calibration
 
 VALIDATED = {"validation": tiny_data((2,), seed=7), "validate_every": 2}
 

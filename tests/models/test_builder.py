@@ -51,7 +51,7 @@ def test_any_grid_is_trained_saved_and_forecast(recipe, name, sizes, tmp_path):
     shape, coarse, boundary = GRIDS[name]
     model = multiscale(
         shape, coarse, n_eta=n_eta, channels=channels, boundary=boundary,
-        num_covariates=num_covariates, recipe=recipe, width=7,
+        num_covariates=num_covariates, architecture=recipe, width=7,
     )  # fmt: skip
     data = data_on(shape, channels, num_covariates)
     result = fit(model, AmortizedGP(model), data, recipe=recipe, **QUICK)
@@ -137,7 +137,7 @@ def test_a_drift_that_knows_places_learns_dynamics_that_differ_from_place_to_pla
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])
 def test_two_dimensional_burgers_has_the_papers_networks(boundary):
-    model = burgers2d(2, recipe="published", boundary=boundary)
+    model = burgers2d(2, architecture="published", boundary=boundary)
     drift, encoder = model.drift.net, AmortizedGP(model).encoder
 
     def layers(net):
@@ -212,8 +212,8 @@ def test_bad_grids_are_named():
         multiscale(30, 7)
     with pytest.raises(ValueError, match="boundary: 'open' on axis 0 is unknown"):
         multiscale(30, 5, boundary="open")
-    with pytest.raises(ValueError, match="recipe='quick'"):
-        multiscale(30, 5, recipe="quick")
+    with pytest.raises(ValueError, match="architecture='quick'"):
+        multiscale(30, 5, architecture="quick")
 
 
 @pytest.mark.parametrize("likelihood", ["laplace", "student"])

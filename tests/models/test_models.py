@@ -11,14 +11,14 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import MultiscaleELBO, Trajectories, fit
-from pyro_msde.data.segments import Segments
+from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import kdv
 
 RECIPES = ("default", "published")
 STEP = 1e-6  # of central differences: rounding of 1e-16 over it, and curvature of its square
 every_model = pytest.mark.parametrize(
-    ("recipe", "n_eta"), [(r, n) for r in RECIPES for n in (0, 2)]
+    ("architecture", "n_eta"), [(r, n) for r in RECIPES for n in (0, 2)]
 )
 
 
@@ -36,9 +36,9 @@ def trajectories(count=2, snapshots=5):
 
 
 @every_model
-def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(recipe, n_eta):
+def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(architecture, n_eta):
     """For each part, against central differences along its own gradient, in float64."""
-    model = kdv(n_eta, recipe=recipe).double()
+    model = kdv(n_eta, architecture=architecture).double()
     guide = AmortizedGP(model).double()
     data = trajectories()
     segments = Segments(
@@ -75,15 +75,15 @@ def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(recipe, n_eta):
 
 
 @every_model
-def test_sizes(recipe, n_eta):
-    model = kdv(n_eta, recipe=recipe)
+def test_sizes(architecture, n_eta):
+    model = kdv(n_eta, architecture=architecture)
     assert model.num_latent == 20 + n_eta
     theta = model.bind()
     assert theta.diffusion.shape == (20 + n_eta,)
     assert theta.var_zeta.shape == (1, 1000)
-    lanczos = recipe == "default"
+    lanczos = architecture == "default"
     assert model.kernel.net.weight.shape == (1, 501 if lanczos else 301)
-    free = 20 + n_eta if recipe == "published" else 1 + n_eta
+    free = 20 + n_eta if architecture == "published" else 1 + n_eta
     assert model.diffusion.net.log_value.shape == (free,)
 
 
@@ -92,7 +92,7 @@ def layers(net):
 
 
 def test_the_published_networks_are_the_papers():
-    model = kdv(2, recipe="published")
+    model = kdv(2, architecture="published")
     drift, encoder = model.drift.net, AmortizedGP(model).encoder
     assert layers(drift.macro) == [(5 + 2, 128), (128, 128), (128, 1)]
     assert layers(drift.micro) == [(2 + 20 + 2, 128), (128, 512), (512, 128), (128, 2)]
@@ -106,9 +106,9 @@ def test_the_published_networks_are_the_papers():
     assert activations == {nn.ReLU}
 
 
-@pytest.mark.parametrize(("recipe", "reach"), [("default", 8), ("published", 2)])
-def test_the_macroscale_drift_reaches_so_far_and_around_the_end(recipe, reach):
-    drift = kdv(0, recipe=recipe).drift.net.double()
+@pytest.mark.parametrize(("architecture", "reach"), [("default", 8), ("published", 2)])
+def test_the_macroscale_drift_reaches_so_far_and_around_the_end(architecture, reach):
+    drift = kdv(0, architecture=architecture).drift.net.double()
     torch.manual_seed(0)
     for p in drift.parameters():  # some start at zero
         p.data.add_(0.1 * torch.randn_like(p))
@@ -124,25 +124,25 @@ def test_the_stencil_is_no_wider_than_the_coarse_grid():
     assert kdv(0, n_coarse=10).drift.net.half_width == 4
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_only_the_published_microscale_drift_knows_the_time(recipe):
-    drift, z = kdv(2, recipe=recipe).drift.net, torch.randn(1, 3, 22)
+@pytest.mark.parametrize("architecture", RECIPES)
+def test_only_the_published_microscale_drift_knows_the_time(architecture):
+    drift, z = kdv(2, architecture=architecture).drift.net, torch.randn(1, 3, 22)
     t = torch.tensor([[0.1, 0.4, 0.9]], dtype=torch.float64)
     change = (drift(z, t + 0.3) - drift(z, t)).abs()
     assert (change[..., :20] == 0).all()
-    assert (change[..., 20:] > 0).all() == (recipe == "published")
-    if recipe == "published":  # through sine and cosine
+    assert (change[..., 20:] > 0).all() == (architecture == "published")
+    if architecture == "published":  # through sine and cosine
         torch.testing.assert_close(drift(z, t + 2 * torch.pi), drift(z, t), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_the_seed_decides_the_weights_and_no_global_changes(recipe):
+@pytest.mark.parametrize("architecture", RECIPES)
+def test_the_seed_decides_the_weights_and_no_global_changes(architecture):
     before = torch.get_rng_state()
-    first = kdv(2, recipe=recipe, seed=3)
+    first = kdv(2, architecture=architecture, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(77)
-    assert same(snapshot(first), snapshot(kdv(2, recipe=recipe, seed=3)))
-    assert not same(snapshot(first), snapshot(kdv(2, recipe=recipe, seed=4)))
+    assert same(snapshot(first), snapshot(kdv(2, architecture=architecture, seed=3)))
+    assert not same(snapshot(first), snapshot(kdv(2, architecture=architecture, seed=4)))
     guides = [snapshot(AmortizedGP(first, seed=s)) for s in (5, 5, 6)]
     assert same(guides[0], guides[1])
     assert not same(guides[0], guides[2])
@@ -160,8 +160,8 @@ def test_shared_expert_variances_are_one_number_each(n_eta):
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="recipe='fast': choose 'default' or 'published'"):
-        kdv(recipe="fast")
+    with pytest.raises(ValueError, match="architecture='fast': choose 'default' or 'published'"):
+        kdv(architecture="fast")
     with pytest.raises(ValueError, match="smoothing='sinc': choose 'gaussian' or 'lanczos'"):
         kdv(smoothing="sinc")
     with pytest.raises(ValueError, match="expert_variance='one': choose 'point' or 'shared'"):

@@ -338,8 +338,9 @@ def test_decoder_is_transposed_convolutions_by_loops(name):
 def test_decoder_s_layers_are_adjoint_to_the_encoder_s(name):
     """⟨conv y, x⟩ = ⟨y, convᵀ x⟩ with the same weights: the decoder mirrors the encoder."""
     grid = CONV_GRIDS[name]
-    options = {"widths": (5,), "kernel": 5, "stride": 2, "activation": nn.Identity}
+    options = {"widths": (5,), "kernel": 5, "stride": 2}
     encoder, decoder = (kind(grid, 6, **options).double() for kind in (ConvEncoder, ConvDecoder))
+    encoder.activation = decoder.activation = nn.Identity()
     encoder.head, decoder.first = nn.Identity(), nn.Identity()
     with torch.no_grad():
         encoder.layers[0].bias.zero_()

@@ -15,7 +15,7 @@ from pyro_msde import fit
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
 from pyro_msde.networks import MultiscaleDrift, drift_of, offers, refusal
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 from pyro_msde.protocols import LastLayer, PolynomialDrift, StencilDrift
 
 ALL = (LastLayer, StencilDrift, PolynomialDrift)

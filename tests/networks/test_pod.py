@@ -18,7 +18,7 @@ from pyro_msde.networks.pod import (
     principal_components,
     start_principal_components,
 )
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 from pyro_msde.priors.parts import flatten_parameters
 
 QUICK = {"length": 7, "num_nodes": 5, "stride": 1, "progress": False}

@@ -8,7 +8,7 @@ from named_fields import TIMES, draw, line, untrained_fit
 
 from pyro_msde import History, plot
 from pyro_msde.runs import TrainingRecord
-from pyro_msde.scores.forecast_scores import coverage
+from pyro_msde.scores import coverage
 
 
 def recorded(kl: float = 0.0, validation: bool = True) -> History:

@@ -9,7 +9,7 @@ from named_fields import HORIZON, TIMES, X, draw, image, line
 from problems import NUM_POINTS, tiny_grid, tiny_pair
 
 from pyro_msde import Fit, Trajectories, plot
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 
 
 def test_snapshots_draw_truth_mean_and_two_standard_deviations(case):

@@ -9,7 +9,7 @@ import torch
 from named_fields import TIMES, draw, named_data, untrained_fit
 
 from pyro_msde import Forecast, Grid, plot
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 
 
 def test_latent_paths_draw_means_and_central_ninety_percent(case):

@@ -12,12 +12,11 @@ from named_fields import HORIZON, X, draw, image, line
 from problems import tiny_pair
 
 from pyro_msde import Fit, Grid, plot
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.grid import gaussian_kernel
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.networks.blocks import SmoothingKernel
-from pyro_msde.priors.bayesian_parts import bayesian
-from pyro_msde.priors.parts import Part
+from pyro_msde.networks import SmoothingKernel
+from pyro_msde.priors import Part, bayesian
 
 
 def test_kernel_is_drawn_at_its_lags(case):

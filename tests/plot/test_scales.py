@@ -11,7 +11,7 @@ from named_fields import SCALE, TIMES, draw, image, line, named_data, untrained_
 
 from pyro_msde import Trajectories, fit, plot
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.likelihoods.product_of_experts import product_mean
+from pyro_msde.likelihoods import product_mean
 from pyro_msde.models import Multiscale, multiscale
 
 

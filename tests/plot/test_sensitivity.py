@@ -10,7 +10,7 @@ from named_fields import HORIZON, SCALE, draw, image, plane_data, plane_fit, unt
 
 from pyro_msde import plot
 from pyro_msde.grid import Grid
-from pyro_msde.networks.blocks import PolynomialMLP
+from pyro_msde.networks import PolynomialMLP
 from pyro_msde.plot.sensitivity import reference_derivative
 
 

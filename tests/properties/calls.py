@@ -120,7 +120,7 @@ def calls() -> dict[str, Call]:
         "multiscale": Call(models.multiscale, arguments(
             grid=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0,
             num_covariates=0, half_width=2, located=False, rank=4, smoothing="lanczos", radius=3,
-            components=4, expert_variance="point", time_features=False, recipe="default",
+            components=4, expert_variance="point", time_features=False, architecture="default",
             likelihood="student", **sizes)),
         "multiscale on sensors": Call(
             models.multiscale, arguments(adjacency=np.eye(4, dtype=int), **sizes)),
@@ -145,16 +145,16 @@ def calls() -> dict[str, Call]:
             arguments(global_scale=0.1, slab_scale=1.0, slab_df=4.0)),
         # training
         "Recipe": Call(pyro_msde.Recipe, arguments(
-            length=64, stride=4, windows="random", segments_per_step=1, num_nodes=64,
-            antithetic=True, spread=1.0, learning_rate=3e-3, variance_rate=10.0, kernel_rate=None,
-            schedule="cosine", beta=None, beta_parameters=None, anneal=2000, clip=3.0,
-            weight_decay=0.1, warm_start=True)),
+            length=64, stride=4, segment_starts="random", segments_per_step=1, num_nodes=64,
+            antithetic=True, tube_width=1.0, learning_rate=3e-3, variance_rate=10.0,
+            kernel_rate=None, schedule="cosine", beta=None, beta_parameters=None, anneal=2000,
+            clip=3.0, weight_decay=0.1, warm_start=True)),
         "MultiscaleELBO": Call(pyro_msde.MultiscaleELBO, arguments(
-            num_nodes=8, beta=1.0, beta_parameters=1.0, antithetic=True, spread=1.0,
+            num_nodes=8, beta=1.0, beta_parameters=1.0, antithetic=True, tube_width=1.0,
             num_particles=1)),
         "fit": Call(fit_pair, arguments(
             model=model, guide=lambda: None, data=data, validation=data, steps=1, seed=0,
-            recipe="steady", checkpoint=None, validate_every=1, device="cpu", dtype=torch.float32,
+            recipe="resolved", checkpoint=None, validate_every=1, device="cpu", dtype=torch.float32,
             progress=False, callbacks=(), jackknife=True, learning_rate=1e-3, length=8),
             (pyro_msde.NonFiniteLossError, pyro_msde.NotPositiveDefiniteError)),
         "grow": Call(

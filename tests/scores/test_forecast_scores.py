@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 from torch import Tensor
 
-from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.data import Trajectories
 from pyro_msde.scores.forecast_scores import (
     coverage,
     crps,

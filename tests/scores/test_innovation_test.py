@@ -11,9 +11,9 @@ from oracles.kalman import LinearSystem, Smoother
 from oracles.tolerance import standard_errors
 from torch import nn
 
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.datasets import gle as data
-from pyro_msde.interface.fitted import Fit
+from pyro_msde.interface import Fit
 from pyro_msde.models.gle import gle
 from pyro_msde.scores.innovation_test import innovations, kalman_innovations, ljung_box
 

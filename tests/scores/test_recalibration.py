@@ -12,7 +12,7 @@ from problems import tiny_data
 from scipy.stats import norm
 from torch import Tensor
 
-from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.data import Trajectories
 from pyro_msde.scores.recalibration import Calibration, choose_diffusion_scale
 
 POINTS = 999

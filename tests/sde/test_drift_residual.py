@@ -15,7 +15,7 @@ from pyro import poutine
 from torch.distributions import kl_divergence
 from torch.testing import assert_close
 
-from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.data import StratifiedQuadrature
 from pyro_msde.sde import GaussianMarginals, LatentSDE, Moments
 from pyro_msde.sde.drift_residual import dense_gain, diagonal_gain, drift_residual, linear_drift
 
@@ -178,17 +178,17 @@ def ou_prior(segments, dtype=torch.float64, initial_weight=None):
     )
 
 
-def exact_divergence(spread=1.0):
+def exact_divergence(tube_width=1.0):
     """½ ∫ E ‖r‖²_{C⁻¹} v dt with r = (a − c/2s)(z − μ) + a μ, per segment; z from a wider tube."""
     gap = RATE - DIFFUSION / (2 * VAR)
-    integrand = 0.5 * ((gap**2 * spread**2 * VAR + (RATE * MEAN) ** 2) / DIFFUSION).sum()
+    integrand = 0.5 * ((gap**2 * tube_width**2 * VAR + (RATE * MEAN) ** 2) / DIFFUSION).sum()
     return integrand * (np.diff(EDGES, axis=1) * DENSITY).sum(1)
 
 
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("num_nodes", [1, 7])
-@pytest.mark.parametrize(("antithetic", "spread"), [(False, 1.0), (True, 1.0), (True, 3.0)])
-def test_divergence_has_the_exact_mean(dense, num_nodes, antithetic, spread):
+@pytest.mark.parametrize(("antithetic", "tube_width"), [(False, 1.0), (True, 1.0), (True, 3.0)])
+def test_divergence_has_the_exact_mean(dense, num_nodes, antithetic, tube_width):
     repeats = 6_000
     q, p = constant_marginals(2, dense=dense), ou_prior(2)
     edges, density = double(EDGES).repeat(repeats, 1), double(DENSITY).repeat(repeats, 1)
@@ -198,10 +198,10 @@ def test_divergence_has_the_exact_mean(dense, num_nodes, antithetic, spread):
         p.drift, p.diffusion, edges, initial_mean=p.initial_mean, initial_var=p.initial_var
     )
     estimates = drift_residual(
-        many, prior, num_nodes=num_nodes, antithetic=antithetic, spread=spread
+        many, prior, num_nodes=num_nodes, antithetic=antithetic, tube_width=tube_width
     )
     estimates = estimates.reshape(repeats, 2)
-    exact = double(exact_divergence(spread))
+    exact = double(exact_divergence(tube_width))
     error = (estimates.mean(0) - exact) * math.sqrt(repeats) / estimates.std(0)
     assert error.abs().max() < standard_errors(2)
 

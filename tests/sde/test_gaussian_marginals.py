@@ -10,7 +10,7 @@ import torch
 from oracles.tolerance import standard_errors
 from torch.testing import assert_close
 
-from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.data import StratifiedQuadrature
 from pyro_msde.sde import GaussianMarginals, Moments
 
 EDGES = torch.tensor([[0.0, 0.5, 0.7, 2.0], [1.0, 1.2, 2.2, 2.5]], dtype=torch.float64)

@@ -19,7 +19,7 @@ from benchmarks.accuracy import NUM_TIMES
 from benchmarks.studies import outside, remedies
 from examples.cases import CASES
 from pyro_msde import Fit, Grid, Trajectories
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.datasets.problem import Problem
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import Jackknife
@@ -195,7 +195,7 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
         assert model.drift.is_random == (method in ("alt-bayesian", "alt-cold"))
         assert guide.model is model
         own = {k: options[k] for k in ("recipe", "steps")}
-        assert own == {"recipe": RECIPES["steady"], "steps": HARD.steps}
+        assert own == {"recipe": RECIPES["resolved"], "steps": HARD.steps}
         usual = {"steps", "seed", "validation", "checkpoint", "progress", "recipe", "jackknife"}
         assert {k: v for k, v in options.items() if k not in usual} == changed
         assert not options["jackknife"]

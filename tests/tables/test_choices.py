@@ -74,7 +74,7 @@ def test_nothing_is_beyond_where_test_trajectories_end_with_the_others(monkeypat
 def test_an_option_of_training_reaches_fit_and_leaves_the_model_alone():
     tube = choices.CHOICES["tube"]
     changed = tube.setting_with(1.0)
-    assert changed.recipe(3).spread == 1.0
+    assert changed.recipe(3).tube_width == 1.0
     assert changed.options == tube.setting.options
 
 

@@ -13,7 +13,10 @@ from benchmarks import calibration, table
 from benchmarks.studies import remedies
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("docs/*.md"), ROOT / "CONTRIBUTING.md", *ROOT.glob("benchmarks/**/*.md")]
+PAGES = [
+    *ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("benchmarks/**/*.md"),
+]  # fmt: skip
 QUOTED = re.compile(r"python\s+-m\s+(benchmarks[\w.]*)|(benchmarks/[\w/]+\.\w+|examples/\w+\.\w+)")
 
 
@@ -72,3 +75,18 @@ def test_without_git_no_row_is_written(checkout, tmp_path):
     (tmp_path / ".git").rename(tmp_path / "gone")
     with pytest.raises(RuntimeError, match="Run benchmarks from a clone"):
         table.commit()
+
+
+FILES = re.compile(
+    r"`((?:pyro_msde|models|guides|benchmarks|examples|tests|docs)/[\w./]*)`|`((?!utils)\w+\.py)`"
+)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    """A name without a folder is of a file beside the one named before it."""
+    folder = ROOT
+    for path, beside in FILES.findall(page.read_text()):
+        file = ROOT / path if path else folder / beside
+        folder = file.parent
+        assert file.exists(), path or beside

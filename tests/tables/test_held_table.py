@@ -17,7 +17,7 @@ from benchmarks.studies import held
 from examples.cases import CASES
 from pyro_msde import Trajectories
 from pyro_msde.datasets.problem import Problem
-from pyro_msde.forecasts.region import Region
+from pyro_msde.forecasts import Region
 
 TIMES = np.linspace(0.0, 2.0, 201)
 HARD = CASES["kdv"]["hard"]

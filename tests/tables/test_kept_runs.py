@@ -30,7 +30,7 @@ def test_all_kept_runs_are_known():
 def test_a_kept_run_is_of_its_case_s_settings(name):
     setting, n_eta = TRAINED[name]
     fit, wanted = pyro_msde.load(RUNS / name), setting.build(n_eta, seed=0).config
-    if wanted["recipe"] == "published":  # whose networks have no quadratic path
+    if wanted["architecture"] == "published":  # whose networks have no quadratic path
         wanted = {**wanted, "rank": fit.model.config["rank"]}
     assert fit.model.config == wanted
     assert fit.steps == setting.length(n_eta)

@@ -9,7 +9,7 @@ from problems import tiny_batch, tiny_data, tiny_grid, tiny_model
 from pyro.distributions import LogNormal
 
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.sde import GaussianMarginals
 from pyro_msde.testing import check_guide
 

@@ -12,7 +12,7 @@ from pyro.distributions import LogNormal
 from pyro_msde.likelihoods import student
 from pyro_msde.models import Multiscale, gle, multiscale
 from pyro_msde.models.pod import pod
-from pyro_msde.priors.bayesian_parts import bayesian, fan_in_normal
+from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.testing import check_model
 
 

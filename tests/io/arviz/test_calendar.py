@@ -12,7 +12,7 @@ from named_fields import X, named_data, untrained_fit
 from problems import NUM_POINTS, tiny_fields
 
 from pyro_msde import Trajectories, calibration
-from pyro_msde.data.metadata import Metadata
+from pyro_msde.data import Metadata
 from pyro_msde.plot import calibration_by_lead, coverage_by_lead
 from pyro_msde.plot.scene import Words
 from pyro_msde.plot.sensitivity import _rate_units

@@ -14,10 +14,10 @@ from named_fields import HORIZON, SCALE, named_data
 from problems import tiny_data, tiny_model
 
 from pyro_msde import Fit, History
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import to_arviz
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 from pyro_msde.runs import TrainingRecord
 
 GROUPS = [

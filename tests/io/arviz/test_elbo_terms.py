@@ -15,12 +15,12 @@ from scipy.integrate import simpson
 from scipy.stats import lognorm, norm
 
 from pyro_msde import Fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.io.arviz.elbo_terms import elbo_terms
 from pyro_msde.io.arviz.parameters import Draws
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 from pyro_msde.runs import TrainingRecord
 
 SEGMENT = (4, 0.3)  # of tiny_data's spacing of 0.05 every second

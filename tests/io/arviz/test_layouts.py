@@ -10,10 +10,10 @@ from named_fields import HORIZON, SCALE, named_data, untrained_fit
 from problems import NUM_POINTS, tiny_data, tiny_fields, tiny_grid, tiny_model, tiny_pair
 
 from pyro_msde import Fit, Grid, Trajectories
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import kernel_draws, to_arviz
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 
 CLOCK = 4.0 + 0.25 * np.arange(5)
 

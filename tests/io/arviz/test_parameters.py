@@ -12,12 +12,12 @@ from pyro.infer.autoguide import AutoDelta
 from scipy.stats import halfcauchy
 
 from pyro_msde import Fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.guides.interpolation import DeepKernel
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.io.arviz.parameters import time_lengthscale
-from pyro_msde.priors.bayesian_parts import Horseshoe, bayesian, fan_in_normal
+from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 from pyro_msde.runs import TrainingRecord
 
 CLOCK = 4.0 + 0.25 * np.arange(11)

@@ -12,10 +12,10 @@ from problems import NUM_COARSE, tiny_data, tiny_model
 from scipy.stats import kstest, lognorm
 
 from pyro_msde import Fit
-from pyro_msde.data.units import Scaling
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import to_arviz
-from pyro_msde.priors.bayesian_parts import bayesian
+from pyro_msde.priors import bayesian
 from pyro_msde.scores import Calibration
 
 OPTIONS = {"num_samples": 2, "log_likelihood": False}
