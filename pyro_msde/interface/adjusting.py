@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched
-from pyro_msde.forecasts import Forecast
+from pyro_msde.forecasts import Forecast, on_common_times
 from pyro_msde.inference import Jackknife, each_trajectory, jackknife
-from pyro_msde.interface.forecast_arguments import on_common_times
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.sde import CHOOSING_STEP

@@ -25,6 +25,7 @@ from pyro_msde.data import (
     matched,
     warn_of_outliers,
 )
+from pyro_msde.forecasts import LARGEST_FIELD
 from pyro_msde.grid import check_on_grid
 from pyro_msde.inference import (
     Log,
@@ -35,7 +36,6 @@ from pyro_msde.inference import (
     tell_left_out,
 )
 from pyro_msde.interface.fitted import Fit
-from pyro_msde.interface.forecast_arguments import LARGEST_FIELD
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun

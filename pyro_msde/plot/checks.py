@@ -6,7 +6,6 @@ import numbers
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, to_numpy
 from pyro_msde.forecasts import Forecast
@@ -21,10 +20,7 @@ __all__ = [
     "check_index",
     "check_kind",
     "check_truth",
-    "checked_fields",
 ]
-
-Array = NDArray[Any]
 
 
 def check_kind(name: str, value: Any, kind: type, source: str) -> None:
@@ -135,26 +131,3 @@ def check_index(name: str, index: Any, count: int, of: str) -> int:
     if not -count <= place < count:
         raise ValueError(f"{name}: {place}, but {of} {count}.")
     return place % count
-
-
-def checked_fields(fit: Any, y: Any, *, single: bool = False) -> Array:
-    """Fields as `fit.predict` takes them, one or, unless `single`, a batch.
-
-    Raises:
-        TypeError: `Trajectories`, or no numbers.
-        ValueError: Fields of another grid, not finite, or a batch where one is wanted.
-    """
-    if isinstance(y, Trajectories):
-        raise TypeError("y: got Trajectories. Pass fields, such as those of test.values[0].")
-    values = to_numpy(y, "y")
-    grid = fit.model.grid
-    one = tuple(grid.field_shape if fit.has_channel else grid.shape)
-    inner = values.shape[max(0, values.ndim - len(one)) :]
-    if inner != one or values.ndim > len(one) + 1 or not values.size:
-        batch = "" if single else f", or (batch, {', '.join(map(str, one))})"
-        raise ValueError(f"y: shape {values.shape}; the model's fields are {one}{batch}.")
-    if single and values.ndim > len(one):
-        raise ValueError(f"y: {len(values)} fields. Pass one.")
-    if not np.isfinite(values).all():
-        raise ValueError("y: holds NaN or infinite values. Fill or drop them.")
-    return values

@@ -87,9 +87,8 @@ def drift_sensitivity(
     if reference is not None and not callable(reference):
         raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
     encoded = Encoded.of(fit, y, covariates=covariates)
-    extra = fit._parameters(covariates, len(encoded.z))
     chosen = {"half_width": half_width, "channel": of, "source": by}
-    rows = [stencil_derivative(encoded, fit.scaling, covariates=extra, **chosen)]
+    rows = [stencil_derivative(encoded, fit.scaling, **chosen)]
     if reference is not None:
         zeta = encoded.unit * grid.unflatten(encoded.z[:, : grid.num_zeta])
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]
@@ -112,7 +111,6 @@ def stencil_derivative(
     half_width: int,
     channel: int = 0,
     source: int = 0,
-    covariates: Tensor | None = None,
 ) -> StencilDerivative:
     """∂f/∂(stencil input) of the model's drift, at scaled time zero if it depends on time.
 
@@ -122,14 +120,13 @@ def stencil_derivative(
         half_width: q.
         channel: Whose drift.
         source: Channel of the points.
-        covariates: (field, p) if the drift takes any.
     """
     grid = encoded.model.grid
     points = grid.num_coarse
     z = encoded.z.detach().requires_grad_()
     clock = torch.zeros(len(z), 1, dtype=torch.float64, device=z.device)
     with torch.enable_grad():
-        drift = encoded.theta.drift(z[:, None], clock, covariates=covariates)[:, 0]
+        drift = encoded.theta.drift(z[:, None], clock, covariates=encoded.covariates)[:, 0]
         own = drift[:, channel * points : (channel + 1) * points]
         # fields do not mix: one gradient of the sum over them has each one's
         columns = [

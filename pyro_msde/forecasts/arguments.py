@@ -36,42 +36,47 @@ __all__ = [
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
 
-def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
+def initial_fields(fit: Fit, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
     """(batch, channel, *space) on the model's device, and whether a batch was given.
 
     float64: the model's dtype may not hold them before they are divided by their scale.
+
+    Args:
+        fit: The fit.
+        y0: One field, or a batch of them.
+        argument: What errors call them.
 
     Raises:
         ValueError: Of another grid, not finite, or far larger than the training data.
     """
     device = place_of(fit.model)[1]
-    value = torch.as_tensor(to_numpy(y0, "y0"))
+    value = torch.as_tensor(to_numpy(y0, argument))
     grid = fit.model.grid
     one = grid.field_shape if fit.has_channel else grid.shape
     if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
         raise ValueError(
-            f"y0: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
-            f"(batch, {', '.join(map(str, one))}). Pass first snapshots, such as values[:, 0], "
+            f"{argument}: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
+            f"(batch, {', '.join(map(str, one))}). Pass snapshots, such as values[:, 0], "
             "on the model's grid, with a channel axis if the training data had one."
         )
     if fit.metadata is not None and isinstance(y0, xr.DataArray):
-        fit.metadata.check("y0", Metadata.of_array(y0, len(one)))
+        fit.metadata.check(argument, Metadata.of_array(y0, len(one)))
     bad = int((~value.isfinite()).sum())
     if bad:
         raise ValueError(
-            f"y0: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop them. "
+            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop them. "
             "(Masked and missing values are read as NaN.)"
         )
     batched = value.ndim > len(one)
     if batched and not len(value):
-        raise ValueError(f"y0: shape {tuple(value.shape)} holds no field. Pass at least one.")
+        raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass at least one.")
     value = value if batched else value[None]
     value = value if fit.has_channel else value[:, None]
     fields = value.to(device=device, dtype=torch.float64)
     largest = float((fields / fit.scaling.field_scale(fields, grid.ndim)).abs().max())
     if largest > LARGEST_FIELD:
         raise ValueError(
-            f"y0: its largest value is {largest:.3g} times the training data's root mean "
+            f"{argument}: its largest value is {largest:.3g} times the training data's root mean "
             "square. Nothing was learned there; check its units."
         )
     return fields, batched
