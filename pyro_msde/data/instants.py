@@ -25,7 +25,7 @@ from pyro_msde.data.dates import (
     time_array,
 )
 
-__all__ = ["TimeUnits", "duration_units", "read_times", "rounding"]
+__all__ = ["TimeUnits", "duration_units", "read_times", "rounding", "same_times"]
 
 Array = NDArray[Any]
 
@@ -196,6 +196,11 @@ def rounding(times: Array) -> float:
     """As far apart as rounding puts equal times that were computed in two ways."""
     span = float(times.max() - times.min())
     return 1e-9 * span + 4 * float(np.finfo(np.float64).eps) * float(np.abs(times).max())
+
+
+def same_times(ours: Array, theirs: Array) -> bool:
+    """Whether two rows of times are equal but for rounding."""
+    return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= rounding(ours))
 
 
 def read_times(

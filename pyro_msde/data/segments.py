@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.data.instants import same_times
 from pyro_msde.data.quadrature import StratifiedQuadrature
 
 __all__ = ["SegmentBatch", "Segments"]
-
-_SAME_OFFSETS = 1e-9  # relative to a segment's length
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,8 @@ class Segments:
         starts = [int(rng.choice(self._starts[k][0], p=self._starts[k][1])) for k in rows]
         return self.gather(list(zip(rows.tolist(), starts, strict=True)))
 
-    def every(self) -> Iterator[tuple[float, SegmentBatch]]:
-        """Each possible segment by itself, with the probability of drawing it."""
+    def in_order(self) -> Iterator[tuple[float, SegmentBatch]]:
+        """Each possible segment by itself, one after the other, with the probability of drawing it."""
         for k, share in enumerate(self._trajectory):
             for start, probability in zip(*self._starts[k], strict=True):
                 yield float(share * probability), self.gather([(k, int(start))])
@@ -170,8 +169,8 @@ class Segments:
             density.append(per_interval[s : s + self.span])
             initial.append(per_observation[0] if s == 0 else torch.zeros(()))
         stacked, edge = torch.stack(times), torch.stack(edges)
-        offsets = edge - edge[:, :1]
-        shared = bool((offsets - offsets[:1]).abs().max() <= _SAME_OFFSETS * offsets[0, -1])
+        offsets = (edge - edge[:, :1]).numpy(force=True)
+        shared = all(same_times(offsets[0], row) for row in offsets)
         index = [k for k, _ in places]
         batch = SegmentBatch(
             times=stacked,

@@ -141,7 +141,7 @@ class Forecast:
         if np.isnan(given).any():
             raise ValueError(f"values: NaN, {int(np.isnan(given).sum())} in all. Fill them.")
         target = self._as_batch(torch.as_tensor(given))
-        parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.windows())
+        parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.mixtures())
         return self._collected(parts)["cdf"]
 
     def quantile(self, level: float) -> Tensor:
@@ -151,17 +151,17 @@ class Forecast:
             ValueError: `level` is not one number inside (0, 1).
         """
         check_level("level", level)
-        parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.windows())
+        parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.mixtures())
         return self._collected(parts)["quantile"]
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
         generator = torch.Generator().manual_seed(check_seed("seed", seed))
-        for window in self.windows():
+        for window in self.mixtures():
             draws = window.sample(generator)
             yield window.where, draws if self.batched else draws[:, 0]
 
-    def windows(self, *, keep: bool = True) -> Iterator[Mixture]:
+    def mixtures(self, *, keep: bool = True) -> Iterator[Mixture]:
         """The predictive distribution chunk by chunk of time, with a batch axis in any case.
 
         Args:
@@ -189,7 +189,7 @@ class Forecast:
     def _moment(self, name: str) -> Tensor:
         """(…, time, *field) in scaled units."""
         if not self._cache:
-            self._cache.update(self._collected((w.where, w.moments) for w in self.windows()))
+            self._cache.update(self._collected((w.where, w.moments) for w in self.mixtures()))
         return self._cache[name]
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from pyro_msde.inference.drift_jackknife import Jackknife, jackknife, moved
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.left_out import tell_left_out
 from pyro_msde.inference.program_checks import check_program, check_roles
-from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, windows
+from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, picks_by_segment
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import all_finite
@@ -37,5 +37,5 @@ __all__ = [
     "tell_left_out",
     "train",
     "weak_form_regression",
-    "windows",
+    "picks_by_segment",
 ]

@@ -144,7 +144,7 @@ def close_observation_variances(
     misfit: Any = 0.0
     count: Any = 0.0
     for segments in trajectories:
-        for probability, batch in segments.every():
+        for probability, batch in segments.in_order():
             theta = model.bind(guide.read_theta())
             q = guide.path_marginals(batch, theta)
             own = _misfit(theta, q, batch)

@@ -149,7 +149,7 @@ def jackknife(
         if k < _MOST_GROUPS:
             sums.append({})
         total = sums[k % _MOST_GROUPS]
-        for probability, batch in segments.every():
+        for probability, batch in segments.in_order():
             q = guide.path_marginals(batch, theta)
             times, weights = q.quadrature.draw(num_nodes)
             moments = q.moments(times)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Segments, Trajectories
 from pyro_msde.runs import Recipe
 
-__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "segments_of", "windows"]
+__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "segments_of", "picks_by_segment"]
 
 Array = NDArray[Any]
 
@@ -61,7 +61,7 @@ def cut(fit: Any, times: Array) -> Cut | None:
     return Cut(min(length, len(times) // stride), stride)
 
 
-def windows(count: int, how: Cut, picks: Array) -> dict[int, Array]:
+def picks_by_segment(count: int, how: Cut, picks: Array) -> dict[int, Array]:
     """Starts of segments, and which of the picked snapshots are observations of each.
 
     Args:

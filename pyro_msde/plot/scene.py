@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data import TimeUnits, Trajectories, rounding, to_numpy
+from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding, to_numpy
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.plot.checks import check_finite_forecast, check_index
@@ -174,14 +174,11 @@ def choose_times(clock: Array, times: Any, words: Words) -> Array:
         ValueError: Less than one, or no times.
     """
     if isinstance(times, int):
-        count = min(times, len(clock))
-        if count < 1:
-            raise ValueError(f"times: {times}. Pass a positive number, or times.")
-        return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
+        return evenly_spaced(len(clock), times)
     wanted = words.clock.numbers(times, "times").reshape(-1)
     if not (len(wanted) and np.isfinite(wanted).all()):
         raise ValueError(f"times: {times!r}. Pass a number of times, or finite times.")
-    return np.unique(np.abs(clock[:, None] - wanted).argmin(0))
+    return nearest(clock, wanted)
 
 
 def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:

@@ -86,7 +86,7 @@ def calibration(
     generator = torch.Generator().manual_seed(check_seed("seed", seed))
     num_samples = 0
     windows: list[dict[str, Array]] = []
-    for window in fc.windows():
+    for window in fc.mixtures():
         draws = window.sample(generator)
         if not windows:
             num_samples = len(draws)

@@ -95,7 +95,7 @@ class Predictive(Protocol):
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Slices of time with predictive draws (samples, [batch,] chunk, *field)."""
 
-    def windows(self) -> Iterator[Window]:
+    def mixtures(self) -> Iterator[Window]:
         """The same distribution, chunk by chunk of time, in order."""
 
 
@@ -205,10 +205,9 @@ def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
     bins = check_whole("bins", bins, 1, _MOST_BINS)
     horizon = float(times[-1] - times[0])
-    position = (times - times[0]) / (horizon or 1.0) * bins
     # a time at an edge stays below it in spite of rounding
-    part: NDArray[np.int64] = np.ceil(position - 1e-9 * bins).astype(np.int64) - 1
-    part = part.clip(0, bins - 1)
+    position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
+    part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
     empty = np.setdiff1d(np.arange(bins), part)
     if len(empty):
         raise ValueError(

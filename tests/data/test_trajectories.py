@@ -481,7 +481,7 @@ def test_every_takes_every_stride_th_snapshot_without_a_copy():
     times = [np.arange(7.0), np.arange(4.0)]
     values = [np.arange(7 * 3.0).reshape(7, 3), np.arange(4 * 3.0).reshape(4, 3)]
     data = Trajectories(times, values, controls=[np.arange(7.0), np.arange(4.0)], covariates=[1, 2])
-    thin = data.every(3)
+    thin = data.thinned(3)
     assert [t.tolist() for t in thin.times] == [[0, 3, 6], [0, 3]]
     assert [c.ravel().tolist() for c in thin.controls] == [[0, 3, 6], [0, 3]]
     assert np.shares_memory(thin.values[0], data.values[0])
@@ -489,7 +489,7 @@ def test_every_takes_every_stride_th_snapshot_without_a_copy():
     np.testing.assert_array_equal(thin.covariates, data.covariates)
     for stride in (0, 0.5, True, "a", None):
         with pytest.raises(ValueError, match="stride="):
-            data.every(stride)
+            data.thinned(stride)
 
 
 def test_until_takes_the_snapshots_up_to_a_time_without_a_copy():

@@ -44,7 +44,7 @@ def test_each_observation_has_marginals_of_its_own():
 def test_places_of_observations_are_counted_over_all_trajectories():
     segments = tiny_segments(stride=2)
     every = torch.cat(list(segments.values))
-    for _, batch in segments.every():
+    for _, batch in segments.in_order():
         assert torch.equal(every[batch.observations] / segments.scale, batch.values)
 
 

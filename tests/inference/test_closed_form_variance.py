@@ -83,7 +83,7 @@ def test_the_likelihood_is_largest_at_the_observations_optimum(pair):
 def log_likelihood(model, guide, segments, factor):
     """Of all segments along the mean path, each observation once, at a multiple of Σ_y."""
     theta, total = model.bind({}), 0.0
-    for probability, batch in segments.every():
+    for probability, batch in segments.in_order():
         law = theta.observe(guide.path_marginals(batch, theta).mean)
         law = FieldNormal(law.mean, factor * law.variance)
         law = WeightedFields(law, 2, weight=batch.observation_weight)

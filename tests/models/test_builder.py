@@ -223,7 +223,7 @@ def test_fields_of_another_family_train_forecast_and_load(likelihood, tmp_path):
     result = fit(model, AmortizedGP(model), data, **QUICK)
     fc = result.predict(data.values[0][0], data.times[0], num_samples=4)
     family = {"laplace": torch.distributions.Laplace, "student": torch.distributions.StudentT}
-    assert all(isinstance(law, family[likelihood]) for w in fc.windows() for law in w.laws)
+    assert all(isinstance(law, family[likelihood]) for w in fc.mixtures() for law in w.laws)
     assert 0 <= pyro_msde.coverage(fc, data[0]) <= 1
     groups = result.to_arviz(data, num_samples=4, num_theta=2, times=5, prior=2)
     assert np.isfinite(groups.log_likelihood["u"].values).all()

@@ -41,7 +41,7 @@ def elbo_terms(
         how = cut(fit, test.times[k])
         if how is None:
             continue
-        for _, batch in segments_of(fit, test, k, how).every():
+        for _, batch in segments_of(fit, test, k, how).in_order():
             for j, (theta, _, _) in enumerate(draws):
                 marginals = fit.guide.path_marginals(batch, theta)
                 law = fit.model.path_law(theta, batch)

@@ -47,7 +47,7 @@ def predictive(
     generator = torch.Generator().manual_seed(seed)
     fields: dict[str, Array] = {}
     dense: dict[str, Array] = {}
-    for law in fc.windows(keep=False):
+    for law in fc.mixtures(keep=False):
         window = law.where
         draws = frame.at_probes(law.sample(generator).numpy())
         _put(fields, frame.name, draws, 2, window, len(fc.times))

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.data import Trajectories, nearest, to_numpy
 from pyro_msde.grid import Grid
 
 __all__ = ["Frame", "Variable", "units_attr"]
@@ -125,4 +125,4 @@ def _nearest(x: Array, positions: Any, name: str) -> Array:
             f"probes: {name}={outside.tolist() or at.tolist()}. Pass a row of positions from "
             f"{x.min():g} to {x.max():g}."
         )
-    return np.unique(np.abs(x[:, None] - at).argmin(0))
+    return nearest(x, at)

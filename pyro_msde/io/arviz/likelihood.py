@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Mixture
-from pyro_msde.inference import cut, segments_of, windows
+from pyro_msde.inference import cut, segments_of, picks_by_segment
 from pyro_msde.io.arviz.fields import densities, densities_at
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
@@ -75,7 +75,7 @@ def _laws(
         return
     segments = segments_of(fit, test, k, how)
     scale = segments.scale.cpu().double()
-    for start, places in windows(len(times), how, index).items():
+    for start, places in picks_by_segment(len(times), how, index).items():
         batch = segments.gather([(0, start)])
         at = segments.times[0][index[places]][None].to(batch.times.device)
         for theta, _, where in draws:

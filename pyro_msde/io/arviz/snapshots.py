@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import TimeUnits, Trajectories
+from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest
 
 __all__ = ["Array", "Selection", "clock"]
 
@@ -84,27 +84,13 @@ def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectorie
         if len(outside):
             raise ValueError(f"times: {outside.tolist()} before or after all trajectories.")
     index = [_choose(own, times, k) for k, own in enumerate(test.times)]
-    picked = Trajectories(
-        [t[i] for t, i in zip(test.times, index, strict=True)],
-        [v[i] for v, i in zip(test.values, index, strict=True)],
-        covariates=test.covariates,
-        name=test.name,
-        dims=test.dims,
-        coords=test.coords,
-        units=test.units,
-        calendar=test.calendar,
-        covariate_names=None if test.covariates is None else test.covariate_names,
-    )
-    return picked, index
+    return test.snapshots(index), index
 
 
 def _choose(own: Array, times: int | Sequence[float], k: int) -> Array:
     """Indices of snapshots of one trajectory."""
     if isinstance(times, int):
-        if times < 1:
-            raise ValueError(f"times: {times} snapshots. Pass a positive number, or times.")
-        count = min(times, len(own))
-        return np.unique(np.linspace(0, len(own) - 1, count).round().astype(np.int64))
+        return evenly_spaced(len(own), times)
     wanted = np.asarray(times)
     wanted = wanted[(wanted >= own[0]) & (wanted <= own[-1])]
     if not len(wanted):
@@ -112,7 +98,7 @@ def _choose(own: Array, times: int | Sequence[float], k: int) -> Array:
             f"times: none within trajectory {k}, from {own[0]:g} to {own[-1]:g}. "
             "Leave it out or pass a number of snapshots."
         )
-    return np.unique(np.abs(own[:, None] - wanted).argmin(0))
+    return nearest(own, wanted)
 
 
 def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> list[Array]:
