@@ -30,6 +30,7 @@ from pyro_msde.networks import (
 )
 from pyro_msde.priors import LogVariance
 from pyro_msde.protocols import Places
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import check_size, register
 
 __all__ = ["multiscale"]
@@ -46,6 +47,7 @@ _MOST_STATES = 256  # that the microscale drift sees one by one
 
 
 @register("multiscale")
+@renamed_arguments(num_parameters="num_covariates")
 def multiscale(
     grid: int | Sequence[int] | Grid | None = None,
     coarse: int | Sequence[int] | None = None,

@@ -23,6 +23,7 @@ from pyro_msde.data import SegmentBatch
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, product_mean, product_variance
 from pyro_msde.priors import Part
 from pyro_msde.protocols import BoundModel, Places
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.sde import LatentSDE
 
 __all__ = ["BoundMultiscale", "Multiscale"]
@@ -89,6 +90,7 @@ class Multiscale(PyroModule):
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
+    @renamed_arguments(num_parameters="num_covariates")
     def __init__(
         self,
         grid: Places,

@@ -35,7 +35,7 @@ class SavedRunError(ValueError):
     """A saved run cannot be loaded here: missing, half-written, or of another model."""
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn the user, at the line outside of the library that led here.
 
     Python shows a warning once a line: were it one of ours, a second data set's would be lost.
@@ -43,4 +43,4 @@ def warn(message: str) -> None:
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level + 1)
+    warnings.warn(message, category, stacklevel=level + 1)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_has, check_whole
 from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
     "choose_regression",
@@ -57,6 +58,7 @@ def mean_trajectory(train: Trajectories, y0: Array, num_times: int | None = None
     return np.broadcast_to(mean, (len(y0), *mean.shape[1:]))
 
 
+@renamed_arguments(parameters="covariates")
 def nearest_trajectory(
     train: Trajectories, y0: Array, num_times: int | None = None, *, covariates: Array | None = None
 ) -> Array:
@@ -84,6 +86,7 @@ def nearest_trajectory(
     return _combine(train, np.eye(len(train))[distance.argmin(1)], num_times)
 
 
+@renamed_arguments(parameters="covariates")
 def principal_regression(
     train: Trajectories,
     y0: Array,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pyro_msde.data.instants import same_times
 from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.renaming import renamed_attribute
 
 __all__ = ["SegmentBatch", "Segments"]
 
@@ -49,6 +50,7 @@ class SegmentBatch:
     shared_offsets: bool
     observations: Tensor
     covariates: Tensor | None = None
+    parameters = renamed_attribute("parameters", "covariates")
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""

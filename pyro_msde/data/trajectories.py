@@ -27,6 +27,7 @@ from pyro_msde.data.validation import (
     check_names,
 )
 from pyro_msde.data.xarray_io import read_xarray, write_xarray
+from pyro_msde.renaming import renamed_arguments, renamed_attribute
 
 __all__ = ["Trajectories"]
 
@@ -73,6 +74,7 @@ class Trajectories:
             increase strictly, a number is NaN or infinite, or two things have one name.
     """
 
+    @renamed_arguments(parameters="covariates", parameter_names="covariate_names")
     def __init__(
         self,
         times: Any,
@@ -108,6 +110,7 @@ class Trajectories:
         check_names(name, self.dims, (*self.covariate_names, *self.control_names))
 
     @classmethod
+    @renamed_arguments(parameters="covariates")
     def from_xarray(
         cls,
         ds: xr.Dataset | xr.DataArray,
@@ -278,6 +281,9 @@ class Trajectories:
     def __iter__(self) -> Iterator[Trajectories]:
         """The trajectories one by one, each a `Trajectories` of length 1."""
         return (self[k] for k in range(len(self)))
+
+    parameters = renamed_attribute("parameters", "covariates")
+    parameter_names = renamed_attribute("parameter_names", "covariate_names")
 
     @property
     def time_units(self) -> TimeUnits:

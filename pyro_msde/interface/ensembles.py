@@ -13,6 +13,7 @@ from pyro_msde.checks import check_has, check_whole
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.interface.fitted import Fit
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["Ensemble"]
 
@@ -72,6 +73,7 @@ class Ensemble:
                     "were trained apart, each with a seed of its own."
                 )
 
+    @renamed_arguments(parameters="covariates")
     def predict(
         self, y0: Any, times: Any, *, num_samples: int = 64, seed: int = 0, **options: Any
     ) -> Forecast:

@@ -26,6 +26,7 @@ from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Adjustment, Solver
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import History, TrainingRecord
 from pyro_msde.scores import Calibration
 
@@ -112,6 +113,7 @@ class Fit:
         kept = tuple(a for a in self.adjustments if a.name not in names)
         return replace(self, adjustments=kept)
 
+    @renamed_arguments(parameters="covariates")
     def predict(
         self,
         y0: Any,
@@ -173,6 +175,7 @@ class Fit:
             layout={"batched": batched, "has_channel": self.has_channel},
         )  # fmt: skip
 
+    @renamed_arguments(parameters="covariates")
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
         """Forecast trajectories from their first snapshots, in one batch.
 

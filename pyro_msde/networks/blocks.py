@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from pyro_msde.networks.growing import grow_from, put
 from pyro_msde.protocols import Places
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
     "MLP",
@@ -197,6 +198,7 @@ class ConvEncoder(nn.Module):
         ValueError: The kernel wraps around a periodic axis of a layer more than once.
     """
 
+    @renamed_arguments(num_parameters="num_covariates")
     def __init__(
         self,
         grid: Places,

@@ -25,6 +25,7 @@ from pyro_msde.data import Segments
 from pyro_msde.networks.blocks import PolynomialMLP
 from pyro_msde.priors import starting_values
 from pyro_msde.protocols import Places
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
     "PrincipalDecoder",
@@ -73,6 +74,7 @@ class PrincipalEncoder(_Modes):
         num_covariates: Covariates that f takes too.
     """
 
+    @renamed_arguments(num_parameters="num_covariates")
     def __init__(
         self,
         grid: Places,

@@ -28,6 +28,7 @@ from pyro_msde.plot.style import (
     panels,
     value_colours,
 )
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["scale_operators", "smoothing_kernel"]
 
@@ -123,6 +124,7 @@ def _lags(axis: Axis, size: int) -> Array:
     return (np.arange(size) - size // 2) * spacing
 
 
+@renamed_arguments(parameters="covariates")
 def scale_operators(
     fit: Any,
     y: Any,

@@ -20,6 +20,7 @@ from pyro_msde.plot.style import (
     signed_colours,
     value_colours,
 )
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["scale_images", "scale_separation"]
 
@@ -28,6 +29,7 @@ Array = NDArray[Any]
 MACRO, MICRO = r"$T_p\zeta$", r"$\Sigma_y S_\eta D(\eta)$"
 
 
+@renamed_arguments(parameters="covariates")
 def scale_images(
     fit: Any,
     y: Any,
@@ -90,6 +92,7 @@ def scale_images(
     )
 
 
+@renamed_arguments(parameters="covariates")
 def scale_separation(
     fit: Any,
     y: Any,

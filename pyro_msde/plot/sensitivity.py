@@ -19,6 +19,7 @@ from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
+from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["StencilDerivative", "drift_sensitivity", "reference_derivative", "stencil_derivative"]
 
@@ -37,6 +38,7 @@ class StencilDerivative(NamedTuple):
     sd: Array
 
 
+@renamed_arguments(parameters="covariates")
 def drift_sensitivity(
     fit: Any,
     y: Any,

@@ -14,6 +14,7 @@ from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.scores import shell_spectrum
 
 __all__ = ["power_spectra"]
@@ -23,6 +24,7 @@ Array = NDArray[Any]
 _DECADES = 1.5  # of wavenumbers, below which whole powers of ten are too few labels
 
 
+@renamed_arguments(parameters="covariates")
 def power_spectra(
     fit: Any,
     y: Any,
