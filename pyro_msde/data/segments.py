@@ -151,7 +151,7 @@ class Segments:
         return self.gather(list(zip(rows.tolist(), starts, strict=True)))
 
     def in_order(self) -> Iterator[tuple[float, SegmentBatch]]:
-        """Each possible segment by itself, one after the other, with the probability of drawing it."""
+        """Each possible segment, one after the other, with the probability of drawing it."""
         for k, share in enumerate(self._trajectory):
             for start, probability in zip(*self._starts[k], strict=True):
                 yield float(share * probability), self.gather([(k, int(start))])

@@ -284,6 +284,7 @@ class Trajectories:
 
     parameters = renamed_attribute("parameters", "covariates")
     parameter_names = renamed_attribute("parameter_names", "covariate_names")
+    every = renamed_attribute("every", "thinned")
 
     @property
     def time_units(self) -> TimeUnits:

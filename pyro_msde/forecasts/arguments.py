@@ -64,12 +64,12 @@ def initial_fields(fit: Fit, y0: Any, argument: str = "y0") -> tuple[Tensor, boo
     bad = int((~value.isfinite()).sum())
     if bad:
         raise ValueError(
-            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop them. "
-            "(Masked and missing values are read as NaN.)"
+            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop "
+            "them. (Masked and missing values are read as NaN.)"
         )
     batched = value.ndim > len(one)
-    if batched and not len(value):
-        raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass at least one.")
+    if not value.numel():
+        raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass some.")
     value = value if batched else value[None]
     value = value if fit.has_channel else value[:, None]
     fields = value.to(device=device, dtype=torch.float64)

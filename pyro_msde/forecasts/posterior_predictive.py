@@ -20,6 +20,7 @@ from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.protocols import BoundModel, Model
+from pyro_msde.renaming import renamed_attribute
 
 __all__ = ["Forecast"]
 
@@ -162,7 +163,7 @@ class Forecast:
             yield window.where, draws if self.batched else draws[:, 0]
 
     def mixtures(self, *, keep: bool = True) -> Iterator[Mixture]:
-        """The predictive distribution chunk by chunk of time, with a batch axis in any case.
+        """Mixtures over θ and paths, chunk after chunk of time, with a batch axis in any case.
 
         Args:
             keep: Hold the fields for the next time, if they are small.
@@ -175,6 +176,8 @@ class Forecast:
         if not self._kept:
             self._kept[:] = list(self._decode())  # at once: other threads may look
         yield from self._kept
+
+    windows = renamed_attribute("windows", "mixtures")
 
     def _variance(self, name: str) -> Tensor:
         """In the user's units, whose squares float32 may not hold."""

@@ -9,7 +9,13 @@ from pyro_msde.inference.drift_jackknife import Jackknife, jackknife, moved
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.left_out import tell_left_out
 from pyro_msde.inference.program_checks import check_program, check_roles
-from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, picks_by_segment
+from pyro_msde.inference.segmentation import (
+    cut,
+    duration_of,
+    each_trajectory,
+    picks_by_segment,
+    segments_of,
+)
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import all_finite
@@ -33,9 +39,9 @@ __all__ = [
     "has_observation_variances",
     "jackknife",
     "moved",
+    "picks_by_segment",
     "segments_of",
     "tell_left_out",
     "train",
     "weak_form_regression",
-    "picks_by_segment",
 ]

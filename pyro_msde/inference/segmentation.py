@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Segments, Trajectories
 from pyro_msde.runs import Recipe
 
-__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "segments_of", "picks_by_segment"]
+__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "picks_by_segment", "segments_of"]
 
 Array = NDArray[Any]
 

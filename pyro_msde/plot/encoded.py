@@ -67,7 +67,7 @@ class Encoded:
             single: Refuse a batch.
 
         Raises:
-            ValueError: No fields, fields of another grid, not finite, or a batch where one is wanted.
+            ValueError: Fields of another grid or not finite, or a batch where one is wanted.
         """
         fields, batched = initial_fields(fit, y, "y")
         if single and batched:
