@@ -21,9 +21,9 @@ Array = NDArray[Any]
 
 def observed(values: Any, frame: Frame) -> dict[str, Variable]:
     """The field at the probes, from values (trajectory, time, *field)."""
-    at = values[(..., *np.ix_(*frame.index))]
     units = units_attr(frame.units.get(frame.name))
-    return {frame.name: ((*frame.lead, *frame.field_dims("probe")), at, units)}
+    dims = (*frame.lead, *frame.field_dims("probe"))
+    return {frame.name: (dims, frame.at_probes(values), units)}
 
 
 def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
@@ -40,7 +40,7 @@ def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dat
             "time_scale": ((), fit.scaling.time, time),
             **_inputs(test),
         },
-        every=True,
+        all_coords=True,
     )
     for d in frame.space:
         x, size = frame.coords[d].values, ds.sizes[f"{d}_lag"]
@@ -60,7 +60,7 @@ def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
             "time_end": ("trajectory", np.array([t[-1] for t in test.times]), time),
             **_inputs(test),
         },
-        every=True,
+        all_coords=True,
     )
 
 

@@ -18,8 +18,6 @@ __all__ = ["Frame", "Variable", "units_attr"]
 Array = NDArray[Any]
 Variable = tuple[tuple[str, ...], Any, dict[str, str]]  # dimensions, values, attributes
 
-_KINDS = ("probe", "coarse", "lag")
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -90,23 +88,18 @@ class Frame:
 
     def at_probes(self, values: Array) -> Array:
         """Values (..., *field) at the probes."""
-        at: Any = (..., *np.ix_(*self.index))
-        return values[at]
+        return values[(..., *np.ix_(*self.index))]
 
     def squeeze(self, values: Array) -> Array:
         """Values (..., channel, *space) without the channel axis where the data have none."""
         return values if self.channel else values.squeeze(-1 - len(self.space))
 
-    def dataset(self, variables: Mapping[str, Any], every: bool = False) -> xr.Dataset:
+    def dataset(self, variables: Mapping[str, Any], all_coords: bool = False) -> xr.Dataset:
         """Variables with the coordinates of their dimensions, or with all coordinates."""
         ds = xr.Dataset(dict(variables))
-        here = set(ds.dims)
-        ds = ds.assign_coords(
-            {name: v for name, v in self.coords.items() if every or set(v.dims) <= here}
-        )
-        for name in ("chain", "draw", "trajectory", "microscale"):
-            if name in ds.dims:
-                ds = ds.assign_coords({name: np.arange(ds.sizes[name])})
+        numbered = {"chain", "draw", "trajectory", "microscale"} & set(ds.dims)
+        known = {k: v for k, v in self.coords.items() if all_coords or set(v.dims) <= set(ds.dims)}
+        ds = ds.assign_coords(known | {name: np.arange(ds.sizes[name]) for name in numbered})
         return ds.assign_attrs(inference_library="pyro_msde")
 
 

@@ -37,9 +37,7 @@ class Selection:
     later: list[Array] | None
 
     @classmethod
-    def of(
-        cls, test: Trajectories, times: Any, horizon: Any = None
-    ) -> Selection:
+    def of(cls, test: Trajectories, times: Any, horizon: Any = None) -> Selection:
         """Some snapshots, and times up to `horizon` at their spacing or closer.
 
         Args:
@@ -71,8 +69,8 @@ class Selection:
 
     def rows(self) -> Iterator[Array]:
         """Trajectories that are forecast together: all at once, or one by one if times differ."""
-        every = np.arange(len(self.test))
-        yield from [every] if self.test.common_times() is not None else every[:, None]
+        everyone = np.arange(len(self.test))
+        yield from [everyone] if self.test.common_times() is not None else everyone[:, None]
 
 
 def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectories, list[Array]]:
