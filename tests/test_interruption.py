@@ -66,8 +66,9 @@ PLACES = {
     "step 5": (Trainer, "one_step", 5),
     "validation": (pyro_msde.interface.fitting, "_score", 1),
     "save on the way": (RUN, "write_run", 1),
-    "Σ_y": (RUN, "close_observation_variances", 1),
-    "jackknife": (RUN, "jackknife", 1),
+    "pass for Σ_y and the jackknife": (RUN, "encoded_segments", 1),
+    "middle of that pass": (RUN.JackknifeStep, "add", 5),
+    "Σ_y": (RUN.ObservationVarianceStep, "end", 1),
 }
 
 

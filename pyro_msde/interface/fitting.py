@@ -32,7 +32,7 @@ from pyro_msde.inference import (
     Trainer,
     check_callbacks,
     check_roles,
-    tell_left_out,
+    left_out,
 )
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.forecast_arguments import LARGEST_FIELD
@@ -41,7 +41,6 @@ from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
-from pyro_msde.networks import offers
 from pyro_msde.protocols import Callback, LastLayer
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
 from pyro_msde.sde import VALIDATION_STEP
@@ -180,9 +179,10 @@ def fit(
         identity = identity_of(trainer, seed, validation, validate_every)
         run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)
         saved = None if folder is None else read_checkpoint(folder)
-        measure = jackknife and len(data) > 1 and offers(model, LastLayer)
-        if saved is None:
-            tell_left_out(model, start=plan.warm_start, jackknife=jackknife)
+        refused = left_out(
+            model, start=plan.warm_start, jackknife=jackknife, tell=saved is None
+        )
+        measure = jackknife and len(data) > 1 and LastLayer not in refused
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
             result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)
