@@ -10,7 +10,14 @@ from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
 from pyro_msde.inference.program_checks import check_program, check_roles
-from pyro_msde.inference.segmentation import cut, duration_of, each_trajectory, segments_of, windows
+from pyro_msde.inference.segmentation import (
+    cut,
+    duration_of,
+    each_trajectory,
+    scaled_segments,
+    segments_of,
+    windows,
+)
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import all_finite
@@ -37,6 +44,7 @@ __all__ = [
     "has_observation_variances",
     "left_out",
     "moved",
+    "scaled_segments",
     "segments_of",
     "train",
     "weak_form_regression",

@@ -23,7 +23,7 @@ from pyro_msde.data import SegmentBatch
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.priors import LogVariance, Part, starting_values
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, Guide, Model
 from pyro_msde.sde import sample_moments
 
 __all__ = [
@@ -63,7 +63,7 @@ class VarianceOptima:
 
 @torch.no_grad()
 def variance_optima(
-    model: Any, guide: Any, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
+    model: Model, guide: Guide, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
 ) -> VarianceOptima:
     """Optima over some minibatches at one draw of θ each; the residual's is that of β = 1 too.
 
@@ -105,7 +105,7 @@ def variance_optima(
     return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
 
 
-def has_observation_variances(model: Any) -> bool:
+def has_observation_variances(model: Model) -> bool:
     """Whether fields are normal and the variances `LogVariance`s, learned and without priors."""
     parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
     if parts[0] is None or not all(_is_learned(part) for part in parts if part is not None):
@@ -113,7 +113,7 @@ def has_observation_variances(model: Any) -> bool:
     return observes_normals(model)
 
 
-def observes_normals(model: Any) -> bool:
+def observes_normals(model: Model) -> bool:
     """Whether fields are normal given z: only then the optimum of Σ_y is a mean square."""
     bound = model.bind(starting_values(model))
     return isinstance(bound.observe(torch.zeros_like(bound.diffusion)), FieldNormal)

@@ -27,7 +27,7 @@ from torch import Tensor
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.isolation import Isolation
 from pyro_msde.networks import drift_of, offers
-from pyro_msde.protocols import LastLayer
+from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics, linear_drift, sample_moments
 
@@ -75,7 +75,7 @@ class Jackknife:
         return self.directions
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Jackknife:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Jackknife:
         """What `to_dict` gave.
 
         Raises:
@@ -140,8 +140,8 @@ class JackknifeStep:
             moments = part.marginals.moments(times)
             noise = torch.randn_like(moments.mean)
         z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
-        missed = linear_drift(moments, z, part.bound.diffusion)
-        missed = drift.split(missed - part.bound.drift(z, times, covariates=covariates))
+        missed_drift = linear_drift(moments, z, part.bound.diffusion)
+        missed = drift.split(missed_drift - part.bound.drift(z, times, covariates=covariates))
         share = 0.5 * part.share * weights.double()  # of the pair of draws
         for name, phi in drift.features(z, times, covariates).items():
             both = normal_equations(phi, missed[name], share)

@@ -11,7 +11,7 @@ from pyro_msde.inference import Jackknife, JackknifeStep, each_trajectory, encod
 from pyro_msde.interface.forecast_arguments import on_common_times
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
-from pyro_msde.protocols import LastLayer
+from pyro_msde.protocols import FreeNodes, LastLayer
 from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.sde import CHOOSING_STEP
 
@@ -55,7 +55,7 @@ def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jack
     for k, times in enumerate(train.times):
         if len(times) < 2:
             raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
-    if hasattr(fit.guide, "check_data"):
+    if isinstance(fit.guide, FreeNodes):
         fit.guide.check_data(train)
     device = place_of(fit.model)[1]
     step = JackknifeStep(Isolation(seed, device), ridge=ridge)

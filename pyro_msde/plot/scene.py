@@ -128,9 +128,9 @@ class Scene:
                 a time of the forecast.
         """
         truth = aligned(fc, truth)
-        words = Words.of(fc.model.grid, truth)
+        words = Words.of(fc.grid, truth)
         trajectory = trajectory_of(fc, truth, trajectory)
-        channel = channel_of(fc.model.grid, channel)
+        channel = channel_of(fc.grid, channel)
         field: Any = (slice(None), channel) if fc.has_channel else slice(None)
         row: Any = trajectory if fc.batched else slice(None)
         check_finite_forecast(fc, row)
