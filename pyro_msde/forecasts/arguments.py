@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,8 @@ from pyro_msde.data import (
     to_numpy,
 )
 from pyro_msde.isolation import place_of
+from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
-
-if TYPE_CHECKING:
-    from pyro_msde.interface.fitted import Fit
 
 __all__ = [
     "LARGEST_FIELD",
@@ -36,7 +34,7 @@ __all__ = [
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
 
-def initial_fields(fit: Fit, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
+def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
     """(batch, channel, *space) on the model's device, and whether a batch was given.
 
     float64: the model's dtype may not hold them before they are divided by their scale.
@@ -82,7 +80,7 @@ def initial_fields(fit: Fit, y0: Any, argument: str = "y0") -> tuple[Tensor, boo
     return fields, batched
 
 
-def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
+def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor | None:
     """(batch, p) in scaled units and as the model's tensors are, or None where it takes none.
 
     Raises:
@@ -116,7 +114,7 @@ def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
     return value.expand(batch, -1).to(device=device, dtype=dtype)
 
 
-def longest_step(fit: Fit, max_step: float | None) -> float:
+def longest_step(fit: FittedModel, max_step: float | None) -> float:
     """`max_step`, or a thousandth of the training horizon.
 
     Raises:
@@ -141,7 +139,7 @@ def time_of(y0: Any) -> Any:
 
 
 def on_common_times(
-    fit: Fit, argument: str, trajectories: Trajectories
+    fit: FittedModel, argument: str, trajectories: Trajectories
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Times, values (trajectory, time, *field) and covariates of trajectories on a fit's grid.
 

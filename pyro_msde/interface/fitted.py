@@ -25,7 +25,7 @@ from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
-from pyro_msde.protocols import Adjustment, Solver
+from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import History, TrainingRecord
 from pyro_msde.scores import Calibration
@@ -51,8 +51,8 @@ class Fit:
         training: How it was trained.
     """
 
-    model: Any
-    guide: Any
+    model: Model
+    guide: Guide
     scaling: Scaling
     has_channel: bool = False
     metadata: Metadata | None = None

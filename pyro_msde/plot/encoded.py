@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_msde.forecasts import initial_fields, scaled_covariates
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import private
+from pyro_msde.protocols import FittedModel, Model
 
 __all__ = ["Encoded", "Scales"]
 
@@ -47,7 +48,7 @@ class Encoded:
         covariates: (field, p) in scaled units, or None.
     """
 
-    model: Any
+    model: Model
     fields: Tensor
     scaled: Tensor
     unit: Tensor
@@ -57,7 +58,9 @@ class Encoded:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fit: Any, y: Any, *, covariates: Any = None, single: bool = False) -> Encoded:
+    def of(
+        cls, fit: FittedModel, y: Any, *, covariates: Any = None, single: bool = False
+    ) -> Encoded:
         """Encode.
 
         Args:

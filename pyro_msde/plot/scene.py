@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding, to_numpy
+from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.plot.checks import check_finite_forecast, check_index
+from pyro_msde.plot.checks import check_finite_forecast, check_index, check_truth
 from pyro_msde.plot.style import label
 from pyro_msde.scores import aligned
 
@@ -128,22 +128,15 @@ class Scene:
                 a time of the forecast.
         """
         truth = aligned(fc, truth)
-        words = Words.of(fc.model.grid, truth)
+        values = check_truth(fc, truth)
+        words = Words.of(fc.grid, truth)
         trajectory = trajectory_of(fc, truth, trajectory)
-        channel = channel_of(fc.model.grid, channel)
+        channel = channel_of(fc.grid, channel)
         field: Any = (slice(None), channel) if fc.has_channel else slice(None)
         row: Any = trajectory if fc.batched else slice(None)
         check_finite_forecast(fc, row)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
-        if isinstance(truth, Trajectories):
-            y = _at_times(truth, fc.times, trajectory)
-        else:
-            y = to_numpy(truth, "truth")
-            if y.shape != tuple(fc.mean.shape):
-                raise ValueError(
-                    f"truth: shape {y.shape}, but the forecast's mean has {tuple(fc.mean.shape)}."
-                )
-            y = y[row]
+        y = _at_times(truth, fc.times, trajectory) if values is None else values[row]
         return cls(fc.times, mean, sd, y[field], words, words.field_label(channel))
 
 

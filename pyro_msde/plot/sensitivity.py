@@ -14,11 +14,13 @@ from torch import Tensor
 from pyro_msde.checks import check_whole
 from pyro_msde.data import Trajectories, duration_units, to_numpy
 from pyro_msde.grid import Grid
+from pyro_msde.networks import drift_of
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
+from pyro_msde.protocols import FittedModel, Places
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["StencilDerivative", "drift_sensitivity", "reference_derivative", "stencil_derivative"]
@@ -40,7 +42,7 @@ class StencilDerivative(NamedTuple):
 
 @renamed_arguments(parameters="covariates")
 def drift_sensitivity(
-    fit: Any,
+    fit: FittedModel,
     y: Any,
     *,
     reference: Callable[[Array], Any] | None = None,
@@ -77,12 +79,11 @@ def drift_sensitivity(
         ValueError: Three axes of space, fields of another grid, a stencil of unknown width, a
             reference of another shape, no such channel, another number of Axes.
     """
-    check_fit(fit, data, 2)
-    grid = fit.model.grid
+    grid = check_fit(fit, data, 2)
     of = channel_of(grid, channel)
     by = of if source is None else channel_of(grid, source, "source")
     if half_width is None:
-        half_width = getattr(fit.model.drift._modules["net"], "half_width", None)
+        half_width = getattr(drift_of(fit.model), "half_width", None)
     if half_width is None:
         raise ValueError("half_width: the model's drift does not say how wide it is; pass one.")
     check_whole("half_width", half_width, 0)
@@ -181,7 +182,7 @@ def reference_derivative(
     return _gather(np.stack(columns, -1), grid, half_width)
 
 
-def _gather(jacobian: Array, grid: Grid, half_width: int) -> StencilDerivative:
+def _gather(jacobian: Array, grid: Places, half_width: int) -> StencilDerivative:
     """Moments of a Jacobian (field, point, point) over points, by place in the stencil.
 
     Where a place of the stencil is beyond a wall, or is the same point as another place, its

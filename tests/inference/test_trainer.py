@@ -254,7 +254,7 @@ def test_the_parameters_that_validated_best_are_kept(scores, best, monkeypatch):
         seen.append(state(result))
         return float(scores[len(seen) - 1])
 
-    monkeypatch.setattr(pyro_msde.interface.fitting, "_score", score)
+    monkeypatch.setattr(pyro_msde.interface.fitting, "validation_score", score)
     result = trained(validation=validation_data(), validate_every=2)
     assert same(*(without_variances(s) for s in (state(result), seen[best])))
     assert not same(seen[0], seen[1])

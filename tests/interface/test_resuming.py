@@ -246,7 +246,7 @@ def scored(monkeypatch, scores, *args, **options):
         return scores[len(seen) - 1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(pyro_msde.interface.fitting, "_score", score)
+        patch.setattr(pyro_msde.interface.fitting, "validation_score", score)
         return trained(*args, **{**VALIDATED, **options}), seen
 
 

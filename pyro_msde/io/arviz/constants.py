@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories, duration_units
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.io.arviz.parameters import kernel_draws
+from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import History
 
 __all__ = ["constants", "initial_fields", "observed", "training"]
@@ -26,7 +27,7 @@ def observed(values: Any, frame: Frame) -> dict[str, Variable]:
     return {frame.name: (dims, frame.at_probes(values), units)}
 
 
-def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
+def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
     """The observed field (trajectory, time, *field), smoothing kernel, scales, coordinates."""
     kernel = frame.squeeze(kernel_draws(fit).mean(0).numpy())
     scale = np.asarray(fit.scaling.channels)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import xarray as xr
@@ -12,12 +10,13 @@ from pyro_msde.io.arviz.fields import insert, predictive
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection, clock
+from pyro_msde.protocols import FittedModel
 
 __all__ = ["forecast_groups"]
 
 
 def forecast_groups(
-    fit: Any,
+    fit: FittedModel,
     chosen: Selection,
     frame: Frame,
     num_samples: int,

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, nearest, to_numpy
-from pyro_msde.grid import Grid
+from pyro_msde.protocols import Places
 
 __all__ = ["Frame", "Variable", "units_attr"]
 
@@ -34,7 +34,7 @@ class Frame:
         coords: Coordinates by name, each along one or two dimensions.
     """
 
-    grid: Grid
+    grid: Places
     name: str
     lead: tuple[str, str]
     channel: tuple[str, ...]
@@ -46,7 +46,7 @@ class Frame:
     @classmethod
     def of(
         cls,
-        grid: Grid,
+        grid: Places,
         data: Trajectories,
         times: xr.DataArray,
         probes: Mapping[str, Any] | None = None,
@@ -88,7 +88,8 @@ class Frame:
 
     def at_probes(self, values: Array) -> Array:
         """Values (..., *field) at the probes."""
-        return values[(..., *np.ix_(*self.index))]
+        at: Any = (..., *np.ix_(*self.index))
+        return values[at]
 
     def squeeze(self, values: Array) -> Array:
         """Values (..., channel, *space) without the channel axis where the data have none."""

@@ -23,6 +23,7 @@ from pyro_msde.io.arviz.fields import densities, densities_at
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
+from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import sample_moments
 
 __all__ = ["knows_new_data", "smoothed_likelihood"]
@@ -38,7 +39,7 @@ def knows_new_data(guide: Any) -> bool:
 
 
 def smoothed_likelihood(
-    fit: Any, chosen: Selection, draws: Draws, frame: Frame
+    fit: FittedModel, chosen: Selection, draws: Draws, frame: Frame
 ) -> dict[str, Variable]:
     """Log likelihoods `<field>` of snapshots and `<field>_probes` of values at the probes.
 
@@ -66,7 +67,7 @@ def smoothed_likelihood(
 
 @torch.no_grad()
 def _laws(
-    fit: Any, test: Trajectories, k: int, index: Array, draws: Draws
+    fit: FittedModel, test: Trajectories, k: int, index: Array, draws: Draws
 ) -> Iterator[tuple[slice, Array, Mixture]]:
     """Place among the draws, places in `index`, and the fields' law there given draws of z."""
     times = test.times[k]

@@ -14,7 +14,7 @@ from pyro_msde.data import duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, FittedModel
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
 
@@ -56,7 +56,9 @@ class Draws:
             yield theta, own, slice(j * self.repeats, (j + 1) * self.repeats)
 
 
-def parameters(fit: Any, draws: Draws, frame: Frame, duration: float) -> dict[str, Variable]:
+def parameters(
+    fit: FittedModel, draws: Draws, frame: Frame, duration: float
+) -> dict[str, Variable]:
     """Diffusion (as forecasts use it), observation noise, the guide's length scale in time.
 
     L = √C is what a state's standard deviation gains over one training horizon, in scaled units;
@@ -146,9 +148,9 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
     return out
 
 
-def kernel_draws(fit: Any, num_draws: int = 32, seed: int = 0) -> Tensor:
+def kernel_draws(fit: FittedModel, num_draws: int = 32, seed: int = 0) -> Tensor:
     """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate."""
-    part = fit.model.kernel
+    part: Any = getattr(fit.model, "kernel", None)
     with Isolation(seed, place_of(part)[1]).turn(), torch.no_grad():
         count = num_draws if part.is_random else 1
         return torch.stack([part.read(fit.guide.read_theta())() for _ in range(count)]).cpu()

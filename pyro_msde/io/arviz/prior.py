@@ -20,6 +20,7 @@ from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
 from pyro_msde.isolation import place_of
+from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import FORECAST_STEP, LatentSDE
 
 __all__ = ["log_prior", "prior_draws", "prior_fields"]
@@ -58,7 +59,7 @@ def log_prior(model: Any, draws: Draws) -> dict[str, Variable]:
 
 
 def prior_fields(
-    fit: Any, chosen: Selection, draws: Draws, frame: Frame, seed: int
+    fit: FittedModel, chosen: Selection, draws: Draws, frame: Frame, seed: int
 ) -> tuple[dict[str, Variable], dict[str, int]]:
     """Fields at the probes and states of paths of the prior, at the times of the snapshots.
 
@@ -89,7 +90,7 @@ def prior_fields(
 
 
 @torch.no_grad()
-def _simulated(fit: Any, picked: Trajectories, rows: Array, draws: Draws) -> Forecast:
+def _simulated(fit: FittedModel, picked: Trajectories, rows: Array, draws: Draws) -> Forecast:
     """Paths of the prior for trajectories with common times, as a forecast holds them."""
     batch = _batch(fit, picked, rows)
     paths = []
@@ -111,7 +112,7 @@ def _simulated(fit: Any, picked: Trajectories, rows: Array, draws: Draws) -> For
     )
 
 
-def _batch(fit: Any, picked: Trajectories, rows: Array) -> SegmentBatch:
+def _batch(fit: FittedModel, picked: Trajectories, rows: Array) -> SegmentBatch:
     """The trajectories' times and covariates, as the model's program takes them."""
     dtype, device = place_of(fit.model)
     times = torch.as_tensor(picked.times[int(rows[0])] / fit.scaling.time).to(device)
