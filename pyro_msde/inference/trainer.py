@@ -28,7 +28,7 @@ from pyro_msde.runs import History, Recipe, State
 
 __all__ = ["Trainer"]
 
-_MEASURED = 32  # minibatches over which the optima of variances are taken
+_MEASURED = 32  # minibatches at most, one a step, over which variances' optima are taken
 
 
 class Trainer:
@@ -135,7 +135,7 @@ class Trainer:
             return
         rng = np.random.default_rng(0)
         with self.isolation.aside():
-            batches = (self._batch(rng) for _ in range(_MEASURED))
+            batches = (self._batch(rng) for _ in range(min(_MEASURED, max(1, self.step))))
             self.history.variance_gaps = variance_optima(self.model, self.guide, batches).gaps
 
     def keep_best(self) -> None:
