@@ -142,7 +142,7 @@ def test_an_example_trains_as_the_run_that_is_kept(asked, command, kept):
     model, guide, options = asked(*command.split())
     assert model.config == kept.model.config
     assert guide.config == kept.guide.config
-    assert (options["steps"], options["recipe"]) == (kept.steps, kept.recipe)
+    assert (options["steps"], options["recipe"]) == (kept.steps, kept.training.recipe)
 
 
 def test_the_demo_trains_for_fewer_steps(asked):
@@ -150,5 +150,5 @@ def test_the_demo_trains_for_fewer_steps(asked):
     model, _, options = asked("kdv_demo.py")
     kept = pyro_msde.load(EXAMPLES.parent / "benchmarks" / "runs" / "kdv-5")
     assert model.config == kept.model.config
-    assert options["recipe"] == kept.recipe
+    assert options["recipe"] == kept.training.recipe
     assert options["steps"] == 3000

@@ -418,7 +418,7 @@ def test_missing_parameters_are_named(snapshots):
     model = tiny_model(N_ETA, num_covariates=3)
     data = tiny_data(covariates=np.ones((3, 3)))
     result = fit(model, AmortizedGP(model), data, steps=1, length=5, stride=1, progress=False)
-    with pytest.raises(ValueError, match="parameters"):
+    with pytest.raises(ValueError, match="covariates"):
         ask(result, snapshots)
 
 

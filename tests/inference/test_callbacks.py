@@ -94,15 +94,15 @@ def test_a_run_that_a_callback_ends_is_a_finished_run_of_that_length(event, tmp_
     stopped = trained(calls, last, checkpoint=tmp_path, **options)
     short = trained(steps=4, **options)
     assert calls.told[-1] == last.told[-1] == ("end", 4)
-    assert (stopped.interrupted, stopped.steps) == (False, 4)
+    assert (stopped.training.interrupted, stopped.steps) == (False, 4)
     assert same(weights_of(stopped), weights_of(short))
-    assert same(stopped.uncertainty.directions, short.uncertainty.directions)
+    assert same(*(fit.adjustment("jackknife").directions for fit in (stopped, short)))
     assert stopped.history == short.history
     again = Calls()
     resumed = trained(again, checkpoint=tmp_path, **options)
     assert again.told == []
     for finished in (resumed, load(tmp_path, *tiny_pair(1))):
-        assert (finished.interrupted, finished.steps) == (False, 4)
+        assert (finished.training.interrupted, finished.steps) == (False, 4)
         assert same(weights_of(finished), weights_of(short))
 
 
@@ -124,7 +124,7 @@ def test_what_a_callback_raises_leaves_a_checkpoint_of_that_step(event, at, erro
         with pytest.raises(OSError, match="no disk"):
             trained(calls, checkpoint=tmp_path, **VALIDATED)
     else:
-        assert trained(calls, checkpoint=tmp_path, **VALIDATED).interrupted
+        assert trained(calls, checkpoint=tmp_path, **VALIDATED).training.interrupted
     assert calls.told[-2:] == [(event, at), ("end", at)]
     rest = Calls()
     resumed = trained(rest, checkpoint=tmp_path, **VALIDATED)

@@ -197,7 +197,7 @@ def test_validation_finds_a_path_of_another_law():
 
     def normal_paths(batch):
         with poutine.block(expose_types=["param"]):
-            path = guide.path_marginals(batch, {})
+            path = guide.path_marginals(batch, model.bind({}))
         with pyro.plate("segments", batch.num_segments, subsample=torch.arange(len(batch.times))):
             pyro.sample("path", Normal(path.mean, 1.0).to_event(2))
 
