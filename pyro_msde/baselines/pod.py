@@ -38,8 +38,8 @@ def pod_basis(train: Trajectories, rank: int, *, max_snapshots: int = 2000) -> A
     check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
     rank = check_whole("rank", rank, 1)
     max_snapshots = check_whole("max_snapshots", max_snapshots, 1)
-    every = -(-train.num_observations // max_snapshots)
-    where = [(k, i) for k, v in enumerate(train.values) for i in range(len(v))][::every]
+    stride = -(-train.num_observations // max_snapshots)
+    where = [(k, i) for k, v in enumerate(train.values) for i in range(len(v))][::stride]
     snapshots = np.stack([train.values[k][i].ravel() for k, i in where]).astype(np.float64)
     if rank > min(snapshots.shape):
         raise ValueError(

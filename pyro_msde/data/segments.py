@@ -54,7 +54,7 @@ class SegmentBatch:
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
-        moved: dict[str, Any] = {
+        tensors: dict[str, Any] = {
             name: value.to(device, non_blocking=True)
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
@@ -63,7 +63,7 @@ class SegmentBatch:
         quadrature = StratifiedQuadrature(
             q.edges.to(device), q.density.to(device), shared_offsets=q.shared_offsets
         )
-        return replace(self, quadrature=quadrature, **moved)
+        return replace(self, quadrature=quadrature, **tensors)
 
 
 class Segments:
@@ -203,9 +203,9 @@ def _random_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, 
     """
     last = intervals - span
     drawn = np.arange(-span, intervals + 1)
-    moved = np.where(drawn < 0, drawn % stride, drawn)
-    moved = np.where(moved > last, last - (last - moved) % stride, moved).clip(0, last)
-    count = np.bincount(moved, minlength=last + 1)
+    inside = np.where(drawn < 0, drawn % stride, drawn)
+    inside = np.where(inside > last, last - (last - inside) % stride, inside).clip(0, last)
+    count = np.bincount(inside, minlength=last + 1)
     starts = np.flatnonzero(count)
     return starts, count[starts] / count.sum()
 

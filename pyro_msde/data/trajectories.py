@@ -156,7 +156,7 @@ class Trajectories:
 
         `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
         of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot).
-        Parameters and controls are variables of their names.
+        Covariates and controls are variables of their names.
         """
         return write_xarray(
             self.times,
@@ -251,11 +251,11 @@ class Trajectories:
             ValueError: If one's times count from a date and the other's do not, or calendars
                 differ.
         """
-        own = self.time_units
-        if units == own or units.text is None or own.text is None:
+        ours = self.time_units
+        if units == ours or units.text is None or ours.text is None:
             return self
         out = copy.copy(self)
-        out.times = tuple(units.converted(t, own, argument) for t in self.times)
+        out.times = tuple(units.converted(t, ours, argument) for t in self.times)
         out.units = {**self.units, "time": units.text}
         out.calendar = units.calendar
         return out

@@ -178,8 +178,8 @@ def _applied(fit: FittedModel, y: Any, covariates: Any) -> list[Array]:
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
     applied = (smoothed, restricted, operators.prolong(restricted))
-    found = (encoded.fields, *(values * encoded.unit for values in applied))
-    return [np.asarray(values[0].cpu()) for values in found]
+    fields = (encoded.fields, *(values * encoded.unit for values in applied))
+    return [np.asarray(values[0].cpu()) for values in fields]
 
 
 def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:

@@ -178,14 +178,14 @@ def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:
     """Values (time, *field) of one trajectory at the forecast's times."""
     if not -len(truth) <= trajectory < len(truth):
         raise ValueError(f"trajectory: {trajectory}, but the truth has {len(truth)}.")
-    own = truth.times[trajectory]
-    index = np.abs(own[:, None] - times).argmin(0)
-    off = np.abs(own[index] - times)
-    if off.max() > rounding(own):
+    clock = truth.times[trajectory]
+    index = np.abs(clock[:, None] - times).argmin(0)
+    off = np.abs(clock[index] - times)
+    if off.max() > rounding(clock):
         i = int(off.argmax())
         raise ValueError(
             f"truth: no snapshot of trajectory {trajectory} at the forecast's t={times[i]:.9g}; "
-            f"the nearest is at t={own[index[i]]:.9g}. Predict at the trajectory's times."
+            f"the nearest is at t={clock[index[i]]:.9g}. Predict at the trajectory's times."
         )
     chosen: Array = truth.values[trajectory][index]
     return chosen

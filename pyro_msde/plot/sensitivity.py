@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
-from pyro_msde.data import Trajectories, duration_units, to_numpy
+from pyro_msde.data import Scaling, Trajectories, duration_units, to_numpy
 from pyro_msde.grid import Grid
 from pyro_msde.networks import drift_of
 from pyro_msde.plot.checks import check_fit
@@ -109,7 +109,7 @@ def drift_sensitivity(
 
 def stencil_derivative(
     encoded: Encoded,
-    scaling: Any,
+    scaling: Scaling,
     *,
     half_width: int,
     channel: int = 0,
@@ -130,10 +130,10 @@ def stencil_derivative(
     clock = torch.zeros(len(z), 1, dtype=torch.float64, device=z.device)
     with torch.enable_grad():
         drift = encoded.theta.drift(z[:, None], clock, covariates=encoded.covariates)[:, 0]
-        own = drift[:, channel * points : (channel + 1) * points]
+        rates = drift[:, channel * points : (channel + 1) * points]
         # fields do not mix: one gradient of the sum over them has each one's
         columns = [
-            torch.autograd.grad(own[:, j].sum(), z, retain_graph=True)[0] for j in range(points)
+            torch.autograd.grad(rates[:, j].sum(), z, retain_graph=True)[0] for j in range(points)
         ]
     jacobian = torch.stack(columns, 1)[..., source * points : (source + 1) * points]
     unit = scaling.channels[channel] / scaling.channels[source] / scaling.time

@@ -175,8 +175,8 @@ def signed_colours(*values: Array, percentile: float = 99.5) -> dict[str, Any]:
 
 
 def _most(values: Sequence[Array], percentile: float) -> float:
-    every = np.concatenate([np.abs(v).ravel() for v in values])
-    return float(np.nanpercentile(every, percentile)) or 1.0
+    sizes = np.concatenate([np.abs(v).ravel() for v in values])
+    return float(np.nanpercentile(sizes, percentile)) or 1.0
 
 
 def clipped(fields: Sequence[Array], colours: dict[str, Any]) -> str:

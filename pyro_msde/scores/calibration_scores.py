@@ -120,19 +120,19 @@ def _scores(
     window: Window, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
 ) -> dict[str, Array]:
     """(batch, chunk, …) of a window, averaged over the field."""
-    own = y.to(draws)
-    probability = window.cdf(own)
+    target = y.to(draws)
+    probability = window.cdf(target)
     low, high = window.quantile(0.5 * (1 - interval)), window.quantile(0.5 * (1 + interval))
     per_point = {
-        "crps": fair_crps(draws, own),
-        "winkler": interval_score(low, high, own, interval),
+        "crps": fair_crps(draws, target),
+        "winkler": interval_score(low, high, target, interval),
         "variance": window.sd.double().square(),
         "squared_error": (window.mean.double() - y).square(),
     }
     return {
         "coverage": to_array(covered(probability, levels)),
         "pit": to_array(pit_histogram(probability, _BARS)),
-        "energy": to_array(fair_energy(draws, own)),
+        "energy": to_array(fair_energy(draws, target)),
         **{name: to_array(x.flatten(2).mean(2)) for name, x in per_point.items()},
     }
 

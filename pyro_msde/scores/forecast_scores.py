@@ -146,9 +146,9 @@ def _pit(fc: Predictive, truth: Truth) -> Tensor:
     # of values far below an infinite mean, or of an infinitely wide law, it is a number
     _finite(fc, "mean")
     _finite(fc, "sd")
-    found = fc.cdf(y)
-    check_scored("PIT", to_array(_with_batch(fc, found)), fc.times, batched=fc.batched)
-    return found
+    probability = fc.cdf(y)
+    check_scored("PIT", to_array(_with_batch(fc, probability)), fc.times, batched=fc.batched)
+    return probability
 
 
 def _finite(fc: Predictive, name: str) -> Tensor:

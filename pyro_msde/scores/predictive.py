@@ -153,19 +153,23 @@ def _values_at(fc: Predictive, truth: Trajectories) -> NDArray[Any]:
             "Select those that were forecast: truth[k]."
         )
     tolerance = rounding(times)
-    for k, own in enumerate(truth.times):
-        if len(own) != len(times):
+    for k, clock in enumerate(truth.times):
+        if len(clock) != len(times):
             raise ValueError(
-                f"truth: trajectory {k} has {len(own)} times ({own[0]:.6g} to {own[-1]:.6g}), but "
-                f"the forecast {len(times)} ({times[0]:.6g} to {times[-1]:.6g}). Predict at them."
+                f"truth: trajectory {k} has {_span(clock)}, but the forecast {_span(times)}. "
+                "Predict at them."
             )
-        i = int(np.abs(own - times).argmax())
-        if abs(own[i] - times[i]) > tolerance:
+        i = int(np.abs(clock - times).argmax())
+        if abs(clock[i] - times[i]) > tolerance:
             raise ValueError(
-                f"truth: trajectory {k} has t={own[i]:.9g} at index {i}, but the forecast "
+                f"truth: trajectory {k} has t={clock[i]:.9g} at index {i}, but the forecast "
                 f"t={times[i]:.9g}. Predict at the trajectory's times."
             )
     return np.stack(truth.values) if fc.batched else truth.values[0]
+
+
+def _span(times: Array) -> str:
+    return f"{len(times)} times ({times[0]:.6g} to {times[-1]:.6g})"
 
 
 def check_scored(name: str, per_time: Array, times: Array, *, batched: bool = True) -> None:

@@ -227,7 +227,8 @@ def test_fields_of_another_family_train_forecast_and_load(likelihood, tmp_path):
     family = {"laplace": torch.distributions.Laplace, "student": torch.distributions.StudentT}
     assert all(isinstance(law, family[likelihood]) for w in fc.mixtures() for law in w.laws)
     assert 0 <= pyro_msde.coverage(fc, data[0]) <= 1
-    groups = result.to_arviz(data, num_samples=4, num_theta=2, times=[0.0, 0.05], prior=likelihood == "student")
+    prior = likelihood == "student"
+    groups = result.to_arviz(data, num_samples=2, num_theta=2, times=[0.0, 0.05], prior=prior)
     assert np.isfinite(groups.log_likelihood["u"].values).all()
     result.save(tmp_path)
     again = pyro_msde.load(tmp_path).predict(data.values[0][0], data.times[0], **few)

@@ -83,6 +83,6 @@ def _inputs(test: Trajectories) -> dict[str, Any]:
     if test.covariates is None:
         return {}
     return {
-        name: ("trajectory", own, units_attr(test.units.get(name)))
-        for name, own in zip(test.covariate_names, test.covariates.T, strict=True)
+        name: ("trajectory", column, units_attr(test.units.get(name)))
+        for name, column in zip(test.covariate_names, test.covariates.T, strict=True)
     }

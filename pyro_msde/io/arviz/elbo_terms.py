@@ -45,8 +45,8 @@ def elbo_terms(
             for j, (theta, _, _) in enumerate(draws):
                 marginals = fit.guide.path_marginals(batch, theta)
                 law = fit.model.path_law(theta, batch)
-                own = drift_residual(marginals, law, num_nodes=num_nodes, antithetic=True)
-                residual[j] += own.sum().double().cpu()
+                each = drift_residual(marginals, law, num_nodes=num_nodes, antithetic=True)
+                residual[j] += each.sum().double().cpu()
     likelihood = np.nansum(log_likelihood[1], axis=(2, 3))
     terms = {
         "log_likelihood": likelihood,

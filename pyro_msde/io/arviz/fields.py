@@ -92,8 +92,8 @@ def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
         "": of whole snapshots, (draw, batch, time); "_probes": of single values.
     """
     count = truth.shape[1]
-    every = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
-    each = law.log_density(every)[:, :, :count]
+    padded = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
+    each = law.log_density(padded)[:, :, :count]
     whole = each.sum(tuple(range(3, each.ndim)), dtype=torch.float64)
     return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
 

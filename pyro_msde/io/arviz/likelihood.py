@@ -23,7 +23,7 @@ from pyro_msde.io.arviz.fields import densities, densities_at
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
-from pyro_msde.protocols import FittedModel
+from pyro_msde.protocols import FittedModel, FreeNodes, Guide
 from pyro_msde.sde import sample_moments
 
 __all__ = ["knows_new_data", "smoothed_likelihood"]
@@ -33,9 +33,9 @@ Array = NDArray[Any]
 _CHUNK = 2**22  # numbers decoded at once
 
 
-def knows_new_data(guide: Any) -> bool:
+def knows_new_data(guide: Guide) -> bool:
     """Whether the guide has marginals of paths, of other trajectories than it was made for too."""
-    return hasattr(guide, "path_marginals") and not hasattr(guide, "check_data")
+    return hasattr(guide, "path_marginals") and not isinstance(guide, FreeNodes)
 
 
 def smoothed_likelihood(

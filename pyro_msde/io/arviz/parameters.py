@@ -52,8 +52,8 @@ class Draws:
     def __iter__(self) -> Iterator[tuple[BoundModel, dict[str, Tensor], slice]]:
         """The model at θ, θ's sites on its device, and its place among the draws of the output."""
         for j, (theta, sites) in enumerate(zip(self.theta, self.sites, strict=True)):
-            own = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
-            yield theta, own, slice(j * self.repeats, (j + 1) * self.repeats)
+            here = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
+            yield theta, here, slice(j * self.repeats, (j + 1) * self.repeats)
 
 
 def parameters(
@@ -131,20 +131,20 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
     Raises:
         ValueError: A name that is no such site.
     """
-    there = list(draws.sites[0])
-    names = (there if wanted else []) if isinstance(wanted, bool) else list(wanted)
-    unknown = sorted(set(names) - set(there))
+    known = list(draws.sites[0])
+    names = (known if wanted else []) if isinstance(wanted, bool) else list(wanted)
+    unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(
-            f"weights: no sites {unknown}; parts with a prior have {there or 'none'}. Pass some of "
+            f"weights: no sites {unknown}; parts with a prior have {known or 'none'}. Pass some of "
             "those, or give the part a prior (pyro_msde.priors.bayesian_parts.bayesian)."
         )
     out: dict[str, Variable] = {}
     for name in names:
         values = draws.repeated(torch.stack([sites[name] for sites in draws.sites]))
-        own = [f"{name}_dim_{i}" for i in range(values.ndim - 2)]
+        axes = [f"{name}_dim_{i}" for i in range(values.ndim - 2)]
         attrs = {"long_name": "parameters of the part in scaled units, or a prior's scales"}
-        out[name] = ((*_AHEAD, *own), values, attrs)
+        out[name] = ((*_AHEAD, *axes), values, attrs)
     return out
 
 

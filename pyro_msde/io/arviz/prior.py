@@ -20,7 +20,7 @@ from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
 from pyro_msde.isolation import place_of
-from pyro_msde.protocols import FittedModel
+from pyro_msde.protocols import FittedModel, Model
 from pyro_msde.sde import FORECAST_STEP, LatentSDE
 
 __all__ = ["log_prior", "prior_draws", "prior_fields"]
@@ -29,12 +29,12 @@ Array = NDArray[Any]
 
 
 @torch.no_grad()
-def prior_draws(model: Any, count: int) -> Draws:
+def prior_draws(model: Model, count: int) -> Draws:
     """Draws of θ from its prior; a single θ, repeated, if no part has one."""
     drawn, read = [], []
     for _ in range(count):
-        nodes = poutine.trace(model.bind).get_trace().nodes
-        sites = {k: node["value"] for k, node in nodes.items() if node["type"] == "sample"}
+        trace = poutine.trace(model.bind).get_trace()
+        sites: dict[str, Any] = {name: trace.nodes[name]["value"] for name in trace.stochastic_nodes}
         drawn.append(model.bind(sites))
         read.append({name: value.cpu() for name, value in sites.items()})
         if not sites:
@@ -43,7 +43,7 @@ def prior_draws(model: Any, count: int) -> Draws:
 
 
 @torch.no_grad()
-def log_prior(model: Any, draws: Draws) -> dict[str, Variable]:
+def log_prior(model: Model, draws: Draws) -> dict[str, Variable]:
     """The prior's log density of each draw of θ, by site of a part with a prior."""
     densities: dict[str, list[float]] = {}
     for _, sites, _ in draws:

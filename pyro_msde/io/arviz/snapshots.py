@@ -81,32 +81,32 @@ def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectorie
         outside = wanted[~((wanted >= first) & (wanted <= last))]
         if len(outside):
             raise ValueError(f"times: {outside.tolist()} before or after all trajectories.")
-    index = [_choose(own, times, k) for k, own in enumerate(test.times)]
+    index = [_choose(clock, times, k) for k, clock in enumerate(test.times)]
     return test.snapshots(index), index
 
 
-def _choose(own: Array, times: int | Sequence[float], k: int) -> Array:
+def _choose(row: Array, times: int | Sequence[float], k: int) -> Array:
     """Indices of snapshots of one trajectory."""
     if isinstance(times, int):
-        return evenly_spaced(len(own), times)
+        return evenly_spaced(len(row), times)
     wanted = np.asarray(times)
-    wanted = wanted[(wanted >= own[0]) & (wanted <= own[-1])]
+    wanted = wanted[(wanted >= row[0]) & (wanted <= row[-1])]
     if not len(wanted):
         raise ValueError(
-            f"times: none within trajectory {k}, from {own[0]:g} to {own[-1]:g}. "
+            f"times: none within trajectory {k}, from {row[0]:g} to {row[-1]:g}. "
             "Leave it out or pass a number of snapshots."
         )
-    return nearest(own, wanted)
+    return nearest(row, wanted)
 
 
 def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> list[Array]:
     """Times of each trajectory after its end up to `horizon`."""
     later = []
-    for k, (own, kept) in enumerate(zip(test.times, picked.times, strict=True)):
-        room = horizon - own[-1]
+    for k, (past, kept) in enumerate(zip(test.times, picked.times, strict=True)):
+        room = horizon - past[-1]
         if not (math.isfinite(horizon) and room > 0):
             raise ValueError(
-                f"horizon: {horizon:g}, but trajectory {k} ends at {own[-1]:g}. Pass a later time."
+                f"horizon: {horizon:g}, but trajectory {k} ends at {past[-1]:g}. Pass a later time."
             )
         spacing = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else room
         count = math.ceil(room / spacing * (1 - 1e-9))  # a whole number of spacings is rounded
@@ -115,12 +115,12 @@ def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> l
                 f"horizon: {horizon:g} is {count} spacings beyond trajectory {k}, more than "
                 f"{_MOST_BEYOND}. Pass an earlier time, or fewer times."
             )
-        later.append(own[-1] + room * np.arange(1, count + 1) / count)
+        later.append(past[-1] + room * np.arange(1, count + 1) / count)
     return later
 
 
 def clock(times: Sequence[Array], units: TimeUnits) -> xr.DataArray:
     """Times as `Trajectories.to_xarray` labels them: (time,) if shared, else (trajectory, …)."""
     nothing = [np.zeros((len(t), 1)) for t in times]
-    own = {} if units.text is None else {"time": units.text}
-    return Trajectories(times, nothing, units=own, calendar=units.calendar).to_xarray()["time"]
+    named = {} if units.text is None else {"time": units.text}
+    return Trajectories(times, nothing, units=named, calendar=units.calendar).to_xarray()["time"]
