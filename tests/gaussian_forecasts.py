@@ -45,6 +45,7 @@ class Gaussian:
     samples: int = 3
     grid: Any = None
     size: int = 2
+    metadata: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from pyro_msde.checks import check_draws, check_level, check_levels, check_seed
 from pyro_msde.data import Trajectories, duration_units, to_numpy
+from pyro_msde.forecasts import Forecast, Mixture
 from pyro_msde.grid import Grid
 from pyro_msde.scores.calibration_report import BandPower, CalibrationReport
 from pyro_msde.scores.predictive import (
     Array,
-    Predictive,
     Truth,
-    Window,
     aligned,
     by_lead,
     check_scored,
@@ -47,7 +46,7 @@ _POWERS = ("power_truth", "power_mean", "power_draws")
 
 
 def calibration(
-    fc: Predictive,
+    fc: Forecast,
     truth: Truth,
     *,
     levels: Sequence[float] = LEVELS,
@@ -117,7 +116,7 @@ def calibration(
 
 
 def _scores(
-    window: Window, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
+    window: Mixture, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
 ) -> dict[str, Array]:
     """(batch, chunk, …) of a window, averaged over the field."""
     target = y.to(draws)

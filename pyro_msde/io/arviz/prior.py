@@ -34,7 +34,7 @@ def prior_draws(model: Model, count: int) -> Draws:
     drawn, read = [], []
     for _ in range(count):
         trace = poutine.trace(model.bind).get_trace()
-        sites: dict[str, Any] = {name: trace.nodes[name]["value"] for name in trace.stochastic_nodes}
+        sites: dict[str, Any] = {k: trace.nodes[k]["value"] for k in trace.stochastic_nodes}
         drawn.append(model.bind(sites))
         read.append({name: value.cpu() for name, value in sites.items()})
         if not sites:
