@@ -28,6 +28,7 @@ from benchmarks import table
 from benchmarks.device import name_of
 from benchmarks.opponents import OPPONENTS
 from examples.cases import CASES, Setting
+from pyro_msde.data import evenly_spaced
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
 
@@ -40,11 +41,7 @@ _DIVERGED = 10.0  # an NRMSE that no forecast has which follows its truth at all
 def at_times(data: pyro_msde.Trajectories, horizon: float) -> pyro_msde.Trajectories:
     """The trajectories at `NUM_TIMES` times up to the horizon."""
     data = data.until(horizon)
-    times = data.times[0]
-    index = np.unique(np.round(np.linspace(0, len(times) - 1, NUM_TIMES)).astype(int))
-    return pyro_msde.Trajectories(
-        times[index], [v[index] for v in data.values], covariates=data.covariates
-    )
+    return data.snapshots([evenly_spaced(len(t), NUM_TIMES) for t in data.times])
 
 
 def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:

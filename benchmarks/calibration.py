@@ -35,7 +35,6 @@ from benchmarks.device import name_of
 from examples.cases import CASES, Setting
 from pyro_msde import CalibrationReport, Trajectories
 from pyro_msde.datasets.problem import Splits
-from pyro_msde.scores.predictive import Predictive
 
 RESULTS = Path(__file__).parent / "results" / "calibration.csv"
 KEPT = Path(__file__).parent / "runs"
@@ -57,7 +56,7 @@ class Forecaster(Protocol):
 
     def predict(
         self, y0: Any, times: Any, *, num_samples: int = 64, covariates: Any = None
-    ) -> Predictive:
+    ) -> pyro_msde.Forecast:
         """Forecasts from initial fields (batch, *field), as `pyro_msde.Fit.predict`."""
 
 

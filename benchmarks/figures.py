@@ -103,10 +103,7 @@ CASES = {
 def thinned(data: pyro_msde.Trajectories, num_times: int) -> pyro_msde.Trajectories:
     """At most so many evenly spaced times of the first trajectory."""
     every = -(-(len(data.times[0]) - 1) // (num_times - 1))
-    return pyro_msde.Trajectories(
-        data.times[0][::every], data.values[0][None, ::every],
-        dims=data.dims, coords=data.coords, units=data.units, name=data.name,
-    )  # fmt: skip
+    return data[0].thinned(every)
 
 
 def pictures(case: Case, fit: pyro_msde.Fit, fc: Any, truth: Any) -> Iterator[tuple[str, Any]]:

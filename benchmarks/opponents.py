@@ -228,9 +228,8 @@ def _with_spread(outcome: Outcome, fit: pyro_msde.Fit, test: Trajectories) -> Ou
     covered, crps = [], []
     for one in test:
         every = max(1, (len(one.times[0]) - 1) // _SCORED)
-        times, values = one.times[0][::every], one.values[0][::every]
-        fc = fit.forecast(one, times)
-        truth = Trajectories(times, values[None])
+        truth = one.thinned(every)
+        fc = fit.forecast(one, truth.times[0])
         finite = bool(fc.mean.isfinite().all())
         covered.append(float(np.mean(pyro_msde.coverage(fc, truth))) if finite else 0.0)
         crps.append(float(np.mean(pyro_msde.crps(fc, truth))) if finite else np.inf)

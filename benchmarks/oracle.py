@@ -77,7 +77,7 @@ def _best_translates(train: Trajectories, coarse: tuple[int, ...]) -> Project:
     alias with it; the best is the leading eigenvector of the data's second moments there.
     """
     every = max(1, train.num_observations // _FITTED)
-    modes = np.concatenate([_fibres(v[::every], coarse) for v in train.values])
+    modes = np.concatenate([_fibres(v, coarse) for v in train.thinned(every).values])
     modes = modes / np.linalg.norm(modes, axis=(1, 2), keepdims=True)  # errors are relative
     moments = np.einsum("twa,twb->wab", modes, modes.conj())
     direction = np.linalg.eigh(moments)[1][..., -1]

@@ -78,7 +78,7 @@ def main() -> None:
             raise SystemExit(f"{KEPT}: no weights of {case} with a region are kept. Train them.")
         # no denser than the longest step, so that it is taken
         truth = unseen(setting, list(range(TRAJECTORIES)))
-        truth = truth.every(len(truth.times[0]) // 50)
+        truth = truth.thinned(len(truth.times[0]) // 50)
         free = fit.adjusted(Uncapped(**vars(region)))
         for max_step in MAX_STEPS:
             for capped, own in ((True, fit), (False, free)):

@@ -170,7 +170,7 @@ distribution function at the truth, at every point of the grid.
 
 # %%
 stride = max(1, (len(test.times[0]) - 1) // 25)
-coarse = test.every(stride)
+coarse = test.thinned(stride)
 fc = fit.forecast(coarse, num_samples=min(64, DRAWS))
 values = pyro_msde.pit(fc, coarse)
 covered = np.abs(values - 0.5) < 0.45

@@ -42,7 +42,7 @@ def main() -> None:
     )  # fmt: skip
     fit = fit.calibrated(data.validation)
     fit.save(out)
-    test = data.test.until(setting.horizon).every(10)
+    test = data.test.until(setting.horizon).thinned(10)
     fc = fit.forecast(test)
     errors = np.asarray(pyro_msde.nrmse(fc, test))
     print(f"test NRMSE {errors.mean():.2%} ± {errors.std(ddof=1):.2%}")

@@ -31,7 +31,7 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     by_tenth = np.asarray(pyro_msde.nrmse(fc, test, bins=10)).mean(0)
     every = (len(times) - 1) // (NUM_TIMES - 1)
     unseen = fresh(split, NUM_FRESH, SEED_FRESH, float(times[-1]))
-    truth = pyro_msde.Trajectories(unseen.times[0][::every], [v[::every] for v in unseen.values])
+    truth = unseen.thinned(every)
     fc = fit.forecast(truth, num_samples=64, max_step=2 * DT)
     covered = np.asarray(pyro_msde.coverage(fc, truth, level=0.9, bins=10))
     fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth))

@@ -107,7 +107,7 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
         checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, recipe=KDV.recipe(5),
         **CHANGES.get(prior, {}),
     )  # fmt: skip
-    test = data.test.every(10)
+    test = data.test.thinned(10)
     fc = fit.forecast(test)
     elbo = fit.history.terms["elbo"]
     return {

@@ -89,7 +89,7 @@ def checked_names(name: str, value: Any) -> tuple[str, ...]:
         ValueError: It is no list of strings.
     """
     several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-    if not several or not all(isinstance(own, str) for own in value):
+    if not several or not all(isinstance(one, str) for one in value):
         raise ValueError(f"{name}={_shown(value)}: give a list of names.")
     return tuple(value)
 

@@ -71,8 +71,8 @@ class Isolation:
                 yield
             finally:
                 _PYRO_STACK[:] = handlers
-                own = [torch.cuda.get_rng_state(device) for device in devices]
-                self._states = [torch.get_rng_state(), *own]
+                on_devices = [torch.cuda.get_rng_state(device) for device in devices]
+                self._states = [torch.get_rng_state(), *on_devices]
 
     @contextmanager
     def aside(self) -> Iterator[None]:

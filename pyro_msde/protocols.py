@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from pyro_msde.data import SegmentBatch
+    from pyro_msde.data import Metadata, Scaling, SegmentBatch, Segments, Trajectories
+    from pyro_msde.forecasts import Forecast
     from pyro_msde.grid import GraphOperators, ScaleOperators, Stencil
     from pyro_msde.inference import TrainingView
+    from pyro_msde.runs import TrainingRecord
     from pyro_msde.sde import Dynamics, GaussianMarginals, LatentSDE
 
 __all__ = [
@@ -27,9 +29,12 @@ __all__ = [
     "Boundary",
     "Callback",
     "Drift",
+    "FittedModel",
+    "FreeNodes",
     "Guide",
     "LastLayer",
     "Model",
+    "Module",
     "Places",
     "PolynomialDrift",
     "Solver",
@@ -63,7 +68,8 @@ class Places(Protocol):
 
     `regular`: fields have axes with even spacing. `periodic`: per axis, whether it is a ring.
     `kernel`: κ at the start. `half_width`: of a stencil at most so wide, and no wider than fits.
-    `locations`: (num_coarse, k) features of where coarse points are.
+    `locations`: (num_coarse, k) features of where coarse points are. `coordinates`: per
+    axis, of the points; `coarse_index`: per axis, which of them are coarse.
     """
 
     @property
@@ -88,6 +94,10 @@ class Places(Protocol):
     def num_zeta(self) -> int: ...
     @property
     def field_shape(self) -> tuple[int, ...]: ...
+    @property
+    def coordinates(self) -> tuple[NDArray[np.float64], ...]: ...
+    @property
+    def coarse_index(self) -> tuple[NDArray[np.int64], ...]: ...
 
     def flatten(self, coarse_field: Tensor) -> Tensor: ...
     def unflatten(self, zeta: Tensor) -> Tensor: ...
@@ -97,6 +107,18 @@ class Places(Protocol):
     def kernel(self, smoothing: str, radius: int) -> Tensor: ...
     def operators(self, kernel: Tensor) -> ScaleOperators | GraphOperators: ...
     def to_dict(self) -> dict[str, Any]: ...
+
+
+class Module(Protocol):
+    """What the library asks of any `torch.nn.Module`, for protocols of modules to build on."""
+
+    def children(self) -> Iterator[nn.Module]: ...
+    def modules(self) -> Iterator[nn.Module]: ...
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+    def to(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class BoundModel(Protocol):
@@ -117,13 +139,13 @@ class BoundModel(Protocol):
         """p(y|z) of each element of fields (..., channel, *space), from z (..., latent)."""
 
 
-class Model(Protocol):
+class Model(Module, Protocol):
     """A generative model, a `torch.nn.Module` and Pyro program. `fit` and `Fit` call it.
 
     A model that grows, or whose variances are closed at the end, offers more; see `Multiscale`.
     """
 
-    grid: Any
+    grid: Places
     n_eta: int
 
     @property
@@ -140,7 +162,7 @@ class Model(Protocol):
         """The latent SDE on the batch's times."""
 
 
-class Guide(Protocol):
+class Guide(Module, Protocol):
     """A variational guide, a `torch.nn.Module` and Pyro program. `fit` and `Fit` call it."""
 
     def __call__(self, batch: SegmentBatch) -> Any:
@@ -156,6 +178,17 @@ class Guide(Protocol):
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments, which may depend on the model's diffusion."""
+
+
+@runtime_checkable
+class FreeNodes(Protocol):
+    """A guide with numbers of its own for each training snapshot; `fit` tells it of the data."""
+
+    def check_data(self, data: Trajectories) -> None:
+        """Raise a ValueError where these are not the data that it was made for."""
+
+    def start_nodes(self, segments: Segments) -> None:
+        """Let the numbers start from the data, in scaled units."""
 
 
 class Drift(Protocol):
@@ -282,3 +315,30 @@ class Adjustment(Protocol):
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Self:
         """What `to_dict` gave; a ValueError says where it does not fit the model."""
+
+
+class FittedModel(Protocol):
+    """What folders before `interface` ask of a `Fit`."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def guide(self) -> Guide: ...
+    @property
+    def scaling(self) -> Scaling: ...
+    @property
+    def has_channel(self) -> bool: ...
+    @property
+    def metadata(self) -> Metadata | None: ...
+    @property
+    def adjustments(self) -> tuple[Adjustment, ...]: ...
+    @property
+    def training(self) -> TrainingRecord: ...
+    @property
+    def is_point(self) -> bool: ...
+    @property
+    def diffusion_scale(self) -> float: ...
+    @property
+    def predict(self) -> Callable[..., Forecast]: ...
+    @property
+    def forecast(self) -> Callable[..., Forecast]: ...

@@ -45,6 +45,7 @@ class Gaussian:
     samples: int = 3
     grid: Any = None
     size: int = 2
+    metadata: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,7 +54,7 @@ class Gaussian:
     def cdf(self, values: Tensor) -> Tensor:
         return torch.distributions.Normal(self.mean, self.sd).cdf(values)
 
-    def windows(self) -> Iterator[NormalWindow]:
+    def mixtures(self) -> Iterator[NormalWindow]:
         mean, sd = (x if self.batched else x[None] for x in (self.mean, self.sd))
         for start in range(0, len(self.times), self.size):
             where = slice(start, min(start + self.size, len(self.times)))
@@ -61,6 +62,6 @@ class Gaussian:
 
     def chunks(self, seed: int = 11) -> Iterator[tuple[slice, Tensor]]:
         generator = torch.Generator().manual_seed(seed)
-        for window in self.windows():
+        for window in self.mixtures():
             draws = window.sample(generator)
             yield window.where, draws if self.batched else draws[:, 0]

@@ -57,7 +57,7 @@ def test_an_example_prints_the_error_of_the_run_that_it_leaves(example, script):
     problem, split, horizon, every = {
         "burgers.py": (BURGERS1D, "published", 1.0, 10), "ks.py": (KS, "published", 46.5, 1),
     }[script]  # fmt: skip
-    test = problem.splits(split, directory=out.parent / "data").test.until(horizon).every(every)
+    test = problem.splits(split, directory=out.parent / "data").test.until(horizon).thinned(every)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
     error = re.search(r"NRMSE.*? ([\d.]+)%", printed).group(1)
     assert float(error) == pytest.approx(100 * np.mean(pyro_msde.nrmse(fc, test)), abs=0.05)
@@ -68,7 +68,7 @@ def test_the_demo_measures_the_run_that_it_leaves(example):
     _, out = example("kdv_demo.py")
     fit, metrics = pyro_msde.load(out), json.loads((out / "metrics.json").read_text())
     assert fit.steps == metrics["steps"] == 4
-    test = kdv_splits("published", directory=out.parent / "data").test.every(10)
+    test = kdv_splits("published", directory=out.parent / "data").test.thinned(10)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0], num_samples=64)
     assert metrics["nrmse_mean"] == pytest.approx(np.mean(pyro_msde.nrmse(fc, test)), rel=1e-5)
     still = np.stack(test.values)[:, :1]

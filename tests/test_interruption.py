@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from problems import same, snapshot, tiny_data, tiny_pair
-from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, the fixture
+from short_runs import DATA, QUICK, STEPS, weights_of
 
 import pyro_msde.inference.trainer
 import pyro_msde.interface.fitting
@@ -64,10 +64,11 @@ PLACES = {
     "warm start": (pyro_msde.inference.trainer, "start_principal_components", 1),
     "step 3, where it validates": (Trainer, "one_step", 3),
     "step 5": (Trainer, "one_step", 5),
-    "validation": (pyro_msde.interface.fitting, "_score", 1),
+    "validation": (pyro_msde.interface.fitting, "validation_score", 1),
     "save on the way": (RUN, "write_run", 1),
-    "Σ_y": (RUN, "close_observation_variances", 1),
-    "jackknife": (RUN, "jackknife", 1),
+    "pass for Σ_y and the jackknife": (RUN, "encoded_segments", 1),
+    "middle of that pass": (RUN.JackknifeStep, "add", 5),
+    "Σ_y": (RUN.ObservationVarianceStep, "end", 1),
 }
 
 

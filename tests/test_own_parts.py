@@ -22,7 +22,7 @@ from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.models import Multiscale
 from pyro_msde.models.builder import multiscale
 
-QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 4}
+QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 2}
 FACTOR = 1.25
 
 
@@ -76,7 +76,8 @@ def test_a_part_that_overrides_forward_is_trained_and_forecast_as_it_says(place)
         if place in ("drift", "macro", "micro", "network of macro"):
             assert result.adjustment("jackknife") is None  # it knows no last weights
         result = result.without("region")  # an opaque drift has no stencils to confine
-        fc = result.predict(tiny_data().values[1][0], [0.0, 0.1, 0.3], num_samples=4)
+        y0 = tiny_data().values[1][0]
+        fc = result.predict(y0, [0.0, 0.1, 0.3], num_samples=4, max_step=0.03)
         forecasts.append((fc.mean, fc.sd))
     for own, opaque in zip(*forecasts, strict=True):
         torch.testing.assert_close(own, opaque, rtol=0, atol=0)
@@ -99,7 +100,7 @@ def test_known_physics_beside_a_learned_drift_is_forecast():
     result = fit(
         model, AmortizedGP(model), data, steps=30, length=8, learning_rate=0.0, progress=False
     )
-    fc = result.predict(data.values[0][0], times, num_samples=8)
+    fc = result.predict(data.values[0][0], times, num_samples=8, max_step=0.005)
     # the wave's encoding and decoding, and the noise √C = 3e-4, cost less than a hundredth
     np.testing.assert_allclose(fc.mean, data.values[0], atol=2e-2)
 

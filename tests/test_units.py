@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from torch.testing import assert_close
 import pyro_msde
 from pyro_msde import Fit, Trajectories, fit
 from pyro_msde.data import Scaling
-from pyro_msde.interface.fitting import _score
+from pyro_msde.interface.validation import validation_score
 
 # in float32 squares overflow beyond 1.8e19, and vanish below 1e-23
 FACTORS = {torch.float32: (2.0**66, 2.0**-77, 2.0**98), torch.float64: (2.0**330, 2.0**-330)}
@@ -86,7 +88,7 @@ def test_log_densities_are_of_the_units():
     factor = np.array([1e25, 1e-25]).reshape(2, 1, 1)
     plain, scaled = plane_fit(), plane_fit()
     channels = tuple(np.asarray(plain.scaling.channels) * factor.ravel())
-    scaled.scaling = Scaling(channels, HORIZON)
+    scaled = replace(scaled, scaling=Scaling(channels, HORIZON))
     first = plain.to_arviz(data, num_samples=4, log_likelihood=True)
     second = scaled.to_arviz(
         Trajectories(data.times, values * factor), num_samples=4, log_likelihood=True
@@ -120,7 +122,7 @@ def test_validation_in_other_units():
     pairs = []
     for factor in (1.0, 1e20, 1e-29):
         own = Fit(*tiny_pair(2), Scaling((factor,), 80.0))
-        pairs.append(_score(own, Trajectories(times, [v * factor for v in values])))
+        pairs.append(validation_score(own, Trajectories(times, [v * factor for v in values])))
     assert_allclose(pairs[1:], pairs[0], rtol=1e-5)  # float32
 
 
@@ -132,7 +134,7 @@ def test_a_snapshot_of_zeros_leaves_the_validation_score_finite():
     values[2][:] = 0.0
     truth = Trajectories(data.times, values)
     result = Fit(*tiny_pair(2), Scaling((SCALE,), 80.0))
-    found = _score(result, truth)
+    found = validation_score(result, truth)
     y = np.stack(values).astype(np.float64)
     fc = result.predict(y[:, 0], data.times[0], num_samples=16, max_step=80.0 / 250)
     error = np.square(fc.mean.numpy() - y).mean((1, 2))

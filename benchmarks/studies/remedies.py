@@ -72,7 +72,7 @@ def optimal(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
 def every_segment(fit: pyro_msde.Fit, train: pyro_msde.Trajectories) -> Iterator[SegmentBatch]:
     """One after the other, of all trajectories."""
     for segments in each_trajectory(fit, train):
-        yield from (batch for _, batch in segments.every())
+        yield from (batch for _, batch in segments.in_order())
 
 
 def bayesian_drift(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit:

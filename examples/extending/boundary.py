@@ -34,5 +34,5 @@ waves = np.sin(np.outer([1, 3], np.pi * x / 2))
 values = [(decay * a) @ waves for a in np.random.default_rng(0).standard_normal((7, 2))]
 train = pyro_msde.Trajectories([times] * 6, values[:6])
 fit = pyro_msde.fit(model, AmortizedGP(model), train, length=10, stride=1, steps=1, progress=False)
-forecast = fit.predict(values[6][0], times, num_samples=8)
+forecast = fit.predict(values[6][0], times, num_samples=8, max_step=0.01)
 print(f"error of the forecast: {100 * pyro_msde.nrmse(forecast, values[6]):.1f} %")

@@ -28,6 +28,6 @@ fit = pyro_msde.fit(
     model, AmortizedGP(model), data[:3], steps=300, length=9, stride=1, progress=False
 )
 fc = fit.predict(noisy[3][0], times, num_samples=16)
-law = next(fc.windows()).laws[0]
+law = next(fc.mixtures()).laws[0]
 cover = pyro_msde.coverage(fc, data[3], level=0.9)
 print(f"forecasts mix {type(law).__name__}; their 90 % intervals hold {cover:.0%} of a new wave")

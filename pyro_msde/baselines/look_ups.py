@@ -152,8 +152,8 @@ class _Known:
         self.starts, self.covariates = starts, covariates
 
     def __getitem__(self, rows: Any) -> _Known:
-        own = None if self.covariates is None else self.covariates[rows]
-        return _Known(self.starts[rows], own)
+        covariates = None if self.covariates is None else self.covariates[rows]
+        return _Known(self.starts[rows], covariates)
 
 
 def _regression_weights(known: _Known, unseen: _Known, components: int, degree: int) -> Array:
@@ -239,9 +239,7 @@ def _common_length(train: Trajectories) -> int:
     return len(times)
 
 
-def _unseen(
-    train: Trajectories, y0: Any, covariates: Any
-) -> tuple[Array, Array | None]:
+def _unseen(train: Trajectories, y0: Any, covariates: Any) -> tuple[Array, Array | None]:
     """First snapshots (trajectory, *field) and covariates (trajectory, p)."""
     y0 = _finite(y0, "y0")
     if y0.shape[1:] != train.field_shape:
@@ -255,11 +253,11 @@ def _unseen(
         )
     if train.covariates is None:
         return y0, None
-    own = _finite(covariates, "covariates").astype(np.float64)
+    unseen = _finite(covariates, "covariates").astype(np.float64)
     expected = (len(y0), train.covariates.shape[1])
-    if own.shape != expected:
-        raise ValueError(f"covariates: shape {own.shape}. Pass {expected}.")
-    return y0, own
+    if unseen.shape != expected:
+        raise ValueError(f"covariates: shape {unseen.shape}. Pass {expected}.")
+    return y0, unseen
 
 
 def _finite(values: Any, argument: str) -> Array:

@@ -6,8 +6,9 @@ minibatches of segments.
 
 from pyro_msde.data.arguments import check_trajectories, checked_times
 from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import common_batches
-from pyro_msde.data.instants import TimeUnits, duration_units, rounding
+from pyro_msde.data.instants import TimeUnits, duration_units, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
@@ -30,8 +31,11 @@ __all__ = [
     "checked_times",
     "common_batches",
     "duration_units",
+    "evenly_spaced",
     "matched",
+    "nearest",
     "rounding",
+    "same_times",
     "to_numpy",
     "warn_of_outliers",
 ]

@@ -65,13 +65,13 @@ def time_array(times: Any, argument: str) -> Array:
 
 def _of_objects(array: Array, convert: Any, what: str, argument: str) -> Array:
     try:
-        found = [convert(item) for item in array.flat]
+        converted = [convert(item) for item in array.flat]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{argument}: not every entry is a {what} ({error}).") from error
     zoned = {getattr(item, "tzinfo", None) is not None for item in array.flat}
     if len(zoned) > 1:
         raise ValueError(f"{argument}: some dates have a time zone and others none. Give all one.")
-    return np.array(found).reshape(array.shape)
+    return np.array(converted).reshape(array.shape)
 
 
 def _date(item: Any) -> np.datetime64:
@@ -109,14 +109,14 @@ def in_seconds(durations: Array, argument: str) -> Array:
 
 def gregorian(dates: Array) -> Array | None:
     """Numpy's dates of cftime's; None if they are not of the Gregorian calendar."""
-    found = []
+    plain: list[np.datetime64] = []
     for date in dates.flat:
         if date.calendar not in ("standard", "gregorian", "proleptic_gregorian"):
             return None
-        found.append(np.datetime64(date_text(date)))
-        if date.calendar != "proleptic_gregorian" and found[-1] < REFORM:
+        plain.append(np.datetime64(date_text(date)))
+        if date.calendar != "proleptic_gregorian" and plain[-1] < REFORM:
             return None
-    return np.array(found).reshape(dates.shape)
+    return np.array(plain).reshape(dates.shape)
 
 
 def date_text(date: Any) -> str:
@@ -131,16 +131,16 @@ def reference(text: str) -> np.datetime64 | None:
     match = _REFERENCE.fullmatch(text.partition(" since ")[2].strip())
     if match is None:
         return None
-    own = match.groupdict(default="")
-    sign, year = "-" if own["year"].startswith("-") else "", int(own["year"].lstrip("-"))
-    month, day = int(own["month"] or 1), int(own["day"] or 1)
-    clock = ":".join(f"{int(own[name] or 0):02d}" for name in ("hour", "minute", "second"))
+    given = match.groupdict(default="")
+    sign, year = "-" if given["year"].startswith("-") else "", int(given["year"].lstrip("-"))
+    month, day = int(given["month"] or 1), int(given["day"] or 1)
+    clock = ":".join(f"{int(given[name] or 0):02d}" for name in ("hour", "minute", "second"))
     try:
-        date = np.datetime64(f"{sign}{year:04d}-{month:02d}-{day:02d}T{clock}{own['part']}")
+        date = np.datetime64(f"{sign}{year:04d}-{month:02d}-{day:02d}T{clock}{given['part']}")
     except ValueError:  # no such day
         return None
-    digits = own["zone"].lstrip("+-").replace(":", "")
+    digits = given["zone"].lstrip("+-").replace(":", "")
     if not digits.isdigit():  # UTC
         return date
     ahead = np.timedelta64(60 * int(digits[:2]) + int(digits[2:] or 0), "m")
-    return date + ahead if own["zone"].startswith("-") else date - ahead
+    return date + ahead if given["zone"].startswith("-") else date - ahead

@@ -25,7 +25,7 @@ from pyro_msde.data.dates import (
     time_array,
 )
 
-__all__ = ["TimeUnits", "duration_units", "read_times", "rounding"]
+__all__ = ["TimeUnits", "duration_units", "read_times", "rounding", "same_times"]
 
 Array = NDArray[Any]
 
@@ -103,14 +103,14 @@ class TimeUnits:
             unit = _symbol(self.text)
             if self.calendar is not None or unit not in _SECONDS:
                 mend = "Add them to a date" if self.calendar else "Pass numbers"
-                own = self.text or "in units that are not known"
-                raise ValueError(f"{argument}: durations, but the data's times are {own}. {mend}.")
+                ours = self.text or "in units that are not known"
+                raise ValueError(f"{argument}: durations, but the data's times are {ours}. {mend}.")
             return in_seconds(array, argument) / _SECONDS[unit]
         if self.calendar is None:
-            own = f" in {self.text}" if self.text else ""
+            unit = f" in {self.text}" if self.text else ""
             raise ValueError(
-                f"{argument}: dates, but the data's times are plain numbers{own}. Pass numbers, or "
-                "give dates to the Trajectories as well."
+                f"{argument}: dates, but the data's times are plain numbers{unit}. Pass numbers, "
+                "or give dates to the Trajectories as well."
             )
         return self._of_dates(array, argument)
 
@@ -154,8 +154,8 @@ class TimeUnits:
         for date in dates.flat:
             if _CALENDARS.get(date.calendar) != self.calendar:
                 self._refuse_calendar(argument, date.calendar or "no calendar")
-        found = _cftime(argument).date2num(dates, self._for_cftime(), calendar=self.calendar)
-        return np.asarray(found, dtype=np.float64) / _SECONDS[unit]
+        seconds = _cftime(argument).date2num(dates, self._for_cftime(), calendar=self.calendar)
+        return np.asarray(seconds, dtype=np.float64) / _SECONDS[unit]
 
     def _origin(self, argument: str) -> Array:
         """() The date that is zero: numpy's if the calendar is Gregorian then, else cftime's."""
@@ -163,13 +163,13 @@ class TimeUnits:
         if date is not None and (self.calendar == "proleptic_gregorian" or date >= REFORM):
             return np.array(date)
         try:
-            found = _cftime(argument).num2date(0, self._for_cftime(), calendar=self.calendar)
+            zero = _cftime(argument).num2date(0, self._for_cftime(), calendar=self.calendar)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{argument}: the data's units {self.text!r} name no date ({error}). Write them as "
                 "'days since 2000-01-01'."
             ) from error
-        return np.array(found, dtype=object)
+        return np.array(zero, dtype=object)
 
     def _for_cftime(self) -> str:
         return f"seconds since {(self.text or '').partition(' since ')[2]}"
@@ -198,6 +198,11 @@ def rounding(times: Array) -> float:
     return 1e-9 * span + 4 * float(np.finfo(np.float64).eps) * float(np.abs(times).max())
 
 
+def same_times(ours: Array, theirs: Array) -> bool:
+    """Whether two rows of times are equal but for rounding."""
+    return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= rounding(ours))
+
+
 def read_times(
     parts: Sequence[Any], given: TimeUnits, argument: str
 ) -> tuple[list[Array], TimeUnits]:
@@ -224,8 +229,7 @@ def read_times(
         units = TimeUnits("s")
     elif given.text is None and kinds:
         units = _since_first(arrays, argument)
-    found = [units.numbers(part, name) for part, name in zip(parts, names, strict=True)]
-    return found, units
+    return [units.numbers(p, name) for p, name in zip(parts, names, strict=True)], units
 
 
 def _since_first(arrays: Sequence[Array], argument: str) -> TimeUnits:

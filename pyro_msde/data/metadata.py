@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -18,6 +19,17 @@ from pyro_msde.errors import warn
 __all__ = ["Metadata", "matched"]
 
 Positions = tuple[float, ...] | tuple[str, ...]
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """What `Metadata.to_json` gives."""
+
+    name: str
+    dims: tuple[str, ...] | None
+    coords: dict[str, tuple[float | str, ...]]
+    units: dict[str, str]
+    calendar: str | None
+    covariates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,46 +78,27 @@ class Metadata:
         return TimeUnits(self.units.get("time"), self.calendar)
 
     def to_json(self) -> dict[str, Any]:
-        """Lists, numbers and strings that JSON can hold."""
-        lists = {key: list(x) for key, x in self.coords.items()}
-        own = asdict(self) | {"coords": lists, "units": dict(self.units)}
-        return {key: list(x) if isinstance(x, tuple) else x for key, x in own.items()}
+        """Tuples, numbers and strings that JSON can hold."""
+        builtins: dict[str, Any] = msgspec.to_builtins(self)
+        return builtins
 
     @classmethod
-    def from_json(cls, own: Any) -> Metadata:
+    def from_json(cls, saved: Any) -> Metadata:
         """The inverse of `to_json`.
 
         Raises:
             TypeError: Something else than `to_json` gives.
             ValueError: An unknown calendar.
         """
-        wanted = {"name", "dims", "coords", "units", "calendar", "covariates"}
-        if not isinstance(own, dict) or own.keys() != wanted:
-            raise TypeError(f"metadata: expected an object with {', '.join(sorted(wanted))}")
-        name, calendar, dims = own["name"], own["calendar"], own["dims"]
-        coords, units = own["coords"], own["units"]
-        for key, x in (("name", name), ("calendar", calendar or "")):
-            if not isinstance(x, str):
-                raise TypeError(f"metadata: {key} is {x!r}, no string")
-        for key, names in (("dims", dims or []), ("covariates", own["covariates"])):
-            if not _all(names, str):
-                raise TypeError(f"metadata: {key} is {names!r}, no list of strings")
-        if not isinstance(units, dict) or not _all(list(units.values()), str):
-            raise TypeError(f"metadata: units is {units!r}, not strings by name")
-        if not isinstance(coords, dict):
-            raise TypeError(f"metadata: coords is {coords!r}, not lists by name")
-        for key, x in coords.items():
-            if not _all(x, str) and not (_all(x, (int, float)) and np.isfinite(x).all()):
+        try:
+            known = msgspec.structs.asdict(msgspec.convert(saved, _Saved, strict=True))
+        except msgspec.ValidationError as error:
+            raise TypeError(f"metadata: {error}") from None
+        for key, x in known["coords"].items():
+            if not (_all(x, str) or (_all(x, float) and np.isfinite(x).all())):
                 raise TypeError(f"metadata: coords[{key!r}] is no list of finite numbers or names")
-        TimeUnits(units.get("time"), calendar)
-        return cls(
-            name,
-            None if dims is None else tuple(dims),
-            {key: tuple(x) for key, x in coords.items()},
-            units,
-            calendar,
-            tuple(own["covariates"]),
-        )
+        TimeUnits(known["units"].get("time"), known["calendar"])
+        return cls(**known)
 
     def check(self, argument: str, other: Metadata) -> None:
         """Compare with those of other data; what only one side knows is not compared.
@@ -180,8 +173,5 @@ def _positions(x: NDArray[Any]) -> Positions:
     return tuple(x.astype(np.float64 if x.dtype.kind in "fiu" else str).tolist())
 
 
-def _all(items: Any, kinds: type | tuple[type, ...]) -> bool:
-    """Whether it is a list of such items only."""
-    return isinstance(items, list) and all(
-        isinstance(x, kinds) and not isinstance(x, bool) for x in items
-    )
+def _all(items: Sequence[Any], kind: type) -> bool:
+    return all(isinstance(x, kind) for x in items)

@@ -41,10 +41,10 @@ def decoded(ds: xr.Dataset) -> xr.Dataset:
     """
     attributes = {name: set(variable.attrs) for name, variable in ds.variables.items()}
     try:
-        packed = any(own & _PACKED for own in attributes.values())
+        packed = any(names & _PACKED for names in attributes.values())
         out = xr.decode_cf(ds, decode_times=False, decode_coords=False) if packed else ds.copy()
-        for name, own in attributes.items():
-            if own & _LIMITS and name not in ds.indexes:
+        for name, names in attributes.items():
+            if names & _LIMITS and name not in ds.indexes:
                 out[name] = _within_limits(out[name])
     except (TypeError, ValueError) as error:
         raise ValueError(

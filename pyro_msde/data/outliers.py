@@ -30,19 +30,18 @@ def warn_of_outliers(fields: Sequence[Array], times: Sequence[Array]) -> None:
         times: Per trajectory (time,).
     """
     sizes = [np.abs(f.reshape(*f.shape[:2], -1)).max(2).astype(np.float64) for f in fields]
-    every = np.concatenate(sizes)
-    for channel in range(every.shape[1]):
-        own = every[:, channel]
-        usual = float(np.median(own[own > 0])) if own.any() else np.inf
-        far = int((own > FAR * usual).sum())
+    together = np.concatenate(sizes)
+    for channel, size in enumerate(together.T):
+        usual = float(np.median(size[size > 0])) if size.any() else np.inf
+        far = int((size > FAR * usual).sum())
         if not far:
             continue
         k = int(np.argmax([s[:, channel].max() for s in sizes]))
         i = int(sizes[k][:, channel].argmax())
-        which = f"channel {channel} of " if every.shape[1] > 1 else ""
+        which = f"channel {channel} of " if together.shape[1] > 1 else ""
         warn(
             f"values: {which}trajectory {k}, index {i} (t={times[k][i]:.6g}) reaches "
             f"{sizes[k][i, channel]:.3g}, {sizes[k][i, channel] / usual:.2g} times the median over "
-            f"snapshots; {far} of {len(own)} are more than {FAR:g} times. The others are all but "
+            f"snapshots; {far} of {len(size)} are more than {FAR:g} times. The others are all but "
             "zero beside it. If it is an error, drop the snapshot or mend the value."
         )

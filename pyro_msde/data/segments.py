@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.data.instants import same_times
 from pyro_msde.data.quadrature import StratifiedQuadrature
 from pyro_msde.renaming import renamed_arguments, renamed_attribute
 
 __all__ = ["SegmentBatch", "Segments"]
-
-_SAME_OFFSETS = 1e-9  # relative to a segment's length
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class SegmentBatch:
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
-        moved: dict[str, Any] = {
+        tensors: dict[str, Any] = {
             name: value.to(device, non_blocking=True)
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
@@ -64,7 +63,7 @@ class SegmentBatch:
         quadrature = StratifiedQuadrature(
             q.edges.to(device), q.density.to(device), shared_offsets=q.shared_offsets
         )
-        return replace(self, quadrature=quadrature, **moved)
+        return replace(self, quadrature=quadrature, **tensors)
 
 
 class Segments:
@@ -152,8 +151,8 @@ class Segments:
         starts = [int(rng.choice(self._starts[k][0], p=self._starts[k][1])) for k in rows]
         return self.gather(list(zip(rows.tolist(), starts, strict=True)))
 
-    def every(self) -> Iterator[tuple[float, SegmentBatch]]:
-        """Each possible segment by itself, with the probability of drawing it."""
+    def in_order(self) -> Iterator[tuple[float, SegmentBatch]]:
+        """Each possible segment, one after the other, with the probability of drawing it."""
         for k, share in enumerate(self._trajectory):
             for start, probability in zip(*self._starts[k], strict=True):
                 yield float(share * probability), self.gather([(k, int(start))])
@@ -173,8 +172,8 @@ class Segments:
             density.append(per_interval[s : s + self.span])
             initial.append(per_observation[0] if s == 0 else torch.zeros(()))
         stacked, edge = torch.stack(times), torch.stack(edges)
-        offsets = edge - edge[:, :1]
-        shared = bool((offsets - offsets[:1]).abs().max() <= _SAME_OFFSETS * offsets[0, -1])
+        offsets = (edge - edge[:, :1]).numpy(force=True)
+        shared = all(same_times(offsets[0], row) for row in offsets)
         index = [k for k, _ in places]
         batch = SegmentBatch(
             times=stacked,
@@ -205,9 +204,9 @@ def _random_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, 
     """
     last = intervals - span
     drawn = np.arange(-span, intervals + 1)
-    moved = np.where(drawn < 0, drawn % stride, drawn)
-    moved = np.where(moved > last, last - (last - moved) % stride, moved).clip(0, last)
-    count = np.bincount(moved, minlength=last + 1)
+    inside = np.where(drawn < 0, drawn % stride, drawn)
+    inside = np.where(inside > last, last - (last - inside) % stride, inside).clip(0, last)
+    count = np.bincount(inside, minlength=last + 1)
     starts = np.flatnonzero(count)
     return starts, count[starts] / count.sum()
 

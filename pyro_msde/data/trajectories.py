@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_whole
 from pyro_msde.data.arrays import as_array
-from pyro_msde.data.instants import TimeUnits, rounding
+from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.validation import (
     as_columns,
     as_controls,
@@ -212,14 +212,14 @@ class Trajectories:
         """
         raise TypeError("Trajectories are no array; their `values` are, one for each")
 
-    def every(self, stride: int) -> Trajectories:
+    def thinned(self, stride: int) -> Trajectories:
         """Every stride-th snapshot of each trajectory, from the first on, without a copy.
 
         Raises:
             ValueError: If the stride is no positive whole number.
         """
         stride = check_whole("stride", stride, 1)
-        return self._snapshots([slice(None, None, stride)] * len(self))
+        return self.snapshots([slice(None, None, stride)] * len(self))
 
     def until(self, time: Any) -> Trajectories:
         """The snapshots of each trajectory up to a time, without a copy.
@@ -238,7 +238,7 @@ class Trajectories:
         counts = [int(np.searchsorted(t, end + slack, side="right")) for t in self.times]
         if min(counts) == 0:
             raise ValueError(f"time: {end:g} is before trajectory {counts.index(0)} begins.")
-        return self._snapshots([slice(n) for n in counts])
+        return self.snapshots([slice(n) for n in counts])
 
     def in_time_units(self, units: TimeUnits, argument: str = "data") -> Trajectories:
         """The same at times counted in other units.
@@ -251,22 +251,31 @@ class Trajectories:
             ValueError: If one's times count from a date and the other's do not, or calendars
                 differ.
         """
-        own = self.time_units
-        if units == own or units.text is None or own.text is None:
+        ours = self.time_units
+        if units == ours or units.text is None or ours.text is None:
             return self
         out = copy.copy(self)
-        out.times = tuple(units.converted(t, own, argument) for t in self.times)
+        out.times = tuple(units.converted(t, ours, argument) for t in self.times)
         out.units = {**self.units, "time": units.text}
         out.calendar = units.calendar
         return out
 
-    def _snapshots(self, windows: Sequence[slice]) -> Trajectories:
-        """Some snapshots of each trajectory."""
+    def snapshots(self, chosen: Sequence[Any]) -> Trajectories:
+        """Some snapshots of each trajectory.
+
+        Args:
+            chosen: For each trajectory a slice, of which no copy is made, or increasing indices.
+
+        Raises:
+            ValueError: If there is not one for each trajectory.
+        """
+        if len(chosen) != len(self):
+            raise ValueError(f"chosen: {len(chosen)} choices for {len(self)} trajectories.")
         out = copy.copy(self)
-        out.times = tuple(t[w] for t, w in zip(self.times, windows, strict=True))
-        out.values = tuple(v[w] for v, w in zip(self.values, windows, strict=True))
+        out.times = tuple(t[i] for t, i in zip(self.times, chosen, strict=True))
+        out.values = tuple(v[i] for v, i in zip(self.values, chosen, strict=True))
         if self.controls is not None:
-            out.controls = tuple(c[w] for c, w in zip(self.controls, windows, strict=True))
+            out.controls = tuple(c[i] for c, i in zip(self.controls, chosen, strict=True))
         return out
 
     def __iter__(self) -> Iterator[Trajectories]:
@@ -275,6 +284,7 @@ class Trajectories:
 
     parameters = renamed_attribute("parameters", "covariates")
     parameter_names = renamed_attribute("parameter_names", "covariate_names")
+    every = renamed_attribute("every", "thinned")
 
     @property
     def time_units(self) -> TimeUnits:
@@ -311,10 +321,7 @@ class Trajectories:
     def common_times(self) -> Array | None:
         """The (time,) that all trajectories share to 1e-9 of the horizon, or None."""
         first = self.times[0]
-        same = all(
-            len(t) == len(first) and np.abs(t - first).max() <= rounding(first) for t in self.times
-        )
-        return first if same else None
+        return first if all(same_times(first, t) for t in self.times) else None
 
     def has_channel_axis(self, channels: int, shape: tuple[int, ...]) -> bool:
         """Whether the field is (channels, *shape) and not (*shape).

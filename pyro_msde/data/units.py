@@ -55,10 +55,8 @@ class Scaling:
             which = f"channel {int(np.argmin(rms))} is" if len(rms) > 1 else "the field is"
             mend = "Leave it out." if rms.any() else "There is nothing to learn."
             raise ValueError(f"values: {which} zero in every snapshot. {mend}")
-        own = np.zeros(0) if covariates is None else _root_mean_square([covariates])
-        return cls(
-            tuple(float(r) for r in rms), float(horizon), tuple(float(p) or 1.0 for p in own)
-        )
+        sizes = np.zeros(0) if covariates is None else _root_mean_square([covariates])
+        return cls(tuple(map(float, rms)), float(horizon), tuple(float(p) or 1.0 for p in sizes))
 
     def check_room(self, dtype: torch.dtype) -> None:
         """Forecasts in the user's units are to fit a dtype, some way above and below their scale.

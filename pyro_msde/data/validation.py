@@ -244,10 +244,10 @@ def as_columns(names: Sequence[str] | None, kind: str, count: int) -> tuple[str,
     """
     if names is None:
         return tuple(f"{kind}_{i}" for i in range(count))
-    own = (names,) if isinstance(names, str) else tuple(names)
-    if len(own) != count or not all(isinstance(name, str) for name in own):
-        raise ValueError(f"{kind}_names: {own} for {count} {kind}s. Pass {count} strings.")
-    return own
+    given = (names,) if isinstance(names, str) else tuple(names)
+    if len(given) != count or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"{kind}_names: {given} for {count} {kind}s. Pass {count} strings.")
+    return given
 
 
 def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -> None:

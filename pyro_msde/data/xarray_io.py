@@ -32,18 +32,18 @@ def read_xarray(
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
-    own_names = {"name": name, "trajectory": trajectory, "time": time, "channel": channel}
-    for argument, own in own_names.items():
-        if not isinstance(own, str):
-            raise ValueError(f"{argument}: got {own!r}. Pass a name.")
+    names = {"name": name, "trajectory": trajectory, "time": time, "channel": channel}
+    for argument, given in names.items():
+        if not isinstance(given, str):
+            raise ValueError(f"{argument}: got {given!r}. Pass a name.")
     covariates = None if covariates is None else checked_names("covariates", covariates)
     controls = None if controls is None else checked_names("controls", controls)
     ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
     _require(ds, name, "name")
     if time not in ds.variables:
         raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
-    for argument, names in (("covariates", covariates), ("controls", controls)):
-        for key in names or ():
+    for argument, keys in (("covariates", covariates), ("controls", controls)):
+        for key in keys or ():
             _require(ds, key, argument)
     # what is not read may have any attributes
     ds = decoded(ds[[name, time, *(covariates or ()), *(controls or ())]])

@@ -1,14 +1,28 @@
 """From weights and an initial field to the predictive law of the field at later times."""
 
+from pyro_msde.forecasts.arguments import (
+    LARGEST_FIELD,
+    initial_fields,
+    longest_step,
+    on_common_times,
+    scaled_covariates,
+    time_of,
+)
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region
 from pyro_msde.forecasts.simulation import forecast
 
 __all__ = [
+    "LARGEST_FIELD",
     "Forecast",
     "Mixture",
     "Region",
     "forecast",
+    "initial_fields",
     "learned_region",
+    "longest_step",
+    "on_common_times",
+    "scaled_covariates",
+    "time_of",
 ]

@@ -20,6 +20,7 @@ from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.protocols import BoundModel, Model
+from pyro_msde.renaming import renamed_attribute
 
 __all__ = ["Forecast"]
 
@@ -141,7 +142,7 @@ class Forecast:
         if np.isnan(given).any():
             raise ValueError(f"values: NaN, {int(np.isnan(given).sum())} in all. Fill them.")
         target = self._as_batch(torch.as_tensor(given))
-        parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.windows())
+        parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.mixtures())
         return self._collected(parts)["cdf"]
 
     def quantile(self, level: float) -> Tensor:
@@ -151,18 +152,18 @@ class Forecast:
             ValueError: `level` is not one number inside (0, 1).
         """
         check_level("level", level)
-        parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.windows())
+        parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.mixtures())
         return self._collected(parts)["quantile"]
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
         generator = torch.Generator().manual_seed(check_seed("seed", seed))
-        for window in self.windows():
+        for window in self.mixtures():
             draws = window.sample(generator)
             yield window.where, draws if self.batched else draws[:, 0]
 
-    def windows(self, *, keep: bool = True) -> Iterator[Mixture]:
-        """The predictive distribution chunk by chunk of time, with a batch axis in any case.
+    def mixtures(self, *, keep: bool = True) -> Iterator[Mixture]:
+        """Mixtures over θ and paths, chunk after chunk of time, with a batch axis in any case.
 
         Args:
             keep: Hold the fields for the next time, if they are small.
@@ -175,6 +176,8 @@ class Forecast:
         if not self._kept:
             self._kept[:] = list(self._decode())  # at once: other threads may look
         yield from self._kept
+
+    windows = renamed_attribute("windows", "mixtures")
 
     def _variance(self, name: str) -> Tensor:
         """In the user's units, whose squares float32 may not hold."""
@@ -189,7 +192,7 @@ class Forecast:
     def _moment(self, name: str) -> Tensor:
         """(…, time, *field) in scaled units."""
         if not self._cache:
-            self._cache.update(self._collected((w.where, w.moments) for w in self.windows()))
+            self._cache.update(self._collected((w.where, w.moments) for w in self.mixtures()))
         return self._cache[name]
 
     @torch.no_grad()

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from pyro_msde.data import Segments
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import drift_of, offers
-from pyro_msde.protocols import StencilDrift
+from pyro_msde.protocols import Guide, Model, StencilDrift
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import FASTEST, Dynamics
 
@@ -79,7 +79,7 @@ class Region:
         return {name: x for name, x in vars(self).items() if x is not None}
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Region:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Region:
         """What `to_dict` made, or lists of its numbers, as runs were saved till format 3.
 
         Raises:
@@ -104,7 +104,7 @@ class Region:
         _check_ends("region.ends", region.ends, size)
         return region
 
-    def around(self, states: Tensor, model: Any) -> Region:
+    def around(self, states: Tensor, model: Model) -> Region:
         """Regions (2, row, …) that have room around each initial state (row, latent)."""
         box = _widened(self.box, states[:, None])
         if self.axes is None or self.ends is None:
@@ -130,7 +130,7 @@ def _widened(ends: Tensor, values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def learned_region(model: Any, guide: Any, segments: Segments) -> Region:
+def learned_region(model: Model, guide: Guide, segments: Segments) -> Region:
     """Region around the encoded training data.
 
     In the box all coarse points of a channel have one range, as a front may turn up anywhere; each
@@ -166,7 +166,7 @@ def _with_margin(low: Tensor, high: Tensor, least: float = 0.0) -> Tensor:
     return torch.stack([low - room, high + room])
 
 
-def confined(drift: Callable[..., Tensor], region: Region, model: Any) -> Callable[..., Tensor]:
+def confined(drift: Callable[..., Tensor], region: Region, model: Model) -> Callable[..., Tensor]:
     """The drift that keeps paths near a region.
 
     Args:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from pyro_msde.data import Metadata, Scaling
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
-from pyro_msde.protocols import Adjustment, Solver
+from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.sde import SHORTEST_STEP, Dynamics, integrate, sample_moments, stable_step
 
 __all__ = ["forecast"]
@@ -28,8 +27,8 @@ _MOST_BYTES = 2**33  # of a forecast's paths, or of one snapshot's fields at all
 
 @torch.no_grad()
 def forecast(
-    model: Any,
-    guide: Any,
+    model: Model,
+    guide: Guide,
     scaling: Scaling,
     y0: Tensor,
     times: np.ndarray,
@@ -127,7 +126,7 @@ def forecast(
 
 
 def _draws_of_theta(
-    guide: Any, count: int, seed: int, device: torch.device
+    guide: Guide, count: int, seed: int, device: torch.device
 ) -> tuple[list[dict[str, Tensor]], torch.Generator]:
     """Values of the guide's sites at each draw, and the generator that goes on from there."""
     generator = torch.Generator()
@@ -139,7 +138,7 @@ def _draws_of_theta(
     return draws, generator.set_state(isolation.state[0])
 
 
-def _check_size(model: Any, paths: int, batch: int, times: int, size: int) -> None:
+def _check_size(model: Model, paths: int, batch: int, times: int, size: int) -> None:
     """Paths that memory may have room for.
 
     Raises:

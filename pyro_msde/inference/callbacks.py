@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
 from tqdm import tqdm
 
-from pyro_msde.protocols import Callback
+from pyro_msde.protocols import Callback, Guide, Model
 from pyro_msde.runs import History
 
 __all__ = ["Log", "ProgressBar", "Recorder", "TrainingView", "check_callbacks"]
@@ -34,8 +33,8 @@ class TrainingView:
 
     step: int
     steps: int
-    model: nn.Module
-    guide: nn.Module
+    model: Model
+    guide: Guide
     terms: Mapping[str, float] | None = None
     score: float | None = None
 

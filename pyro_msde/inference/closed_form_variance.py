@@ -14,20 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from pyro_msde.data import SegmentBatch, Segments
+from pyro_msde.data import SegmentBatch
+from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.priors import LogVariance, Part, starting_values
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, Guide, Model
 from pyro_msde.sde import sample_moments
 
 __all__ = [
+    "ObservationVarianceStep",
     "VarianceOptima",
-    "close_observation_variances",
     "has_observation_variances",
     "observes_normals",
     "variance_optima",
@@ -62,7 +63,7 @@ class VarianceOptima:
 
 @torch.no_grad()
 def variance_optima(
-    model: Any, guide: Any, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
+    model: Model, guide: Guide, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
 ) -> VarianceOptima:
     """Optima over some minibatches at one draw of θ each; the residual's is that of β = 1 too.
 
@@ -93,8 +94,9 @@ def variance_optima(
         for name, value in (("u", u), ("v", v)):
             square = value.square().mean(0) * weights[..., None].to(mean.dtype)
             sums[name] += square.sum((0, 1))
-        for name, value in _misfit(theta, q, batch).items():
-            sums[name] += value
+        misfit, count = _misfit(theta, q, batch)
+        sums["misfit"] += misfit
+        sums["count"] += count
     if theta is None:
         raise ValueError("batches: empty. Pass at least one.")
     u, v = (_shared(model, sums[name]) for name in ("u", "v"))
@@ -103,7 +105,7 @@ def variance_optima(
     return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
 
 
-def has_observation_variances(model: Any) -> bool:
+def has_observation_variances(model: Model) -> bool:
     """Whether fields are normal and the variances `LogVariance`s, learned and without priors."""
     parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
     if parts[0] is None or not all(_is_learned(part) for part in parts if part is not None):
@@ -111,7 +113,7 @@ def has_observation_variances(model: Any) -> bool:
     return observes_normals(model)
 
 
-def observes_normals(model: Any) -> bool:
+def observes_normals(model: Model) -> bool:
     """Whether fields are normal given z: only then the optimum of Σ_y is a mean square."""
     bound = model.bind(starting_values(model))
     return isinstance(bound.observe(torch.zeros_like(bound.diffusion)), FieldNormal)
@@ -126,49 +128,47 @@ def _is_learned(part: Any) -> bool:
     return net.log_value.requires_grad
 
 
-@torch.no_grad()
-def close_observation_variances(
-    model: Any, guide: Any, trajectories: Iterable[Segments]
-) -> float | None:
-    """Put Σ_y where the ELBO is largest, in place, with the share of the experts as it is.
+class ObservationVarianceStep:
+    """Puts Σ_y where the ELBO is largest, in place, with the share of the experts as it is.
 
     Args:
         model: The generative model, of which `has_observation_variances` is true.
-        guide: Its guide.
-        trajectories: Segments of training trajectories, in scaled units.
-
-    Returns:
-        Mean log ratio of Σ_y before to after, above zero where it was too large; None where there
-        are no segments, and nothing is changed.
     """
-    misfit: Any = 0.0
-    count: Any = 0.0
-    for segments in trajectories:
-        for probability, batch in segments.every():
-            theta = model.bind(guide.read_theta())
-            q = guide.path_marginals(batch, theta)
-            own = _misfit(theta, q, batch)
-            share = probability * batch.num_segments
-            misfit, count = misfit + share * own["misfit"], count + share * own["count"]
-    if not isinstance(misfit, Tensor):
-        return None
-    factor = _pooled(misfit / count, model)
-    change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # where y is always the same
-    for part in (model.var_zeta, model.var_eta):
-        if part is not None:
-            value = part._modules["net"].log_value
-            # where a point has a variance of its own, so have the others: `_pooled`
-            value += change[tuple(slice(n) for n in value.shape)]
-    return -float(change.mean())
+
+    changes_weights: ClassVar[bool] = True
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.misfit: Any = 0.0
+        self.count: Any = 0.0
+
+    @torch.no_grad()
+    def add(self, part: EncodedSegments) -> None:
+        """Add to the sum of squared errors in units of Σ_y, and to that of their weights."""
+        misfit, count = _misfit(part.bound, part.marginals, part.batch)
+        self.misfit, self.count = self.misfit + part.share * misfit, self.count + part.share * count
+
+    @torch.no_grad()
+    def end(self) -> None:
+        """Change the variances, unless there were no segments."""
+        if not isinstance(self.misfit, Tensor):
+            return
+        factor = _pooled(self.misfit / self.count, self.model)
+        change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # for y that never changes
+        for part in (self.model.var_zeta, self.model.var_eta):
+            if part is not None:
+                value = part._modules["net"].log_value
+                # where a point has a variance of its own, so have the others: `_pooled`
+                value += change[tuple(slice(n) for n in value.shape)]
 
 
-def _misfit(theta: BoundModel, q: Any, batch: SegmentBatch) -> dict[str, Tensor]:
+def _misfit(theta: BoundModel, q: Any, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
     """Weighted sum of (y − μ_y)²/Σ_y over snapshots, (channel, *space), and of the weights."""
     path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
     law = theta.observe(path)
     square = (batch.values - law.mean).square() / law.variance
     w = batch.observation_weight.reshape(*square.shape[:2], *(1,) * (square.ndim - 2))
-    return {"misfit": (w * square).sum((0, 1)), "count": w.sum()}
+    return (w * square).sum((0, 1)), w.sum()
 
 
 def _shared(model: Any, values: Tensor) -> Tensor:

@@ -17,21 +17,21 @@ forecasts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from pyro_msde.checks import check_number, check_whole
-from pyro_msde.data import Segments
-from pyro_msde.networks import drift_of, offers, refusal
-from pyro_msde.protocols import LastLayer
+from pyro_msde.inference.finishing import EncodedSegments
+from pyro_msde.isolation import Isolation
+from pyro_msde.networks import drift_of, offers
+from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics, linear_drift, sample_moments
 
-__all__ = ["Jackknife", "jackknife", "leave_one_out", "moved", "normal_equations"]
+__all__ = ["Jackknife", "JackknifeStep", "leave_one_out", "moved", "normal_equations"]
 
 _MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
 
@@ -75,7 +75,7 @@ class Jackknife:
         return self.directions
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Jackknife:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Jackknife:
         """What `to_dict` gave.
 
         Raises:
@@ -114,62 +114,55 @@ class Jackknife:
         }
 
 
-@torch.no_grad()
-def jackknife(
-    model: Any,
-    guide: Any,
-    trajectories: Iterable[Segments],
-    *,
-    ridge: float = 1.0,
-    num_nodes: int = 64,
-) -> Jackknife:
-    """Measure what leaving each training trajectory out would do. The noise is torch's own.
+class JackknifeStep:
+    """Sums over each training trajectory, from which leaving one out gives the `Jackknife`.
 
     Args:
-        model: The generative model; its drift is a `LastLayer` without a prior.
-        guide: Its guide.
-        trajectories: Segments of one training trajectory each, in scaled units.
-        ridge: λ: what holds each weight in place beside the others' data, in average trajectories.
+        isolation: Random state of the quadrature.
+        ridge: λ > 0: what holds each weight in place beside the others' data, in average
+            trajectories.
         num_nodes: Quadrature nodes a segment, with a pair of opposite draws at each.
-
-    Raises:
-        ValueError: Another drift, or one with a prior; fewer than two trajectories; λ not positive.
     """
-    ridge = check_number("ridge", ridge)
-    num_nodes = check_whole("num_nodes", num_nodes, 1)
-    if why := refusal(model, LastLayer):
-        raise ValueError(
-            f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "
-            "uncertain; otherwise let it be a pyro_msde.protocols.LastLayer or pool an `Ensemble`."
-        )
-    theta = model.bind(guide.read_theta())
-    drift = theta.drift
-    sums: list[dict[str, list[Tensor]]] = []
-    for k, segments in enumerate(trajectories):
-        if k < _MOST_GROUPS:
-            sums.append({})
-        total = sums[k % _MOST_GROUPS]
-        for probability, batch in segments.every():
-            q = guide.path_marginals(batch, theta)
-            times, weights = q.quadrature.draw(num_nodes)
-            moments = q.moments(times)
+
+    changes_weights: ClassVar[bool] = False
+
+    def __init__(self, isolation: Isolation, *, ridge: float = 1.0, num_nodes: int = 64) -> None:
+        self.isolation, self.ridge, self.num_nodes = isolation, ridge, num_nodes
+        self.sums: dict[int, dict[str, list[Tensor]]] = {}
+
+    @torch.no_grad()
+    def add(self, part: EncodedSegments) -> None:
+        """Add to the sums of the segments' trajectory; the model's drift is a `LastLayer`."""
+        total = self.sums.setdefault(part.trajectory % _MOST_GROUPS, {})
+        drift, covariates = cast(LastLayer, part.bound.drift), part.batch.covariates
+        with self.isolation.turn():
+            times, weights = part.marginals.quadrature.draw(self.num_nodes)
+            moments = part.marginals.moments(times)
             noise = torch.randn_like(moments.mean)
-            z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
-            missed = linear_drift(moments, z, theta.diffusion)
-            missed = drift.split(missed - drift(z, times, covariates=batch.covariates))
-            # of the pair of draws, and of the estimate that this segment alone is of them all
-            share = 0.5 * probability * batch.num_segments * weights.double()
-            for name, phi in drift.features(z, times, batch.covariates).items():
-                both = normal_equations(phi, missed[name], share)
-                before = total.get(name, [torch.zeros_like(x) for x in both])
-                total[name] = [a + b for a, b in zip(before, both, strict=True)]
-    if len(sums) < 2:
-        raise ValueError(f"data: {len(sums)} trajectory. The jackknife leaves out one of several.")
-    directions = {}
-    for name in sums[0]:
-        H, g = (torch.stack([s[name][i] for s in sums]) for i in (0, 1))
-        directions[name] = leave_one_out(H, g, ridge)
-    return Jackknife(directions)
+        z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
+        missed_drift = linear_drift(moments, z, part.bound.diffusion)
+        missed = drift.split(missed_drift - part.bound.drift(z, times, covariates=covariates))
+        share = 0.5 * part.share * weights.double()  # of the pair of draws
+        for name, phi in drift.features(z, times, covariates).items():
+            both = normal_equations(phi, missed[name], share)
+            before = total.get(name, [torch.zeros_like(x) for x in both])
+            total[name] = [a + b for a, b in zip(before, both, strict=True)]
+
+    def end(self) -> Jackknife:
+        """What leaving out each trajectory would do.
+
+        Raises:
+            ValueError: Fewer than two trajectories.
+        """
+        if len(self.sums) < 2:
+            raise ValueError(
+                f"data: {len(self.sums)} trajectory. The jackknife leaves out one of several."
+            )
+        directions = {}
+        for name in self.sums[0]:
+            H, g = (torch.stack([s[name][i] for s in self.sums.values()]) for i in (0, 1))
+            directions[name] = leave_one_out(H, g, self.ridge)
+        return Jackknife(directions)
 
 
 def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:

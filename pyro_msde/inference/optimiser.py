@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyro_msde.networks import PolynomialMLP, SmoothingKernel
 from pyro_msde.priors import LogVariance, Part
+from pyro_msde.protocols import Guide, Model, Module
 from pyro_msde.runs import Recipe
 
 __all__ = ["GradientClipping", "parameter_groups", "set_rates"]
@@ -20,7 +21,7 @@ _MEMORY = 0.02  # share of the latest gradient in the running average of their l
 Parameters = dict[int, nn.Parameter]
 
 
-def parameter_groups(model: nn.Module, guide: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(model: Model, guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
     """Groups for an optimiser: variances, kernel, decaying networks, the rest.
 
     Args:
@@ -69,7 +70,7 @@ def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, steps
         group["lr"] = recipe.learning_rate * shape * group["factor"]
 
 
-def _of_random_variances(model: nn.Module, guide: nn.Module) -> Parameters:
+def _of_random_variances(model: Model, guide: Guide) -> Parameters:
     """Parameters of q(θ) for variances with a prior, where the autoguide keeps sites apart."""
     sites = tuple(
         m.site for m in model.modules()
@@ -82,7 +83,7 @@ def _of_random_variances(model: nn.Module, guide: nn.Module) -> Parameters:
     return {id(p): p for name, p in named if name.removesuffix("_unconstrained").endswith(sites)}
 
 
-def _parameters_of(modules: Iterable[nn.Module]) -> Parameters:
+def _parameters_of(modules: Iterable[Module]) -> Parameters:
     return {id(p): p for module in modules for p in module.parameters()}
 
 

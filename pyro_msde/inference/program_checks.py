@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pyro_msde.data import SegmentBatch
 from pyro_msde.likelihoods import WeightedFields
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.sde import LatentSDE
 
 __all__ = ["check_program", "check_roles"]
@@ -31,7 +31,7 @@ def check_roles(model: Any, guide: Any) -> None:
     """Refuse a model or guide that lacks what training and forecasts ask it for.
 
     Raises:
-        ValueError: It lacks something.
+        ValueError: It lacks something, or the guide was made for another model.
     """
     if hasattr(model, "path_marginals") and hasattr(guide, "bind"):
         raise ValueError("model, guide: the other way round. Call fit(model, guide, data).")
@@ -47,10 +47,12 @@ def check_roles(model: Any, guide: Any) -> None:
                 f"{role}: {type(thing).__name__} has no {', '.join(missing)}, which forecasts "
                 f"need. Derive it from {like}, or add them."
             )
+    if getattr(guide, "model", model) is not model:
+        raise ValueError("guide: made for another model. Build it anew with this one.")
 
 
 @torch.no_grad()
-def check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
+def check_program(model: Model, guide: Callable[[SegmentBatch], Any], batch: SegmentBatch) -> None:
     """Run the model's program once and compare it with the parts that forecasts read.
 
     To be called where Pyro may be used. Networks that are random themselves, as dropout is, cannot

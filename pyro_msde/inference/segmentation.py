@@ -12,11 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pyro_msde.data import Segments, Trajectories
+from pyro_msde.data import Scaling, Segments, Trajectories
+from pyro_msde.protocols import FittedModel, Places
 from pyro_msde.runs import Recipe
 
-__all__ = ["Cut", "cut", "duration_of", "each_trajectory", "segments_of", "windows"]
+__all__ = [
+    "Cut",
+    "cut",
+    "duration_of",
+    "each_trajectory",
+    "picks_by_segment",
+    "scaled_segments",
+    "segments_of",
+]
 
 Array = NDArray[Any]
 
@@ -28,7 +38,7 @@ class Cut(NamedTuple):
     stride: int
 
 
-def duration_of(fit: Any, test: Trajectories) -> float:
+def duration_of(fit: FittedModel, test: Trajectories) -> float:
     """Mean duration of the training segments, in the data's time units.
 
     For a fit that does not know it: of the default recipe's at the first trajectory's spacing.
@@ -39,7 +49,7 @@ def duration_of(fit: Any, test: Trajectories) -> float:
     return (recipe.length - 1) * recipe.stride * _spacing(test.times[0])
 
 
-def cut(fit: Any, times: Array) -> Cut | None:
+def cut(fit: FittedModel, times: Array) -> Cut | None:
     """How to cut a trajectory: segments as in training, or shorter ones if it is short.
 
     Any snapshot is an observation of some such segment. None: it has a single snapshot.
@@ -61,7 +71,7 @@ def cut(fit: Any, times: Array) -> Cut | None:
     return Cut(min(length, len(times) // stride), stride)
 
 
-def windows(count: int, how: Cut, picks: Array) -> dict[int, Array]:
+def picks_by_segment(count: int, how: Cut, picks: Array) -> dict[int, Array]:
     """Starts of segments, and which of the picked snapshots are observations of each.
 
     Args:
@@ -79,31 +89,42 @@ def windows(count: int, how: Cut, picks: Array) -> dict[int, Array]:
     return {int(s): np.flatnonzero(starts == s) for s in np.unique(starts)}
 
 
-def segments_of(fit: Any, test: Trajectories, k: int, how: Cut) -> Segments:
+def segments_of(fit: FittedModel, test: Trajectories, k: int, how: Cut) -> Segments:
     """The k-th trajectory in scaled units, in consecutive segments, numbered among all of them."""
-    model, scaling = fit.model, fit.scaling
-    like = next(v for v in model.state_dict().values() if v.is_floating_point())
-    grid = model.grid
-    fields = torch.as_tensor(test[k].fields(grid.channels, grid.shape)[0]).to(like.device)
-    like_scale = torch.empty(0, dtype=torch.float64, device=like.device)
+    like = next(v for v in fit.model.state_dict().values() if v.is_floating_point())
+    return scaled_segments(
+        test[k], fit.scaling, fit.model.grid, like,
+        length=how.length, stride=how.stride, starts="fixed",
+        first=sum(len(t) for t in test.times[:k]),
+    )  # fmt: skip
+
+
+def scaled_segments(
+    data: Trajectories, scaling: Scaling, grid: Places, like: Tensor, **how: Any
+) -> Segments:
+    """Trajectories in scaled units, cut into segments.
+
+    Args:
+        data: In the user's units.
+        scaling: Scaled against user's units.
+        grid: That of the fields.
+        like: Has the dtype that scaled fields are given in, and the device.
+        **how: Of `Segments`: `length`, `stride`, `picks_by_segment`, `first`.
+    """
     covariates = None
-    if test.covariates is not None:
-        own = torch.as_tensor(test.covariates[k : k + 1])
-        covariates = scaling.scaled_covariates(own).to(like)
+    if data.covariates is not None:
+        covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
     return Segments(
-        [torch.as_tensor(test.times[k] / scaling.time)],
-        [fields],
-        scale=scaling.field_scale(like_scale, grid.ndim),
+        [torch.as_tensor(t / scaling.time) for t in data.times],
+        [torch.as_tensor(v).to(like.device) for v in data.fields(grid.channels, grid.shape)],
+        scale=scaling.field_scale(like.new_empty(0, dtype=torch.float64), grid.ndim),
         dtype=like.dtype,
         covariates=covariates,
-        length=how.length,
-        stride=how.stride,
-        starts="fixed",
-        first=sum(len(t) for t in test.times[:k]),
+        **how,
     )
 
 
-def each_trajectory(fit: Any, data: Trajectories) -> Iterator[Segments]:
+def each_trajectory(fit: FittedModel, data: Trajectories) -> Iterator[Segments]:
     """Segments of one trajectory after the other, without those of a single snapshot."""
     for k, times in enumerate(data.times):
         how = cut(fit, times)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from pyro_msde.inference.training_state import all_finite, restore, stacked, sta
 from pyro_msde.inference.weak_form_start import start_macroscale_drift
 from pyro_msde.isolation import Isolation
 from pyro_msde.networks import start_principal_components
+from pyro_msde.protocols import FreeNodes, Guide, Model, Module
 from pyro_msde.runs import History, Recipe, State
 
 __all__ = ["Trainer"]
 
-_MEASURED = 32  # minibatches over which the optima of variances are taken
+_MEASURED = 32  # minibatches at most, one a step, over which variances' optima are taken
 
 
 class Trainer:
@@ -53,8 +54,8 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
-        guide: nn.Module,
+        model: Model,
+        guide: Guide,
         segments: Segments,
         recipe: Recipe,
         *,
@@ -64,14 +65,14 @@ class Trainer:
         log_volume: float = 0.0,
     ) -> None:
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
-        self.modules = {"model": model, "guide": guide}
+        self.modules: dict[str, Module] = {"model": model, "guide": guide}
         self.steps, self.device, self.log_volume = steps, device, log_volume
         self.rng = np.random.default_rng(seed)
         self.isolation = Isolation(seed, device)
         self.elbo = MultiscaleELBO(
             recipe.num_nodes, antithetic=recipe.antithetic, tube_width=recipe.tube_width
         )
-        self.loss: Any = self.elbo(model, guide)
+        self.loss = self.elbo(cast(nn.Module, model), cast(nn.Module, guide))
         self.step = 0
         self.history = History()
         self.best: tuple[float, dict[str, Any]] | None = None
@@ -96,9 +97,8 @@ class Trainer:
         """
         with self.isolation.aside():
             start_principal_components(self.model, self.guide, self.segments)
-            guide: Any = self.guide
-            if hasattr(guide, "start_nodes"):
-                guide.start_nodes(self.segments)
+            if isinstance(self.guide, FreeNodes):
+                self.guide.start_nodes(self.segments)
             if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
                 self.anneal, self.drift_started = 0, True
         self.good, self.whole = self.weights(), True
@@ -135,7 +135,7 @@ class Trainer:
             return
         rng = np.random.default_rng(0)
         with self.isolation.aside():
-            batches = (self._batch(rng) for _ in range(_MEASURED))
+            batches = (self._batch(rng) for _ in range(min(_MEASURED, max(1, self.step))))
             self.history.variance_gaps = variance_optima(self.model, self.guide, batches).gaps
 
     def keep_best(self) -> None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pyro_msde.protocols import Module
 from pyro_msde.runs import State, read_history
+
+if TYPE_CHECKING:
+    from pyro_msde.inference.trainer import Trainer
 
 __all__ = ["all_finite", "restore", "stacked", "state_of"]
 
@@ -25,7 +29,7 @@ _TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}
 Weights = Mapping[str, Mapping[str, Tensor]]
 
 
-def state_of(trainer: Any) -> State:
+def state_of(trainer: Trainer) -> State:
     """All that resuming a `Trainer`'s run needs, in copies."""
     score, best = (None, {}) if trainer.best is None else trainer.best
     clip = trainer.clip
@@ -48,7 +52,7 @@ def state_of(trainer: Any) -> State:
     return State(position, {k: v.detach().clone() for k, v in _joined(tensors).items()})
 
 
-def restore(trainer: Any, state: State) -> None:
+def restore(trainer: Trainer, state: State) -> None:
     """Go on from where `state_of` was taken.
 
     β is annealed as the trainer's own recipe says.
@@ -115,7 +119,7 @@ def _part(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def _weights(
-    flat: Mapping[str, Tensor], modules: Mapping[str, nn.Module]
+    flat: Mapping[str, Tensor], modules: Mapping[str, Module]
 ) -> dict[str, dict[str, Tensor]]:
     """State dicts by owner, of just these modules."""
     weights = {owner: _part(flat, owner) for owner in modules}

@@ -31,7 +31,7 @@ from torch import Tensor
 from pyro_msde.data import Segments
 from pyro_msde.networks import drift_of, offers
 from pyro_msde.priors import starting_values
-from pyro_msde.protocols import PolynomialDrift
+from pyro_msde.protocols import Model, PolynomialDrift
 from pyro_msde.sde import CHOOSING_STEP, FASTEST, integrate, stable_step
 
 __all__ = ["start_macroscale_drift", "weak_form_regression"]
@@ -49,7 +49,7 @@ _STIFF = 20  # times more steps than that are too many
 
 
 @torch.no_grad()
-def start_macroscale_drift(model: Any, segments: Segments, *, num_windows: int = 20) -> bool:
+def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int = 20) -> bool:
     """Fit the polynomial of the model's macroscale drift to encoded observations.
 
     Of fits more or less shrunk the one is kept that forecasts tenths of training trajectories best,

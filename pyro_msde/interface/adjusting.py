@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.checks import check_number, check_seed, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched
-from pyro_msde.forecasts import Forecast
-from pyro_msde.inference import Jackknife, each_trajectory, jackknife
-from pyro_msde.interface.forecast_arguments import on_common_times
+from pyro_msde.forecasts import Forecast, on_common_times
+from pyro_msde.inference import Jackknife, JackknifeStep, each_trajectory, encoded_segments
 from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.networks import refusal
+from pyro_msde.protocols import FreeNodes, LastLayer
 from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.sde import CHOOSING_STEP
 
@@ -43,12 +44,21 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:
     """What the drift owes to single training trajectories."""
     check_trajectories("train", fit.model, train)
-    seed = check_seed("seed", seed)
+    seed, ridge = check_seed("seed", seed), check_number("ridge", ridge)
+    if why := refusal(fit.model, LastLayer):
+        raise ValueError(
+            f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "
+            "uncertain; otherwise let it be a pyro_msde.protocols.LastLayer or pool an `Ensemble`."
+        )
     train = matched(fit.metadata, "train", train)
     for k, times in enumerate(train.times):
         if len(times) < 2:
             raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
-    if hasattr(fit.guide, "check_data"):
+    if isinstance(fit.guide, FreeNodes):
         fit.guide.check_data(train)
-    with Isolation(seed, place_of(fit.model)[1]).turn():
-        return jackknife(fit.model, fit.guide, each_trajectory(fit, train), ridge=ridge)
+    device = place_of(fit.model)[1]
+    step = JackknifeStep(Isolation(seed, device), ridge=ridge)
+    with Isolation(seed, device).turn():
+        for part in encoded_segments(fit.model, fit.guide, each_trajectory(fit, train)):
+            step.add(part)
+    return step.end()

@@ -13,6 +13,7 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import described_priors
+from pyro_msde.protocols import FittedModel, Guide, Model
 from pyro_msde.sde import Dynamics
 
 __all__ = [
@@ -27,7 +28,7 @@ _MOST = 1e8  # of anything in scaled units
 _TRIED = 16  # fields, and states
 
 
-def check_options(path: Any, described: Any, model: Any, guide: Any) -> None:
+def check_options(path: Any, described: Any, model: Model, guide: Guide) -> None:
     """Options and priors agree where both are known; the seed of the start does not matter.
 
     Raises:
@@ -99,7 +100,7 @@ def check_weights(
             )
 
 
-def check_scaling(fit: Any, dtype: torch.dtype) -> None:
+def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
     """Scales for each channel and parameter that the model's dtype holds.
 
     Raises:
@@ -118,7 +119,7 @@ def check_scaling(fit: Any, dtype: torch.dtype) -> None:
 
 
 @torch.no_grad()
-def check_parameters(fit: Any) -> None:
+def check_parameters(fit: FittedModel) -> None:
     """Variances are positive and finite; drift, decoder and encoder give sensible numbers.
 
     These are tried at a few fields of the data's size, and at states from the region, with one draw
@@ -144,7 +145,7 @@ def check_parameters(fit: Any) -> None:
         _try(fit, theta)
 
 
-def _try(fit: Any, theta: Any) -> None:
+def _try(fit: FittedModel, theta: Any) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_covariates", 0)

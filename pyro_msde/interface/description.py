@@ -13,13 +13,13 @@ from torch import Tensor
 from pyro_msde.errors import SavedRunError
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
-from pyro_msde.protocols import Adjustment
+from pyro_msde.protocols import Adjustment, FittedModel
 from pyro_msde.runs import read_run, write_run
 
 __all__ = ["description_of", "save", "structure_of", "weights_of"]
 
 
-def description_of(fit: Any) -> dict[str, Any]:
+def description_of(fit: FittedModel) -> dict[str, Any]:
     """What `load` rebuilds a `Fit` from, beside the tensors; `pyro_msde.runs.schema` checks it."""
     training = fit.training
     return {
@@ -42,7 +42,7 @@ def description_of(fit: Any) -> dict[str, Any]:
     }
 
 
-def save(fit: Any, path: str | Path) -> None:
+def save(fit: FittedModel, path: str | Path) -> None:
     """Write a fit, with the state of training that is there if it is this very run's."""
     state, identity = None, fit.training.identity
     if fit.training.interrupted and identity is not None:
@@ -58,7 +58,7 @@ def structure_of(role: str, module: Any) -> dict[str, str]:
     return {f"{role}.{name}".rstrip("."): kind for name, kind in kinds.items()}
 
 
-def weights_of(fit: Any) -> dict[str, dict[str, Tensor]]:
+def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
     """Tensors of "model", "guide" and "adjustments"."""
     return {
         "model": fit.model.state_dict(),
@@ -71,7 +71,9 @@ def weights_of(fit: Any) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def _adjustments(fit: Any) -> Iterator[tuple[Adjustment, dict[str, Any], dict[str, Tensor]]]:
+def _adjustments(
+    fit: FittedModel,
+) -> Iterator[tuple[Adjustment, dict[str, Any], dict[str, Tensor]]]:
     """Each with what `to_dict` gives, for JSON and in tensors."""
     for adjustment in fit.adjustments:
         saved = adjustment.to_dict()

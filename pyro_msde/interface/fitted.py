@@ -11,20 +11,21 @@ from pyro.infer.autoguide import AutoDelta
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Metadata, Scaling, TimeUnits, Trajectories, checked_times
-from pyro_msde.forecasts import Forecast, forecast
-from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
-from pyro_msde.interface.description import save
-from pyro_msde.interface.forecast_arguments import (
+from pyro_msde.forecasts import (
+    Forecast,
+    forecast,
     initial_fields,
     longest_step,
     on_common_times,
     scaled_covariates,
     time_of,
-)  # fmt: skip
+)
+from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
+from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
-from pyro_msde.protocols import Adjustment, Solver
+from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import History, TrainingRecord
 from pyro_msde.scores import Calibration
@@ -50,8 +51,8 @@ class Fit:
         training: How it was trained.
     """
 
-    model: Any
-    guide: Any
+    model: Model
+    guide: Guide
     scaling: Scaling
     has_channel: bool = False
     metadata: Metadata | None = None

@@ -11,18 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import (
-    Metadata,
     Scaling,
-    Segments,
     Trajectories,
     check_trajectories,
-    common_batches,
-    matched,
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
@@ -32,30 +27,26 @@ from pyro_msde.inference import (
     Trainer,
     check_callbacks,
     check_roles,
-    tell_left_out,
+    left_out,
+    scaled_segments,
 )
 from pyro_msde.interface.fitted import Fit
-from pyro_msde.interface.forecast_arguments import LARGEST_FIELD
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
+from pyro_msde.interface.validation import checked_validation, validation_score
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
-from pyro_msde.networks import offers
-from pyro_msde.protocols import Callback, LastLayer
+from pyro_msde.protocols import Callback, FreeNodes, Guide, LastLayer, Model
 from pyro_msde.renaming import renamed_arguments, tell_renamed
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
-from pyro_msde.sde import VALIDATION_STEP
 
 __all__ = ["fit"]
 
-_LONGEST_VALIDATION = 40  # training horizons: 10 000 steps of 16 paths
-
-
 @renamed_arguments(windows="segment_starts", spread="tube_width")
 def fit(
-    model: Any,
-    guide: Any,
+    model: Model,
+    guide: Guide,
     data: Trajectories,
     *,
     validation: Trajectories | None = None,
@@ -141,7 +132,7 @@ def fit(
         check_whole(name, value, least)
     check_seed("seed", seed)
     callbacks = [ProgressBar() if progress else Log(), *check_callbacks(callbacks)]
-    _check_guide(model, guide)
+    check_roles(model, guide)
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
         raise ValueError(
             "fit: called where torch takes no gradients, in no_grad or inference_mode. Call it "
@@ -152,19 +143,10 @@ def fit(
     grid = model.grid
     fields = data.fields(grid.channels, grid.shape)
     check_on_grid("data", data, grid)
-    metadata = Metadata.of(data)
     scaling = Scaling.of(fields, data.horizon, data.covariates)
     if validation is not None:
-        check_trajectories("validation", model, validation)
-        validation = matched(metadata, "validation", validation)
-        validation.fields(grid.channels, grid.shape)
-        if validation.field_shape != data.field_shape:
-            raise ValueError(
-                f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
-                "Give both a channel axis, or neither."
-            )
-        _check_scorable(validation, scaling)
-    if hasattr(guide, "check_data"):
+        validation = checked_validation(validation, data, model, scaling)
+    if isinstance(guide, FreeNodes):
         guide.check_data(data)
     folder = None if checkpoint is None else make_folder(checkpoint)
     dtype, device = _place(model, dtype, device)
@@ -173,73 +155,24 @@ def fit(
     with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
         model.to(device=device, dtype=dtype)
         guide.to(device=device, dtype=dtype)
-        segments = _segments(data, fields, scaling, plan, dtype, grid.ndim)
+        segments = scaled_segments(
+            data, scaling, grid, torch.empty(0, dtype=dtype),
+            length=plan.length, stride=plan.stride, starts=plan.segment_starts,
+        )  # fmt: skip
         trainer = Trainer(
             model, guide, segments, plan, steps=steps, seed=seed, device=device,
             log_volume=data.num_observations * scaling.log_volume(grid.num_points),
         )  # fmt: skip
-        score = None if validation is None else partial(_score, validation=validation)
+        score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, seed, validation, validate_every)
         run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)
         saved = None if folder is None else read_checkpoint(folder)
-        measure = jackknife and len(data) > 1 and offers(model, LastLayer)
-        if saved is None:
-            tell_left_out(model, start=plan.warm_start, jackknife=jackknife)
+        refused = left_out(model, start=plan.warm_start, jackknife=jackknife, tell=saved is None)
+        measure = jackknife and len(data) > 1 and LastLayer not in refused
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
             result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)
         return with_copies(result)
-
-
-def _score(result: Fit, validation: Trajectories, num_samples: int = 16) -> float:
-    """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
-
-    Each against its own size, as snapshots may be zero; one that is zero throughout against the
-    training data's. With one seed every time. Infinite where a forecast is not finite.
-    """
-    scale = np.asarray(result.scaling.channels)
-    errors = []
-    for times, values, covariates in common_batches(validation):
-        every = max(1, (len(times) - 1) // 50)
-        fc = result.predict(
-            values[:, 0],
-            times[::every],
-            num_samples=num_samples,
-            covariates=covariates,
-            max_step=VALIDATION_STEP * result.scaling.time,
-        )
-        unit = scale.max()  # whose squares any dtype holds
-        y = values[:, ::every].astype(np.float64) / unit
-        axes = tuple(range(1, y.ndim))
-        size = np.square(y).mean(axes)
-        size = np.where(size > 0, size, np.square(scale / unit).mean())
-        with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
-            error = np.square(fc.mean.double().numpy() / unit - y).mean(axes)
-        errors.append(np.sqrt(error / size))
-    score = float(np.concatenate(errors).mean())
-    return score if np.isfinite(score) else float("inf")
-
-
-def _check_scorable(validation: Trajectories, scaling: Scaling) -> None:
-    """Refuse trajectories that forecasts cannot be made of, before any training.
-
-    Raises:
-        ValueError: They take too many steps, or start far from the training data.
-    """
-    for k, (t, v) in enumerate(zip(validation.times, validation.values, strict=True)):
-        span = (t[-1] - t[0]) / scaling.time
-        if span > _LONGEST_VALIDATION:
-            raise ValueError(
-                f"validation: trajectory {k} lasts {span:.3g} training horizons, and is forecast "
-                f"at every validation. Pass at most {_LONGEST_VALIDATION}, as with "
-                "validation.until(…)."
-            )
-        size = float(np.abs(v[0]).max()) / max(scaling.channels)
-        if size > LARGEST_FIELD:
-            raise ValueError(
-                f"validation: trajectory {k} starts at {size:.3g} times the root mean square of "
-                "the training data. Check its units."
-            )
 
 
 def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
@@ -264,7 +197,7 @@ def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
 
 
 def _place(
-    model: Any, dtype: torch.dtype | None, device: str | torch.device | None
+    model: Model, dtype: torch.dtype | None, device: str | torch.device | None
 ) -> tuple[torch.dtype, torch.device]:
     """Those asked for, or the model's own."""
     own_dtype, own_device = place_of(model)
@@ -277,34 +210,3 @@ def _place(
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={device!r}: torch finds no GPU here. Leave device out.")
     return dtype or own_dtype, place
-
-
-def _check_guide(model: Any, guide: Any) -> None:
-    check_roles(model, guide)
-    owner = getattr(guide, "model", model)
-    if owner is not model:
-        raise ValueError("guide: made for another model. Build it anew with this one.")
-
-
-def _segments(
-    data: Trajectories,
-    fields: Sequence[np.ndarray],
-    scaling: Scaling,
-    plan: Recipe,
-    dtype: torch.dtype,
-    ndim: int,
-) -> Segments:
-    values = [torch.as_tensor(f) for f in fields]
-    covariates = None
-    if data.covariates is not None:
-        covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(dtype)
-    return Segments(
-        [torch.as_tensor(t / scaling.time) for t in data.times],
-        values,
-        scale=scaling.field_scale(torch.empty(0, dtype=torch.float64), ndim),
-        dtype=dtype,
-        covariates=covariates,
-        length=plan.length,
-        stride=plan.stride,
-        starts=plan.segment_starts,
-    )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pyro_msde.checks import check_has, check_seed
 from pyro_msde.data import Trajectories
@@ -21,13 +20,14 @@ from pyro_msde.interface.fitting import fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import grow_from
+from pyro_msde.protocols import Guide, Model, Module
 
 __all__ = ["fit_hierarchical", "grow"]
 
 
 def fit_hierarchical(
-    model_factory: Callable[[int], Any],
-    guide_factory: Callable[[Any], Any],
+    model_factory: Callable[[int], Model],
+    guide_factory: Callable[[Any], Guide],
     data: Trajectories,
     *,
     n_etas: Sequence[int] = range(6),
@@ -91,7 +91,9 @@ def _of_stage(values: Sequence[Any], stage: int) -> Any:
 
 
 @torch.no_grad()
-def grow(model: Any, guide: Any, larger_model: Any, larger_guide: Any, *, seed: int = 0) -> None:
+def grow(
+    model: Model, guide: Guide, larger_model: Model, larger_guide: Guide, *, seed: int = 0
+) -> None:
     """Put what a model and its guide have learned into larger ones, which are changed in place.
 
     Args:
@@ -114,12 +116,14 @@ def grow(model: Any, guide: Any, larger_model: Any, larger_guide: Any, *, seed: 
             grow_from(large, small)
     if not model.n_eta:
         # two experts of twice the variance make a product of the variance of the one before
-        doubled = model.var_zeta.net.log_value + math.log(2.0)
-        for part in (larger_model.var_zeta, larger_model.var_eta):
+        before: Any = model
+        after: Any = larger_model
+        doubled = before.var_zeta.net.log_value + math.log(2.0)
+        for part in (after.var_zeta, after.var_eta):
             part.net.log_value.copy_(doubled)
 
 
-def _check_room(role: str, small: nn.Module, large: nn.Module) -> None:
+def _check_room(role: str, small: Module, large: Module) -> None:
     """Refuse a module with tensors smaller than before, while nothing has been changed."""
     new = large.state_dict()
     for name, old in small.state_dict().items():

@@ -23,7 +23,7 @@ from pyro_msde.interface.agreement import (
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.isolation import Isolation
-from pyro_msde.protocols import Adjustment
+from pyro_msde.protocols import Adjustment, Guide, Model, Module
 from pyro_msde.runs import (
     Description,
     History,
@@ -42,7 +42,9 @@ _ROOM = 2**23  # numbers that a model may hold even if its file has fewer, as ta
 Weights = Mapping[str, Mapping[str, Tensor]]
 
 
-def load(path: str | os.PathLike[str], model: Any = None, guide: Any = None) -> Fit:
+def load(
+    path: str | os.PathLike[str], model: Model | None = None, guide: Guide | None = None
+) -> Fit:
     """Load what `Fit.save` or `fit(checkpoint=…)` wrote. Nothing that is read is executed.
 
     Args:
@@ -99,19 +101,20 @@ def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
 
 
 def _check_parts(
-    path: Any, described: Description, weights: Weights, model: Any, guide: Any
+    path: Any, described: Description, weights: Weights, model: Model, guide: Guide
 ) -> None:
     """Model and guide are those that were saved, as far as options, classes and shapes tell."""
     check_options(path, described, model, guide)
-    if getattr(guide, "theta", None) is not None:
+    theta = getattr(guide, "theta", None)
+    if theta is not None:
         with Isolation(0).turn():
-            guide.theta()  # creates the autoguide's parameters
+            theta()  # creates the autoguide's parameters
     for role, module in (("model", model), ("guide", guide)):
         check_structure(path, role, module, described.structure)
         check_weights(path, role, module, weights[role], getattr(torch, described.dtype))
 
 
-def _fit(path: Any, described: Description, weights: Weights, model: Any, guide: Any) -> Fit:
+def _fit(path: Any, described: Description, weights: Weights, model: Model, guide: Guide) -> Fit:
     """The fit but for the weights of model and guide."""
     same = {name: getattr(described, name) for name in ("steps", "seconds", "interrupted")}
     identity, metadata = described.identity, described.metadata
@@ -138,7 +141,7 @@ def _fit(path: Any, described: Description, weights: Weights, model: Any, guide:
 
 
 def _adjustments(
-    described: Description, tensors: Mapping[str, Tensor], model: Any
+    described: Description, tensors: Mapping[str, Tensor], model: Model
 ) -> Iterator[Adjustment]:
     """In their order, each from its numbers and tensors.
 
@@ -158,7 +161,7 @@ def _adjustments(
 
 def _put(path: Any, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
     """The weights into model and guide, which stay as they are if the weights prove damaged."""
-    pairs = (("model", fit.model), ("guide", fit.guide))
+    pairs: tuple[tuple[str, Module], ...] = (("model", fit.model), ("guide", fit.guide))
     before = [deepcopy(module.state_dict()) for _, module in pairs]
     for role, module in pairs:
         module.to(dtype=dtype)

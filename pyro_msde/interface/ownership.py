@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from pyro_msde.errors import warn
+from pyro_msde.protocols import Guide, Model
 
 __all__ = ["belongs", "free_of_fits", "with_copies"]
 
@@ -16,12 +17,12 @@ _OWNED: WeakSet[Any] = WeakSet()
 F = TypeVar("F", bound=Any)
 
 
-def belongs(model: Any) -> None:
+def belongs(model: Model) -> None:
     """Note that a model belongs to a fit."""
     _OWNED.add(model)
 
 
-def free_of_fits(model: Any, guide: Any) -> tuple[Any, Any]:
+def free_of_fits(model: Model, guide: Guide) -> tuple[Any, Any]:
     """The model and its guide, or copies where the model belongs to a fit."""
     return deepcopy((model, guide)) if model in _OWNED else (model, guide)
 

@@ -17,21 +17,21 @@ from pyro_msde.data import Metadata, Scaling, Trajectories
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.forecasts import Region, learned_region
 from pyro_msde.inference import (
-    Jackknife,
+    FinishingStep,
+    JackknifeStep,
+    ObservationVarianceStep,
     Trainer,
     all_finite,
-    close_observation_variances,
     each_trajectory,
+    encoded_segments,
     has_observation_variances,
-    jackknife,
     train,
 )
 from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import offers
-from pyro_msde.protocols import Callback, LastLayer
+from pyro_msde.protocols import Adjustment, Callback
 from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
@@ -66,12 +66,12 @@ class TrainingRun:
     _told: set[Any] = field(default_factory=set)  # causes of failed writes that were warned of
 
     def learn(self, *, resumed: bool, callbacks: Sequence[Callback], measure: bool) -> Fit:
-        """Train, then put Σ_y in place and measure what the drift owes to single trajectories.
+        """Train, then take the steps that follow training.
 
         Args:
             resumed: The trainer is where an earlier run stopped.
             callbacks: Who follows training.
-            measure: Do the latter, unless a stop is asked for.
+            measure: Measure what the drift owes to single trajectories, unless a stop is asked for.
 
         Returns:
             The fit; when stopped, what was learned till then.
@@ -82,14 +82,14 @@ class TrainingRun:
         if torn and stopped:
             trainer.load_weights(trainer.good)
         state = None if self.folder is None else trainer.state()
-        uncertainty = None
+        adjustments: list[Adjustment] = []
         try:
-            uncertainty = self._finish(stopped or trainer.step < trainer.steps, measure)
+            adjustments = self._finish(stopped or trainer.step < trainer.steps, measure)
         except KeyboardInterrupt:
             self.stop.note()
         result = self._fit(interrupted=self.stop.requested)
-        if uncertainty is not None:
-            result = result.adjusted(uncertainty, first=True)
+        for adjustment in adjustments:
+            result = result.adjusted(adjustment, first=True)
         if self.folder is not None and not (torn and stopped):
             self._save_in_the_end(self.folder, result, state if self.stop.requested else None)
         return result
@@ -117,7 +117,7 @@ class TrainingRun:
             self.stop.note()
         self.seconds = before + time.perf_counter() - began
 
-    def _finish(self, early: bool, measure: bool) -> Jackknife | None:
+    def _finish(self, early: bool, measure: bool) -> list[Adjustment]:
         """From the last parameters to the fit's; a stop asked for within it leaves out the rest."""
         trainer = self.trainer
         if early and self.score is not None and not self.stop.terminated:
@@ -126,22 +126,31 @@ class TrainingRun:
         trainer.keep_best()
         self._describe()
         if self.stop.terminated:
-            return None
+            return []
         trainer.measure_variances()
-        return self._pass_over_segments(measure)
+        steps: list[FinishingStep] = []
+        if has_observation_variances(trainer.model):
+            steps.append(ObservationVarianceStep(trainer.model))
+        if measure:
+            steps.append(JackknifeStep(Isolation(0, trainer.device)))
+        return self._take(steps)
 
-    def _pass_over_segments(self, measure: bool) -> Jackknife | None:
-        """Σ_y put where the ELBO is largest, then the jackknife of the drift."""
+    def _take(self, steps: list[FinishingStep]) -> list[Adjustment]:
+        """Encode the training data once for all steps; a stop leaves only those of the estimate."""
         trainer = self.trainer
-        model, guide, fit = trainer.model, trainer.guide, self._fit()
-        if has_observation_variances(model):
-            with trainer.isolation.turn():
-                close_observation_variances(model, guide, each_trajectory(fit, self.data))
-        if not (measure and offers(model, LastLayer) and len(self.data) > 1):
-            return None
-        pieces = self.stop.each(each_trajectory(fit, self.data))
-        with Isolation(0, trainer.device).turn():
-            return jackknife(model, guide, pieces)
+        trajectories = each_trajectory(self._fit(), self.data)
+        with trainer.isolation.turn():
+            for part in encoded_segments(trainer.model, trainer.guide, trajectories):
+                steps = self._wanted(steps)
+                if not steps:
+                    break
+                for step in steps:
+                    step.add(part)
+        ends = (step.end() for step in steps if self._wanted([step]))
+        return [adjustment for adjustment in ends if adjustment is not None]
+
+    def _wanted(self, steps: list[FinishingStep]) -> list[FinishingStep]:
+        return [step for step in steps if step.changes_weights or not self.stop.requested]
 
     def _validated(self) -> float:
         self._describe()

@@ -4,7 +4,12 @@ from pyro_msde.networks.blocks import MLP, ConvDecoder, ConvEncoder, PolynomialM
 from pyro_msde.networks.drift import MultiscaleDrift
 from pyro_msde.networks.drift_claims import drift_of, false_claim, offers, random_states, refusal
 from pyro_msde.networks.growing import grow_from
-from pyro_msde.networks.pod import PrincipalDecoder, PrincipalEncoder, start_principal_components
+from pyro_msde.networks.pod import (
+    PrincipalDecoder,
+    PrincipalEncoder,
+    principal_components,
+    start_principal_components,
+)
 
 __all__ = [
     "MLP",
@@ -19,6 +24,7 @@ __all__ = [
     "false_claim",
     "grow_from",
     "offers",
+    "principal_components",
     "random_states",
     "refusal",
     "start_principal_components",

@@ -160,7 +160,9 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
 
 
 def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
-    """First principal components, without centring, by the method of snapshots.
+    """First principal components, without centring, by the method of snapshots (Sirovich 1987).
+
+    With snapshots as rows of X, X Xᵀ = V s² Vᵀ, and the components are the columns of Xᵀ V s⁻¹.
 
     Args:
         fields: (snapshot, number) fields.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories, to_numpy
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
+from pyro_msde.protocols import FittedModel, Places
 
 __all__ = [
     "check_data",
@@ -21,7 +22,6 @@ __all__ = [
     "check_index",
     "check_kind",
     "check_truth",
-    "checked_fields",
 ]
 
 Array = NDArray[Any]
@@ -48,8 +48,8 @@ def check_forecast(name: str, fc: Any, axes_of_space: int) -> None:
     check_grid(name, fc.grid, axes_of_space)
 
 
-def check_fit(fit: Any, data: Any, axes_of_space: int) -> None:
-    """A fit of fields with so many axes of space, or fewer, and what names them.
+def check_fit(fit: FittedModel, data: Any, axes_of_space: int) -> Grid:
+    """The grid of a fit of fields with so many axes of space, or fewer, and what names them.
 
     Raises:
         TypeError: No `Fit`, or data that are neither None nor `Trajectories`.
@@ -57,11 +57,12 @@ def check_fit(fit: Any, data: Any, axes_of_space: int) -> None:
     """
     if not (hasattr(fit, "model") and hasattr(fit, "guide")):  # `Fit` itself is a layer below
         raise TypeError(f"fit: got {type(fit).__name__}. Pass what pyro_msde.fit gave.")
-    check_grid("fit", fit.model.grid, axes_of_space)
-    check_data("data", data, fit.model.grid)
+    grid = check_grid("fit", fit.model.grid, axes_of_space)
+    check_data("data", data, grid)
+    return grid
 
 
-def check_grid(name: str, grid: Any, axes_of_space: int) -> None:
+def check_grid(name: str, grid: Places, axes_of_space: int) -> Grid:
     """A regular grid with so many axes, or fewer."""
     if not grid.regular:
         raise ValueError(f"{name}: fields are on {grid!r}; this picture is for regular grids.")
@@ -70,6 +71,7 @@ def check_grid(name: str, grid: Any, axes_of_space: int) -> None:
         raise ValueError(
             f"{name}: fields have {grid.ndim} axes of space; this picture takes {most}."
         )
+    return cast(Grid, grid)
 
 
 def check_finite_forecast(fc: Forecast, row: Any) -> None:
@@ -103,15 +105,15 @@ def check_data(name: str, data: Any, grid: Grid) -> None:
             raise ValueError(f"{name}: {error}") from error
 
 
-def check_truth(fc: Forecast, truth: Any) -> None:
-    """`Trajectories` of the forecast's grid, or an array shaped as its mean.
+def check_truth(fc: Forecast, truth: Any) -> Array | None:
+    """`Trajectories` of the forecast's grid, or an array shaped as its mean, which is returned.
 
     Raises:
-        ValueError: Another shape.
+        ValueError: Another shape, or numbers that are not finite.
     """
     if isinstance(truth, Trajectories):
         check_data("truth", truth, fc.grid)
-        return
+        return None
     values = to_numpy(truth, "truth")
     if values.shape != tuple(fc.shape):
         raise ValueError(
@@ -119,6 +121,7 @@ def check_truth(fc: Forecast, truth: Any) -> None:
         )
     if not np.isfinite(values).all():
         raise ValueError("truth: holds NaN or infinite values. Leave these trajectories out.")
+    return values
 
 
 def check_index(name: str, index: Any, count: int, of: str) -> int:
@@ -135,26 +138,3 @@ def check_index(name: str, index: Any, count: int, of: str) -> int:
     if not -count <= place < count:
         raise ValueError(f"{name}: {place}, but {of} {count}.")
     return place % count
-
-
-def checked_fields(fit: Any, y: Any, *, single: bool = False) -> Array:
-    """Fields as `fit.predict` takes them, one or, unless `single`, a batch.
-
-    Raises:
-        TypeError: `Trajectories`, or no numbers.
-        ValueError: Fields of another grid, not finite, or a batch where one is wanted.
-    """
-    if isinstance(y, Trajectories):
-        raise TypeError("y: got Trajectories. Pass fields, such as those of test.values[0].")
-    values = to_numpy(y, "y")
-    grid = fit.model.grid
-    one = tuple(grid.field_shape if fit.has_channel else grid.shape)
-    inner = values.shape[max(0, values.ndim - len(one)) :]
-    if inner != one or values.ndim > len(one) + 1 or not values.size:
-        batch = "" if single else f", or (batch, {', '.join(map(str, one))})"
-        raise ValueError(f"y: shape {values.shape}; the model's fields are {one}{batch}.")
-    if single and values.ndim > len(one):
-        raise ValueError(f"y: {len(values)} fields. Pass one.")
-    if not np.isfinite(values).all():
-        raise ValueError("y: holds NaN or infinite values. Fill or drop them.")
-    return values

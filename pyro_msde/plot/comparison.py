@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Trajectories, same_times
 from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_forecast, check_kind
 from pyro_msde.plot.images import Canvas, Row, draw_rows
@@ -101,8 +101,8 @@ def forecast_comparison(
     for name, fc in forecasts.items():
         check_forecast(f"forecasts[{name!r}]", fc, 2)
     for name, fc in forecasts.items():
-        same_times = np.array_equal(fc.times, first.times)
-        if not same_times or fc.model.grid.field_shape != first.model.grid.field_shape:
+        same = same_times(first.times, fc.times)
+        if not same or fc.model.grid.field_shape != first.model.grid.field_shape:
             raise ValueError(
                 f"forecasts: {name!r} has other times or another grid than the first. Predict both "
                 "at the same times."

@@ -14,6 +14,7 @@ from pyro_msde.data import Trajectories, duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_kind
 from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, panel, panels
+from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import History
 from pyro_msde.scores import aligned, coverage
 
@@ -32,7 +33,7 @@ _COST: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def history(fit: Any, *, axes: Any = None) -> Array:
+def history(fit: FittedModel | History, *, axes: Any = None) -> Array:
     """ELBO and log likelihood; what the ELBO subtracts from it; the validation score.
 
     The first tenth of the steps, where the ELBO rises from its start, may leave the first panel.
@@ -47,7 +48,7 @@ def history(fit: Any, *, axes: Any = None) -> Array:
     Raises:
         ValueError: Nothing was recorded, or another number of Axes.
     """
-    record: History = getattr(fit, "history", fit)
+    record: Any = getattr(fit, "history", fit)
     check_kind("fit", record, History, "what pyro_msde.fit gave, or its history")
     if not record.steps:
         raise ValueError("fit: its history is empty. Train for at least one step.")

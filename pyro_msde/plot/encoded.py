@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.forecasts import initial_fields, scaled_covariates
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.plot.checks import checked_fields
 from pyro_msde.priors import private
+from pyro_msde.protocols import FittedModel, Model
 
 __all__ = ["Encoded", "Scales"]
 
@@ -44,18 +45,22 @@ class Encoded:
         unit: Scaled units in the user's, (channel, 1, …).
         z: (field, latent) in scaled units.
         theta: The model at that draw of θ.
+        covariates: (field, p) in scaled units, or None.
     """
 
-    model: Any
+    model: Model
     fields: Tensor
     scaled: Tensor
     unit: Tensor
     z: Tensor
     theta: Any
+    covariates: Tensor | None
 
     @classmethod
     @torch.no_grad()
-    def of(cls, fit: Any, y: Any, *, covariates: Any = None, single: bool = False) -> Encoded:
+    def of(
+        cls, fit: FittedModel, y: Any, *, covariates: Any = None, single: bool = False
+    ) -> Encoded:
         """Encode.
 
         Args:
@@ -65,17 +70,18 @@ class Encoded:
             single: Refuse a batch.
 
         Raises:
-            TypeError: No fields.
-            ValueError: Fields of another grid, not finite, or a batch where one is wanted.
+            ValueError: Fields of another grid or not finite, or a batch where one is wanted.
         """
-        fields, _ = fit._fields(checked_fields(fit, y, single=single))
-        own = fit._parameters(covariates, len(fields))
+        fields, batched = initial_fields(fit, y, "y")
+        if single and batched:
+            raise ValueError(f"y: {len(fields)} fields. Pass one.")
+        inputs = scaled_covariates(fit, covariates, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         with Isolation(0, fields.device).turn():
             theta = private(fit.model.bind(fit.guide.read_theta()))
             scaled = (fields / unit).to(place_of(fit.model)[0])
-            z, _ = fit.guide.encode(scaled, theta, own)
-        return cls(fit.model, fields, scaled, unit, z, theta)
+            z, _ = fit.guide.encode(scaled, theta, inputs)
+        return cls(fit.model, fields, scaled, unit, z, theta, inputs)
 
     @torch.no_grad()
     def scales(self) -> Scales:

@@ -74,13 +74,13 @@ def draw_rows(
         axes = new_axes(len(rows), columns, height=height, layout=layout, sharex=True, sharey=True)
     flat, _ = panels(axes, len(rows) * columns)
     grid = np.array(flat, dtype=object).reshape(len(rows), columns)
-    for row, own in zip(rows, grid, strict=True):
-        for ax, values in zip(own, row.images, strict=True):
+    for row, row_axes in zip(rows, grid, strict=True):
+        for ax, values in zip(row_axes, row.images, strict=True):
             image = add_image(ax, canvas.across.x, canvas.up.x, values, **row.colours)
             if canvas.in_space:
                 ax.set_aspect("equal")
-        colour_bar(image, list(own), row.name, extend=clipped(row.images, row.colours))
-        own[0].set_ylabel(canvas.up.label)
+        colour_bar(image, list(row_axes), row.name, extend=clipped(row.images, row.colours))
+        row_axes[0].set_ylabel(canvas.up.label)
     for ax in grid[-1]:
         ax.set_xlabel(canvas.across.label)
         if canvas.in_space:

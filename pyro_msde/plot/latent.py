@@ -48,7 +48,7 @@ def latent_paths(
     """
     check_forecast("fc", fc, 3)
     check_whole("num_states", num_states, 1)
-    grid = fc.model.grid
+    grid = fc.grid
     if truth is not None:
         check_truth(fc, truth)
     trajectory = trajectory_of(fc, truth, trajectory)

@@ -28,6 +28,7 @@ from pyro_msde.plot.style import (
     panels,
     value_colours,
 )
+from pyro_msde.protocols import FittedModel
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["scale_operators", "smoothing_kernel"]
@@ -38,7 +39,7 @@ _NAMES = ("$y$", "$S y$", "$T_r y$", "$T_p T_r y$")
 
 
 def smoothing_kernel(
-    fit: Any,
+    fit: FittedModel,
     *,
     start: Any = None,
     data: Trajectories | None = None,
@@ -64,8 +65,7 @@ def smoothing_kernel(
     Raises:
         ValueError: Three axes of space, a start of another shape, no such channel.
     """
-    check_fit(fit, data, 2)
-    grid = fit.model.grid
+    grid = check_fit(fit, data, 2)
     draws = kernel_draws(fit)
     before = None if start is None else to_numpy(start, "start")
     if before is not None and before.shape != tuple(draws.shape[1:]):
@@ -126,7 +126,7 @@ def _lags(axis: Axis, size: int) -> Array:
 
 @renamed_arguments(parameters="covariates")
 def scale_operators(
-    fit: Any,
+    fit: FittedModel,
     y: Any,
     *,
     covariates: Any = None,
@@ -154,8 +154,7 @@ def scale_operators(
         ValueError: Three axes of space, a field of another grid, another number of Axes, no such
             channel.
     """
-    check_fit(fit, data, 2)
-    grid = fit.model.grid
+    grid = check_fit(fit, data, 2)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     fields = [values[channel] for values in _applied(fit, y, covariates)]
@@ -172,15 +171,15 @@ def scale_operators(
 
 
 @torch.no_grad()
-def _applied(fit: Any, y: Any, covariates: Any) -> list[Array]:
+def _applied(fit: FittedModel, y: Any, covariates: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
     encoded = Encoded.of(fit, y, covariates=covariates, single=True)
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
     applied = (smoothed, restricted, operators.prolong(restricted))
-    found = (encoded.fields, *(values * encoded.unit for values in applied))
-    return [np.asarray(values[0].cpu()) for values in found]
+    fields = (encoded.fields, *(values * encoded.unit for values in applied))
+    return [np.asarray(values[0].cpu()) for values in fields]
 
 
 def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:

@@ -20,6 +20,7 @@ from pyro_msde.plot.style import (
     signed_colours,
     value_colours,
 )
+from pyro_msde.protocols import FittedModel
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["scale_images", "scale_separation"]
@@ -31,7 +32,7 @@ MACRO, MICRO = r"$T_p\zeta$", r"$\Sigma_y S_\eta D(\eta)$"
 
 @renamed_arguments(parameters="covariates")
 def scale_images(
-    fit: Any,
+    fit: FittedModel,
     y: Any,
     times: Any,
     *,
@@ -63,24 +64,23 @@ def scale_images(
         ValueError: Three axes of space, fields of another grid, another number of times or of
             Axes, no such channel.
     """
-    check_fit(fit, data, 2)
-    model = fit.model
-    channel = channel_of(model.grid, channel)
+    grid = check_fit(fit, data, 2)
+    channel = channel_of(grid, channel)
     parts = Encoded.of(fit, y, covariates=covariates).scales()
-    words = Words.of(model.grid, data)
+    words = Words.of(grid, data)
     clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
         raise ValueError(f"times: shape {clock.shape} for {len(parts.field)} fields; one for each.")
     whole, macro, total = (p[:, channel] for p in (parts.field, parts.macro, parts.total))
     values = value_colours(whole)
     rows = [("$y$", whole, values), (MACRO, macro, values)]
-    if model.n_eta:
+    if fit.model.n_eta:
         micro, rest = total - macro, whole - total
         rows += [(MICRO, micro, signed_colours(micro)), ("rest", rest, signed_colours(rest))]
     else:
         rows += [(r"$y - T_p\zeta$", whole - macro, signed_colours(whole - macro))]
     titles = [words.at_time(t) for t in clock]
-    in_time = model.grid.ndim == 1
+    in_time = grid.ndim == 1
     return draw_rows(
         axes,
         Canvas.of(words, clock),
@@ -94,7 +94,7 @@ def scale_images(
 
 @renamed_arguments(parameters="covariates")
 def scale_separation(
-    fit: Any,
+    fit: FittedModel,
     y: Any,
     *,
     covariates: Any = None,
@@ -122,9 +122,9 @@ def scale_separation(
         ValueError: More axes of space, a field of another grid, another number of Axes, no such
             channel.
     """
-    check_fit(fit, data, 1)
-    words = Words.of(fit.model.grid, data)
-    channel = channel_of(fit.model.grid, channel)
+    grid = check_fit(fit, data, 1)
+    words = Words.of(grid, data)
+    channel = channel_of(grid, channel)
     parts = Encoded.of(fit, y, covariates=covariates, single=True).scales()
     snapshot, macro, total = (p[0, channel] for p in (parts.field, parts.macro, parts.total))
     drawn, _ = panels(axes, 2, height=3.0, sharex=True)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data import TimeUnits, Trajectories, rounding, to_numpy
+from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
-from pyro_msde.plot.checks import check_finite_forecast, check_index
+from pyro_msde.plot.checks import check_finite_forecast, check_index, check_truth
 from pyro_msde.plot.style import label
 from pyro_msde.scores import aligned
 
@@ -128,22 +128,15 @@ class Scene:
                 a time of the forecast.
         """
         truth = aligned(fc, truth)
-        words = Words.of(fc.model.grid, truth)
+        values = check_truth(fc, truth)
+        words = Words.of(fc.grid, truth)
         trajectory = trajectory_of(fc, truth, trajectory)
-        channel = channel_of(fc.model.grid, channel)
+        channel = channel_of(fc.grid, channel)
         field: Any = (slice(None), channel) if fc.has_channel else slice(None)
         row: Any = trajectory if fc.batched else slice(None)
         check_finite_forecast(fc, row)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
-        if isinstance(truth, Trajectories):
-            y = _at_times(truth, fc.times, trajectory)
-        else:
-            y = to_numpy(truth, "truth")
-            if y.shape != tuple(fc.mean.shape):
-                raise ValueError(
-                    f"truth: shape {y.shape}, but the forecast's mean has {tuple(fc.mean.shape)}."
-                )
-            y = y[row]
+        y = _at_times(truth, fc.times, trajectory) if values is None else values[row]
         return cls(fc.times, mean, sd, y[field], words, words.field_label(channel))
 
 
@@ -174,28 +167,25 @@ def choose_times(clock: Array, times: Any, words: Words) -> Array:
         ValueError: Less than one, or no times.
     """
     if isinstance(times, int):
-        count = min(times, len(clock))
-        if count < 1:
-            raise ValueError(f"times: {times}. Pass a positive number, or times.")
-        return np.unique(np.linspace(0, len(clock) - 1, count).round().astype(np.int64))
+        return evenly_spaced(len(clock), times)
     wanted = words.clock.numbers(times, "times").reshape(-1)
     if not (len(wanted) and np.isfinite(wanted).all()):
         raise ValueError(f"times: {times!r}. Pass a number of times, or finite times.")
-    return np.unique(np.abs(clock[:, None] - wanted).argmin(0))
+    return nearest(clock, wanted)
 
 
 def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:
     """Values (time, *field) of one trajectory at the forecast's times."""
     if not -len(truth) <= trajectory < len(truth):
         raise ValueError(f"trajectory: {trajectory}, but the truth has {len(truth)}.")
-    own = truth.times[trajectory]
-    index = np.abs(own[:, None] - times).argmin(0)
-    off = np.abs(own[index] - times)
-    if off.max() > rounding(own):
+    clock = truth.times[trajectory]
+    index = np.abs(clock[:, None] - times).argmin(0)
+    off = np.abs(clock[index] - times)
+    if off.max() > rounding(clock):
         i = int(off.argmax())
         raise ValueError(
             f"truth: no snapshot of trajectory {trajectory} at the forecast's t={times[i]:.9g}; "
-            f"the nearest is at t={own[index[i]]:.9g}. Predict at the trajectory's times."
+            f"the nearest is at t={clock[index[i]]:.9g}. Predict at the trajectory's times."
         )
     chosen: Array = truth.values[trajectory][index]
     return chosen

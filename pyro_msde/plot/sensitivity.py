@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
-from pyro_msde.data import Trajectories, duration_units, to_numpy
+from pyro_msde.data import Scaling, Trajectories, duration_units, to_numpy
 from pyro_msde.grid import Grid
+from pyro_msde.networks import drift_of
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
+from pyro_msde.protocols import FittedModel, Places
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = ["StencilDerivative", "drift_sensitivity", "reference_derivative", "stencil_derivative"]
@@ -40,7 +42,7 @@ class StencilDerivative(NamedTuple):
 
 @renamed_arguments(parameters="covariates")
 def drift_sensitivity(
-    fit: Any,
+    fit: FittedModel,
     y: Any,
     *,
     reference: Callable[[Array], Any] | None = None,
@@ -77,21 +79,19 @@ def drift_sensitivity(
         ValueError: Three axes of space, fields of another grid, a stencil of unknown width, a
             reference of another shape, no such channel, another number of Axes.
     """
-    check_fit(fit, data, 2)
-    grid = fit.model.grid
+    grid = check_fit(fit, data, 2)
     of = channel_of(grid, channel)
     by = of if source is None else channel_of(grid, source, "source")
     if half_width is None:
-        half_width = getattr(fit.model.drift._modules["net"], "half_width", None)
+        half_width = getattr(drift_of(fit.model), "half_width", None)
     if half_width is None:
         raise ValueError("half_width: the model's drift does not say how wide it is; pass one.")
     check_whole("half_width", half_width, 0)
     if reference is not None and not callable(reference):
         raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
     encoded = Encoded.of(fit, y, covariates=covariates)
-    extra = fit._parameters(covariates, len(encoded.z))
     chosen = {"half_width": half_width, "channel": of, "source": by}
-    rows = [stencil_derivative(encoded, fit.scaling, covariates=extra, **chosen)]
+    rows = [stencil_derivative(encoded, fit.scaling, **chosen)]
     if reference is not None:
         zeta = encoded.unit * grid.unflatten(encoded.z[:, : grid.num_zeta])
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]
@@ -109,12 +109,11 @@ def drift_sensitivity(
 
 def stencil_derivative(
     encoded: Encoded,
-    scaling: Any,
+    scaling: Scaling,
     *,
     half_width: int,
     channel: int = 0,
     source: int = 0,
-    covariates: Tensor | None = None,
 ) -> StencilDerivative:
     """∂f/∂(stencil input) of the model's drift, at scaled time zero if it depends on time.
 
@@ -124,18 +123,17 @@ def stencil_derivative(
         half_width: q.
         channel: Whose drift.
         source: Channel of the points.
-        covariates: (field, p) if the drift takes any.
     """
     grid = encoded.model.grid
     points = grid.num_coarse
     z = encoded.z.detach().requires_grad_()
     clock = torch.zeros(len(z), 1, dtype=torch.float64, device=z.device)
     with torch.enable_grad():
-        drift = encoded.theta.drift(z[:, None], clock, covariates=covariates)[:, 0]
-        own = drift[:, channel * points : (channel + 1) * points]
+        drift = encoded.theta.drift(z[:, None], clock, covariates=encoded.covariates)[:, 0]
+        rates = drift[:, channel * points : (channel + 1) * points]
         # fields do not mix: one gradient of the sum over them has each one's
         columns = [
-            torch.autograd.grad(own[:, j].sum(), z, retain_graph=True)[0] for j in range(points)
+            torch.autograd.grad(rates[:, j].sum(), z, retain_graph=True)[0] for j in range(points)
         ]
     jacobian = torch.stack(columns, 1)[..., source * points : (source + 1) * points]
     unit = scaling.channels[channel] / scaling.channels[source] / scaling.time
@@ -184,7 +182,7 @@ def reference_derivative(
     return _gather(np.stack(columns, -1), grid, half_width)
 
 
-def _gather(jacobian: Array, grid: Grid, half_width: int) -> StencilDerivative:
+def _gather(jacobian: Array, grid: Places, half_width: int) -> StencilDerivative:
     """Moments of a Jacobian (field, point, point) over points, by place in the stencil.
 
     Where a place of the stencil is beyond a wall, or is the same point as another place, its

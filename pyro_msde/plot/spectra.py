@@ -14,6 +14,7 @@ from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel
+from pyro_msde.protocols import FittedModel
 from pyro_msde.renaming import renamed_arguments
 from pyro_msde.scores import shell_spectrum
 
@@ -26,7 +27,7 @@ _DECADES = 1.5  # of wavenumbers, below which whole powers of ten are too few la
 
 @renamed_arguments(parameters="covariates")
 def power_spectra(
-    fit: Any,
+    fit: FittedModel,
     y: Any,
     *,
     covariates: Any = None,
@@ -54,8 +55,7 @@ def power_spectra(
         ValueError: Fields of another grid or that do not vary in space, no such channel, points
             that are not evenly spaced.
     """
-    check_fit(fit, data, 3)
-    grid = fit.model.grid
+    grid = check_fit(fit, data, 3)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     spacing = [_spacing(axis) for axis in words.space]

@@ -84,8 +84,16 @@ def new_axes(
     return axes
 
 
-def panels(axes: Any, count: int, **options: Any) -> tuple[list[Axes], bool]:
+def panels(
+    axes: Any, count: int, *, name: str = "axes", **options: Any
+) -> tuple[list[Axes], bool]:
     """`count` Axes below each other, given or new, and whether they are new.
+
+    Args:
+        axes: Those given; None: new ones.
+        count: How many.
+        name: What errors call them.
+        **options: Of `new_axes`.
 
     Raises:
         TypeError: Something else is given.
@@ -95,31 +103,17 @@ def panels(axes: Any, count: int, **options: Any) -> tuple[list[Axes], bool]:
         return list(new_axes(count, **options).flat), True
     given = list(np.ravel(np.asarray(axes, dtype=object)))
     if len(given) != count:
-        raise ValueError(f"axes: {len(given)} given, but the picture has {count} panels.")
+        raise ValueError(f"{name}: {len(given)} given, but the picture has {count} panels.")
     for one in given:
-        _check_axes("axes", one)
+        if not isinstance(one, Axes):
+            kind = type(one).__name__
+            raise TypeError(f"{name}: got {kind}. Pass matplotlib Axes, or leave it out.")
     return given, False
 
 
 def panel(ax: Any, **options: Any) -> Axes:
-    """One Axes, given or new.
-
-    Raises:
-        TypeError: Something else is given.
-    """
-    if ax is None:
-        one: Axes = new_axes(**options)[0, 0]
-        return one
-    _check_axes("ax", ax)
-    given: Axes = ax
-    return given
-
-
-def _check_axes(name: str, value: Any) -> None:
-    if not isinstance(value, Axes):
-        raise TypeError(
-            f"{name}: got {type(value).__name__}. Pass matplotlib Axes, or leave it out."
-        )
+    """One Axes, given or new; errors as of `panels`."""
+    return panels(ax, 1, name="ax", **options)[0][0]
 
 
 def label(name: str, units: str | None) -> str:
@@ -181,8 +175,8 @@ def signed_colours(*values: Array, percentile: float = 99.5) -> dict[str, Any]:
 
 
 def _most(values: Sequence[Array], percentile: float) -> float:
-    every = np.concatenate([np.abs(v).ravel() for v in values])
-    return float(np.nanpercentile(every, percentile)) or 1.0
+    sizes = np.concatenate([np.abs(v).ravel() for v in values])
+    return float(np.nanpercentile(sizes, percentile)) or 1.0
 
 
 def clipped(fields: Sequence[Array], colours: dict[str, Any]) -> str:

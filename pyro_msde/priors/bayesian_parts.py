@@ -15,6 +15,7 @@ from pyro_msde.checks import check_number
 from pyro_msde.priors.horseshoe import Horseshoe
 from pyro_msde.priors.laws import add_site
 from pyro_msde.priors.parts import Part, flatten_parameters, parameter_values
+from pyro_msde.protocols import Module
 
 __all__ = [
     "Horseshoe",
@@ -118,13 +119,13 @@ def initial_values(part: Part) -> dict[str, Tensor]:
     return {part.site_of(name): value for name, value in values.items()}
 
 
-def starting_values(model: nn.Module) -> dict[str, Tensor]:
+def starting_values(model: Module) -> dict[str, Tensor]:
     """`initial_values` of all of a model's parts that have a prior, for its `bind`."""
     parts = [m for m in model.modules() if isinstance(m, Part) and m.is_random]
     return {name: value for part in parts for name, value in initial_values(part).items()}
 
 
-def described_priors(model: nn.Module) -> dict[str, str]:
+def described_priors(model: Module) -> dict[str, str]:
     """The priors of a model's parts in words, by site."""
     parts = (m for m in model.modules() if isinstance(m, Part))
     return {part.site: part.prior for part in parts if part.prior is not None}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from pyro_msde.protocols import Adjustment
+from pyro_msde.protocols import Adjustment, Model
 
 __all__ = [
     "build",
@@ -73,7 +73,7 @@ def register_adjustment(kind: A) -> A:
     return kind
 
 
-def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Any) -> Adjustment:
+def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Model) -> Adjustment:
     """What the `to_dict` of an adjustment of this name gave, for a model.
 
     Raises:

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from pyro_msde.checks import check_draws, check_level, check_levels, check_seed
 from pyro_msde.data import Trajectories, duration_units, to_numpy
+from pyro_msde.forecasts import Forecast, Mixture
 from pyro_msde.grid import Grid
 from pyro_msde.scores.calibration_report import BandPower, CalibrationReport
 from pyro_msde.scores.predictive import (
     Array,
-    Predictive,
     Truth,
-    Window,
     aligned,
     by_lead,
     check_scored,
@@ -47,7 +46,7 @@ _POWERS = ("power_truth", "power_mean", "power_draws")
 
 
 def calibration(
-    fc: Predictive,
+    fc: Forecast,
     truth: Truth,
     *,
     levels: Sequence[float] = LEVELS,
@@ -86,7 +85,7 @@ def calibration(
     generator = torch.Generator().manual_seed(check_seed("seed", seed))
     num_samples = 0
     windows: list[dict[str, Array]] = []
-    for window in fc.windows():
+    for window in fc.mixtures():
         draws = window.sample(generator)
         if not windows:
             num_samples = len(draws)
@@ -117,22 +116,22 @@ def calibration(
 
 
 def _scores(
-    window: Window, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
+    window: Mixture, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
 ) -> dict[str, Array]:
     """(batch, chunk, …) of a window, averaged over the field."""
-    own = y.to(draws)
-    probability = window.cdf(own)
+    target = y.to(draws)
+    probability = window.cdf(target)
     low, high = window.quantile(0.5 * (1 - interval)), window.quantile(0.5 * (1 + interval))
     per_point = {
-        "crps": fair_crps(draws, own),
-        "winkler": interval_score(low, high, own, interval),
+        "crps": fair_crps(draws, target),
+        "winkler": interval_score(low, high, target, interval),
         "variance": window.sd.double().square(),
         "squared_error": (window.mean.double() - y).square(),
     }
     return {
         "coverage": to_array(covered(probability, levels)),
         "pit": to_array(pit_histogram(probability, _BARS)),
-        "energy": to_array(fair_energy(draws, own)),
+        "energy": to_array(fair_energy(draws, target)),
         **{name: to_array(x.flatten(2).mean(2)) for name, x in per_point.items()},
     }
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pyro_msde.checks import check_level
+from pyro_msde.forecasts import Forecast
 from pyro_msde.scores.predictive import (
     Array,
-    Predictive,
     Truth,
     by_lead,
     check_scored,
@@ -26,7 +26,7 @@ from pyro_msde.scores.proper_scores import fair_crps, power_of_two
 __all__ = ["coverage", "crps", "nrmse", "pit", "relative_squares", "spread_skill"]
 
 
-def nrmse(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Array:
+def nrmse(fc: Forecast, truth: Truth, *, bins: int | None = None) -> float | Array:
     """Normalised error of the mean, sqrt(mean_t ‖mean − y‖²/‖y‖²), the paper's measure.
 
     Args:
@@ -69,7 +69,7 @@ def relative_squares(mean: Tensor, truth: Tensor) -> Array:
 
 
 def coverage(
-    fc: Predictive, truth: Truth, *, level: float = 0.9, bins: int | None = None
+    fc: Forecast, truth: Truth, *, level: float = 0.9, bins: int | None = None
 ) -> float | Array:
     """Share of the truth inside the central predictive interval, |PIT − ½| ≤ level/2.
 
@@ -90,7 +90,7 @@ def coverage(
     return _shaped(fc, _over_time(fc, "coverage", _over_field(fc, inside.double()), bins))
 
 
-def crps(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Array:
+def crps(fc: Forecast, truth: Truth, *, bins: int | None = None) -> float | Array:
     """Mean continuous ranked probability score, E|x − y| − ½ E|x − x'|, in the units of y.
 
     The pairs x, x' are different draws ("fair" CRPS, Ferro 2014, doi:10.1002/qj.2270), so with
@@ -107,7 +107,7 @@ def crps(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Ar
     return _shaped(fc, _over_time(fc, "CRPS", per_time, bins))
 
 
-def spread_skill(fc: Predictive, truth: Truth, *, bins: int | None = None) -> float | Array:
+def spread_skill(fc: Forecast, truth: Truth, *, bins: int | None = None) -> float | Array:
     """Root mean predictive variance over root mean square error of the mean.
 
     1 if the forecast is as uncertain as it is wrong, below 1 if overconfident. Variances are
@@ -133,7 +133,7 @@ def spread_skill(fc: Predictive, truth: Truth, *, bins: int | None = None) -> fl
         return _shaped(fc, np.sqrt(spread / miss))
 
 
-def pit(fc: Predictive, truth: Truth) -> Array:
+def pit(fc: Forecast, truth: Truth) -> Array:
     """Probability integral transform, the predictive CDF at the truth, shaped as `fc.mean`.
 
     Uniform on [0, 1] for a calibrated forecast. Errors as for `nrmse`; the truth may be zero.
@@ -141,28 +141,28 @@ def pit(fc: Predictive, truth: Truth) -> Array:
     return to_array(_pit(fc, truth))
 
 
-def _pit(fc: Predictive, truth: Truth) -> Tensor:
+def _pit(fc: Forecast, truth: Truth) -> Tensor:
     y = matching(fc, truth)
     # of values far below an infinite mean, or of an infinitely wide law, it is a number
     _finite(fc, "mean")
     _finite(fc, "sd")
-    found = fc.cdf(y)
-    check_scored("PIT", to_array(_with_batch(fc, found)), fc.times, batched=fc.batched)
-    return found
+    probability = fc.cdf(y)
+    check_scored("PIT", to_array(_with_batch(fc, probability)), fc.times, batched=fc.batched)
+    return probability
 
 
-def _finite(fc: Predictive, name: str) -> Tensor:
+def _finite(fc: Forecast, name: str) -> Tensor:
     """The mean or the standard deviation, float64; refused if it is not finite."""
     values: Tensor = getattr(fc, name)
     check_scored(name, to_array(_with_batch(fc, values)), fc.times, batched=fc.batched)
     return values.double()
 
 
-def _with_batch(fc: Predictive, x: Tensor) -> Tensor:
+def _with_batch(fc: Forecast, x: Tensor) -> Tensor:
     return x if fc.batched else x[None]
 
 
-def _over_field(fc: Predictive, x: Tensor) -> Array:
+def _over_field(fc: Forecast, x: Tensor) -> Array:
     """(batch, time) means over the field of x, shaped as `fc.mean`."""
     return to_array(_with_batch(fc, x).flatten(2).mean(2))
 
@@ -172,14 +172,14 @@ def _mean_square(x: Tensor, unit: Tensor) -> Array:
     return to_array((x.flatten(2) / unit[:, :, None]).square().mean(2))
 
 
-def _over_time(fc: Predictive, name: str, per_time: Array, bins: int | None) -> Array:
+def _over_time(fc: Forecast, name: str, per_time: Array, bins: int | None) -> Array:
     """(batch, bins or 1) means of (batch, time); refused if that of a time is not finite."""
     check_scored(name, per_time, fc.times, batched=fc.batched)
     means = by_lead(fc.times, per_time, 1 if bins is None else bins)
     return means if bins is not None else means[:, 0]
 
 
-def _shaped(fc: Predictive, score: Array) -> float | Array:
+def _shaped(fc: Forecast, score: Array) -> float | Array:
     """Without the batch axis for a single forecast, and a float where nothing is left."""
     score = score if fc.batched else score[0]
     return score if np.ndim(score) else float(score)

@@ -23,6 +23,7 @@ from scipy.stats import chi2
 from pyro_msde.checks import check_has, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
 from pyro_msde.isolation import place_of
+from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import transition
 
 __all__ = [
@@ -108,7 +109,7 @@ def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
     return LjungBox(rho, 1 / np.sqrt(pairs), statistic, float(chi2.sf(statistic, num_lags)))
 
 
-def innovations(fit: Any, data: Trajectories) -> list[Array]:
+def innovations(fit: FittedModel, data: Trajectories) -> list[Array]:
     """One-step innovations of the macroscale state, each with variance 1 if the model is right.
 
     Diffusion is that of forecasts: of the fit, or as `calibrated`.
@@ -128,7 +129,8 @@ def innovations(fit: Any, data: Trajectories) -> list[Array]:
     check_trajectories("data", fit.model, data)
     data = matched(fit.metadata, "data", data)
     A, C, H, R = linear_model(fit)
-    grid = fit.model.grid
+    model: Any = fit.model
+    grid = model.grid
     weighted = H / R[:, None]
     gram = weighted.T @ H
     if np.linalg.cond(gram) > 1e12:
@@ -138,14 +140,14 @@ def innovations(fit: Any, data: Trajectories) -> list[Array]:
     noise = np.linalg.inv(gram)
     scale = np.asarray(fit.scaling.channels).reshape(-1, *(1,) * grid.ndim)
     fields = data.fields(grid.channels, grid.shape)
-    found = []
+    out = []
     for t, y in zip(data.times, fields, strict=True):
         scaled = (y.astype(np.float64) / scale).reshape(len(y), -1)
         readings = scaled @ weighted @ noise
-        start = np.full(len(A), fit.model.initial_sd**2)
-        e = kalman_innovations(A, C, noise, readings, t / fit.scaling.time, start, grid.num_zeta)
-        found.append(e)
-    return found
+        start = np.full(len(A), model.initial_sd**2)
+        times = t / fit.scaling.time
+        out.append(kalman_innovations(A, C, noise, readings, times, start, grid.num_zeta))
+    return out
 
 
 def kalman_innovations(
@@ -173,7 +175,7 @@ def kalman_innovations(
     """
     mean, cov = np.zeros(len(drift)), np.diag(initial_var)
     steps: dict[float, tuple[Array, Array]] = {}
-    found = []
+    whitened = []
     for i, reading in enumerate(readings):
         if i:
             step = float(f"{times[i] - times[i - 1]:.9e}")  # equal but for the times' rounding
@@ -185,15 +187,15 @@ def kalman_innovations(
         e = reading - mean
         if i:
             chol = np.linalg.cholesky(total[:num_tested, :num_tested])
-            found.append(np.linalg.solve(chol, e[:num_tested]))
+            whitened.append(np.linalg.solve(chol, e[:num_tested]))
         gain = np.linalg.solve(total, cov).T
         mean, cov = mean + gain @ e, noise @ gain.T  # P − P S⁻¹ P = N S⁻¹ P
         cov = 0.5 * (cov + cov.T)
-    return np.array(found)
+    return np.array(whitened)
 
 
 @torch.no_grad()
-def linear_model(fit: Any) -> LinearModel:
+def linear_model(fit: FittedModel) -> LinearModel:
     """The linear SDE and observation that a fit amounts to.
 
     Raises:

@@ -1,14 +1,12 @@
 """What scores need of a forecast, and of the truth that it is scored against.
 
 A forecast is a predictive distribution per trajectory, time and place (the mixture of App. F); the
-truth has the shape of its mean. Fields of many samples fill no memory: `windows` of time come one
-after the other.
+truth has the shape of its mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +16,11 @@ from torch import Tensor
 
 from pyro_msde.checks import check_has, check_whole
 from pyro_msde.data import Metadata, Trajectories, matched, rounding, to_numpy
+from pyro_msde.forecasts import Forecast
 
 __all__ = [
     "Array",
-    "Predictive",
     "Truth",
-    "Window",
     "aligned",
     "by_lead",
     "check_scored",
@@ -37,69 +34,7 @@ _MOST_BINS = 10**6
 Truth = Trajectories | Tensor | NDArray[Any]
 
 
-class Window(Protocol):
-    """A predictive distribution at some of the times."""
-
-    @property
-    def where(self) -> slice:
-        """Which times."""
-
-    @property
-    def mean(self) -> Tensor:
-        """(batch, chunk, *field), with a batch of one for a single forecast."""
-
-    @property
-    def sd(self) -> Tensor:
-        """Standard deviation, shaped as `mean`."""
-
-    def cdf(self, values: Tensor) -> Tensor:
-        """The distribution function at values shaped as `mean`."""
-
-    def quantile(self, level: float) -> Tensor:
-        """Its inverse, shaped as `mean`."""
-
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """Draws (sample, batch, chunk, *field)."""
-
-
-class Predictive(Protocol):
-    """A forecast."""
-
-    @property
-    def times(self) -> Array:
-        """(time,)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of `mean`, without computing it."""
-
-    @property
-    def grid(self) -> Any:
-        """The fields' `Grid`; anything else where they have none, and so no spectrum."""
-
-    @property
-    def mean(self) -> Tensor:
-        """(batch, time, *field), or (time, *field) if not `batched`."""
-
-    @property
-    def sd(self) -> Tensor:
-        """Standard deviation, shaped as `mean`."""
-
-    @property
-    def batched(self) -> bool:
-        """Whether there is a batch axis."""
-
-    def cdf(self, values: Tensor) -> Tensor:
-        """The predictive's distribution function at values shaped as `mean`."""
-
-    def chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Slices of time with predictive draws (samples, [batch,] chunk, *field)."""
-
-    def windows(self) -> Iterator[Window]:
-        """The same distribution, chunk by chunk of time, in order."""
-
-
-def matching(fc: Predictive, truth: Truth) -> Tensor:
+def matching(fc: Forecast, truth: Truth) -> Tensor:
     """The truth as a float64 tensor shaped as `fc.mean`.
 
     Raises:
@@ -129,21 +64,19 @@ def matching(fc: Predictive, truth: Truth) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64)
 
 
-def aligned(fc: Predictive, truth: Truth) -> Truth:
+def aligned(fc: Forecast, truth: Truth) -> Truth:
     """Truth whose times are in the units of the forecast's, where both are known.
 
     Raises:
         ValueError: Other units, or another order, than the data of the fit had.
     """
-    if isinstance(truth, xr.DataArray) and getattr(fc, "metadata", None) is not None:
+    if isinstance(truth, xr.DataArray) and fc.metadata is not None:
         axes = len(fc.shape) - 1 - fc.batched
         fc.metadata.check("truth", Metadata.of_array(truth, axes))
-    if not isinstance(truth, Trajectories):
-        return truth
-    return matched(getattr(fc, "metadata", None), "truth", truth)
+    return matched(fc.metadata, "truth", truth) if isinstance(truth, Trajectories) else truth
 
 
-def _values_at(fc: Predictive, truth: Trajectories) -> NDArray[Any]:
+def _values_at(fc: Forecast, truth: Trajectories) -> NDArray[Any]:
     """Values of all trajectories, whose times must be the forecast's."""
     times = fc.times
     count = fc.shape[0] if fc.batched else 1
@@ -153,19 +86,23 @@ def _values_at(fc: Predictive, truth: Trajectories) -> NDArray[Any]:
             "Select those that were forecast: truth[k]."
         )
     tolerance = rounding(times)
-    for k, own in enumerate(truth.times):
-        if len(own) != len(times):
+    for k, clock in enumerate(truth.times):
+        if len(clock) != len(times):
             raise ValueError(
-                f"truth: trajectory {k} has {len(own)} times ({own[0]:.6g} to {own[-1]:.6g}), but "
-                f"the forecast {len(times)} ({times[0]:.6g} to {times[-1]:.6g}). Predict at them."
+                f"truth: trajectory {k} has {_span(clock)}, but the forecast {_span(times)}. "
+                "Predict at them."
             )
-        i = int(np.abs(own - times).argmax())
-        if abs(own[i] - times[i]) > tolerance:
+        i = int(np.abs(clock - times).argmax())
+        if abs(clock[i] - times[i]) > tolerance:
             raise ValueError(
-                f"truth: trajectory {k} has t={own[i]:.9g} at index {i}, but the forecast "
+                f"truth: trajectory {k} has t={clock[i]:.9g} at index {i}, but the forecast "
                 f"t={times[i]:.9g}. Predict at the trajectory's times."
             )
     return np.stack(truth.values) if fc.batched else truth.values[0]
+
+
+def _span(times: Array) -> str:
+    return f"{len(times)} times ({times[0]:.6g} to {times[-1]:.6g})"
 
 
 def check_scored(name: str, per_time: Array, times: Array, *, batched: bool = True) -> None:
@@ -205,10 +142,9 @@ def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
     bins = check_whole("bins", bins, 1, _MOST_BINS)
     horizon = float(times[-1] - times[0])
-    position = (times - times[0]) / (horizon or 1.0) * bins
     # a time at an edge stays below it in spite of rounding
-    part: NDArray[np.int64] = np.ceil(position - 1e-9 * bins).astype(np.int64) - 1
-    part = part.clip(0, bins - 1)
+    position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
+    part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
     empty = np.setdiff1d(np.arange(bins), part)
     if len(empty):
         raise ValueError(

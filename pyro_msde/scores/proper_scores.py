@@ -90,8 +90,8 @@ def power_of_two(sizes: Tensor) -> Tensor:
     """
     least, most = torch.finfo(sizes.dtype).tiny * 4, torch.finfo(sizes.dtype).max / 4
     exponent = torch.frexp(sizes.clamp(least, most)).exponent
-    found = torch.ldexp(torch.ones_like(sizes), exponent)
-    return torch.where(sizes.isfinite(), torch.where(sizes > 0, found, 1.0), sizes)
+    powers = torch.ldexp(torch.ones_like(sizes), exponent)
+    return torch.where(sizes.isfinite(), torch.where(sizes > 0, powers, 1.0), sizes)
 
 
 def _at_least_two(draws: Tensor, name: str) -> int:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+if TYPE_CHECKING:
+    from pyro_msde.scores.calibration_report import CalibrationReport
+
 __all__ = ["report_dataset"]
 
 
-def report_dataset(report: Any) -> xr.Dataset:
+def report_dataset(report: CalibrationReport) -> xr.Dataset:
     """Scores by trajectory, lead, level, pit and band, whose coordinates are middles of intervals.
 
     Ends of the intervals are `lead_start`, `lead_end`, `band_low` and `band_high`; the middle of a
     band is its edges' geometric mean.
     """
     units = {name: {"units": unit} for name, unit in report.units.items()}
-    own, by = units.get("field", {}), ("trajectory", "lead")
+    field, by = units.get("field", {}), ("trajectory", "lead")
     variables: dict[str, Any] = {
         "coverage": ((*by, "level"), report.coverage),
         "pit_share": ((*by, "pit"), report.pit),
-        "crps": (by, report.crps, own),
-        "energy": (by, report.energy, own),
-        "winkler": (by, report.winkler, {**own, "level": report.interval}),
+        "crps": (by, report.crps, field),
+        "energy": (by, report.energy, field),
+        "winkler": (by, report.winkler, {**field, "level": report.interval}),
         "variance": (by, report.variance),
         "squared_error": (by, report.squared_error),
         "spread_skill": ("lead", report.spread_skill),

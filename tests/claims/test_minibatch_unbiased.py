@@ -153,7 +153,7 @@ def full_residual(model, data):
 @pytest.mark.parametrize(("starts", "stride"), [("random", 1), ("random", 2), ("fixed", 1)])
 def test_expected_estimates_are_the_full_sums(model, data, without_noise, starts, stride):
     segments = segments_of(data, starts, stride)
-    mean = sum(p * estimate(model, batch) for p, batch in segments.every())
+    mean = sum(p * estimate(model, batch) for p, batch in segments.in_order())
     assert mean[0] == pytest.approx(full_log_likelihood(model, data), **EXACT)
     assert mean[1] == pytest.approx(full_residual(model, data), **EXACT)
 
@@ -177,6 +177,6 @@ def test_expected_estimates_of_two_segments_at_once_are_the_full_sums(model, dat
 
 def test_a_single_estimate_is_not_the_full_sum(model, data, without_noise):
     """So that the tests above could fail."""
-    values = [estimate(model, b) for _, b in segments_of(data, "random", 1).every()]
+    values = [estimate(model, b) for _, b in segments_of(data, "random", 1).in_order()]
     spread = np.std(values, 0) / np.abs(np.mean(values, 0))
     assert (spread > 0.1).all()

@@ -42,7 +42,7 @@ def segments_of(starts, stride, length=LENGTH, **options):
 def expected_observations(segments):
     """{number of the observation: expected weight} under draws of one segment, times the plate."""
     total = {}
-    for probability, batch in segments.every():
+    for probability, batch in segments.in_order():
         for row in range(len(batch.times)):
             for field, weight in zip(
                 batch.values[row], batch.observation_weight[row].tolist(), strict=True
@@ -60,7 +60,7 @@ def all_numbers():
 @pytest.mark.parametrize(("starts", "stride"), EVERY_KIND)
 def test_probabilities_sum_to_one(starts, stride):
     segments = segments_of(starts, stride)[0]
-    assert sum(p * len(b.times) for p, b in segments.every()) == pytest.approx(1, rel=1e-12)
+    assert sum(p * len(b.times) for p, b in segments.in_order()) == pytest.approx(1, rel=1e-12)
 
 
 @pytest.mark.parametrize(("starts", "stride"), [("random", 1), ("random", 4), ("fixed", 1)])
@@ -111,7 +111,7 @@ def test_time_integrals_are_those_over_whole_trajectories(starts, stride, irregu
         return (b - a) / 6 * (f(a) + 4 * f((a + b) / 2) + f(b))
 
     estimate = 0.0
-    for probability, batch in segments.every():
+    for probability, batch in segments.in_order():
         q = batch.quadrature
         assert q.edges.shape[1] == q.density.shape[1] + 1 == (LENGTH - 1) * stride + 1
         assert_close(q.edges[:, ::stride], batch.times, rtol=0, atol=0)
@@ -125,7 +125,7 @@ def test_time_integrals_are_those_over_whole_trajectories(starts, stride, irregu
 def test_every_instant_counts_once(starts, stride):
     segments, times, _ = segments_of(starts, stride)
     total = {}
-    for probability, batch in segments.every():
+    for probability, batch in segments.in_order():
         q = batch.quadrature
         for start, density in zip(q.edges[0, :-1].tolist(), q.density[0].tolist(), strict=True):
             share = probability * segments.num_segments * density
@@ -139,7 +139,7 @@ def test_initial_divergence_counts_once_a_trajectory(starts, stride):
     segments, times, _ = segments_of(starts, stride)
     first = {t[0].item() for t in times}
     estimate = 0.0
-    for probability, batch in segments.every():
+    for probability, batch in segments.in_order():
         begins = batch.times[0, 0].item() in first
         assert (batch.initial_weight[0] > 0) == begins
         estimate += probability * segments.num_segments * batch.initial_weight.sum().item()
@@ -161,7 +161,7 @@ def test_a_shared_end_point_counts_once():
 def test_the_last_fixed_window_is_shifted_back_to_fit():
     times, values = trajectories((14,))
     segments = Segments(times, values, length=LENGTH, starts="fixed")
-    starts = [int(batch.values[0, 0, 0, 0]) for _, batch in segments.every()]
+    starts = [int(batch.values[0, 0, 0, 0]) for _, batch in segments.in_order()]
     assert starts == [0, 5, 8]
     assert segments.num_segments == 3
 
@@ -177,7 +177,7 @@ def test_ends_are_seen_as_often_as_the_middle(size, length, stride):
     times, values = trajectories((size,))
     segments = Segments(times, values, length=length, stride=stride)
     seen = np.zeros(size)
-    for probability, batch in segments.every():
+    for probability, batch in segments.in_order():
         seen[batch.values[0, :, 0, 0].long()] += probability
     span = (length - 1) * stride
     middle = length / (size + span)
@@ -244,7 +244,7 @@ def test_draws_follow_the_generator():
 def test_draws_have_the_probabilities_of_every():
     """χ² against the table of probabilities, at a false-alarm rate of 2e-5."""
     segments = segments_of("random", 1)[0]
-    table = {int(b.values[0, 0, 0, 0]): p for p, b in segments.every()}
+    table = {int(b.values[0, 0, 0, 0]): p for p, b in segments.in_order()}
     draws = 20_000
     drawn = segments.draw(draws, np.random.default_rng(0)).values[:, 0, 0, 0].long().tolist()
     counts = np.array([drawn.count(number) for number in table])
@@ -291,7 +291,7 @@ def test_errors_name_argument_place_and_mend():
 def test_the_shortest_trajectory_that_fits_is_one_segment():
     times, values = trajectories((25,))
     segments = Segments(times, values, length=9, stride=3)
-    (entry,) = segments.every()
+    (entry,) = segments.in_order()
     assert entry[0] == pytest.approx(1)
     assert segments.num_segments == 1
 
@@ -300,7 +300,7 @@ def test_a_batch_is_where_the_values_are():
     """On the device "meta", which every machine has; the weights are made on the CPU."""
     segments = tiny_segments()
     segments.values = [v.to("meta") for v in segments.values]
-    batch = next(segments.every())[1]
+    batch = next(segments.in_order())[1]
     tensors = [v for v in vars(batch).values() if isinstance(v, torch.Tensor)]
     tensors += [batch.quadrature.edges, batch.quadrature.density]
     assert {t.device.type for t in tensors} == {"meta"}

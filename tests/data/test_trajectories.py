@@ -477,11 +477,11 @@ def test_from_xarray_names_what_is_missing():
         Trajectories.from_xarray(ds.assign_coords(s=("k", [0.0, 1.0])), "u", time="s")
 
 
-def test_every_takes_every_stride_th_snapshot_without_a_copy():
+def test_thinned_takes_every_stride_th_snapshot_without_a_copy():
     times = [np.arange(7.0), np.arange(4.0)]
     values = [np.arange(7 * 3.0).reshape(7, 3), np.arange(4 * 3.0).reshape(4, 3)]
     data = Trajectories(times, values, controls=[np.arange(7.0), np.arange(4.0)], covariates=[1, 2])
-    thin = data.every(3)
+    thin = data.thinned(3)
     assert [t.tolist() for t in thin.times] == [[0, 3, 6], [0, 3]]
     assert [c.ravel().tolist() for c in thin.controls] == [[0, 3, 6], [0, 3]]
     assert np.shares_memory(thin.values[0], data.values[0])
@@ -489,7 +489,19 @@ def test_every_takes_every_stride_th_snapshot_without_a_copy():
     np.testing.assert_array_equal(thin.covariates, data.covariates)
     for stride in (0, 0.5, True, "a", None):
         with pytest.raises(ValueError, match="stride="):
-            data.every(stride)
+            data.thinned(stride)
+    with pytest.warns(FutureWarning, match="every is called thinned"):
+        assert len(data.every(3).times[0]) == 3
+
+
+def test_snapshots_takes_those_of_each_trajectory():
+    times, values = [np.arange(7.0), np.arange(4.0)], [np.eye(7, 3), np.eye(4, 3)]
+    some = Trajectories(times, values, controls=times).snapshots([[0, 2, 6], slice(1, 3)])
+    assert [t.tolist() for t in some.times] == [[0, 2, 6], [1, 2]]
+    assert [c.ravel().tolist() for c in some.controls] == [[0, 2, 6], [1, 2]]
+    np.testing.assert_array_equal(some.values[0], values[0][[0, 2, 6]])
+    with pytest.raises(ValueError, match="chosen: 1 choices for 2 trajectories"):
+        some.snapshots([slice(1)])
 
 
 def test_until_takes_the_snapshots_up_to_a_time_without_a_copy():

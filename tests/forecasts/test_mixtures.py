@@ -50,17 +50,19 @@ def test_draws_follow_their_own_normal():
     assert abs(z.var() - 1) < 4 * (2 / n) ** 0.5
 
 
-def test_windows_that_are_not_kept_are_the_same(monkeypatch):
+def test_mixtures_that_are_not_kept_are_the_same(monkeypatch):
     data = plane_data()
     fc = plane_fit().predict(data.values[0][:1], data.times[0], num_samples=3)
     monkeypatch.setattr(forecasting, "_CHUNK", 1)  # one time a chunk
-    passed = list(fc.windows(keep=False))
+    passed = list(fc.mixtures(keep=False))
     assert [law.where for law in passed] == [slice(i, i + 1) for i in range(5)]
     assert not fc._kept
     assert torch.equal(torch.cat([law.mean for law in passed], 1), fc.mean)
     assert len(fc._kept) == 5
-    pairs = zip(fc.windows(keep=False), fc._kept, strict=True)
+    pairs = zip(fc.mixtures(keep=False), fc._kept, strict=True)
     assert all(law is kept for law, kept in pairs)
+    with pytest.warns(FutureWarning, match="windows is called mixtures"):
+        assert next(fc.windows()) is fc._kept[0]
 
 
 @pytest.mark.parametrize("level", [0.01, 0.3, 0.34, 0.6, 0.99])

@@ -144,7 +144,7 @@ def test_a_fit_with_such_a_guide_is_saved_and_loaded(options, tmp_path):
         checkpoint=tmp_path, validation=data,
     )  # fmt: skip
     loaded = pyro_msde.load(tmp_path, model=tiny_model(N_ETA, seed=9))
-    y0, times = data.values[0][0], data.times[0]
+    y0, times = data.values[0][0], data.times[0][:3]
     assert torch.equal(loaded.predict(y0, times).mean, fit.predict(y0, times).mean)
     assert type(loaded.guide) is AmortizedGP
 

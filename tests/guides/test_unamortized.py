@@ -44,7 +44,7 @@ def test_each_observation_has_marginals_of_its_own():
 def test_places_of_observations_are_counted_over_all_trajectories():
     segments = tiny_segments(stride=2)
     every = torch.cat(list(segments.values))
-    for _, batch in segments.every():
+    for _, batch in segments.in_order():
         assert torch.equal(every[batch.observations] / segments.scale, batch.values)
 
 
@@ -66,12 +66,12 @@ def test_training_moves_the_nodes_and_leaves_the_encoder():
     data = tiny_data()
     before = {k: v.clone() for k, v in guide.encoder.state_dict().items()}
     fit = pyro_msde.fit(
-        model, guide, data, validation=data, steps=30, length=LENGTH, stride=1, progress=False
+        model, guide, data, validation=data, steps=10, length=LENGTH, stride=1, progress=False
     )
     assert all(torch.equal(v, before[k]) for k, v in guide.encoder.state_dict().items())
     assert bool(guide.started)
     y0 = np.stack([v[0] for v in data.values])
-    fc = fit.predict(y0, data.times[0][:5])
+    fc = fit.predict(y0, data.times[0][:5], num_samples=4)
     assert fc.mean.shape == (3, 5, 30)
     assert fc.mean.isfinite().all()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from problems import same, tiny_data, tiny_pair, tiny_segments
-from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, the fixture
+from short_runs import DATA, QUICK, STEPS, weights_of
 
 from pyro_msde import Callback, NonFiniteLossError, fit, load
 from pyro_msde.inference.trainer import Trainer

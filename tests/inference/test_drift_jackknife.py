@@ -188,6 +188,7 @@ def known():
 
 def ask(fit, **options):
     data = tiny_data(seed=3)
+    options = {"max_step": 0.02} | options
     return fit.predict(np.stack([v[0] for v in data.values]), [0.0, 0.1, 0.25], **options)
 
 

@@ -11,7 +11,7 @@ from problems import tiny_data, tiny_pair
 from torch.testing import assert_close
 
 from pyro_msde import Trajectories, fit, load
-from pyro_msde.inference.segmentation import Cut, cut, duration_of, segments_of, windows
+from pyro_msde.inference.segmentation import Cut, cut, duration_of, picks_by_segment, segments_of
 
 
 @pytest.mark.parametrize("count", [*range(2, 40), 253, 256, 257, 1001])
@@ -21,7 +21,7 @@ def test_each_snapshot_is_an_observation_of_one_segment(count, length, stride):
     how = cut(found, 3.0 + 0.1 * np.arange(count))
     assert how.length >= 2
     picks = np.arange(count)
-    found = windows(count, how, picks)
+    found = picks_by_segment(count, how, picks)
     assert np.array_equal(np.sort(np.concatenate(list(found.values()))), picks)
     for start, places in found.items():
         observations = start + how.stride * np.arange(how.length)
@@ -58,7 +58,7 @@ def test_segments_are_the_trajectory_in_scaled_units():
     segments = segments_of(found, test, 1, Cut(4, 2))
     assert_close(segments.scaled(0).numpy()[:, 0], test.values[1].astype(float) / SCALE)
     assert_close(segments.times[0].numpy(), test.times[1] / found.scaling.time)
-    assert [batch.values.shape[1] for _, batch in segments.every()] == [4, 4]
+    assert [batch.values.shape[1] for _, batch in segments.in_order()] == [4, 4]
 
 
 def test_a_fit_knows_its_segments_and_a_saved_one_too(tmp_path):

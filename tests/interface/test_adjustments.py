@@ -163,20 +163,20 @@ def test_a_name_is_one(monkeypatch):
 
 def test_trajectories_are_forecast_from_their_first_snapshots(plain):
     data = tiny_data((9, 9, 9))
-    times = data.times[0][::4]
-    fc = plain.forecast(data, times, num_samples=4)
+    times, few = data.times[0][::4], {"num_samples": 4, "max_step": 0.02}
+    fc = plain.forecast(data, times, **few)
     y0 = np.stack([v[0] for v in data.values])
-    assert torch.equal(fc.paths, plain.predict(y0, times, num_samples=4).paths)
-    later = plain.forecast(data, times[1:], num_samples=4)
-    wanted = plain.predict(y0, times[1:], t0=times[0], num_samples=4)
+    assert torch.equal(fc.paths, plain.predict(y0, times, **few).paths)
+    later = plain.forecast(data, times[1:], **few)
+    wanted = plain.predict(y0, times[1:], t0=times[0], **few)
     assert torch.equal(later.paths, wanted.paths)
     with pytest.raises(ValueError, match=r"trajectories: times differ.*for one in trajectories"):
         plain.forecast(tiny_data((9, 7)))
     fit = Fit(*tiny_pair(0, num_covariates=1), SCALING)
     data = tiny_data((9, 9), covariates=np.array([[0.5], [1.5]]))
     y0 = np.stack([v[0] for v in data.values])
-    wanted = fit.predict(y0, data.times[0], covariates=data.covariates, num_samples=4)
-    assert torch.equal(fit.forecast(data, num_samples=4).paths, wanted.paths)
+    wanted = fit.predict(y0, data.times[0], covariates=data.covariates, **few)
+    assert torch.equal(fit.forecast(data, **few).paths, wanted.paths)
 
 
 def test_a_solver_takes_the_steps_that_are_asked_for(plain):

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 import torch
 from problems import LENGTH, same, snapshot, tiny_data, tiny_pair, tiny_segments
-from short_runs import DATA, QUICK, STEPS, quicker, weights_of  # noqa: F401, the fixture
+from short_runs import DATA, QUICK, STEPS, weights_of
 
 import pyro_msde.inference.trainer
 import pyro_msde.interface.fitting
@@ -244,7 +244,7 @@ def scored(monkeypatch, scores, *args, **options):
         return scores[len(seen) - 1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(pyro_msde.interface.fitting, "_score", score)
+        patch.setattr(pyro_msde.interface.fitting, "validation_score", score)
         return trained(*args, **{**VALIDATED, **options}), seen
 
 

@@ -122,7 +122,7 @@ def test_what_is_no_fit_is_refused(case, name):
 def test_what_are_no_fields_is_refused(case, name):
     fit, truth, _ = case
     rest = fit_arguments(name, fit, truth)[2:]
-    refused(TypeError, "^y: got Trajectories", name, fit, truth, *rest)
+    refused(ValueError, "^y: Trajectories is no array", name, fit, truth, *rest)
     for wrong in (np.zeros(29), np.zeros((0, NUM_POINTS)), np.full(NUM_POINTS, np.nan), "y", None):
         refused(ValueError, "^y: ", name, fit, wrong, *rest)
 

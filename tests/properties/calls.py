@@ -100,7 +100,7 @@ def calls() -> dict[str, Call]:
             covariates=None, controls=None)),
         "Trajectories.__getitem__": Call(
             lambda index: data[index], arguments(index=[0, 2]), (IndexError,)),
-        "Trajectories.every": Call(data.every, arguments(stride=2)),
+        "Trajectories.thinned": Call(data.thinned, arguments(stride=2)),
         "Trajectories.until": Call(data.until, arguments(time=0.5)),
         "Trajectories.fields": Call(data.fields, arguments(channels=1, shape=(POINTS,))),
         # grids

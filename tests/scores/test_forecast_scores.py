@@ -196,7 +196,7 @@ def test_truth_of_other_trajectories_or_times():
     ragged = Trajectories([TIMES, TIMES, TIMES[:4]], [fc.mean[0], fc.mean[1], fc.mean[2, :4]])
     with pytest.raises(
         ValueError,
-        match=r"trajectory 2 has 4 times \(0 to 0\.75\), but the forecast 5 \(0 to 1\)",
+        match=r"trajectory 2 has 4 times \(0 to 0\.75\), but the forecast 5 times \(0 to 1\)",
     ):
         coverage(fc, ragged)
     shifted = [TIMES, TIMES + np.array([0, 0, 0.01, 0, 0]), TIMES]

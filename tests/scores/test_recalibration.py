@@ -29,6 +29,7 @@ class Normal:
     times: np.ndarray
     sd: Tensor
     batched: bool = True
+    metadata: None = None
 
     @property
     def mean(self) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories, duration_units
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.io.arviz.parameters import kernel_draws
+from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import History
 
 __all__ = ["constants", "initial_fields", "observed", "training"]
@@ -21,12 +22,12 @@ Array = NDArray[Any]
 
 def observed(values: Any, frame: Frame) -> dict[str, Variable]:
     """The field at the probes, from values (trajectory, time, *field)."""
-    at = values[(..., *np.ix_(*frame.index))]
     units = units_attr(frame.units.get(frame.name))
-    return {frame.name: ((*frame.lead, *frame.field_dims("probe")), at, units)}
+    dims = (*frame.lead, *frame.field_dims("probe"))
+    return {frame.name: (dims, frame.at_probes(values), units)}
 
 
-def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
+def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
     """The observed field (trajectory, time, *field), smoothing kernel, scales, coordinates."""
     kernel = frame.squeeze(kernel_draws(fit).mean(0).numpy())
     scale = np.asarray(fit.scaling.channels)
@@ -40,7 +41,7 @@ def constants(fit: Any, test: Trajectories, values: Any, frame: Frame) -> xr.Dat
             "time_scale": ((), fit.scaling.time, time),
             **_inputs(test),
         },
-        every=True,
+        all_coords=True,
     )
     for d in frame.space:
         x, size = frame.coords[d].values, ds.sizes[f"{d}_lag"]
@@ -60,7 +61,7 @@ def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
             "time_end": ("trajectory", np.array([t[-1] for t in test.times]), time),
             **_inputs(test),
         },
-        every=True,
+        all_coords=True,
     )
 
 
@@ -82,6 +83,6 @@ def _inputs(test: Trajectories) -> dict[str, Any]:
     if test.covariates is None:
         return {}
     return {
-        name: ("trajectory", own, units_attr(test.units.get(name)))
-        for name, own in zip(test.covariate_names, test.covariates.T, strict=True)
+        name: ("trajectory", column, units_attr(test.units.get(name)))
+        for name, column in zip(test.covariate_names, test.covariates.T, strict=True)
     }

@@ -49,6 +49,7 @@ from pyro_msde.io.arviz.parameters import network_weights, parameters
 from pyro_msde.io.arviz.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.io.arviz.snapshots import Selection, clock
 from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.protocols import FittedModel
 
 __all__ = ["to_arviz"]
 
@@ -66,7 +67,7 @@ _DIMENSIONS = (
 
 
 def to_arviz(
-    fit: Any,
+    fit: FittedModel,
     test: Trajectories,
     *,
     num_samples: int = 64,
@@ -136,7 +137,7 @@ def to_arviz(
         "posterior": frame.dataset(theta),
         "observed_data": frame.dataset(observed(values, frame)),
         "constant_data": constants(fit, test, values, frame),
-        "training": training(fit.history),
+        "training": training(fit.training.history),
     }
     isolation = Isolation(seed, place_of(fit.model)[1])
     if draws.sites[0]:

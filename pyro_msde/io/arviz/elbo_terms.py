@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -11,6 +9,7 @@ from pyro_msde.data import Trajectories
 from pyro_msde.inference import MultiscaleELBO, cut, segments_of
 from pyro_msde.io.arviz.frame import Variable
 from pyro_msde.io.arviz.parameters import Draws
+from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import drift_residual
 
 __all__ = ["elbo_terms"]
@@ -20,7 +19,8 @@ _DRAWS = 64  # of θ, for its divergence from the prior
 
 @torch.no_grad()
 def elbo_terms(
-    fit: Any, test: Trajectories, draws: Draws, log_likelihood: Variable, num_nodes: int = 64
+    fit: FittedModel, test: Trajectories, draws: Draws, log_likelihood: Variable,
+    num_nodes: int = 64,
 ) -> dict[str, Variable]:
     """Terms of the ELBO of the picked snapshots, (chain, draw), in nats of the data's units.
 
@@ -41,12 +41,12 @@ def elbo_terms(
         how = cut(fit, test.times[k])
         if how is None:
             continue
-        for _, batch in segments_of(fit, test, k, how).every():
+        for _, batch in segments_of(fit, test, k, how).in_order():
             for j, (theta, _, _) in enumerate(draws):
                 marginals = fit.guide.path_marginals(batch, theta)
                 law = fit.model.path_law(theta, batch)
-                own = drift_residual(marginals, law, num_nodes=num_nodes, antithetic=True)
-                residual[j] += own.sum().double().cpu()
+                each = drift_residual(marginals, law, num_nodes=num_nodes, antithetic=True)
+                residual[j] += each.sum().double().cpu()
     likelihood = np.nansum(log_likelihood[1], axis=(2, 3))
     terms = {
         "log_likelihood": likelihood,
@@ -57,7 +57,7 @@ def elbo_terms(
     return {name: (("chain", "draw"), value, {"units": "nats"}) for name, value in terms.items()}
 
 
-def _divergence_of_parameters(fit: Any) -> float:
+def _divergence_of_parameters(fit: FittedModel) -> float:
     """KL(q(θ) ‖ p(θ)), in closed form where Pyro knows it, else averaged over draws.
 
     It is all there is in an ELBO of programs that draw θ and nothing else.

@@ -47,7 +47,7 @@ def predictive(
     generator = torch.Generator().manual_seed(seed)
     fields: dict[str, Array] = {}
     dense: dict[str, Array] = {}
-    for law in fc.windows(keep=False):
+    for law in fc.mixtures(keep=False):
         window = law.where
         draws = frame.at_probes(law.sample(generator).numpy())
         _put(fields, frame.name, draws, 2, window, len(fc.times))
@@ -92,8 +92,8 @@ def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
         "": of whole snapshots, (draw, batch, time); "_probes": of single values.
     """
     count = truth.shape[1]
-    every = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
-    each = law.log_density(every)[:, :, :count]
+    padded = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
+    each = law.log_density(padded)[:, :, :count]
     whole = each.sum(tuple(range(3, each.ndim)), dtype=torch.float64)
     return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import xarray as xr
 
-from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.fields import insert, predictive
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
-from pyro_msde.io.arviz.snapshots import Array, Selection, clock
+from pyro_msde.io.arviz.snapshots import Selection, clock
+from pyro_msde.protocols import FittedModel
 
 __all__ = ["forecast_groups"]
 
 
 def forecast_groups(
-    fit: Any,
+    fit: FittedModel,
     chosen: Selection,
     frame: Frame,
     num_samples: int,
@@ -43,51 +41,40 @@ def forecast_groups(
         times beyond the data, `log_likelihood` if asked for.
     """
     ahead = None if chosen.later is None else frame.at(clock(chosen.later, chosen.test.time_units))
+    first = chosen.test.snapshots([slice(1)] * len(chosen.test))
     drawn: list[Draws] = []
     within: dict[str, Variable] = {}
     beyond: dict[str, Variable] = {}
     dense: dict[str, Variable] = {}
     for rows in chosen.rows():
-        fc = _forecast(
-            fit, chosen, rows,
+        times = chosen.picked.times[int(rows[0])]
+        if chosen.later is not None:
+            times = np.concatenate([times, chosen.later[int(rows[0])]])
+        fc = fit.forecast(
+            first[rows], times,
             num_samples=num_samples, num_theta=num_theta, seed=seed + int(rows[0]),
         )  # fmt: skip
         drawn.append(Draws.of(fc))
         count = len(chosen.index[int(rows[0])])
         truth = None
         if log_likelihood:
-            fields = np.stack([chosen.picked.values[int(k)] for k in rows])
-            truth = torch.as_tensor(fields)
-        variables, found = predictive(fc, frame, seed + int(rows[0]), truth=truth)
-        for name, variable in found.items():
+            truth = torch.as_tensor(np.stack(chosen.picked[rows].values))
+        variables, log_densities = predictive(fc, frame, seed + int(rows[0]), truth=truth)
+        for name, variable in log_densities.items():
             insert(dense, name, variable, rows, chosen.shape)
         for name, variable in variables.items():
-            first, rest = _split(variable, count)
-            insert(within, name, first, rows, chosen.shape)
+            early, rest = _split(variable, count)
+            insert(within, name, early, rows, chosen.shape)
             if ahead is not None:
                 longest = ahead.coords["time"].shape[-1]
-                moved = _renamed(rest, frame, ahead)
-                insert(beyond, name, moved, rows, (len(chosen.index), longest))
+                late = _renamed(rest, frame, ahead)
+                insert(beyond, name, late, rows, (len(chosen.index), longest))
     groups = {"posterior_predictive": frame.dataset(within)}
     if ahead is not None:
         groups["predictions"] = ahead.dataset(beyond)
     if log_likelihood:
         groups["log_likelihood"] = frame.dataset(dense)
     return drawn[0], groups
-
-
-def _forecast(fit: Any, chosen: Selection, rows: Array, **options: int) -> Forecast:
-    """Of trajectories with common times, at the picked snapshots and beyond the data."""
-    k, test = int(rows[0]), chosen.test
-    own = chosen.picked.times[k]
-    fc: Forecast = fit.predict(
-        np.stack([test.values[row][0] for row in rows]),
-        own if chosen.later is None else np.concatenate([own, chosen.later[k]]),
-        t0=float(test.times[k][0]),
-        covariates=None if test.covariates is None else test.covariates[rows],
-        **options,
-    )
-    return fc
 
 
 def _split(variable: Variable, count: int) -> tuple[Variable, Variable]:

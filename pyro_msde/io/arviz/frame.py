@@ -10,15 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import Trajectories, to_numpy
-from pyro_msde.grid import Grid
+from pyro_msde.data import Trajectories, nearest, to_numpy
+from pyro_msde.protocols import Places
 
 __all__ = ["Frame", "Variable", "units_attr"]
 
 Array = NDArray[Any]
 Variable = tuple[tuple[str, ...], Any, dict[str, str]]  # dimensions, values, attributes
-
-_KINDS = ("probe", "coarse", "lag")
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Frame:
         coords: Coordinates by name, each along one or two dimensions.
     """
 
-    grid: Grid
+    grid: Places
     name: str
     lead: tuple[str, str]
     channel: tuple[str, ...]
@@ -48,7 +46,7 @@ class Frame:
     @classmethod
     def of(
         cls,
-        grid: Grid,
+        grid: Places,
         data: Trajectories,
         times: xr.DataArray,
         probes: Mapping[str, Any] | None = None,
@@ -97,16 +95,12 @@ class Frame:
         """Values (..., channel, *space) without the channel axis where the data have none."""
         return values if self.channel else values.squeeze(-1 - len(self.space))
 
-    def dataset(self, variables: Mapping[str, Any], every: bool = False) -> xr.Dataset:
+    def dataset(self, variables: Mapping[str, Any], all_coords: bool = False) -> xr.Dataset:
         """Variables with the coordinates of their dimensions, or with all coordinates."""
         ds = xr.Dataset(dict(variables))
-        here = set(ds.dims)
-        ds = ds.assign_coords(
-            {name: v for name, v in self.coords.items() if every or set(v.dims) <= here}
-        )
-        for name in ("chain", "draw", "trajectory", "microscale"):
-            if name in ds.dims:
-                ds = ds.assign_coords({name: np.arange(ds.sizes[name])})
+        numbered = {"chain", "draw", "trajectory", "microscale"} & set(ds.dims)
+        known = {k: v for k, v in self.coords.items() if all_coords or set(v.dims) <= set(ds.dims)}
+        ds = ds.assign_coords(known | {name: np.arange(ds.sizes[name]) for name in numbered})
         return ds.assign_attrs(inference_library="pyro_msde")
 
 
@@ -125,4 +119,4 @@ def _nearest(x: Array, positions: Any, name: str) -> Array:
             f"probes: {name}={outside.tolist() or at.tolist()}. Pass a row of positions from "
             f"{x.min():g} to {x.max():g}."
         )
-    return np.unique(np.abs(x[:, None] - at).argmin(0))
+    return nearest(x, at)

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Mixture
-from pyro_msde.inference import cut, segments_of, windows
+from pyro_msde.inference import cut, picks_by_segment, segments_of
 from pyro_msde.io.arviz.fields import densities, densities_at
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
+from pyro_msde.protocols import FittedModel, FreeNodes, Guide
 from pyro_msde.sde import sample_moments
 
 __all__ = ["knows_new_data", "smoothed_likelihood"]
@@ -32,13 +33,13 @@ Array = NDArray[Any]
 _CHUNK = 2**22  # numbers decoded at once
 
 
-def knows_new_data(guide: Any) -> bool:
+def knows_new_data(guide: Guide) -> bool:
     """Whether the guide has marginals of paths, of other trajectories than it was made for too."""
-    return hasattr(guide, "path_marginals") and not hasattr(guide, "check_data")
+    return hasattr(guide, "path_marginals") and not isinstance(guide, FreeNodes)
 
 
 def smoothed_likelihood(
-    fit: Any, chosen: Selection, draws: Draws, frame: Frame
+    fit: FittedModel, chosen: Selection, draws: Draws, frame: Frame
 ) -> dict[str, Variable]:
     """Log likelihoods `<field>` of snapshots and `<field>_probes` of values at the probes.
 
@@ -66,7 +67,7 @@ def smoothed_likelihood(
 
 @torch.no_grad()
 def _laws(
-    fit: Any, test: Trajectories, k: int, index: Array, draws: Draws
+    fit: FittedModel, test: Trajectories, k: int, index: Array, draws: Draws
 ) -> Iterator[tuple[slice, Array, Mixture]]:
     """Place among the draws, places in `index`, and the fields' law there given draws of z."""
     times = test.times[k]
@@ -75,7 +76,7 @@ def _laws(
         return
     segments = segments_of(fit, test, k, how)
     scale = segments.scale.cpu().double()
-    for start, places in windows(len(times), how, index).items():
+    for start, places in picks_by_segment(len(times), how, index).items():
         batch = segments.gather([(0, start)])
         at = segments.times[0][index[places]][None].to(batch.times.device)
         for theta, _, where in draws:

@@ -14,7 +14,7 @@ from pyro_msde.data import duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, FittedModel
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
 
@@ -52,11 +52,13 @@ class Draws:
     def __iter__(self) -> Iterator[tuple[BoundModel, dict[str, Tensor], slice]]:
         """The model at θ, θ's sites on its device, and its place among the draws of the output."""
         for j, (theta, sites) in enumerate(zip(self.theta, self.sites, strict=True)):
-            own = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
-            yield theta, own, slice(j * self.repeats, (j + 1) * self.repeats)
+            here = {name: value.to(theta.diffusion.device) for name, value in sites.items()}
+            yield theta, here, slice(j * self.repeats, (j + 1) * self.repeats)
 
 
-def parameters(fit: Any, draws: Draws, frame: Frame, duration: float) -> dict[str, Variable]:
+def parameters(
+    fit: FittedModel, draws: Draws, frame: Frame, duration: float
+) -> dict[str, Variable]:
     """Diffusion (as forecasts use it), observation noise, the guide's length scale in time.
 
     L = √C is what a state's standard deviation gains over one training horizon, in scaled units;
@@ -129,26 +131,26 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
     Raises:
         ValueError: A name that is no such site.
     """
-    there = list(draws.sites[0])
-    names = (there if wanted else []) if isinstance(wanted, bool) else list(wanted)
-    unknown = sorted(set(names) - set(there))
+    known = list(draws.sites[0])
+    names = (known if wanted else []) if isinstance(wanted, bool) else list(wanted)
+    unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(
-            f"weights: no sites {unknown}; parts with a prior have {there or 'none'}. Pass some of "
+            f"weights: no sites {unknown}; parts with a prior have {known or 'none'}. Pass some of "
             "those, or give the part a prior (pyro_msde.priors.bayesian_parts.bayesian)."
         )
     out: dict[str, Variable] = {}
     for name in names:
         values = draws.repeated(torch.stack([sites[name] for sites in draws.sites]))
-        own = [f"{name}_dim_{i}" for i in range(values.ndim - 2)]
+        axes = [f"{name}_dim_{i}" for i in range(values.ndim - 2)]
         attrs = {"long_name": "parameters of the part in scaled units, or a prior's scales"}
-        out[name] = ((*_AHEAD, *own), values, attrs)
+        out[name] = ((*_AHEAD, *axes), values, attrs)
     return out
 
 
-def kernel_draws(fit: Any, num_draws: int = 32, seed: int = 0) -> Tensor:
+def kernel_draws(fit: FittedModel, num_draws: int = 32, seed: int = 0) -> Tensor:
     """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate."""
-    part = fit.model.kernel
+    part: Any = getattr(fit.model, "kernel", None)
     with Isolation(seed, place_of(part)[1]).turn(), torch.no_grad():
         count = num_draws if part.is_random else 1
         return torch.stack([part.read(fit.guide.read_theta())() for _ in range(count)]).cpu()

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pyro import poutine
-from torch import Tensor
 
 from pyro_msde.data import SegmentBatch, StratifiedQuadrature, Trajectories
-from pyro_msde.forecasts import Forecast
+from pyro_msde.forecasts import Forecast, scaled_covariates
 from pyro_msde.io.arviz.fields import insert, predictive
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.io.arviz.snapshots import Selection
+from pyro_msde.isolation import place_of
+from pyro_msde.protocols import FittedModel, Model
 from pyro_msde.sde import FORECAST_STEP, LatentSDE
 
 __all__ = ["log_prior", "prior_draws", "prior_fields"]
@@ -28,12 +29,12 @@ Array = NDArray[Any]
 
 
 @torch.no_grad()
-def prior_draws(model: Any, count: int) -> Draws:
+def prior_draws(model: Model, count: int) -> Draws:
     """Draws of θ from its prior; a single θ, repeated, if no part has one."""
     drawn, read = [], []
     for _ in range(count):
-        nodes = poutine.trace(model.bind).get_trace().nodes
-        sites = {k: node["value"] for k, node in nodes.items() if node["type"] == "sample"}
+        trace = poutine.trace(model.bind).get_trace()
+        sites: dict[str, Any] = {k: trace.nodes[k]["value"] for k in trace.stochastic_nodes}
         drawn.append(model.bind(sites))
         read.append({name: value.cpu() for name, value in sites.items()})
         if not sites:
@@ -42,29 +43,29 @@ def prior_draws(model: Any, count: int) -> Draws:
 
 
 @torch.no_grad()
-def log_prior(model: Any, draws: Draws) -> dict[str, Variable]:
+def log_prior(model: Model, draws: Draws) -> dict[str, Variable]:
     """The prior's log density of each draw of θ, by site of a part with a prior."""
-    found: dict[str, list[float]] = {}
+    densities: dict[str, list[float]] = {}
     for _, sites, _ in draws:
         program = poutine.condition(model.bind, data=sites)
         trace = poutine.trace(program).get_trace()
         trace.compute_log_prob()
         for name in sites:
-            found.setdefault(name, []).append(float(trace.nodes[name]["log_prob_sum"]))
+            densities.setdefault(name, []).append(float(trace.nodes[name]["log_prob_sum"]))
     return {
         name: (("chain", "draw"), draws.repeated(torch.tensor(values).double()), {"units": "nats"})
-        for name, values in found.items()
+        for name, values in densities.items()
     }
 
 
 def prior_fields(
-    fit: Any, chosen: Selection, draws: Draws, frame: Frame, seed: int
+    fit: FittedModel, chosen: Selection, draws: Draws, frame: Frame, seed: int
 ) -> tuple[dict[str, Variable], dict[str, int]]:
     """Fields at the probes and states of paths of the prior, at the times of the snapshots.
 
     Args:
         fit: The `Fit`.
-        chosen: Whose times and parameters are taken.
+        chosen: Whose times and covariates are taken.
         draws: Of θ, from `prior_draws`.
         frame: Axes and units.
         seed: Of the fields' noise; that of the paths follows torch's seed.
@@ -89,7 +90,7 @@ def prior_fields(
 
 
 @torch.no_grad()
-def _simulated(fit: Any, picked: Trajectories, rows: Array, draws: Draws) -> Forecast:
+def _simulated(fit: FittedModel, picked: Trajectories, rows: Array, draws: Draws) -> Forecast:
     """Paths of the prior for trajectories with common times, as a forecast holds them."""
     batch = _batch(fit, picked, rows)
     paths = []
@@ -111,23 +112,19 @@ def _simulated(fit: Any, picked: Trajectories, rows: Array, draws: Draws) -> For
     )
 
 
-def _batch(fit: Any, picked: Trajectories, rows: Array) -> SegmentBatch:
-    """The trajectories' times and parameters, as the model's program takes them."""
-    like: Tensor = next(v for v in fit.model.state_dict().values() if v.is_floating_point())
-    times = torch.as_tensor(picked.times[int(rows[0])] / fit.scaling.time).to(like.device)
+def _batch(fit: FittedModel, picked: Trajectories, rows: Array) -> SegmentBatch:
+    """The trajectories' times and covariates, as the model's program takes them."""
+    dtype, device = place_of(fit.model)
+    times = torch.as_tensor(picked.times[int(rows[0])] / fit.scaling.time).to(device)
     times = times.expand(len(rows), -1)
-    covariates = None
-    if picked.covariates is not None:
-        own = torch.as_tensor(picked.covariates[rows])
-        covariates = fit.scaling.scaled_covariates(own).to(like)
     return SegmentBatch(
         times=times,
-        values=like.new_zeros(0),
-        observation_weight=like.new_ones(times.shape),
-        initial_weight=like.new_ones(len(rows)),
+        values=torch.zeros(0, dtype=dtype, device=device),
+        observation_weight=torch.ones(times.shape, dtype=dtype, device=device),
+        initial_weight=torch.ones(len(rows), dtype=dtype, device=device),
         quadrature=StratifiedQuadrature(times, torch.ones_like(times[:, 1:]), shared_offsets=True),
         num_segments=len(rows),
         shared_offsets=True,
         observations=torch.zeros(times.shape, dtype=torch.int64),
-        covariates=covariates,
+        covariates=scaled_covariates(fit, picked[rows].covariates, len(rows)),
     )

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import TimeUnits, Trajectories
+from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest
 
 __all__ = ["Array", "Selection", "clock"]
 
@@ -37,9 +37,7 @@ class Selection:
     later: list[Array] | None
 
     @classmethod
-    def of(
-        cls, test: Trajectories, times: Any, horizon: Any = None
-    ) -> Selection:
+    def of(cls, test: Trajectories, times: Any, horizon: Any = None) -> Selection:
         """Some snapshots, and times up to `horizon` at their spacing or closer.
 
         Args:
@@ -71,8 +69,8 @@ class Selection:
 
     def rows(self) -> Iterator[Array]:
         """Trajectories that are forecast together: all at once, or one by one if times differ."""
-        every = np.arange(len(self.test))
-        yield from [every] if self.test.common_times() is not None else every[:, None]
+        everyone = np.arange(len(self.test))
+        yield from [everyone] if self.test.common_times() is not None else everyone[:, None]
 
 
 def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectories, list[Array]]:
@@ -83,46 +81,32 @@ def _pick(test: Trajectories, times: int | Sequence[float]) -> tuple[Trajectorie
         outside = wanted[~((wanted >= first) & (wanted <= last))]
         if len(outside):
             raise ValueError(f"times: {outside.tolist()} before or after all trajectories.")
-    index = [_choose(own, times, k) for k, own in enumerate(test.times)]
-    picked = Trajectories(
-        [t[i] for t, i in zip(test.times, index, strict=True)],
-        [v[i] for v, i in zip(test.values, index, strict=True)],
-        covariates=test.covariates,
-        name=test.name,
-        dims=test.dims,
-        coords=test.coords,
-        units=test.units,
-        calendar=test.calendar,
-        covariate_names=None if test.covariates is None else test.covariate_names,
-    )
-    return picked, index
+    index = [_choose(clock, times, k) for k, clock in enumerate(test.times)]
+    return test.snapshots(index), index
 
 
-def _choose(own: Array, times: int | Sequence[float], k: int) -> Array:
+def _choose(row: Array, times: int | Sequence[float], k: int) -> Array:
     """Indices of snapshots of one trajectory."""
     if isinstance(times, int):
-        if times < 1:
-            raise ValueError(f"times: {times} snapshots. Pass a positive number, or times.")
-        count = min(times, len(own))
-        return np.unique(np.linspace(0, len(own) - 1, count).round().astype(np.int64))
+        return evenly_spaced(len(row), times)
     wanted = np.asarray(times)
-    wanted = wanted[(wanted >= own[0]) & (wanted <= own[-1])]
+    wanted = wanted[(wanted >= row[0]) & (wanted <= row[-1])]
     if not len(wanted):
         raise ValueError(
-            f"times: none within trajectory {k}, from {own[0]:g} to {own[-1]:g}. "
+            f"times: none within trajectory {k}, from {row[0]:g} to {row[-1]:g}. "
             "Leave it out or pass a number of snapshots."
         )
-    return np.unique(np.abs(own[:, None] - wanted).argmin(0))
+    return nearest(row, wanted)
 
 
 def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> list[Array]:
     """Times of each trajectory after its end up to `horizon`."""
     later = []
-    for k, (own, kept) in enumerate(zip(test.times, picked.times, strict=True)):
-        room = horizon - own[-1]
+    for k, (past, kept) in enumerate(zip(test.times, picked.times, strict=True)):
+        room = horizon - past[-1]
         if not (math.isfinite(horizon) and room > 0):
             raise ValueError(
-                f"horizon: {horizon:g}, but trajectory {k} ends at {own[-1]:g}. Pass a later time."
+                f"horizon: {horizon:g}, but trajectory {k} ends at {past[-1]:g}. Pass a later time."
             )
         spacing = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else room
         count = math.ceil(room / spacing * (1 - 1e-9))  # a whole number of spacings is rounded
@@ -131,12 +115,12 @@ def _times_beyond(test: Trajectories, picked: Trajectories, horizon: float) -> l
                 f"horizon: {horizon:g} is {count} spacings beyond trajectory {k}, more than "
                 f"{_MOST_BEYOND}. Pass an earlier time, or fewer times."
             )
-        later.append(own[-1] + room * np.arange(1, count + 1) / count)
+        later.append(past[-1] + room * np.arange(1, count + 1) / count)
     return later
 
 
 def clock(times: Sequence[Array], units: TimeUnits) -> xr.DataArray:
     """Times as `Trajectories.to_xarray` labels them: (time,) if shared, else (trajectory, …)."""
     nothing = [np.zeros((len(t), 1)) for t in times]
-    own = {} if units.text is None else {"time": units.text}
-    return Trajectories(times, nothing, units=own, calendar=units.calendar).to_xarray()["time"]
+    named = {} if units.text is None else {"time": units.text}
+    return Trajectories(times, nothing, units=named, calendar=units.calendar).to_xarray()["time"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,8 @@ from pyro_msde.data import (
     to_numpy,
 )
 from pyro_msde.isolation import place_of
+from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
-
-if TYPE_CHECKING:
-    from pyro_msde.interface.fitted import Fit
 
 __all__ = [
     "LARGEST_FIELD",
@@ -36,48 +34,53 @@ __all__ = [
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
 
-def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
+def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
     """(batch, channel, *space) on the model's device, and whether a batch was given.
 
     float64: the model's dtype may not hold them before they are divided by their scale.
+
+    Args:
+        fit: The fit.
+        y0: One field, or a batch of them.
+        argument: What errors call them.
 
     Raises:
         ValueError: Of another grid, not finite, or far larger than the training data.
     """
     device = place_of(fit.model)[1]
-    value = torch.as_tensor(to_numpy(y0, "y0"))
+    value = torch.as_tensor(to_numpy(y0, argument))
     grid = fit.model.grid
     one = grid.field_shape if fit.has_channel else grid.shape
     if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
         raise ValueError(
-            f"y0: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
-            f"(batch, {', '.join(map(str, one))}). Pass first snapshots, such as values[:, 0], "
+            f"{argument}: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
+            f"(batch, {', '.join(map(str, one))}). Pass snapshots, such as values[:, 0], "
             "on the model's grid, with a channel axis if the training data had one."
         )
     if fit.metadata is not None and isinstance(y0, xr.DataArray):
-        fit.metadata.check("y0", Metadata.of_array(y0, len(one)))
+        fit.metadata.check(argument, Metadata.of_array(y0, len(one)))
     bad = int((~value.isfinite()).sum())
     if bad:
         raise ValueError(
-            f"y0: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop them. "
-            "(Masked and missing values are read as NaN.)"
+            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop "
+            "them. (Masked and missing values are read as NaN.)"
         )
     batched = value.ndim > len(one)
-    if batched and not len(value):
-        raise ValueError(f"y0: shape {tuple(value.shape)} holds no field. Pass at least one.")
+    if not value.numel():
+        raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass some.")
     value = value if batched else value[None]
     value = value if fit.has_channel else value[:, None]
     fields = value.to(device=device, dtype=torch.float64)
     largest = float((fields / fit.scaling.field_scale(fields, grid.ndim)).abs().max())
     if largest > LARGEST_FIELD:
         raise ValueError(
-            f"y0: its largest value is {largest:.3g} times the training data's root mean "
+            f"{argument}: its largest value is {largest:.3g} times the training data's root mean "
             "square. Nothing was learned there; check its units."
         )
     return fields, batched
 
 
-def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
+def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor | None:
     """(batch, p) in scaled units and as the model's tensors are, or None where it takes none.
 
     Raises:
@@ -111,7 +114,7 @@ def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
     return value.expand(batch, -1).to(device=device, dtype=dtype)
 
 
-def longest_step(fit: Fit, max_step: float | None) -> float:
+def longest_step(fit: FittedModel, max_step: float | None) -> float:
     """`max_step`, or a thousandth of the training horizon.
 
     Raises:
@@ -136,7 +139,7 @@ def time_of(y0: Any) -> Any:
 
 
 def on_common_times(
-    fit: Fit, argument: str, trajectories: Trajectories
+    fit: FittedModel, argument: str, trajectories: Trajectories
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Times, values (trajectory, time, *field) and covariates of trajectories on a fit's grid.
 

@@ -1,0 +1,84 @@
+"""The score by which training keeps its best parameters: NRMSE of validation forecasts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pyro_msde.data import (
+    Metadata,
+    Scaling,
+    Trajectories,
+    check_trajectories,
+    common_batches,
+    matched,
+)
+from pyro_msde.forecasts import LARGEST_FIELD
+from pyro_msde.interface.fitted import Fit
+from pyro_msde.protocols import Model
+from pyro_msde.sde import VALIDATION_STEP
+
+__all__ = ["checked_validation", "validation_score"]
+
+_LONGEST_VALIDATION = 40  # training horizons: 10 000 steps of 16 paths
+
+
+def validation_score(fit: Fit, validation: Trajectories, num_samples: int = 16) -> float:
+    """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
+
+    Each against its own size, as snapshots may be zero; one that is zero throughout against the
+    training data's. With one seed every time. Infinite where a forecast is not finite.
+    """
+    scale = np.asarray(fit.scaling.channels)
+    errors = []
+    for times, values, covariates in common_batches(validation):
+        every = max(1, (len(times) - 1) // 50)
+        fc = fit.predict(
+            values[:, 0],
+            times[::every],
+            num_samples=num_samples,
+            covariates=covariates,
+            max_step=VALIDATION_STEP * fit.scaling.time,
+        )
+        unit = scale.max()  # whose squares any dtype holds
+        y = values[:, ::every].astype(np.float64) / unit
+        axes = tuple(range(1, y.ndim))
+        size = np.square(y).mean(axes)
+        size = np.where(size > 0, size, np.square(scale / unit).mean())
+        with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
+            error = np.square(fc.mean.double().numpy() / unit - y).mean(axes)
+        errors.append(np.sqrt(error / size))
+    score = float(np.concatenate(errors).mean())
+    return score if np.isfinite(score) else float("inf")
+
+
+def checked_validation(
+    validation: Trajectories, data: Trajectories, model: Model, scaling: Scaling
+) -> Trajectories:
+    """Validation trajectories in the training data's names and units, before any training.
+
+    Raises:
+        ValueError: They are of another grid than these, take too many steps to be forecast, or
+            start far from the training data.
+    """
+    check_trajectories("validation", model, validation)
+    validation = matched(Metadata.of(data), "validation", validation)
+    if validation.field_shape != data.field_shape:
+        raise ValueError(
+            f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
+            "Give both the same grid, and a channel axis or none."
+        )
+    for k, (t, v) in enumerate(zip(validation.times, validation.values, strict=True)):
+        span = (t[-1] - t[0]) / scaling.time
+        if span > _LONGEST_VALIDATION:
+            raise ValueError(
+                f"validation: trajectory {k} lasts {span:.3g} training horizons, and is forecast "
+                f"at every validation. Pass at most {_LONGEST_VALIDATION}, as with "
+                "validation.until(…)."
+            )
+        size = float(np.abs(v[0]).max()) / max(scaling.channels)
+        if size > LARGEST_FIELD:
+            raise ValueError(
+                f"validation: trajectory {k} starts at {size:.3g} times the root mean square of "
+                "the training data. Check its units."
+            )
+    return validation
