@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-__all__ = ["is_current", "write_atomically", "write_once"]
+from pyro_msde.atomic import replaced
+
+__all__ = ["is_current", "write_once"]
 
 
 def is_current(path: Path, attrs: Mapping[str, Any]) -> bool:
@@ -28,27 +28,14 @@ def is_current(path: Path, attrs: Mapping[str, Any]) -> bool:
     )
 
 
-def write_atomically(ds: xr.Dataset, path: Path) -> None:
-    """Write `ds` beside `path` and rename, so that nobody ever reads half a file.
+def write_once(path: Path, attrs: Mapping[str, Any], make: Callable[[], xr.Dataset]) -> Path:
+    """Write `make()` to `path` unless a file with these attributes is there. Returns `path`.
 
     Raises:
-        OSError: If the folder cannot be made or written.
+        OSError: The folder cannot be made, or the file not written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        ds.to_netcdf(temporary, engine="h5netcdf")
-        mask = os.umask(0)  # mkstemp's file is for its owner only: give it the usual permissions
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def write_once(path: Path, attrs: Mapping[str, Any], make: Callable[[], xr.Dataset]) -> Path:
-    """Write `make()` to `path` unless a file with these attributes is there. Returns `path`."""
     if not is_current(path, attrs):
-        write_atomically(make(), path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as temporary:
+            make().to_netcdf(temporary, engine="h5netcdf")
     return path

@@ -88,7 +88,7 @@ class Jackknife:
             raise ValueError(f"jackknife: of {sorted(saved)}, not of {sorted(weights)}")
         if not all(isinstance(d, Tensor) for d in saved.values()):
             raise ValueError("jackknife: holds what is no tensor")
-        size = next(iter(saved.values())).shape[:1]
+        size = saved[next(iter(weights))].shape[:1]
         for name, weight in weights.items():
             wanted = (*size, *weight.shape)
             if saved[name].shape != wanted or not saved[name].numel():

@@ -15,9 +15,9 @@ from pyro_msde.forecasts import Forecast, forecast
 from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
 from pyro_msde.interface.description import save
 from pyro_msde.interface.forecast_arguments import (
+    first_snapshots,
     initial_fields,
     longest_step,
-    on_common_times,
     scaled_covariates,
     time_of,
 )  # fmt: skip
@@ -183,9 +183,7 @@ class Fit:
         Raises:
             ValueError: Times that differ between trajectories; what `predict` refuses.
         """
-        clock, values, covariates = on_common_times(self, "trajectories", trajectories)
-        options = {"t0": clock[0], "covariates": covariates} | options
-        return self.predict(values[:, 0], clock if times is None else times, **options)
+        return self.predict(**first_snapshots(self, trajectories, times) | options)
 
     def calibrated(
         self, validation: Trajectories, *, level: float = 0.9, num_times: int = 60

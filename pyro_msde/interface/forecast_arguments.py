@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST_FIELD",
+    "first_snapshots",
     "initial_fields",
     "longest_step",
     "on_common_times",
@@ -152,3 +153,16 @@ def on_common_times(
             "after the other: [fit.forecast(one) for one in trajectories]."
         )
     return times, values, covariates
+
+
+def first_snapshots(fit: Fit, trajectories: Trajectories, times: Any) -> dict[str, Any]:
+    """Arguments of `predict` for forecasts of trajectories from their first snapshots.
+
+    Raises:
+        ValueError: Times that differ between trajectories, or another grid.
+    """
+    clock, values, covariates = on_common_times(fit, "trajectories", trajectories)
+    return {
+        "y0": values[:, 0], "times": clock if times is None else times,
+        "t0": clock[0], "covariates": covariates,
+    }  # fmt: skip

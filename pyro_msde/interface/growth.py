@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pyro_msde.checks import check_has, check_seed
+from pyro_msde.checks import check_kind, check_seed
 from pyro_msde.data import Trajectories
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.fitting import fit
@@ -138,7 +138,7 @@ def _check_room(role: str, small: Module, large: Module) -> None:
 def _check_pair(model: Any, larger: Any) -> None:
     like = "a model that is built, as multiscale(…) builds it"
     for role, own in (("model", model), ("larger_model", larger)):
-        check_has(role, own, ("grid", "n_eta", "num_covariates", "children"), like)
+        check_kind(role, own, ("grid", "n_eta", "num_covariates", "children"), like)
     if larger.n_eta <= model.n_eta:
         raise ValueError(
             f"larger_model: {larger.n_eta} microscale states, the smaller one has {model.n_eta}. "

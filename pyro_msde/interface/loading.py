@@ -11,6 +11,7 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_kind
 from pyro_msde.data import Metadata, Scaling
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.agreement import (
@@ -60,8 +61,8 @@ def load(
         ValueError: A guide made for another model than the one passed.
     """
     for name, value in (("model", model), ("guide", guide)):
-        if value is not None and not isinstance(value, nn.Module):
-            raise TypeError(f"{name}: got {type(value).__name__}. Pass one built as it was saved.")
+        if value is not None:
+            check_kind(name, value, nn.Module, "one built as it was saved")
     run, weights, _ = read_run(path, state=False)
     try:
         described = checked(run)
