@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from pyro_msde.data import Metadata, Scaling, SegmentBatch, Segments, Trajectories
-    from pyro_msde.forecasts import Forecast
     from pyro_msde.grid import GraphOperators, ScaleOperators, Stencil
     from pyro_msde.inference import TrainingView
     from pyro_msde.runs import TrainingRecord
@@ -329,9 +328,3 @@ class FittedModel(Protocol):
     def adjustments(self) -> tuple[Adjustment, ...]: ...
     @property
     def training(self) -> TrainingRecord: ...
-    @property
-    def is_point(self) -> bool: ...
-    @property
-    def predict(self) -> Callable[..., Forecast]: ...
-    @property
-    def forecast(self) -> Callable[..., Forecast]: ...

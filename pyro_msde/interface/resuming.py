@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Segments, Trajectories
+from pyro_msde.data import Metadata, Trajectories
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.inference import Trainer
 from pyro_msde.interface.fitted import Fit
@@ -34,6 +34,7 @@ def identity_of(
     trainer: Trainer, seed: int, validation: Trajectories | None, validate_every: int
 ) -> dict[str, Any]:
     """What has to agree for a run to be resumed; kept with the run, and as it is read again."""
+    segments = trainer.segments
     return _as_read({
         "seed": seed,
         "steps": trainer.steps,
@@ -46,8 +47,9 @@ def identity_of(
             **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
         },
         "model": _shapes(trainer),
-        "data": _of_segments(trainer.segments),
-        "validation": None if validation is None else _of_trajectories(validation),
+        "data": _digest((*segments.times, *segments.values, segments.scale), segments.covariates),
+        "validation": None if validation is None
+        else _digest((*validation.times, *validation.values), validation.covariates),
     })  # fmt: skip
 
 
@@ -177,22 +179,11 @@ def _shapes(trainer: Trainer) -> str:
     return hashlib.blake2b(json.dumps(shapes).encode(), digest_size=16).hexdigest()
 
 
-def _of_segments(segments: Segments) -> str:
-    """Digest of the training data, in the dtype they are trained in."""
-    own = [] if segments.covariates is None else [segments.covariates]
-    return _digest((*segments.times, *segments.values, segments.scale, *own))
-
-
-def _of_trajectories(data: Trajectories) -> str:
-    """Digest of trajectories as they are."""
-    own = [] if data.covariates is None else [data.covariates]
-    return _digest((*data.times, *data.values, *own))
-
-
-def _digest(arrays: Iterable[Any]) -> str:
+def _digest(arrays: Iterable[Any], covariates: Any) -> str:
+    """Digest of arrays or tensors as they are."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        own = array.cpu().numpy() if isinstance(array, Tensor) else array
-        digest.update(str((own.dtype, own.shape)).encode())
-        digest.update(own.tobytes())
+    for array in (*arrays, *([] if covariates is None else [covariates])):
+        values = array.cpu().numpy() if isinstance(array, Tensor) else array
+        digest.update(str((values.dtype, values.shape)).encode())
+        digest.update(values.tobytes())
     return digest.hexdigest()
