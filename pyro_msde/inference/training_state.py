@@ -7,7 +7,7 @@ anything: all is checked before any of it is used.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["all_finite", "restore", "stacked", "state_of"]
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps
+_Finite = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 _TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}
 
 Weights = Mapping[str, Mapping[str, Tensor]]
@@ -35,8 +36,8 @@ class _Position(Struct, forbid_unknown_fields=True):
 
     step: Annotated[int, Meta(ge=0)]
     drift_started: bool
-    best: Annotated[float, Meta(ge=0, lt=math.inf)] | None
-    factors: list[Annotated[float, Meta(ge=0, lt=math.inf)]]
+    best: _Finite | None
+    factors: list[_Finite]
     rng: dict[str, Any]
     history: dict[str, Any]
 

@@ -39,14 +39,14 @@ def check_options(path: Any, described: Any, model: Model, guide: Guide) -> None
         ("guide", described.guide, getattr(guide, "config", None)),
         ("prior of model", described.priors, described_priors(model)),
     ]
-    for role, saved, own in pairs:
-        if saved is None or own is None:
+    for role, saved_options, built_options in pairs:
+        if saved_options is None or built_options is None:
             continue
-        for name in sorted((saved.keys() | own.keys()) - {"seed"}):
-            there, here = saved.get(name), own.get(name)
-            if there != here:
+        for name in sorted((saved_options.keys() | built_options.keys()) - {"seed"}):
+            saved, built = saved_options.get(name), built_options.get(name)
+            if saved != built:
                 raise SavedRunError(
-                    f"{role}: the run in {path} has {name}={there!r}, here it is {here!r}. Build "
+                    f"{role}: the run in {path} has {name}={saved!r}, here it is {built!r}. Build "
                     "it as it was."
                 )
 
@@ -61,13 +61,13 @@ def check_structure(
     """
     if saved is None:
         return
-    own = structure_of(role, module)
-    there = {name: kind for name, kind in saved.items() if name.split(".", 1)[0] == role}
-    for name in sorted(own.keys() | there.keys()):
-        if own.get(name) != there.get(name):
+    built = structure_of(role, module)
+    was = {name: kind for name, kind in saved.items() if name.split(".", 1)[0] == role}
+    for name in sorted(built.keys() | was.keys()):
+        if built.get(name) != was.get(name):
             raise SavedRunError(
-                f"{role}: in the run in {path} {name} is a {there.get(name, 'missing')}, here "
-                f"{own.get(name, 'missing')}. Build it as it was and pass load(path, {role}=…)."
+                f"{role}: in the run in {path} {name} is a {was.get(name, 'missing')}, here "
+                f"{built.get(name, 'missing')}. Build it as it was and pass load(path, {role}=…)."
             )
 
 
@@ -79,22 +79,22 @@ def check_weights(
     Raises:
         SavedRunError: They are not.
     """
-    own = module.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        here, there = own.get(name), weights.get(name)
-        if here is None or there is None or here.shape != there.shape:
-            shapes = ["missing" if v is None else tuple(v.shape) for v in (there, here)]
+    state = module.state_dict()
+    for name in sorted(state.keys() | weights.keys()):
+        built, saved = state.get(name), weights.get(name)
+        if built is None or saved is None or built.shape != saved.shape:
+            shapes = ["missing" if v is None else tuple(v.shape) for v in (saved, built)]
             raise SavedRunError(
                 f"{role}: the run in {path} is of another {role}: {name} is {shapes[0]} there and "
                 f"{shapes[1]} here."
             )
-        wanted = dtype if here.is_floating_point() else here.dtype
-        if there.dtype != wanted:
+        wanted = dtype if built.is_floating_point() else built.dtype
+        if saved.dtype != wanted:
             raise SavedRunError(
-                f"path: the weights in {path} are damaged: {role}.{name} is {there.dtype}, not "
+                f"path: the weights in {path} are damaged: {role}.{name} is {saved.dtype}, not "
                 f"{wanted}."
             )
-        if not bool(there.isfinite().all()):
+        if not bool(saved.isfinite().all()):
             raise SavedRunError(
                 f"path: the weights in {path} are damaged: {role}.{name} is not finite."
             )
@@ -149,9 +149,9 @@ def _try(fit: FittedModel, theta: Any) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_covariates", 0)
-    own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
+    covariates = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
-    rows = None if own is None else own.expand(_TRIED, -1)
+    rows = None if covariates is None else covariates.expand(_TRIED, -1)
     z, var = fit.guide.encode(fields, theta, rows)
     _check_sensible("encoder", z)
     _check_sensible("encoder's variance", var)
@@ -167,7 +167,7 @@ def _try(fit: FittedModel, theta: Any) -> None:
         low, high = dynamics.box
         z = low + torch.rand(z.shape).to(z) * (high - low)
     for name, law in tried.items():
-        _check_sensible(name, law.drift(z[:, None, None], clock, covariates=own))
+        _check_sensible(name, law.drift(z[:, None, None], clock, covariates=covariates))
         _check_sensible(name, law.diffusion)
     observed = theta.observe(z)
     _check_sensible("decoder", observed.mean)

@@ -54,7 +54,7 @@ def save(fit: FittedModel, path: str | Path) -> None:
 
 def structure_of(role: str, module: Any) -> dict[str, str]:
     """Class names of a module and all those in it, by owner and name."""
-    kinds = {name: type(own).__name__ for name, own in module.named_modules()}
+    kinds = {name: type(submodule).__name__ for name, submodule in module.named_modules()}
     return {f"{role}.{name}".rstrip("."): kind for name, kind in kinds.items()}
 
 

@@ -12,8 +12,10 @@ from torch import Tensor
 from pyro_msde.checks import check_number
 from pyro_msde.data import (
     Metadata,
+    TimeUnits,
     Trajectories,
     check_trajectories,
+    checked_times,
     common_batches,
     matched,
     to_numpy,
@@ -26,15 +28,32 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST_FIELD",
+    "checked_start",
     "first_snapshots",
     "initial_fields",
-    "longest_step",
     "on_common_times",
-    "scaled_covariates",
-    "time_of",
 ]
 
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
+
+
+def checked_start(
+    fit: Fit, y0: Any, times: Any, t0: Any, covariates: Any, max_step: float | None
+) -> dict[str, Any]:
+    """What `Fit.predict` was given, as `forecasts.forecast` takes it.
+
+    Raises:
+        ValueError: It cannot be forecast from; the functions below say why.
+    """
+    longest = _longest_step(fit, max_step)
+    units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
+    clock, start = checked_times(times, _time_of(y0) if t0 is None else t0, units)
+    fields, batched = initial_fields(fit, y0)
+    return {
+        "y0": fields, "times": clock, "t0": start,
+        "covariates": _scaled_covariates(fit, covariates, len(fields)), "max_step": longest,
+        "layout": {"batched": batched, "has_channel": fit.has_channel},
+    }  # fmt: skip
 
 
 def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
@@ -78,7 +97,7 @@ def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
     return fields, batched
 
 
-def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
+def _scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
     """(batch, p) in scaled units and as the model's tensors are, or None where it takes none.
 
     Raises:
@@ -112,7 +131,7 @@ def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
     return value.expand(batch, -1).to(device=device, dtype=dtype)
 
 
-def longest_step(fit: Fit, max_step: float | None) -> float:
+def _longest_step(fit: Fit, max_step: float | None) -> float:
     """`max_step`, or a thousandth of the training horizon.
 
     Raises:
@@ -129,7 +148,7 @@ def longest_step(fit: Fit, max_step: float | None) -> float:
     return max_step
 
 
-def time_of(y0: Any) -> Any:
+def _time_of(y0: Any) -> Any:
     """The coordinate "time" of one field that has it; None elsewhere."""
     if isinstance(y0, xr.DataArray) and y0.coords.get("time", y0).ndim == 0:
         return y0.coords["time"].values[()]

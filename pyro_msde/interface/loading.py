@@ -75,7 +75,8 @@ def load(
         )
     if guide is None and described.guide is None:
         raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
-    with limited(max(_ROOM, 2 * sum(v.numel() for own in weights.values() for v in own.values()))):
+    numbers = sum(value.numel() for part in weights.values() for value in part.values())
+    with limited(max(_ROOM, 2 * numbers)):
         model = _rebuilt(path, "model", described.model) if model is None else model
         guide = _rebuilt(path, "guide", described.guide, model) if guide is None else guide
     if getattr(guide, "model", model) is not model:
