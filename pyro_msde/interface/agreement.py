@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import described_priors
-from pyro_msde.protocols import FittedModel, Guide, Model
+from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module
+from pyro_msde.runs import Description
 from pyro_msde.sde import Dynamics
 
 __all__ = [
+    "FolderPath",
     "check_options",
     "check_parameters",
     "check_scaling",
@@ -24,11 +26,13 @@ __all__ = [
     "check_weights",
 ]
 
+FolderPath = str | os.PathLike[str]
+
 _MOST = 1e8  # of anything in scaled units
 _TRIED = 16  # fields, and states
 
 
-def check_options(path: Any, described: Any, model: Model, guide: Guide) -> None:
+def check_options(path: FolderPath, described: Description, model: Model, guide: Guide) -> None:
     """Options and priors agree where both are known; the seed of the start does not matter.
 
     Raises:
@@ -52,7 +56,7 @@ def check_options(path: Any, described: Any, model: Model, guide: Guide) -> None
 
 
 def check_structure(
-    path: Any, role: str, module: Any, saved: Mapping[str, str] | None
+    path: FolderPath, role: str, module: Module, saved: Mapping[str, str] | None
 ) -> None:
     """Networks are of the classes that they were of, as far as that is known.
 
@@ -72,7 +76,7 @@ def check_structure(
 
 
 def check_weights(
-    path: Any, role: str, module: Any, weights: Mapping[str, Tensor], dtype: torch.dtype
+    path: FolderPath, role: str, module: Module, weights: Mapping[str, Tensor], dtype: torch.dtype
 ) -> None:
     """Names, shapes and dtypes agree, and values are finite.
 
@@ -145,7 +149,7 @@ def check_parameters(fit: FittedModel) -> None:
         _try(fit, theta)
 
 
-def _try(fit: FittedModel, theta: Any) -> None:
+def _try(fit: FittedModel, theta: BoundModel) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_covariates", 0)

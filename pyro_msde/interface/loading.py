@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -15,6 +14,7 @@ from pyro_msde.checks import check_kind
 from pyro_msde.data import Metadata, Scaling
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.agreement import (
+    FolderPath,
     check_options,
     check_parameters,
     check_scaling,
@@ -43,9 +43,7 @@ _ROOM = 2**23  # numbers that a model may hold even if its file has fewer, as ta
 Weights = Mapping[str, Mapping[str, Tensor]]
 
 
-def load(
-    path: str | os.PathLike[str], model: Model | None = None, guide: Guide | None = None
-) -> Fit:
+def load(path: FolderPath, model: Model | None = None, guide: Guide | None = None) -> Fit:
     """Load what `Fit.save` or `fit(checkpoint=…)` wrote. Nothing that is read is executed.
 
     Args:
@@ -88,7 +86,7 @@ def load(
     return result
 
 
-def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
+def _rebuilt(path: FolderPath, role: str, config: Any, *args: Any) -> Any:
     """A registered case, whatever its factory makes of the arguments."""
     try:
         return rebuild(config, *args)
@@ -103,7 +101,7 @@ def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
 
 
 def _check_parts(
-    path: Any, described: Description, weights: Weights, model: Model, guide: Guide
+    path: FolderPath, described: Description, weights: Weights, model: Model, guide: Guide
 ) -> None:
     """Model and guide are those that were saved, as far as options, classes and shapes tell."""
     check_options(path, described, model, guide)
@@ -116,7 +114,9 @@ def _check_parts(
         check_weights(path, role, module, weights[role], getattr(torch, described.dtype))
 
 
-def _fit(path: Any, described: Description, weights: Weights, model: Model, guide: Guide) -> Fit:
+def _fit(
+    path: FolderPath, described: Description, weights: Weights, model: Model, guide: Guide
+) -> Fit:
     """The fit but for the weights of model and guide."""
     same = {name: getattr(described, name) for name in ("steps", "seconds", "interrupted")}
     identity, metadata = described.identity, described.metadata
@@ -161,7 +161,7 @@ def _adjustments(
         raise ValueError(f"adjustments.{next(iter(left))}: a part of nothing known")
 
 
-def _put(path: Any, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
+def _put(path: FolderPath, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
     """The weights into model and guide, which stay as they are if the weights prove damaged."""
     pairs: tuple[tuple[str, Module], ...] = (("model", fit.model), ("guide", fit.guide))
     before = [deepcopy(module.state_dict()) for _, module in pairs]

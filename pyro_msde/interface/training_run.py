@@ -166,7 +166,7 @@ class TrainingRun:
     def _fit(self, *, interrupted: bool = False) -> Fit:
         """The parameters as they are now, and the region as it was described last."""
         trainer, data = self.trainer, self.data
-        grid: Any = trainer.model.grid
+        grid = trainer.model.grid
         region, steps = self._described or (None, 0)
         return Fit(
             trainer.model,
