@@ -193,10 +193,10 @@ def _to_middle(drift: StencilDrift, axes: Tensor, ends: Tensor) -> Callable[[Ten
     low, high = ends[:, :, None, None]
     middle = axes[drift.middle].T  # looked up once: on a GPU every step would wait for it
 
-    def moved(z: Tensor) -> Tensor:
+    def displacement(z: Tensor) -> Tensor:
         along = drift.stencils(z) @ axes
         excess = torch.minimum(torch.maximum(along, low), high) - along
         change = (excess @ middle).mT.flatten(-2)
         return F.pad(change, (0, z.shape[-1] - change.shape[-1]))
 
-    return moved
+    return displacement

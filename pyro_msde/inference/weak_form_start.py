@@ -79,7 +79,7 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
         for k in range(len(segments.values))
     ]
     covariates = None if segments.covariates is None else segments.covariates.to(like)
-    # (p,) numbers a trajectory, none of them without parameters
+    # (p,) numbers a trajectory, none of them without covariates
     shared = like.new_zeros(len(zetas), 0) if covariates is None else covariates
     inputs = [
         drift.neighbourhoods(zeta, fixed.expand(len(zeta), -1))

@@ -146,7 +146,7 @@ def _check_pair(model: Any, larger: Any) -> None:
         )
     if larger.grid != model.grid or larger.num_covariates != model.num_covariates:
         raise ValueError(
-            f"larger_model: of another case, {larger.grid} with {larger.num_covariates} parameters "
+            f"larger_model: of another case, {larger.grid} with {larger.num_covariates} covariates "
             f"instead of {model.grid} with {model.num_covariates}."
         )
     for role, net in (("model", model), ("larger_model", larger)):
