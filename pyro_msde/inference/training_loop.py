@@ -44,7 +44,8 @@ def train(
         while trainer.step < trainer.steps and not stopped and not stop():
             trainer.window.append(trainer.one_step())
             last = trainer.step == trainer.steps
-            logged, due = last or trainer.step % log_every == 0, last or trainer.step % validate_every == 0
+            logged = last or trainer.step % log_every == 0
+            due = last or trainer.step % validate_every == 0
             view, validation = trainer.log() if logged else trainer.view(), None
             if logged or due:
                 trainer.keep_good()
