@@ -32,6 +32,7 @@ __all__ = [
     "first_snapshots",
     "initial_fields",
     "on_common_times",
+    "scaled_covariates",
 ]
 
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
@@ -51,7 +52,7 @@ def checked_start(
     fields, batched = initial_fields(fit, y0)
     return {
         "y0": fields, "times": clock, "t0": start,
-        "covariates": _scaled_covariates(fit, covariates, len(fields)), "max_step": longest,
+        "covariates": scaled_covariates(fit, covariates, len(fields)), "max_step": longest,
         "layout": {"batched": batched, "has_channel": fit.has_channel},
     }  # fmt: skip
 
@@ -97,7 +98,7 @@ def initial_fields(fit: Fit, y0: Any) -> tuple[Tensor, bool]:
     return fields, batched
 
 
-def _scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
+def scaled_covariates(fit: Fit, covariates: Any, batch: int) -> Tensor | None:
     """(batch, p) in scaled units and as the model's tensors are, or None where it takes none.
 
     Raises:
