@@ -16,7 +16,7 @@ from pyro.infer.autoguide import AutoGuide, AutoNormal
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from pyro_msde.checks import check_choice, check_flag, check_seed
+from pyro_msde.checks import check_choice, check_flag, check_kind, check_seed
 from pyro_msde.data import SegmentBatch
 from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
 from pyro_msde.guides.interpolation import DeepKernel, Interpolant
@@ -197,13 +197,12 @@ class AmortizedGP(PyroModule):
 
 def _check_parts(model: Any, encoder: Any, kernel: Any) -> None:
     """What the guide is made of, by kind."""
-    needed = ("grid", "n_eta", "num_latent", "bind", "make_encoder")
-    if not isinstance(model, nn.Module) or not all(hasattr(model, name) for name in needed):
-        kind = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise ValueError(f"model: got {kind}. Pass one that is built, as multiscale(…) builds it.")
+    built = "one that is built, as multiscale(…) builds it"
+    check_kind("model", model, nn.Module, built)
+    check_kind("model", model, ("grid", "n_eta", "num_latent", "bind", "make_encoder"), built)
     for name, part in (("encoder", encoder), ("kernel", kernel)):
-        if part is not None and not isinstance(part, nn.Module):
-            raise ValueError(f"{name}: got {type(part).__name__}. Pass a torch.nn.Module.")
+        if part is not None:
+            check_kind(name, part, nn.Module, "a torch.nn.Module")
 
 
 @register("AmortizedGP")

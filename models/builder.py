@@ -42,7 +42,6 @@ _CONVOLUTIONS: dict[int, dict[str, Any]] = {
     2: {"kernel": 9, "stride": 4, "widths": (16, 32, 64)},
     3: {"kernel": 5, "stride": 2, "widths": (8, 16, 32)},
 }
-_WIDEST_LAYER = 2**14  # weights of a square layer of it are a gigabyte
 _MOST_STATES = 256  # that the microscale drift sees one by one
 
 
@@ -128,19 +127,20 @@ def multiscale(
     seed = check_seed("seed", seed)
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
     values = places.channels * places.num_points
-    n_eta = check_whole("n_eta", n_eta, 0, min(values, _WIDEST_LAYER))
-    num_covariates = check_whole("num_covariates", num_covariates, 0, _WIDEST_LAYER)
-    width = check_whole("width", width, 1, _WIDEST_LAYER)
+    n_eta = check_whole("n_eta", n_eta, 0, values)
+    num_covariates = check_whole("num_covariates", num_covariates, 0)
+    width = check_whole("width", width, 1)
     if half_width is not None:
-        half_width = check_whole("half_width", half_width, 0, _WIDEST_LAYER)
+        half_width = check_whole("half_width", half_width, 0)
     if rank is not None:
-        rank = check_whole("rank", rank, 0, _WIDEST_LAYER)
+        rank = check_whole("rank", rank, 0)
     if radius is not None:
-        radius = check_whole("radius", radius, 1, _WIDEST_LAYER)
+        radius = check_whole("radius", radius, 1)
     if components is not None:
         components = check_whole("components", components, 0, values)
     check_size("grid", places.channels * places.num_points)
-    check_size("n_eta", n_eta)
+    for name, inputs in (("n_eta", n_eta), ("num_covariates", num_covariates)):
+        check_size(name, inputs * max(width, inputs))  # the drift's products are as many as inputs
     config = {
         "case": "multiscale", **_described(places), "n_eta": n_eta,
         "num_covariates": num_covariates, "half_width": half_width, "located": located,
@@ -286,7 +286,8 @@ def _drift(
 
 def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
     weights = sum(a * b for a, b in pairwise(sizes))
-    check_size("width", weights + (0 if published else rank * (2 * sizes[0] + sizes[-1])))
+    check_size("width", weights)
+    check_size("rank", 0 if published else rank * (2 * sizes[0] + sizes[-1]))
     return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
 
 

@@ -57,13 +57,13 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
     Raises:
         ValueError: An even number of points, or another number out of range.
     """
-    n_eta = check_whole("n_eta", n_eta, 0, 2**14)
-    num_points = check_whole("num_points", num_points, 1, 2**20)
+    n_eta = check_whole("n_eta", n_eta, 0)
+    num_points = check_whole("num_points", num_points, 1)
     seed = check_seed("seed", seed)
     if num_points % 2 == 0:
         raise ValueError(f"num_points: {num_points} is even. Choose an odd number.")
-    check_size("num_points", num_points * (n_eta + 1))
     check_size("n_eta", n_eta * (n_eta + 1))
+    check_size("num_points", num_points * (n_eta + 1))
     config = {"case": "gle", "n_eta": n_eta, "num_points": num_points, "seed": seed}
     grid = Grid(num_points, 1, boundary="periodic")
     with Isolation(seed).turn():

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from pyro_msde.errors import WrongKindError
+
 __all__ = [
     "check_choice",
     "check_draws",
     "check_flag",
-    "check_has",
+    "check_kind",
     "check_level",
     "check_levels",
     "check_number",
@@ -94,15 +96,19 @@ def checked_names(name: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def check_has(name: str, value: Any, attributes: Sequence[str], source: str) -> None:
-    """An object of a kind, known by some of its attributes.
+def check_kind(name: str, value: Any, kind: type | Sequence[str], source: str) -> None:
+    """An object of a class, or known by some of its attributes.
 
     Raises:
-        ValueError: It lacks one; `source` says where the right ones come from.
+        WrongKindError: It is something else; `source` says where the right ones come from.
     """
-    if isinstance(value, type) or not all(hasattr(value, a) for a in attributes):
-        kind = value.__name__ if isinstance(value, type) else type(value).__name__
-        raise ValueError(f"{name}: got {kind}. Pass {source}.")
+    if isinstance(kind, type):
+        right = isinstance(value, kind)
+    else:
+        right = not isinstance(value, type) and all(hasattr(value, a) for a in kind)
+    if not right:
+        given = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise WrongKindError(f"{name}: got {given}. Pass {source}.")
 
 
 def _is_finite(value: Any) -> bool:

@@ -6,7 +6,13 @@ import sys
 import warnings
 from pathlib import Path
 
-__all__ = ["NonFiniteLossError", "NotPositiveDefiniteError", "SavedRunError", "warn"]
+__all__ = [
+    "NonFiniteLossError",
+    "NotPositiveDefiniteError",
+    "SavedRunError",
+    "WrongKindError",
+    "warn",
+]
 
 _HERE = str(Path(__file__).parent)
 
@@ -33,6 +39,10 @@ class NonFiniteLossError(RuntimeError):
 
 class SavedRunError(ValueError):
     """A saved run cannot be loaded here: missing, half-written, or of another model."""
+
+
+class WrongKindError(TypeError, ValueError):
+    """An argument is an object of another kind than is asked for."""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.checks import check_has, check_whole
+from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories, to_numpy
 from pyro_msde.renaming import renamed_arguments
 
@@ -52,7 +52,7 @@ def mean_trajectory(train: Trajectories, y0: Array, num_times: int | None = None
     Raises:
         ValueError: Training trajectories with times of their own.
     """
-    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
+    check_kind("train", train, ("times", "values"), "pyro_msde.Trajectories")
     y0 = _finite(y0, "y0")
     mean = _combine(train, np.full((1, len(train)), 1 / len(train)), num_times)
     return np.broadcast_to(mean, (len(y0), *mean.shape[1:]))
@@ -77,7 +77,7 @@ def nearest_trajectory(
         ValueError: Training trajectories with times of their own; covariates that only one side
             has.
     """
-    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
+    check_kind("train", train, ("times", "values"), "pyro_msde.Trajectories")
     y0, covariates = _unseen(train, y0, covariates)
     starts = _starts(train)
     distance = _relative_distance(y0.reshape(len(y0), -1), starts)
@@ -110,7 +110,7 @@ def principal_regression(
         ValueError: Training trajectories with times of their own; covariates that only one side
             has.
     """
-    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
+    check_kind("train", train, ("times", "values"), "pyro_msde.Trajectories")
     components = check_whole("components", components, 1)
     degree = check_whole("degree", degree, 1, 2)
     y0, covariates = _unseen(train, y0, covariates)
@@ -128,7 +128,7 @@ def choose_regression(train: Trajectories) -> tuple[int, int]:
     Raises:
         ValueError: Fewer than four training trajectories.
     """
-    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
+    check_kind("train", train, ("times", "values"), "pyro_msde.Trajectories")
     if len(train) < 4:
         raise ValueError(f"train: {len(train)} trajectories are too few to leave one out; give 4.")
     grams = list(_gram_matrices(train))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyro_msde.checks import check_has, check_whole
+from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories
 from pyro_msde.networks import principal_components
 
@@ -35,7 +35,7 @@ def pod_basis(train: Trajectories, rank: int, *, max_snapshots: int = 2000) -> A
     Raises:
         ValueError: More modes than snapshots or points.
     """
-    check_has("train", train, ("times", "values"), "pyro_msde.Trajectories")
+    check_kind("train", train, ("times", "values"), "pyro_msde.Trajectories")
     rank = check_whole("rank", rank, 1)
     max_snapshots = check_whole("max_snapshots", max_snapshots, 1)
     stride = -(-train.num_observations // max_snapshots)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["is_current", "write_atomically", "write_once"]
+from pyro_msde.atomic import replaced
+
+__all__ = ["is_current", "write_once"]
 
 
 def is_current(path: Path, attrs: Mapping[str, Any]) -> bool:
@@ -27,23 +28,14 @@ def is_current(path: Path, attrs: Mapping[str, Any]) -> bool:
     )
 
 
-def write_atomically(ds: xr.Dataset, path: Path) -> None:
-    """Write `ds` beside `path` and rename, so that nobody ever reads half a file.
+def write_once(path: Path, attrs: Mapping[str, Any], make: Callable[[], xr.Dataset]) -> Path:
+    """Write `make()` to `path` unless a file with these attributes is there. Returns `path`.
 
     Raises:
-        OSError: If the folder cannot be made or written.
+        OSError: The folder cannot be made, or the file not written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}{uuid4().hex}.part")
-    try:
-        ds.to_netcdf(temporary, engine="h5netcdf")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_once(path: Path, attrs: Mapping[str, Any], make: Callable[[], xr.Dataset]) -> Path:
-    """Write `make()` to `path` unless a file with these attributes is there. Returns `path`."""
     if not is_current(path, attrs):
-        write_atomically(make(), path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as temporary:
+            make().to_netcdf(temporary, engine="h5netcdf")
     return path

@@ -2,11 +2,11 @@
 
 from pyro_msde.forecasts.arguments import (
     LARGEST_FIELD,
+    checked_start,
+    first_snapshots,
     initial_fields,
-    longest_step,
     on_common_times,
     scaled_covariates,
-    time_of,
 )
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
@@ -18,11 +18,11 @@ __all__ = [
     "Forecast",
     "Mixture",
     "Region",
+    "checked_start",
+    "first_snapshots",
     "forecast",
     "initial_fields",
     "learned_region",
-    "longest_step",
     "on_common_times",
     "scaled_covariates",
-    "time_of",
 ]

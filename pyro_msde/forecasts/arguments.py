@@ -12,8 +12,10 @@ from torch import Tensor
 from pyro_msde.checks import check_number
 from pyro_msde.data import (
     Metadata,
+    TimeUnits,
     Trajectories,
     check_trajectories,
+    checked_times,
     common_batches,
     matched,
     to_numpy,
@@ -24,14 +26,33 @@ from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
 
 __all__ = [
     "LARGEST_FIELD",
+    "checked_start",
+    "first_snapshots",
     "initial_fields",
-    "longest_step",
     "on_common_times",
     "scaled_covariates",
-    "time_of",
 ]
 
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
+
+
+def checked_start(
+    fit: FittedModel, y0: Any, times: Any, t0: Any, covariates: Any, max_step: float | None
+) -> dict[str, Any]:
+    """What `Fit.predict` was given, as `forecasts.forecast` takes it.
+
+    Raises:
+        ValueError: It cannot be forecast from; the functions below say why.
+    """
+    longest = _longest_step(fit, max_step)
+    units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
+    clock, start = checked_times(times, _time_of(y0) if t0 is None else t0, units)
+    fields, batched = initial_fields(fit, y0)
+    return {
+        "y0": fields, "times": clock, "t0": start,
+        "covariates": scaled_covariates(fit, covariates, len(fields)), "max_step": longest,
+        "layout": {"batched": batched, "has_channel": fit.has_channel},
+    }  # fmt: skip
 
 
 def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
@@ -114,7 +135,7 @@ def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor |
     return value.expand(batch, -1).to(device=device, dtype=dtype)
 
 
-def longest_step(fit: FittedModel, max_step: float | None) -> float:
+def _longest_step(fit: FittedModel, max_step: float | None) -> float:
     """`max_step`, or a thousandth of the training horizon.
 
     Raises:
@@ -131,7 +152,7 @@ def longest_step(fit: FittedModel, max_step: float | None) -> float:
     return max_step
 
 
-def time_of(y0: Any) -> Any:
+def _time_of(y0: Any) -> Any:
     """The coordinate "time" of one field that has it; None elsewhere."""
     if isinstance(y0, xr.DataArray) and y0.coords.get("time", y0).ndim == 0:
         return y0.coords["time"].values[()]
@@ -155,3 +176,16 @@ def on_common_times(
             "after the other: [fit.forecast(one) for one in trajectories]."
         )
     return times, values, covariates
+
+
+def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) -> dict[str, Any]:
+    """Arguments of `predict` for forecasts of trajectories from their first snapshots.
+
+    Raises:
+        ValueError: Times that differ between trajectories, or another grid.
+    """
+    clock, values, covariates = on_common_times(fit, "trajectories", trajectories)
+    return {
+        "y0": values[:, 0], "times": clock if times is None else times,
+        "t0": clock[0], "covariates": covariates,
+    }  # fmt: skip

@@ -145,7 +145,7 @@ def _draws(laws: Sequence[Distribution], generator: torch.Generator) -> list[Ten
     if all(isinstance(law, Normal) for law in laws):
         shape, like = laws[0].batch_shape, laws[0].mean
         noise = torch.randn(len(laws), *shape, generator=generator, dtype=like.dtype)
-        return [law.mean + law.stddev * own.to(like) for law, own in zip(laws, noise, strict=True)]
+        return [law.mean + law.stddev * e.to(like) for law, e in zip(laws, noise, strict=True)]
     # torch's families draw from the process's random state only, which is borrowed
     seed = int(torch.randint(2**62, (), generator=generator))
     with Isolation(seed, laws[0].mean.device).turn():
@@ -204,7 +204,7 @@ def _normal_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
     enough = eps ** (2 / 3) * sd.amin(0) + 4 * eps * torch.maximum(low.abs(), high.abs())
     total = (sd.square().mean(0) + mean.var(0, correction=0)).sqrt()
     x, step = (mean.mean(0) + z * total).clamp(low, high), high - low
-    found, left = torch.empty_like(x), torch.arange(len(x), device=x.device)
+    quantile, left = torch.empty_like(x), torch.arange(len(x), device=x.device)
     for _ in range(_STEPS):
         u = (x - mean) / sd
         off = torch.special.ndtr(u).mean(0) - level
@@ -216,12 +216,12 @@ def _normal_quantile(level: float, mean: Tensor, var: Tensor) -> Tensor:
         done = step <= enough
         step, x = torch.where(done, step, (new - x).abs()), torch.where(done, x, new)
         if 2 * int(done.sum()) >= len(done):
-            found[left[done]] = x[done]
+            quantile[left[done]] = x[done]
             going = ~done
             left, x, step, low, high, enough, mean, sd = (
                 t[..., going] for t in (left, x, step, low, high, enough, mean, sd)
             )
             if len(left) == 0:
                 break
-    found[left] = x
-    return found.reshape(shape)
+    quantile[left] = x
+    return quantile.reshape(shape)

@@ -66,11 +66,11 @@ class Region:
 
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Draw paths back to the region, which has room around each initial state."""
-        own = self.to(dynamics.encoded).around(dynamics.encoded, dynamics.model)
+        widened = self.to(dynamics.encoded).around(dynamics.encoded, dynamics.model)
         return replace(
             dynamics,
-            drift=confined(dynamics.drift, own, dynamics.model),
-            box=own.box,
+            drift=confined(dynamics.drift, widened, dynamics.model),
+            box=widened.box,
             longest_step=min(dynamics.longest_step, LONGEST_STEP),
         )
 
@@ -144,8 +144,8 @@ def learned_region(model: Model, guide: Guide, segments: Segments) -> Region:
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
             fields = segments.to_scaled(values[at.long()]).to(like)
-            own = None if segments.covariates is None else segments.covariates[k].to(like)
-            states.append(guide.encode(fields, bound, own)[0])
+            covariates = None if segments.covariates is None else segments.covariates[k].to(like)
+            states.append(guide.encode(fields, bound, covariates)[0])
     z = torch.cat(states)
     low, high = z.amin(0), z.amax(0)
     for channel in range(grid.channels):
@@ -193,10 +193,10 @@ def _to_middle(drift: StencilDrift, axes: Tensor, ends: Tensor) -> Callable[[Ten
     low, high = ends[:, :, None, None]
     middle = axes[drift.middle].T  # looked up once: on a GPU every step would wait for it
 
-    def moved(z: Tensor) -> Tensor:
+    def displacement(z: Tensor) -> Tensor:
         along = drift.stencils(z) @ axes
         excess = torch.minimum(torch.maximum(along, low), high) - along
         change = (excess @ middle).mT.flatten(-2)
         return F.pad(change, (0, z.shape[-1] - change.shape[-1]))
 
-    return moved
+    return displacement

@@ -5,7 +5,7 @@ from pyro_msde.inference.closed_form_variance import (
     ObservationVarianceStep,
     has_observation_variances,
 )
-from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep, moved
+from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
@@ -43,7 +43,6 @@ __all__ = [
     "encoded_segments",
     "has_observation_variances",
     "left_out",
-    "moved",
     "picks_by_segment",
     "scaled_segments",
     "segments_of",

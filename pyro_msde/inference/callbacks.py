@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
+from pyro_msde.checks import check_kind
 from pyro_msde.protocols import Callback, Guide, Model
 from pyro_msde.runs import History
 
@@ -106,8 +107,7 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     Raises:
         ValueError: They are no list or tuple, or one of them is no callback.
     """
-    if not isinstance(callbacks, list | tuple):
-        raise ValueError(f"callbacks: got {type(callbacks).__name__}. Pass a list of callbacks.")
+    check_kind("callbacks", callbacks, Sequence, "a list of callbacks")
     for k, callback in enumerate(callbacks):
         if isinstance(callback, type) or not isinstance(callback, Callback):
             raise ValueError(

@@ -24,7 +24,7 @@ from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.priors import LogVariance, Part, starting_values
 from pyro_msde.protocols import BoundModel, Guide, Model
-from pyro_msde.sde import sample_moments
+from pyro_msde.sde import GaussianMarginals, sample_moments
 
 __all__ = [
     "ObservationVarianceStep",
@@ -162,7 +162,7 @@ class ObservationVarianceStep:
                 value += change[tuple(slice(n) for n in value.shape)]
 
 
-def _misfit(theta: BoundModel, q: Any, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
+def _misfit(theta: BoundModel, q: GaussianMarginals, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
     """Weighted sum of (y − μ_y)²/Σ_y over snapshots, (channel, *space), and of the weights."""
     path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
     law = theta.observe(path)

@@ -31,7 +31,13 @@ from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics, linear_drift, sample_moments
 
-__all__ = ["Jackknife", "JackknifeStep", "leave_one_out", "moved", "normal_equations"]
+__all__ = [
+    "Jackknife",
+    "JackknifeStep",
+    "leave_one_out",
+    "normal_equations",
+    "with_last_weights_changed",
+]
 
 _MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
 
@@ -68,7 +74,7 @@ class Jackknife:
             for name, d in self.draws(dynamics.num_draws, dynamics.generator).items()
         }
         drift: Any = dynamics.drift
-        return replace(dynamics, drift=moved(drift, changes))
+        return replace(dynamics, drift=with_last_weights_changed(drift, changes))
 
     def to_dict(self) -> Mapping[str, Tensor]:
         """The directions."""
@@ -165,7 +171,9 @@ class JackknifeStep:
         return Jackknife(directions)
 
 
-def moved(drift: LastLayer, changes: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+def with_last_weights_changed(
+    drift: LastLayer, changes: Mapping[str, Tensor]
+) -> Callable[..., Tensor]:
     """The drift with other last weights for each path.
 
     Args:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, NamedTuple, Protocol
 
+import torch
+
 from pyro_msde.data import SegmentBatch, Segments
 from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model
 from pyro_msde.sde import GaussianMarginals
@@ -47,6 +49,7 @@ class FinishingStep(Protocol):
         """Change the weights in place, or give what changes forecasts."""
 
 
+@torch.no_grad()
 def encoded_segments(
     model: Model, guide: Guide, trajectories: Iterable[Segments]
 ) -> Iterator[EncodedSegments]:

@@ -15,6 +15,7 @@ from pyro import poutine
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
+from pyro_msde.checks import check_kind
 from pyro_msde.data import SegmentBatch
 from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.protocols import BoundModel, Model
@@ -39,8 +40,7 @@ def check_roles(model: Any, guide: Any) -> None:
         ("model", model, _OF_MODEL, "pyro_msde.models.Multiscale"),
         ("guide", guide, _OF_GUIDE, "pyro_msde.guides.AmortizedGP"),
     ):
-        if not isinstance(thing, torch.nn.Module):
-            raise ValueError(f"{role}: got {_kind(thing)}. Pass one that is built, as {like} is.")
+        check_kind(role, thing, torch.nn.Module, f"one that is built, as {like} is")
         missing = [name for name in names if not hasattr(thing, name)]
         if missing:
             raise ValueError(
@@ -114,7 +114,3 @@ def _equal(ran: Tensor, read: Tensor) -> bool:
         return False
     size = float(read.abs().max()) if read.numel() else 0.0
     return torch.allclose(ran, read, rtol=_CLOSE, atol=_CLOSE * size, equal_nan=True)
-
-
-def _kind(thing: Any) -> str:
-    return thing.__name__ if isinstance(thing, type) else type(thing).__name__

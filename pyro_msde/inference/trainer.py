@@ -85,8 +85,8 @@ class Trainer:
         self.clip = None if recipe.clip is None else GradientClipping(recipe.clip)
         numbers = segments.values[0][0].numel()
         self.beta = float(numbers) if recipe.beta is None else recipe.beta
-        own = recipe.beta_parameters
-        self.elbo.beta_parameters = max(1.0, self.beta) if own is None else own
+        weight = recipe.beta_parameters
+        self.elbo.beta_parameters = max(1.0, self.beta) if weight is None else weight
 
     def warm_start(self) -> None:
         """Read off the data what training does not find, or finds slowly.

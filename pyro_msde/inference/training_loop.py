@@ -15,7 +15,7 @@ def train(
     trainer: Trainer,
     *,
     validate: Callable[[], float] | None,
-    every: int,
+    validate_every: int,
     log_every: int = 50,
     callbacks: Sequence[Callback] = (),
     on_checkpoint: Callable[[], object] = bool,
@@ -26,7 +26,7 @@ def train(
     Args:
         trainer: At its start, or where it stopped.
         validate: Scores the current parameters, lower is better; the best are kept.
-        every: Steps between validations, and between checkpoints.
+        validate_every: Steps between validations, and between checkpoints.
         log_every: Steps between entries of the history.
         callbacks: They are called when a step is whole and recorded, and its checkpoint written if
             one is due, in the caller's own random state.
@@ -44,7 +44,8 @@ def train(
         while trainer.step < trainer.steps and not stopped and not stop():
             trainer.window.append(trainer.one_step())
             last = trainer.step == trainer.steps
-            logged, due = last or trainer.step % log_every == 0, last or trainer.step % every == 0
+            logged = last or trainer.step % log_every == 0
+            due = last or trainer.step % validate_every == 0
             view, validation = trainer.log() if logged else trainer.view(), None
             if logged or due:
                 trainer.keep_good()

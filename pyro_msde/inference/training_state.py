@@ -7,16 +7,17 @@ anything: all is checked before any of it is used.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor
 
 from pyro_msde.protocols import Module
-from pyro_msde.runs import State, read_history
+from pyro_msde.runs import State, converted, read_history
 
 if TYPE_CHECKING:
     from pyro_msde.inference.trainer import Trainer
@@ -24,9 +25,21 @@ if TYPE_CHECKING:
 __all__ = ["all_finite", "restore", "stacked", "state_of"]
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps
+_Finite = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 _TERMS = {"log_likelihood", "drift_residual", "kl_parameters"}
 
 Weights = Mapping[str, Mapping[str, Tensor]]
+
+
+class _Position(Struct, forbid_unknown_fields=True):
+    """Where training stands, but for tensors."""
+
+    step: Annotated[int, Meta(ge=0)]
+    drift_started: bool
+    best: _Finite | None
+    factors: list[_Finite]
+    rng: dict[str, Any]
+    history: dict[str, Any]
 
 
 def state_of(trainer: Trainer) -> State:
@@ -61,33 +74,26 @@ def restore(trainer: Trainer, state: State) -> None:
         ValueError: The state is of another model, or holds what none can. KeyError, TypeError,
             RuntimeError, AttributeError: likewise. Parameters are as before then.
     """
-    position, tensors = state
-    step, history = position["step"], read_history(position["history"])
-    if type(step) is not int or not 0 <= step <= trainer.steps:
-        raise ValueError(f"step: {step!r} of {trainer.steps}")
-    weights = _weights(_part(tensors, "weights"), trainer.modules)
-    best = None
-    if position["best"] is not None:
-        if type(position["best"]) is not float:
-            raise ValueError(f"best: {position['best']!r}")
-        best = position["best"], _weights(_part(tensors, "best"), trainer.modules)
-        if not math.isfinite(best[0]) or best[0] < 0:
-            raise ValueError(f"best: {best[0]!r}")
-    if type(position["drift_started"]) is not bool:
-        raise ValueError(f"drift_started: {position['drift_started']!r}")
+    position, tensors = converted(state.position, _Position), state.tensors
+    if position.step > trainer.steps:
+        raise ValueError(f"step: {position.step} of {trainer.steps}")
+    weights, best = _weights(_part(tensors, "weights"), trainer.modules), None
+    if position.best is not None:
+        best = position.best, _weights(_part(tensors, "best"), trainer.modules)
     window, random = _part(tensors, "window"), _part(tensors, "random")
     _check_window(window)
     usual = tensors.get("clip.usual")
     if usual is not None and not (usual.shape == () and _positive(usual)):
         raise ValueError("clip.usual: not a positive number")
-    trainer.rng.bit_generator.state = position["rng"]
+    history = read_history(position.history)
+    trainer.rng.bit_generator.state = position.rng
     trainer.isolation.restore([random[str(k)] for k in range(len(random))])
     with trainer.isolation.turn():  # does not begin in a damaged random state
         pass
-    _restore_moments(trainer.optimiser, _part(tensors, "optimiser"), position["factors"])
+    _restore_moments(trainer.optimiser, _part(tensors, "optimiser"), position.factors)
     trainer.load_weights(weights)
-    trainer.step, trainer.history, trainer.best = step, history, best
-    trainer.drift_started = bool(position["drift_started"])
+    trainer.step, trainer.best, trainer.drift_started = position.step, best, position.drift_started
+    trainer.history = history
     trainer.anneal = 0 if trainer.drift_started else trainer.recipe.anneal
     if trainer.clip is not None and usual is not None:
         trainer.clip.usual = usual.to(trainer.device)
@@ -110,7 +116,7 @@ def all_finite(weights: Weights) -> bool:
 
 def _joined(parts: Weights) -> dict[str, Tensor]:
     """Tensors of all parts in one dictionary, as "part.name"."""
-    return {f"{kind}.{name}": v for kind, own in parts.items() for name, v in own.items()}
+    return {f"{kind}.{name}": v for kind, part in parts.items() for name, v in part.items()}
 
 
 def _part(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
@@ -124,11 +130,11 @@ def _weights(
     """State dicts by owner, of just these modules."""
     weights = {owner: _part(flat, owner) for owner in modules}
     for owner, module in modules.items():
-        own = module.state_dict()
-        if own.keys() != weights[owner].keys():
+        current = module.state_dict()
+        if current.keys() != weights[owner].keys():
             raise ValueError(f"{owner}: other names than here")
         for name, value in weights[owner].items():
-            _check_like(f"{owner}.{name}", value, own[name])
+            _check_like(f"{owner}.{name}", value, current[name])
             if not bool(value.isfinite().all()):
                 raise ValueError(f"{owner}.{name}: not finite")
     return weights
@@ -139,8 +145,8 @@ def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimiser.state_dict()["state"]
     return {
         f"{number}.{name}": torch.as_tensor(value)
-        for number, own in state.items()
-        for name, value in own.items()
+        for number, moments in state.items()
+        for name, value in moments.items()
     }
 
 
@@ -166,13 +172,11 @@ def _restore_moments(
         if not good:
             raise ValueError(f"{key}: out of range")
         state.setdefault(int(number), {})[name] = value.clone()  # it is changed in place
-    for place, own in state.items():
-        if own.keys() != set(_MOMENTS):
-            raise ValueError(f"{place}: only {', '.join(own)}")
-    if not all(type(x) is float and 0 <= x < math.inf for x in factors):
-        raise ValueError(f"factors: {list(factors)!r}")
+    for place, moments in state.items():
+        if moments.keys() != set(_MOMENTS):
+            raise ValueError(f"{place}: only {', '.join(moments)}")
     groups = [
-        {**group, "factor": float(factor)}
+        {**group, "factor": factor}
         for group, factor in zip(current["param_groups"], factors, strict=True)
     ]
     optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -79,11 +79,11 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
         for k in range(len(segments.values))
     ]
     covariates = None if segments.covariates is None else segments.covariates.to(like)
-    # (p,) numbers a trajectory, none of them without parameters
+    # (p,) numbers a trajectory, none of them without covariates
     shared = like.new_zeros(len(zetas), 0) if covariates is None else covariates
     inputs = [
-        drift.neighbourhoods(zeta, own.expand(len(zeta), -1))
-        for zeta, own in zip(zetas, shared, strict=True)
+        drift.neighbourhoods(zeta, fixed.expand(len(zeta), -1))
+        for zeta, fixed in zip(zetas, shared, strict=True)
     ]
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
     m = inputs[0].shape[-1]
@@ -94,9 +94,9 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
     best, error = deepcopy(drift.state_dict()), _TOLERANCE
     for fit in fits:
         drift.set_polynomial(*fit)
-        found = _forecast_error(drift, segments.times, zetas, covariates)
-        if found < error:  # False for NaN too
-            best, error = deepcopy(drift.state_dict()), found
+        forecast_error = _forecast_error(drift, segments.times, zetas, covariates)
+        if forecast_error < error:  # False for NaN too
+            best, error = deepcopy(drift.state_dict()), forecast_error
     drift.load_state_dict(best)
     return error < _TOLERANCE
 
@@ -109,8 +109,8 @@ def _forecast_error(
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
         edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
         zeta, clock = zetas[k][edges], times[k][edges].to(zetas[k].device)
-        own = None if covariates is None else covariates[k].expand(len(zeta) - 1, -1)
-        macroscale = partial(drift, covariates=own)
+        fixed = None if covariates is None else covariates[k].expand(len(zeta) - 1, -1)
+        macroscale = partial(drift, covariates=fixed)
         step = min(CHOOSING_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
         if not step > CHOOSING_STEP / _STIFF:
             return math.inf
@@ -159,11 +159,11 @@ def weak_form_regression(
     i, j = torch.triu_indices(m, m) if quadratic else torch.zeros((2, 0), dtype=torch.int64)
     folds = [_Normal() for _ in range(_FOLDS)]
     moments = _Normal()
-    own = torch.ones(m, states[0].shape[-1], dtype=torch.bool, device=i.device)
+    is_input = torch.ones(m, states[0].shape[-1], dtype=torch.bool, device=i.device)
     for k, (t, s, x) in enumerate(zip(times, states, inputs, strict=True)):
         t, x, s = t.to(x.device).double(), x.double(), s.double()
         moments.add(x, s)
-        own &= (x[..., None] == s[..., None, :]).flatten(0, -3).all(0).to(own.device)
+        is_input &= (x[..., None] == s[..., None, :]).flatten(0, -3).all(0).to(is_input.device)
         features = torch.cat([x, x[..., i] * x[..., j]], -1)
         tests = list(_bumps(t, num_windows))
         # few trajectories are divided themselves, into stretches of time
@@ -178,7 +178,8 @@ def weak_form_regression(
         return
     everything = sum(folds[1:], folds[0])
     damped = everything.right.new_zeros(everything.right.shape)
-    damped[:m] = -FASTEST * torch.where(own.any(0), own.double() - moments.solve(_NOISE), 0.0)
+    unpredicted = is_input.double() - moments.solve(_NOISE)
+    damped[:m] = -FASTEST * torch.where(is_input.any(0), unpredicted, 0.0)
     scores = [
         sum(fold.misfit((everything - fold).solve(ridge, damped)) for fold in folds)
         for ridge in _RIDGES
@@ -240,8 +241,8 @@ class _Normal:
         scaled.diagonal().add_(ridge)
         # (M + R) c = r + R c₀, with R the shrinkage
         right = self.right / size + ridge * size * towards
-        found: Tensor = torch.linalg.solve(scaled, right) / size
-        return found
+        coefficients: Tensor = torch.linalg.solve(scaled, right) / size
+        return coefficients
 
     def misfit(self, coefficients: Tensor) -> float:
         """Sum of squared errors on these data."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import described_priors
-from pyro_msde.protocols import FittedModel, Guide, Model
+from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module
+from pyro_msde.runs import Description
 from pyro_msde.sde import Dynamics
 
 __all__ = [
+    "FolderPath",
     "check_options",
     "check_parameters",
     "check_scaling",
@@ -24,11 +26,13 @@ __all__ = [
     "check_weights",
 ]
 
+FolderPath = str | os.PathLike[str]
+
 _MOST = 1e8  # of anything in scaled units
 _TRIED = 16  # fields, and states
 
 
-def check_options(path: Any, described: Any, model: Model, guide: Guide) -> None:
+def check_options(path: FolderPath, described: Description, model: Model, guide: Guide) -> None:
     """Options and priors agree where both are known; the seed of the start does not matter.
 
     Raises:
@@ -39,20 +43,20 @@ def check_options(path: Any, described: Any, model: Model, guide: Guide) -> None
         ("guide", described.guide, getattr(guide, "config", None)),
         ("prior of model", described.priors, described_priors(model)),
     ]
-    for role, saved, own in pairs:
-        if saved is None or own is None:
+    for role, saved_options, built_options in pairs:
+        if saved_options is None or built_options is None:
             continue
-        for name in sorted((saved.keys() | own.keys()) - {"seed"}):
-            there, here = saved.get(name), own.get(name)
-            if there != here:
+        for name in sorted((saved_options.keys() | built_options.keys()) - {"seed"}):
+            saved, built = saved_options.get(name), built_options.get(name)
+            if saved != built:
                 raise SavedRunError(
-                    f"{role}: the run in {path} has {name}={there!r}, here it is {here!r}. Build "
+                    f"{role}: the run in {path} has {name}={saved!r}, here it is {built!r}. Build "
                     "it as it was."
                 )
 
 
 def check_structure(
-    path: Any, role: str, module: Any, saved: Mapping[str, str] | None
+    path: FolderPath, role: str, module: Module, saved: Mapping[str, str] | None
 ) -> None:
     """Networks are of the classes that they were of, as far as that is known.
 
@@ -61,40 +65,40 @@ def check_structure(
     """
     if saved is None:
         return
-    own = structure_of(role, module)
-    there = {name: kind for name, kind in saved.items() if name.split(".", 1)[0] == role}
-    for name in sorted(own.keys() | there.keys()):
-        if own.get(name) != there.get(name):
+    built = structure_of(role, module)
+    was = {name: kind for name, kind in saved.items() if name.split(".", 1)[0] == role}
+    for name in sorted(built.keys() | was.keys()):
+        if built.get(name) != was.get(name):
             raise SavedRunError(
-                f"{role}: in the run in {path} {name} is a {there.get(name, 'missing')}, here "
-                f"{own.get(name, 'missing')}. Build it as it was and pass load(path, {role}=…)."
+                f"{role}: in the run in {path} {name} is a {was.get(name, 'missing')}, here "
+                f"{built.get(name, 'missing')}. Build it as it was and pass load(path, {role}=…)."
             )
 
 
 def check_weights(
-    path: Any, role: str, module: Any, weights: Mapping[str, Tensor], dtype: torch.dtype
+    path: FolderPath, role: str, module: Module, weights: Mapping[str, Tensor], dtype: torch.dtype
 ) -> None:
     """Names, shapes and dtypes agree, and values are finite.
 
     Raises:
         SavedRunError: They are not.
     """
-    own = module.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        here, there = own.get(name), weights.get(name)
-        if here is None or there is None or here.shape != there.shape:
-            shapes = ["missing" if v is None else tuple(v.shape) for v in (there, here)]
+    state = module.state_dict()
+    for name in sorted(state.keys() | weights.keys()):
+        built, saved = state.get(name), weights.get(name)
+        if built is None or saved is None or built.shape != saved.shape:
+            shapes = ["missing" if v is None else tuple(v.shape) for v in (saved, built)]
             raise SavedRunError(
                 f"{role}: the run in {path} is of another {role}: {name} is {shapes[0]} there and "
                 f"{shapes[1]} here."
             )
-        wanted = dtype if here.is_floating_point() else here.dtype
-        if there.dtype != wanted:
+        wanted = dtype if built.is_floating_point() else built.dtype
+        if saved.dtype != wanted:
             raise SavedRunError(
-                f"path: the weights in {path} are damaged: {role}.{name} is {there.dtype}, not "
+                f"path: the weights in {path} are damaged: {role}.{name} is {saved.dtype}, not "
                 f"{wanted}."
             )
-        if not bool(there.isfinite().all()):
+        if not bool(saved.isfinite().all()):
             raise SavedRunError(
                 f"path: the weights in {path} are damaged: {role}.{name} is not finite."
             )
@@ -145,13 +149,13 @@ def check_parameters(fit: FittedModel) -> None:
         _try(fit, theta)
 
 
-def _try(fit: FittedModel, theta: Any) -> None:
+def _try(fit: FittedModel, theta: BoundModel) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
     wanted = getattr(model, "num_covariates", 0)
-    own = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
+    covariates = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
-    rows = None if own is None else own.expand(_TRIED, -1)
+    rows = None if covariates is None else covariates.expand(_TRIED, -1)
     z, var = fit.guide.encode(fields, theta, rows)
     _check_sensible("encoder", z)
     _check_sensible("encoder's variance", var)
@@ -167,7 +171,7 @@ def _try(fit: FittedModel, theta: Any) -> None:
         low, high = dynamics.box
         z = low + torch.rand(z.shape).to(z) * (high - low)
     for name, law in tried.items():
-        _check_sensible(name, law.drift(z[:, None, None], clock, covariates=own))
+        _check_sensible(name, law.drift(z[:, None, None], clock, covariates=covariates))
         _check_sensible(name, law.diffusion)
     observed = theta.observe(z)
     _check_sensible("decoder", observed.mean)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_msde.errors import SavedRunError
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
-from pyro_msde.protocols import Adjustment, FittedModel
+from pyro_msde.protocols import Adjustment, FittedModel, Module
 from pyro_msde.runs import read_run, write_run
 
 __all__ = ["description_of", "save", "structure_of", "weights_of"]
@@ -52,9 +52,9 @@ def save(fit: FittedModel, path: str | Path) -> None:
     write_run(path, description_of(fit), weights_of(fit), state)
 
 
-def structure_of(role: str, module: Any) -> dict[str, str]:
+def structure_of(role: str, module: Module) -> dict[str, str]:
     """Class names of a module and all those in it, by owner and name."""
-    kinds = {name: type(own).__name__ for name, own in module.named_modules()}
+    kinds = {name: type(submodule).__name__ for name, submodule in module.named_modules()}
     return {f"{role}.{name}".rstrip("."): kind for name, kind in kinds.items()}
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from pyro_msde.checks import check_has, check_whole
+from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories
-from pyro_msde.forecasts import Forecast
+from pyro_msde.forecasts import Forecast, first_snapshots
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.renaming import renamed_arguments
 
@@ -34,11 +34,9 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         """Check that states mean the same in all of them."""
-        if not isinstance(self.fits, Sequence):
-            raise ValueError(f"fits: got {type(self.fits).__name__}. Pass a list of fits.")
-        for k, own in enumerate(self.fits):
-            needed = ("model", "scaling", "is_point")
-            check_has(f"fits[{k}]", own, needed, "what pyro_msde.fit gave")
+        check_kind("fits", self.fits, Sequence, "a list of fits")
+        for k, fit in enumerate(self.fits):
+            check_kind(f"fits[{k}]", fit, Fit, "what pyro_msde.fit gave")
         if not self.fits:
             raise ValueError("fits: empty. Pass at least one.")
         first = self.fits[0]
@@ -57,9 +55,8 @@ class Ensemble:
                 )
             if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
                 raise ValueError(f"fits: number {k} was trained on other data than the first.")
-            known, theirs = (getattr(fit, "metadata", None) for fit in (first, other))
-            if known is not None and theirs is not None:
-                known.check(f"fits[{k}]", theirs)
+            if first.metadata is not None and other.metadata is not None:
+                first.metadata.check(f"fits[{k}]", other.metadata)
             if other.is_point != first.is_point:
                 raise ValueError(
                     f"fits: of number {k} and the first only one has an uncertain θ or drift. "
@@ -103,6 +100,10 @@ class Ensemble:
             theta=list(chain.from_iterable(fc.theta for fc in each)), region=region,
             sites=list(chain.from_iterable(fc.sites for fc in each)), _cache={}, _kept=[],
         )  # fmt: skip
+
+    def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
+        """As `Fit.forecast`: forecast trajectories from their first snapshots, in one batch."""
+        return self.predict(**first_snapshots(self.fits[0], trajectories, times) | options)
 
     def calibrated(self, validation: Trajectories, **options: Any) -> Ensemble:
         """With each fit calibrated by itself; see `Fit.calibrated`."""

@@ -10,16 +10,8 @@ from typing import Any
 from pyro.infer.autoguide import AutoDelta
 
 from pyro_msde.checks import check_seed, check_whole
-from pyro_msde.data import Metadata, Scaling, TimeUnits, Trajectories, checked_times
-from pyro_msde.forecasts import (
-    Forecast,
-    forecast,
-    initial_fields,
-    longest_step,
-    on_common_times,
-    scaled_covariates,
-    time_of,
-)
+from pyro_msde.data import Metadata, Scaling, Trajectories
+from pyro_msde.forecasts import Forecast, checked_start, first_snapshots, forecast
 from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
 from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
@@ -83,8 +75,8 @@ class Fit:
     @property
     def calibration(self) -> Calibration | None:
         """What `calibrated` found."""
-        found = self.adjustment("calibration")
-        return found if isinstance(found, Calibration) else None
+        calibration = self.adjustment("calibration")
+        return calibration if isinstance(calibration, Calibration) else None
 
     @property
     def diffusion_scale(self) -> float:
@@ -162,17 +154,13 @@ class Fit:
             num_theta = min(_NUM_THETA, max(1, num_samples // 2))
         check_whole("num_theta", num_theta, 1)
         check_seed("seed", seed)
-        step = longest_step(self, max_step)
-        clock, start = checked_times(times, time_of(y0) if t0 is None else t0, self._time_units)
-        fields, batched = initial_fields(self, y0)
         return forecast(
-            self.model, self.guide, self.scaling, fields, clock, t0=start, seed=seed,
+            self.model, self.guide, self.scaling,
+            **checked_start(self, y0, times, t0, covariates, max_step),
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
-            covariates=scaled_covariates(self, covariates, len(fields)),
-            max_step=step, adjustments=self.adjustments, solver=solver,
+            seed=seed, adjustments=self.adjustments, solver=solver,
             point=self._has_point_theta, metadata=self.metadata,
-            layout={"batched": batched, "has_channel": self.has_channel},
         )  # fmt: skip
 
     @renamed_arguments(parameters="covariates")
@@ -187,9 +175,7 @@ class Fit:
         Raises:
             ValueError: Times that differ between trajectories; what `predict` refuses.
         """
-        clock, values, covariates = on_common_times(self, "trajectories", trajectories)
-        options = {"t0": clock[0], "covariates": covariates} | options
-        return self.predict(values[:, 0], clock if times is None else times, **options)
+        return self.predict(**first_snapshots(self, trajectories, times) | options)
 
     def calibrated(
         self, validation: Trajectories, *, level: float = 0.9, num_times: int = 60
@@ -238,10 +224,6 @@ class Fit:
     def _has_point_theta(self) -> bool:
         theta = getattr(self.guide, "theta", None)
         return theta is None or isinstance(theta, AutoDelta)
-
-    @property
-    def _time_units(self) -> TimeUnits:
-        return TimeUnits() if self.metadata is None else self.metadata.time_units
 
     def to_arviz(self, test: Trajectories, **options: Any) -> Any:
         """ArviZ data of forecasts of `test`; see `pyro_msde.io.arviz.to_arviz`."""

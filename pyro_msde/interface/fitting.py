@@ -186,8 +186,8 @@ def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
     known = asdict(recipe)
     for name in changes:
         if name not in known:
-            own = [*inspect.signature(fit).parameters, *known]
-            near = difflib.get_close_matches(name, own, 1, 0.4)
+            names = [*inspect.signature(fit).parameters, *known]
+            near = difflib.get_close_matches(name, names, 1, 0.4)
             hint = f"Did you mean {near[0]}? " if near else ""
             raise ValueError(
                 f"{name}: not an argument of fit nor of Recipe. {hint}Recipe has "

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pyro_msde.checks import check_has, check_seed
+from pyro_msde.checks import check_kind, check_seed
 from pyro_msde.data import Trajectories
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.fitting import fit
@@ -66,19 +66,19 @@ def fit_hierarchical(
         for k, n_eta in enumerate(stages):
             model = model_factory(n_eta)
             guide = guide_factory(model)
-            own = dict(options)
+            of_stage = dict(options)
             if fits:
                 if stop.requested:
                     break
                 pairs = (fits[-1].model, fits[-1].guide, model, guide)
                 grow(*pairs, seed=options.get("seed", 0))
-                own = {"anneal": 0} | own
+                of_stage = {"anneal": 0} | of_stage
             result = fit(
                 model, guide, data,
                 steps=_of_stage(steps, k) if not isinstance(steps, int) else steps,
                 learning_rate=_of_stage(learning_rates, k),
                 checkpoint=None if checkpoint is None else Path(checkpoint) / f"eta-{n_eta}",
-                **own,
+                **of_stage,
             )  # fmt: skip
             fits.append(result)
             if result.training.interrupted:
@@ -137,8 +137,8 @@ def _check_room(role: str, small: Module, large: Module) -> None:
 
 def _check_pair(model: Any, larger: Any) -> None:
     like = "a model that is built, as multiscale(…) builds it"
-    for role, own in (("model", model), ("larger_model", larger)):
-        check_has(role, own, ("grid", "n_eta", "num_covariates", "children"), like)
+    for role, given in (("model", model), ("larger_model", larger)):
+        check_kind(role, given, ("grid", "n_eta", "num_covariates", "children"), like)
     if larger.n_eta <= model.n_eta:
         raise ValueError(
             f"larger_model: {larger.n_eta} microscale states, the smaller one has {model.n_eta}. "
@@ -146,7 +146,7 @@ def _check_pair(model: Any, larger: Any) -> None:
         )
     if larger.grid != model.grid or larger.num_covariates != model.num_covariates:
         raise ValueError(
-            f"larger_model: of another case, {larger.grid} with {larger.num_covariates} parameters "
+            f"larger_model: of another case, {larger.grid} with {larger.num_covariates} covariates "
             f"instead of {model.grid} with {model.num_covariates}."
         )
     for role, net in (("model", model), ("larger_model", larger)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -11,9 +10,11 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.checks import check_kind
 from pyro_msde.data import Metadata, Scaling
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.agreement import (
+    FolderPath,
     check_options,
     check_parameters,
     check_scaling,
@@ -42,9 +43,7 @@ _ROOM = 2**23  # numbers that a model may hold even if its file has fewer, as ta
 Weights = Mapping[str, Mapping[str, Tensor]]
 
 
-def load(
-    path: str | os.PathLike[str], model: Model | None = None, guide: Guide | None = None
-) -> Fit:
+def load(path: FolderPath, model: Model | None = None, guide: Guide | None = None) -> Fit:
     """Load what `Fit.save` or `fit(checkpoint=…)` wrote. Nothing that is read is executed.
 
     Args:
@@ -60,8 +59,8 @@ def load(
         ValueError: A guide made for another model than the one passed.
     """
     for name, value in (("model", model), ("guide", guide)):
-        if value is not None and not isinstance(value, nn.Module):
-            raise TypeError(f"{name}: got {type(value).__name__}. Pass one built as it was saved.")
+        if value is not None:
+            check_kind(name, value, nn.Module, "one built as it was saved")
     run, weights, _ = read_run(path, state=False)
     try:
         described = checked(run)
@@ -74,7 +73,8 @@ def load(
         )
     if guide is None and described.guide is None:
         raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
-    with limited(max(_ROOM, 2 * sum(v.numel() for own in weights.values() for v in own.values()))):
+    numbers = sum(value.numel() for part in weights.values() for value in part.values())
+    with limited(max(_ROOM, 2 * numbers)):
         model = _rebuilt(path, "model", described.model) if model is None else model
         guide = _rebuilt(path, "guide", described.guide, model) if guide is None else guide
     if getattr(guide, "model", model) is not model:
@@ -86,7 +86,7 @@ def load(
     return result
 
 
-def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
+def _rebuilt(path: FolderPath, role: str, config: Any, *args: Any) -> Any:
     """A registered case, whatever its factory makes of the arguments."""
     try:
         return rebuild(config, *args)
@@ -101,7 +101,7 @@ def _rebuilt(path: Any, role: str, config: Any, *args: Any) -> Any:
 
 
 def _check_parts(
-    path: Any, described: Description, weights: Weights, model: Model, guide: Guide
+    path: FolderPath, described: Description, weights: Weights, model: Model, guide: Guide
 ) -> None:
     """Model and guide are those that were saved, as far as options, classes and shapes tell."""
     check_options(path, described, model, guide)
@@ -114,7 +114,9 @@ def _check_parts(
         check_weights(path, role, module, weights[role], getattr(torch, described.dtype))
 
 
-def _fit(path: Any, described: Description, weights: Weights, model: Model, guide: Guide) -> Fit:
+def _fit(
+    path: FolderPath, described: Description, weights: Weights, model: Model, guide: Guide
+) -> Fit:
     """The fit but for the weights of model and guide."""
     same = {name: getattr(described, name) for name in ("steps", "seconds", "interrupted")}
     identity, metadata = described.identity, described.metadata
@@ -159,7 +161,7 @@ def _adjustments(
         raise ValueError(f"adjustments.{next(iter(left))}: a part of nothing known")
 
 
-def _put(path: Any, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
+def _put(path: FolderPath, fit: Fit, weights: Weights, dtype: torch.dtype) -> None:
     """The weights into model and guide, which stay as they are if the weights prove damaged."""
     pairs: tuple[tuple[str, Module], ...] = (("model", fit.model), ("guide", fit.guide))
     before = [deepcopy(module.state_dict()) for _, module in pairs]

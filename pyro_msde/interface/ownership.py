@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from pyro_msde.errors import warn
 from pyro_msde.protocols import Guide, Model
 
+if TYPE_CHECKING:
+    from pyro_msde.interface.fitted import Fit
+
 __all__ = ["belongs", "free_of_fits", "with_copies"]
 
 _OWNED: WeakSet[Any] = WeakSet()
-
-F = TypeVar("F", bound=Any)
 
 
 def belongs(model: Model) -> None:
@@ -22,12 +23,12 @@ def belongs(model: Model) -> None:
     _OWNED.add(model)
 
 
-def free_of_fits(model: Model, guide: Guide) -> tuple[Any, Any]:
+def free_of_fits(model: Model, guide: Guide) -> tuple[Model, Guide]:
     """The model and its guide, or copies where the model belongs to a fit."""
     return deepcopy((model, guide)) if model in _OWNED else (model, guide)
 
 
-def with_copies(fit: F) -> F:
+def with_copies(fit: Fit) -> Fit:
     """The fit with copies of its model and guide, which belong to it.
 
     What cannot be copied is shared with the user, and a warning says so: training is not lost.
@@ -41,5 +42,4 @@ def with_copies(fit: F) -> F:
         )
         return fit
     belongs(model)
-    copied: F = replace(fit, model=model, guide=guide)
-    return copied
+    return replace(fit, model=model, guide=guide)

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Segments, Trajectories
+from pyro_msde.data import Metadata, Trajectories
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.inference import Trainer
 from pyro_msde.interface.fitted import Fit
@@ -34,6 +34,7 @@ def identity_of(
     trainer: Trainer, seed: int, validation: Trajectories | None, validate_every: int
 ) -> dict[str, Any]:
     """What has to agree for a run to be resumed; kept with the run, and as it is read again."""
+    segments = trainer.segments
     return _as_read({
         "seed": seed,
         "steps": trainer.steps,
@@ -46,8 +47,9 @@ def identity_of(
             **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
         },
         "model": _shapes(trainer),
-        "data": _of_segments(trainer.segments),
-        "validation": None if validation is None else _of_trajectories(validation),
+        "data": _digest((*segments.times, *segments.values, segments.scale), segments.covariates),
+        "validation": None if validation is None
+        else _digest((*validation.times, *validation.values), validation.covariates),
     })  # fmt: skip
 
 
@@ -88,25 +90,26 @@ def _check_same(saved: Saved, run: TrainingRun) -> None:
         raise SavedRunError(
             f"checkpoint: run.json in {run.folder} is damaged: {error}. Choose another folder."
         ) from error
-    there = saved.run.get("identity")
-    if there is None:
+    identity = saved.run.get("identity")
+    if identity is None:
         raise SavedRunError(
             f"checkpoint: the run in {run.folder} does not say what it was trained on, as it was "
             "saved by an earlier version or is none of `fit`. Choose another folder, or load it."
         )
     # a field that came later has the default, which is what older runs were trained with
-    there = {**there, "recipe": {**asdict(Recipe()), **there["recipe"]}}
+    identity = {**identity, "recipe": {**asdict(Recipe()), **identity["recipe"]}}
     asked = run.identity
-    own: Any
-    other: Any
-    for key in asked:
-        own, other = asked[key], there.get(key)
-        if key == "recipe" and unfinished:
-            own, other = ({k: v for k, v in x.items() if k not in _FREE} for x in (own, other))
-        if own != other:
+    if unfinished:
+        asked, identity = (
+            {**x, "recipe": {k: v for k, v in x["recipe"].items() if k not in _FREE}}
+            for x in (asked, identity)
+        )
+    for key, value in asked.items():
+        if value != identity.get(key):
+            difference = _difference(key, identity.get(key), value)
             raise SavedRunError(
-                f"checkpoint: the run in {run.folder} has {_difference(key, other, own)}. Choose "
-                "another folder, or the same arguments to resume it."
+                f"checkpoint: the run in {run.folder} has {difference}. Choose another folder, or "
+                "the same arguments to resume it."
             )
 
 
@@ -117,7 +120,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
     """
     try:
         if saved.state is None:
-            raise ValueError("there is none")
+            raise ValueError("no state was saved")
         run.trainer.restore(saved.state)
     except Exception as error:  # whatever a file's content may lead to
         raise SavedRunError(
@@ -143,17 +146,17 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
         )
 
 
-def _difference(key: str, there: Any, here: Any) -> str:
+def _difference(key: str, saved: Any, asked: Any) -> str:
     """What is not the same: numbers and options by name and value."""
     if key in ("seed", "steps", "validate_every"):
-        return f"{key}={there}, here {here}"
-    if key == "validation" and None in (there, here):
-        return "no validation, here there is one" if here else "validation, here there is none"
+        return f"{key}={saved}, here {asked}"
+    if key == "validation" and None in (saved, asked):
+        return "no validation, here there is one" if asked else "validation, here there is none"
     if key not in ("options", "recipe"):
         return f"another {key}"
-    there = there or {}
-    name = next(n for n in {**here, **there} if there.get(n) != here.get(n))
-    return f"{name}={there.get(name)!r}, here {here.get(name)!r}"
+    saved = saved or {}
+    name = next(n for n in {**asked, **saved} if saved.get(n) != asked.get(n))
+    return f"{name}={saved.get(name)!r}, here {asked.get(name)!r}"
 
 
 def _options(role: str, module: Any) -> dict[str, Any]:
@@ -177,22 +180,11 @@ def _shapes(trainer: Trainer) -> str:
     return hashlib.blake2b(json.dumps(shapes).encode(), digest_size=16).hexdigest()
 
 
-def _of_segments(segments: Segments) -> str:
-    """Digest of the training data, in the dtype they are trained in."""
-    own = [] if segments.covariates is None else [segments.covariates]
-    return _digest((*segments.times, *segments.values, segments.scale, *own))
-
-
-def _of_trajectories(data: Trajectories) -> str:
-    """Digest of trajectories as they are."""
-    own = [] if data.covariates is None else [data.covariates]
-    return _digest((*data.times, *data.values, *own))
-
-
-def _digest(arrays: Iterable[Any]) -> str:
+def _digest(arrays: Iterable[Any], covariates: Any) -> str:
+    """Digest of arrays or tensors as they are."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        own = array.cpu().numpy() if isinstance(array, Tensor) else array
-        digest.update(str((own.dtype, own.shape)).encode())
-        digest.update(own.tobytes())
+    for array in (*arrays, *([] if covariates is None else [covariates])):
+        values = array.cpu().numpy() if isinstance(array, Tensor) else array
+        digest.update(str((values.dtype, values.shape)).encode())
+        digest.update(values.tobytes())
     return digest.hexdigest()

@@ -47,7 +47,7 @@ class TrainingRun:
         data: Training trajectories.
         identity: By which the run is known again.
         score: Of a fit, lower is better; None: nothing validates.
-        every: Steps between validations, and between checkpoints.
+        validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
         seconds: Spent training till now.
@@ -58,7 +58,7 @@ class TrainingRun:
     data: Trajectories
     identity: dict[str, Any]
     score: Callable[[Fit], float] | None
-    every: int
+    validate_every: int
     folder: Path | None
     stop: Interruption
     seconds: float = 0.0
@@ -108,7 +108,7 @@ class TrainingRun:
             train(
                 self.trainer,
                 validate=None if self.score is None else self._validated,
-                every=self.every,
+                validate_every=self.validate_every,
                 on_checkpoint=keep,
                 callbacks=callbacks,
                 stop=lambda: self.stop.requested,
@@ -166,7 +166,7 @@ class TrainingRun:
     def _fit(self, *, interrupted: bool = False) -> Fit:
         """The parameters as they are now, and the region as it was described last."""
         trainer, data = self.trainer, self.data
-        grid: Any = trainer.model.grid
+        grid = trainer.model.grid
         region, steps = self._described or (None, 0)
         return Fit(
             trainer.model,

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.checks import check_kind
 from pyro_msde.data import Trajectories, to_numpy
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
@@ -25,16 +26,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-
-
-def check_kind(name: str, value: Any, kind: type, source: str) -> None:
-    """An argument of a class.
-
-    Raises:
-        TypeError: It is something else; `source` says where one comes from.
-    """
-    if not isinstance(value, kind):
-        raise TypeError(f"{name}: got {type(value).__name__}. Pass {source}.")
 
 
 def check_forecast(name: str, fc: Any, axes_of_space: int) -> None:
@@ -55,8 +46,7 @@ def check_fit(fit: FittedModel, data: Any, axes_of_space: int) -> Grid:
         TypeError: No `Fit`, or data that are neither None nor `Trajectories`.
         ValueError: More axes of space, or none; data of another grid.
     """
-    if not (hasattr(fit, "model") and hasattr(fit, "guide")):  # `Fit` itself is a layer below
-        raise TypeError(f"fit: got {type(fit).__name__}. Pass what pyro_msde.fit gave.")
+    check_kind("fit", fit, ("model", "guide"), "what pyro_msde.fit gave")  # `Fit` comes later
     grid = check_grid("fit", fit.model.grid, axes_of_space)
     check_data("data", data, grid)
     return grid

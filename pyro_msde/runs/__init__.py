@@ -12,7 +12,7 @@ from pyro_msde.runs.registry import (
     register,
     register_adjustment,
 )
-from pyro_msde.runs.schema import Description, checked, read_history
+from pyro_msde.runs.schema import Description, checked, converted, read_history
 from pyro_msde.runs.training_record import TrainingRecord
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "TrainingRecord",
     "check_size",
     "checked",
+    "converted",
     "limited",
     "locked_folder",
     "make_folder",

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from msgspec import Meta, Struct
 from safetensors.torch import load as tensors_from
 from safetensors.torch import save as bytes_of
 from torch import Tensor
@@ -28,6 +29,7 @@ from torch import Tensor
 from pyro_msde.errors import SavedRunError
 from pyro_msde.runs.folders import folder_of, locked_folder, make_folder, write_whole, writing
 from pyro_msde.runs.migrations import FORMAT, migrated, with_jackknife
+from pyro_msde.runs.schema import converted
 from pyro_msde.runs.strict_json import digest_of, from_json, json_text, packed
 
 __all__ = [
@@ -45,6 +47,19 @@ _DIGESTED_SINCE = 3  # the first format whose descriptions hold a digest of them
 _OWNERS = ("model", "guide", "adjustments")
 _OURS = re.compile(r"(weights|state)(-[0-9a-f]{12})?\.safetensors")
 _MOST = 2**24  # bytes of run.json, of which Python makes up to twenty-five times as many
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    """A file of tensors in the folder itself; size and digest of what format 2 wrote are None."""
+
+    name: Annotated[str, Meta(pattern=rf"\A{_OURS.pattern}\Z")]
+    size: Annotated[int, Meta(ge=0)] | None
+    sha256: str | None
+
+
+class _Files(Struct, forbid_unknown_fields=True):
+    weights: _File
+    state: _File | None = None
 
 
 class State(NamedTuple):
@@ -92,7 +107,7 @@ def write_run(
         SavedRunError: It cannot be written, or another run is using the folder. What was there is
             there still.
     """
-    flat = {f"{owner}.{name}": v for owner, own in weights.items() for name, v in own.items()}
+    flat = {f"{owner}.{name}": v for owner, part in weights.items() for name, v in part.items()}
     tensors = {"weights": flat} | ({} if state is None else {"state": state.tensors})
     described = {"format": FORMAT, **packed(run, "run")}
     described["position"] = None if state is None else packed(state.position, "position")
@@ -108,7 +123,7 @@ def write_run(
 
 def _write(folder: Path, described: dict[str, Any], tensors: Mapping[str, Any]) -> None:
     try:
-        files = {kind: _write_tensors(folder, kind, own) for kind, own in tensors.items()}
+        files = {kind: _write_tensors(folder, kind, part) for kind, part in tensors.items()}
         described = {**described, "files": files}
         text = json_text({**described, "sha256": digest_of(described)}).encode("ascii")
         if len(text) > _MOST:
@@ -147,7 +162,7 @@ def _remove_unused(folder: Path) -> None:
     for path in (folder / RUN, folder / PREVIOUS):
         if path.exists():
             try:
-                used |= {file["name"] for file in _description(path)["files"].values()}
+                used |= {file["name"] for file in _description(path)["files"].values() if file}
             except SavedRunError:
                 return
     with suppress(OSError):
@@ -177,16 +192,16 @@ def read_run(directory: str | os.PathLike[str], *, state: bool = True) -> Saved:
         names = with_jackknife(run, flat)
         flat = {names[name]: value for name, value in flat.items()}
         weights = _by_owner(folder / files["weights"]["name"], flat)
-        own = None
-        if state and "state" in files:
-            own = State(position, _read_tensors(folder, files["state"]))
+        stand = None
+        if state and files.get("state") is not None:
+            stand = State(position, _read_tensors(folder, files["state"]))
     except SavedRunError as error:
         if not _is_file(folder / PREVIOUS):
             raise
         raise SavedRunError(
             f"{error} The generation before it is in {PREVIOUS}: rename that to {RUN} to use it."
         ) from error
-    return Saved(run, weights, own)
+    return Saved(run, weights, stand)
 
 
 def read_checkpoint(directory: str | os.PathLike[str]) -> Saved | None:
@@ -224,27 +239,10 @@ def _description(path: Path) -> dict[str, Any]:
         del written  # of which there may be hundreds of megabytes
         run = migrated(from_json(data))
         run.pop("sha256", None)
-        _check_files(run.get("files"))
+        converted(run.get("files"), _Files, "files")
     except (ValueError, RecursionError) as error:
         raise SavedRunError(f"path: {path} is damaged: {error}.") from error
     return dict(run)
-
-
-def _check_files(files: Any) -> None:
-    """Files are named in the folder itself, each with its size and digest."""
-    if not isinstance(files, dict) or not {"weights"} <= files.keys() <= {"weights", "state"}:
-        raise ValueError("files: weights, and state or not, are named there")
-    for kind, file in files.items():
-        wanted: dict[str, Callable[[Any], bool]] = {
-            "name": lambda v: type(v) is str and bool(_OURS.fullmatch(v)),
-            "size": lambda v: v is None or (type(v) is int and v >= 0),
-            "sha256": lambda v: v is None or type(v) is str,
-        }
-        if not isinstance(file, dict) or file.keys() != wanted.keys():
-            raise ValueError(f"files.{kind}: has {', '.join(wanted)}")
-        for name, holds in wanted.items():
-            if not holds(file[name]):
-                raise ValueError(f"files.{kind}.{name}: cannot be {file[name]!r}")
 
 
 def _read_tensors(folder: Path, file: Mapping[str, Any]) -> dict[str, Tensor]:

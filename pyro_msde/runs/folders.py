@@ -12,13 +12,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pyro_msde.atomic import TEMPORARY, replaced
 from pyro_msde.errors import SavedRunError
 
 __all__ = ["folder_of", "locked_folder", "make_folder", "write_whole", "writing"]
 
 _LOCK = ".lock"
 _WAIT = 1.0  # seconds for someone else's save to end; training takes longer and is refused
-_TEMPORARY = ".pyro_msde-"  # and what earlier versions called theirs:
+# what earlier versions called files that were not yet in their place
 _OLD_TEMPORARY = re.compile(r"\.(run\.json|weights\.safetensors|state\.pt)\.[a-z0-9_]{8}")
 
 _HELD: set[Path] = set()  # folders that this process has locked for training
@@ -57,7 +58,7 @@ def make_folder(directory: str | os.PathLike[str], name: str = "checkpoint") -> 
     folder = folder_of(directory, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, prefix=_TEMPORARY):
+        with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY):
             pass
     except (OSError, ValueError) as error:
         raise SavedRunError(
@@ -117,24 +118,16 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place, see it on the disk, then move it there."""
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:  # which respects the umask, as mkstemp does not
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    """Write a file whole or not at all."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(data)  # which respects the umask
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files that a killed process left; only who holds the folder may."""
     with suppress(OSError):
         for path in list(folder.iterdir()):
-            if path.name.startswith(_TEMPORARY) or _OLD_TEMPORARY.fullmatch(path.name):
+            if path.name.startswith(TEMPORARY) or _OLD_TEMPORARY.fullmatch(path.name):
                 with suppress(OSError):
                     path.unlink()
 
@@ -157,13 +150,3 @@ def _taken(folder: Path) -> SavedRunError:
         f"checkpoint: another run is using {folder}. Wait for it to end, or choose another folder."
     )
 
-
-def _sync(folder: Path) -> None:
-    """See names on the disk too, where the system can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with suppress(OSError):  # some network file systems cannot
-                os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -75,7 +75,7 @@ def with_jackknife(run: dict[str, Any], names: Iterable[str]) -> dict[str, str]:
     """
     new = {name: re.sub("^uncertainty", "adjustments.jackknife", name) for name in names}
     if any(old != name for old, name in new.items()):
-        run["adjustments"] = [{"name": "jackknife"}, *run["adjustments"]]
+        run["adjustments"] = [{"name": "jackknife"}, *run.get("adjustments", ())]
     return new
 
 

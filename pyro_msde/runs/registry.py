@@ -25,7 +25,7 @@ __all__ = [
 
 _FACTORIES: dict[str, Callable[..., Any]] = {}
 _ADJUSTMENTS: dict[str, type[Adjustment]] = {}
-_MOST: ContextVar[int | None] = ContextVar("_MOST", default=None)
+_MOST: ContextVar[int] = ContextVar("_MOST", default=2**28)  # numbers, a gigabyte in float32
 
 F = TypeVar("F", bound=Callable[..., Any])
 A = TypeVar("A", bound=type[Adjustment])
@@ -89,7 +89,10 @@ def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Model) -> Adj
 
 @contextmanager
 def limited(numbers: int) -> Iterator[None]:
-    """Have factories refuse, within, to build what holds more than so many numbers."""
+    """Have factories refuse, within, to build what holds more than so many numbers.
+
+    Outside they refuse what takes more than a gigabyte.
+    """
     token = _MOST.set(numbers)
     try:
         yield
@@ -101,11 +104,13 @@ def check_size(what: str, numbers: int) -> None:
     """What a factory calls before it makes something as large.
 
     Raises:
-        ValueError: `limited` allows less.
+        ValueError: It is more than `limited` allows.
     """
     most = _MOST.get()
-    if most is not None and numbers > most:
-        raise ValueError(f"{what}: {numbers:.2g} numbers, of which at most {most:.2g} can be right")
+    if numbers > most:
+        raise ValueError(
+            f"{what}: takes {numbers:.2g} numbers, and at most {most:.2g} can be right."
+        )
 
 
 def _register_own() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,7 +15,9 @@ from msgspec import Meta, Struct
 from pyro_msde.runs.history import History
 from pyro_msde.runs.recipes import Recipe
 
-__all__ = ["Description", "checked", "read_history"]
+__all__ = ["Description", "checked", "converted", "read_history"]
+
+T = TypeVar("T")
 
 _LARGEST = 1e150  # whose square is finite too
 _Scale = Annotated[float, Meta(ge=1 / _LARGEST, le=_LARGEST)]
@@ -73,18 +75,33 @@ class Description(Struct, forbid_unknown_fields=True):
     structure: dict[_Name, _Name] | None = None  # class names of the networks, by owner and name
 
 
-def read_history(own: Any) -> History:
+def converted(value: Any, kind: type[T], name: str = "") -> T:
+    """What was read from JSON as an object of a class, with every field checked.
+
+    Args:
+        value: Plain lists, objects and numbers.
+        kind: The class.
+        name: By which messages call the value.
+
+    Raises:
+        ValueError: A field that is missing, not known, of another type or out of its range.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        what, _, place = str(error).partition(" - at `$")
+        raise ValueError(f"{(name + place).strip('.`') or 'it'}: {what}") from None
+
+
+def read_history(saved: Any) -> History:
     """A history that was saved.
 
     Raises:
         ValueError: It is none.
     """
-    try:
-        found = msgspec.convert(own, _History, strict=True)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"history: {error}") from None
-    _check_history(found)
-    return History(**msgspec.structs.asdict(found))
+    history = converted(saved, _History, "history")
+    _check_history(history)
+    return History(**msgspec.structs.asdict(history))
 
 
 def _check_history(history: _History) -> None:
@@ -99,28 +116,24 @@ def checked(run: dict[str, Any]) -> Description:
     Raises:
         ValueError: A field that is missing, not known, of another type or out of its range.
     """
-    try:
-        found = msgspec.convert(run, Description, strict=True)
-    except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$")
-        raise ValueError(f"{place.strip('.`') or 'it'}: {what}") from None
+    description = converted(run, Description)
     names = {field.name for field in fields(Recipe)}
     if unknown := sorted(set(run.get("recipe") or ()) - names):
         raise ValueError(f"recipe: it has no field {unknown[0]!r}")
-    _check_history(found.history)
-    if not all(isinstance(saved.get("name"), str) for saved in found.adjustments):
+    _check_history(description.history)
+    if not all(isinstance(saved.get("name"), str) for saved in description.adjustments):
         raise ValueError("adjustments: one without a name")
     for name in ("model", "guide"):
-        _check_config(name, getattr(found, name))
-    return found
+        _check_config(name, getattr(description, name))
+    return description
 
 
 def _check_config(place: str, value: Any) -> None:
     """Numbers of a kind that factories can be called with."""
     if isinstance(value, dict | list):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, own in pairs:
-            _check_config(f"{place}.{name}", own)
+        for name, inner in pairs:
+            _check_config(f"{place}.{name}", inner)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{place}: {value} is not finite")
     elif isinstance(value, int) and abs(value) >= 2**64:

@@ -81,17 +81,17 @@ def packed(value: Any, place: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         raise ValueError("a key stands twice in one object")
-    return found
+    return value
 
 
 def _unpacked(pairs: list[tuple[str, Any]]) -> Any:
-    found = _once(pairs)
-    if set(found) != {_TAG}:
-        return found
-    word = found[_TAG]
+    value = _once(pairs)
+    if set(value) != {_TAG}:
+        return value
+    word = value[_TAG]
     if not isinstance(word, str) or word not in _WORDS:
         raise ValueError(f"{word!r} is no number")
     return _WORDS[word]

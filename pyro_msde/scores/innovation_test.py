@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from pyro_msde.checks import check_has, check_whole
+from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
@@ -125,7 +125,7 @@ def innovations(fit: FittedModel, data: Trajectories) -> list[Array]:
         ValueError: A drift or decoder that is not linear, parameters with a posterior, microscale
             states that the decoder does not tell apart, or fields that do not fit the model.
     """
-    check_has("fit", fit, ("model", "guide", "metadata"), "what pyro_msde.fit gave")
+    check_kind("fit", fit, ("model", "guide", "metadata"), "what pyro_msde.fit gave")
     check_trajectories("data", fit.model, data)
     data = matched(fit.metadata, "data", data)
     A, C, H, R = linear_model(fit)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.checks import check_has, check_whole
+from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Metadata, Trajectories, matched, rounding, to_numpy
 from pyro_msde.forecasts import Forecast
 
@@ -41,7 +41,7 @@ def matching(fc: Forecast, truth: Truth) -> Tensor:
         ValueError: Another number of trajectories, other times or another grid than the forecast's,
             NaN or infinite values.
     """
-    check_has("fc", fc, ("times", "shape", "batched", "cdf"), "what fit.predict gave")
+    check_kind("fc", fc, ("times", "shape", "batched", "cdf"), "what fit.predict gave")
     truth = aligned(fc, truth)
     if isinstance(truth, Trajectories):
         values = _values_at(fc, truth)

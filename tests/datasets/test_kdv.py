@@ -186,7 +186,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", fail)
     with pytest.raises(OSError, match="disk full"):
-        storage.write_atomically(xr.Dataset(), tmp_path / "a.nc")
+        storage.write_once(tmp_path / "a.nc", {}, xr.Dataset)
     assert list(tmp_path.iterdir()) == []
 
 

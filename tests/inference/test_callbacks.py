@@ -79,7 +79,7 @@ def test_terms_are_seen_where_they_are_logged_and_nowhere_else():
         *tiny_pair(1), tiny_segments(), Recipe(num_nodes=5), steps=STEPS, seed=0,
         device=torch.device("cpu"),
     )  # fmt: skip
-    train(trainer, validate=None, every=100, log_every=4, callbacks=[calls])
+    train(trainer, validate=None, validate_every=100, log_every=4, callbacks=[calls])
     seen = {v.step: v.terms for v in calls.views if v.terms is not None}
     assert list(seen) == trainer.history.steps == [4, 6]
     for name, values in trainer.history.terms.items():

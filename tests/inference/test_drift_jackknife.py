@@ -19,7 +19,7 @@ from pyro_msde import Fit
 from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.inference import drift_jackknife as jackknife_module
-from pyro_msde.inference.drift_jackknife import Jackknife, moved
+from pyro_msde.inference.drift_jackknife import Jackknife, with_last_weights_changed
 from pyro_msde.networks import MLP, PolynomialMLP
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.runs import TrainingRecord
@@ -55,7 +55,7 @@ def test_each_path_has_the_drift_of_its_own_weights(n_eta, channels):
     assert_close(drift.joined(drift.split(z)), z, rtol=0, atol=0)
     names = ["macro", "micro"] if n_eta else ["macro"]
     changes = {n: 0.2 * torch.randn(3, *getattr(drift, n).readout().shape).double() for n in names}
-    found = moved(drift, changes)(z, t)
+    found = with_last_weights_changed(drift, changes)(z, t)
     for i in range(3):
         copy = deepcopy(drift)
         for name, change in changes.items():

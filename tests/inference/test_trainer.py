@@ -338,7 +338,7 @@ def test_beta_grows_over_the_annealing(anneal, betas, beta, final):
 
 def test_history_averages_the_terms_between_logging_steps():
     trainer, twin = trainer_of(tiny_pair(2)), trainer_of(tiny_pair(2))
-    train(trainer, validate=None, every=100, log_every=4)
+    train(trainer, validate=None, validate_every=100, log_every=4)
     terms = [twin.one_step() for _ in range(6)]
     assert trainer.history.steps == [4, 6]
     for name in ("log_likelihood", "drift_residual"):
@@ -374,7 +374,7 @@ def test_a_bad_loss_puts_the_last_logged_parameters_back(term, value, monkeypatc
 
     part._modules["net"].register_forward_hook(bad)
     with pytest.raises(NonFiniteLossError) as caught:
-        train(trainer, validate=None, every=100, log_every=2)
+        train(trainer, validate=None, validate_every=100, log_every=2)
     assert caught.value.step == 5
     assert f"step 5: {caught.value.term} is" in str(caught.value)
     if not (term == "drift_residual" and value == math.inf):  # C = ∞ has another victim
@@ -391,7 +391,7 @@ def test_parameters_that_are_not_finite_are_replaced_as_well(step):
     weights = next(pair[1].time_kernel.parameters())
     weights.register_hook(lambda g: g * (math.nan if trainer.step == step else 1.0))
     with pytest.raises((NonFiniteLossError, NotPositiveDefiniteError)):
-        train(trainer, validate=None, every=100, log_every=2)
+        train(trainer, validate=None, validate_every=100, log_every=2)
     assert all(p.isfinite().all() for m in pair for p in m.parameters())
 
 

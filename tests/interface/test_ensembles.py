@@ -51,6 +51,16 @@ def test_one_fit_is_itself():
     assert torch.equal(pooled.quantile(0.9), alone.quantile(0.9))
 
 
+def test_trajectories_are_forecast_from_their_first_snapshots():
+    pooled = Ensemble([fit_of(3), fit_of(4)])
+    data = tiny_data((9, 9))
+    fc = pooled.forecast(data, TIMES, num_samples=4)
+    first = np.stack([values[0] for values in data.values])
+    expected = pooled.predict(first, TIMES, t0=data.times[0][0], num_samples=4)
+    assert torch.equal(fc.paths, expected.paths)
+    assert pooled.forecast(data, num_samples=2).times.tolist() == data.times[0].tolist()
+
+
 def test_fits_of_other_grids_or_data_are_named():
     one = fit_of(3)
     with pytest.raises(ValueError, match="fits: empty"):

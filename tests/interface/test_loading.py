@@ -431,6 +431,17 @@ def as_format_3(folder):
     }  # fmt: skip
 
 
+def test_a_run_of_today_without_adjustments_is_damaged(saved):
+    """Also where a tensor has the name that told of a jackknife till format 4."""
+    rewrite_tensors(saved, lambda t: t.update(uncertainty=torch.zeros(1)))
+    run = from_json((saved / "run.json").read_bytes(), unpack=False)
+    del run["adjustments"], run["sha256"]
+    text = json_text({**run, "sha256": digest_of(run)})
+    (saved / "run.json").write_text(text)
+    with pytest.raises(SavedRunError, match="adjustments"):
+        load(saved)
+
+
 def test_runs_of_format_2_load(saved):
     """As they were saved: no digests, no structure, infinity as Python writes it."""
     expected = load(saved).predict(Y0, TIMES).mean

@@ -346,7 +346,7 @@ def test_a_state_that_none_can_be_is_refused(what):
             model, guide, tiny_segments(), Recipe(length=LENGTH, stride=1, num_nodes=9),
             steps=9, seed=0, device=torch.device("cpu"),
         )  # fmt: skip
-        train(own, validate=lambda: 0.5, every=2, stop=lambda: own.step == 3)
+        train(own, validate=lambda: 0.5, validate_every=2, stop=lambda: own.step == 3)
         return own
 
     trained = trainer()

@@ -346,7 +346,7 @@ def test_only_files_of_the_folder_are_read(name, tmp_path):
     run = json.loads((tmp_path / "run.json").read_text())
     run["files"]["weights"]["name"] = name
     (tmp_path / "run.json").write_text(sealed(run))
-    with pytest.raises(SavedRunError, match=r"files\.weights\.name: cannot be"):
+    with pytest.raises(SavedRunError, match=r"files\.weights\.name: Expected"):
         read_run(tmp_path)
 
 

@@ -28,22 +28,25 @@ def observed(values: Any, frame: Frame) -> dict[str, Variable]:
 
 
 def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
-    """The observed field (trajectory, time, *field), smoothing kernel, scales, coordinates."""
-    kernel = frame.squeeze(kernel_draws(fit).mean(0).numpy())
+    """The observed field (trajectory, time, *field), scales, coordinates; a smoothing kernel."""
+    kernel: dict[str, Variable] = {}
+    if hasattr(fit.model, "kernel"):  # not of every model
+        mean = frame.squeeze(kernel_draws(fit).mean(0).numpy())
+        kernel["smoothing_kernel"] = (frame.field_dims("lag"), mean, {})
     scale = np.asarray(fit.scaling.channels)
     field = units_attr(frame.units.get(frame.name))
     time = units_attr(duration_units(frame.units.get("time")))
     ds = frame.dataset(
         {
             f"{frame.name}_field": ((*frame.lead, *frame.field_dims()), values, field),
-            "smoothing_kernel": (frame.field_dims("lag"), kernel, {}),
+            **kernel,
             "field_scale": (frame.channel, scale if frame.channel else scale[0], field),
             "time_scale": ((), fit.scaling.time, time),
             **_inputs(test),
         },
         all_coords=True,
     )
-    for d in frame.space:
+    for d in frame.space if kernel else ():
         x, size = frame.coords[d].values, ds.sizes[f"{d}_lag"]
         lag = (np.arange(size) - size // 2) * (float(x[1] - x[0]) if len(x) > 1 else 1.0)
         ds = ds.assign_coords({f"{d}_lag": (f"{d}_lag", lag, dict(frame.coords[d].attrs))})

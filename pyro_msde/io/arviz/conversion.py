@@ -18,8 +18,8 @@ with times (trajectory, snapshot) where trajectories have times of their own; �
     prior_predictive      u, zeta, eta as in posterior_predictive, with `prior`
     observed_data         u at the probes
     constant_data         u_field, the observed u on the whole grid, smoothing_kernel ([channel],
-                          x_lag), field_scale ([channel]), time_scale, covariate_0, …
-                          (trajectory), and all coordinates
+                          x_lag) if the model has one, field_scale ([channel]), time_scale,
+                          covariate_0, … (trajectory), and all coordinates
     predictions_constant_data  u_initial (trajectory, [channel], x), time_initial, time_end,
                           covariate_0, … (trajectory), with `horizon`
     training              elbo, log_likelihood, drift_residual, kl_parameters (step),

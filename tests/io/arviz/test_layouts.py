@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyro.distributions as dist
 import pytest
@@ -82,6 +84,31 @@ def test_draws_of_theta_are_those_of_the_predictive_draws():
     assert np.array_equal(sd[0::2], sd[1::2])
     assert len(np.unique(sd[::2, 0])) == 8
     assert len(kernel_draws(fit)) == 1
+
+
+class Plain(torch.nn.Module):
+    """What `protocols.Model` asks for and no more, of a model of ours."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.parts = model
+        self.grid, self.n_eta, self.num_latent = model.grid, model.n_eta, model.num_latent
+        self.bind, self.path_law = model.bind, model.path_law
+
+    def forward(self, batch):
+        return self.parts(batch)
+
+
+def test_a_model_without_a_smoothing_kernel_has_no_variables_of_it():
+    model, guide = tiny_pair(2)
+    fit = Fit(Plain(model), guide, Scaling((SCALE,), HORIZON))
+    test = named_data(2, CLOCK)
+    idata = to_arviz(fit, test, num_samples=2, times=2)
+    whole = to_arviz(replace(fit, model=model), test, num_samples=2, times=2)
+    assert set(whole.constant_data) - set(idata.constant_data) == {"smoothing_kernel"}
+    assert not [name for name in idata.constant_data.coords if name.endswith("_lag")]
+    for group in ("posterior", "posterior_predictive", "log_likelihood"):
+        assert idata[group].equals(whole[group])
 
 
 def test_parameters_of_trajectories_are_kept():
