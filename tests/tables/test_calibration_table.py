@@ -172,13 +172,7 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
 
     def fit(model, guide, train, **options):
         asked.append((model, guide, options))
-        return SimpleNamespace(
-            model=model,
-            guide=guide,
-            scaling=1,
-            has_channel=False,
-            is_point=True,
-        )
+        return Fit(model, guide, 1)
 
     monkeypatch.setattr(remedies.pyro_msde, "fit", fit)
     kept = Fit(HARD.build(0, 0), None, 1, adjustments=(Jackknife({}), Calibration(0.1)))
