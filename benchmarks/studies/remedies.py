@@ -32,10 +32,9 @@ import pyro_msde
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import Method, fill
 from examples.cases import Setting
-from pyro_msde.data import SegmentBatch
+from pyro_msde.data import SegmentBatch, each_trajectory
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference import each_trajectory
 from pyro_msde.inference.closed_form_variance import variance_optima
 from pyro_msde.priors import bayesian, fan_in_normal
 

@@ -4,7 +4,7 @@ What users pass is read and checked here, and comes out in scaled units, cut int
 minibatches of segments.
 """
 
-from pyro_msde.data.arguments import check_trajectories, checked_times
+from pyro_msde.data.arguments import check_trajectories
 from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import common_batches
@@ -12,12 +12,22 @@ from pyro_msde.data.instants import TimeUnits, duration_units, rounding, same_ti
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
-from pyro_msde.data.segments import SegmentBatch, Segments
+from pyro_msde.data.segmentation import (
+    cut,
+    duration_of,
+    each_trajectory,
+    picks_by_segment,
+    scaled_segments,
+    segments_of,
+)
+from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.data.units import ROOM, Scaling
 
 __all__ = [
+    "LENGTH",
     "ROOM",
+    "STRIDE",
     "Metadata",
     "Quadrature",
     "Scaling",
@@ -28,14 +38,19 @@ __all__ = [
     "Trajectories",
     "as_array",
     "check_trajectories",
-    "checked_times",
     "common_batches",
+    "cut",
+    "duration_of",
     "duration_units",
+    "each_trajectory",
     "evenly_spaced",
     "matched",
     "nearest",
+    "picks_by_segment",
     "rounding",
     "same_times",
+    "scaled_segments",
+    "segments_of",
     "to_numpy",
     "warn_of_outliers",
 ]

@@ -13,7 +13,7 @@ Indices = NDArray[np.int64]
 
 
 def evenly_spaced(length: int, count: int) -> Indices:
-    """Indices of at most `count` of `length` items, the first and the last among them.
+    """Indices of at most `count` of `length` snapshots, the first and the last among them.
 
     Raises:
         ValueError: `count` is not positive.

@@ -20,7 +20,9 @@ from pyro_msde.data.instants import same_times
 from pyro_msde.data.quadrature import StratifiedQuadrature
 from pyro_msde.renaming import renamed_arguments, renamed_attribute
 
-__all__ = ["SegmentBatch", "Segments"]
+__all__ = ["LENGTH", "STRIDE", "SegmentBatch", "Segments"]
+
+LENGTH, STRIDE = 64, 4  # of segments, unless a recipe says otherwise
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_number
@@ -15,9 +16,9 @@ from pyro_msde.data import (
     TimeUnits,
     Trajectories,
     check_trajectories,
-    checked_times,
     common_batches,
     matched,
+    rounding,
     to_numpy,
 )
 from pyro_msde.isolation import place_of
@@ -27,6 +28,7 @@ from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
 __all__ = [
     "LARGEST_FIELD",
     "checked_start",
+    "checked_times",
     "first_snapshots",
     "initial_fields",
     "on_common_times",
@@ -189,3 +191,37 @@ def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) ->
         "y0": values[:, 0], "times": clock if times is None else times,
         "t0": clock[0], "covariates": covariates,
     }  # fmt: skip
+
+
+def checked_times(
+    times: Any, t0: Any, units: TimeUnits
+) -> tuple[NDArray[np.float64], float]:
+    """Times of a forecast as (time,) float64, and the time of y0.
+
+    Args:
+        times: Numbers, or dates or durations where the data have such.
+        t0: One of them; None: the first of `times`.
+        units: The data's.
+
+    Raises:
+        ValueError: They are not a row of finite increasing times, or begin before `t0`.
+    """
+    clock = np.atleast_1d(units.numbers(times, "times"))
+    if clock.ndim != 1 or len(clock) == 0 or not np.isfinite(clock).all():
+        raise ValueError(f"times: shape {clock.shape}; give a row of finite times.")
+    if (np.diff(clock) <= 0).any():
+        i = int(np.argmin(np.diff(clock))) + 1
+        raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")
+    if t0 is None:
+        return clock, float(clock[0])
+    given = units.numbers(t0, "t0")
+    if given.shape != () or not np.isfinite(given):
+        raise ValueError(f"t0={t0}: give the finite time of y0, or leave it out.")
+    start = float(given)
+    if abs(clock[0] - start) <= rounding(np.append(clock, start)):
+        return clock, float(clock[0])  # equal but for rounding
+    if clock[0] < start:
+        raise ValueError(
+            f"times: begin at {clock[0]:g}, before t0={start:g}. Forecasts run forward from y0."
+        )
+    return clock, start

@@ -10,14 +10,6 @@ from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
 from pyro_msde.inference.program_checks import check_program, check_roles
-from pyro_msde.inference.segmentation import (
-    cut,
-    duration_of,
-    each_trajectory,
-    picks_by_segment,
-    scaled_segments,
-    segments_of,
-)
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import all_finite
@@ -37,15 +29,9 @@ __all__ = [
     "check_callbacks",
     "check_program",
     "check_roles",
-    "cut",
-    "duration_of",
-    "each_trajectory",
     "encoded_segments",
     "has_observation_variances",
     "left_out",
-    "picks_by_segment",
-    "scaled_segments",
-    "segments_of",
     "train",
     "weak_form_regression",
 ]

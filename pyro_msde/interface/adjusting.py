@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyro_msde.checks import check_number, check_seed, check_whole
-from pyro_msde.data import Trajectories, check_trajectories, matched
+from pyro_msde.data import Trajectories, check_trajectories, each_trajectory, matched
 from pyro_msde.forecasts import Forecast, on_common_times
-from pyro_msde.inference import Jackknife, JackknifeStep, each_trajectory, encoded_segments
+from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
 from pyro_msde.protocols import FreeNodes, LastLayer

@@ -18,6 +18,7 @@ from pyro_msde.data import (
     Scaling,
     Trajectories,
     check_trajectories,
+    scaled_segments,
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
@@ -28,7 +29,6 @@ from pyro_msde.inference import (
     check_callbacks,
     check_roles,
     left_out,
-    scaled_segments,
 )
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import free_of_fits, with_copies

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyro_msde.data import Metadata, Scaling, Trajectories
+from pyro_msde.data import Metadata, Scaling, Trajectories, each_trajectory
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.forecasts import Region, learned_region
 from pyro_msde.inference import (
@@ -22,7 +22,6 @@ from pyro_msde.inference import (
     ObservationVarianceStep,
     Trainer,
     all_finite,
-    each_trajectory,
     encoded_segments,
     has_observation_variances,
     train,

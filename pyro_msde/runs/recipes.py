@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyro_msde.checks import check_choice, check_flag, check_number, check_whole
+from pyro_msde.data import LENGTH, STRIDE
 from pyro_msde.renaming import renamed_arguments, renamed_attribute
 
 __all__ = ["RECIPES", "Recipe"]
@@ -55,8 +56,8 @@ class Recipe:
         ValueError: A number that is not of its kind, or an unknown schedule.
     """
 
-    length: int = 64
-    stride: int = 4
+    length: int = LENGTH
+    stride: int = STRIDE
     segment_starts: str = "random"
     segments_per_step: int = 1
     num_nodes: int = 64

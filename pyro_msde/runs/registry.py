@@ -74,7 +74,7 @@ def register_adjustment(kind: A) -> A:
 
 
 def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Model) -> Adjustment:
-    """What the `to_dict` of an adjustment of this name gave, for a model.
+    """An adjustment from what a saved run holds of it, the `to_dict` of one of this name.
 
     Raises:
         ValueError: Nothing is registered under this name, or it does not fit the model.

@@ -111,7 +111,7 @@ def _check_history(history: _History) -> None:
 
 
 def checked(run: dict[str, Any]) -> Description:
-    """The description, if it is one.
+    """The description of a saved run, with every field checked.
 
     Raises:
         ValueError: A field that is missing, not known, of another type or out of its range.

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def transition(drift: Array, diffusion: Array, step: float) -> tuple[Array, Array]:
-    """Φ and Q.
+    """Exact transition of a linear SDE over a step, z → Φ z + N(0, Q): Φ and Q.
 
     Args:
         drift: (n, n) A.

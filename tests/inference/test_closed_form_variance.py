@@ -9,6 +9,7 @@ from problems import LENGTH, tiny_batch, tiny_data, tiny_model, tiny_segments
 from pyro.distributions import LogNormal
 
 import pyro_msde
+from pyro_msde.data.segmentation import each_trajectory
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.closed_form_variance import (
     ObservationVarianceStep,
@@ -16,7 +17,6 @@ from pyro_msde.inference.closed_form_variance import (
     variance_optima,
 )
 from pyro_msde.inference.finishing import encoded_segments
-from pyro_msde.inference.segmentation import each_trajectory
 from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
 from pyro_msde.priors import LogVariance, bayesian
 from pyro_msde.sde import drift_residual

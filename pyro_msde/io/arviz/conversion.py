@@ -37,8 +37,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyro_msde.checks import check_seed, check_whole
-from pyro_msde.data import Trajectories, check_trajectories, matched
-from pyro_msde.inference import duration_of
+from pyro_msde.data import Trajectories, check_trajectories, duration_of, matched
 from pyro_msde.io.arviz.constants import constants, initial_fields, observed, training
 from pyro_msde.io.arviz.container import container
 from pyro_msde.io.arviz.elbo_terms import elbo_terms

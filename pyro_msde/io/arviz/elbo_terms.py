@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pyro_msde.data import Trajectories
-from pyro_msde.inference import MultiscaleELBO, cut, segments_of
+from pyro_msde.data import Trajectories, cut, segments_of
+from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.io.arviz.frame import Variable
 from pyro_msde.io.arviz.parameters import Draws
 from pyro_msde.protocols import FittedModel

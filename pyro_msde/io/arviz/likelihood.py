@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Trajectories, cut, picks_by_segment, segments_of
 from pyro_msde.forecasts import Mixture
-from pyro_msde.inference import cut, picks_by_segment, segments_of
 from pyro_msde.io.arviz.fields import densities, densities_at
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws

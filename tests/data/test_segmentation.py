@@ -11,7 +11,7 @@ from problems import tiny_data, tiny_pair
 from torch.testing import assert_close
 
 from pyro_msde import Trajectories, fit, load
-from pyro_msde.inference.segmentation import Cut, cut, duration_of, picks_by_segment, segments_of
+from pyro_msde.data.segmentation import Cut, cut, duration_of, picks_by_segment, segments_of
 
 
 @pytest.mark.parametrize("count", [*range(2, 40), 253, 256, 257, 1001])

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.data import Scaling, Segments, Trajectories
+from pyro_msde.data.segments import LENGTH, STRIDE, Segments
+from pyro_msde.data.trajectories import Trajectories
+from pyro_msde.data.units import Scaling
 from pyro_msde.protocols import FittedModel, Places
-from pyro_msde.runs import Recipe
 
 __all__ = [
     "Cut",
@@ -45,8 +46,7 @@ def duration_of(fit: FittedModel, test: Trajectories) -> float:
     """
     if fit.training.segment is not None:
         return float(fit.training.segment[1])
-    recipe = Recipe()
-    return (recipe.length - 1) * recipe.stride * _spacing(test.times[0])
+    return (LENGTH - 1) * STRIDE * _spacing(test.times[0])
 
 
 def cut(fit: FittedModel, times: Array) -> Cut | None:
@@ -60,7 +60,7 @@ def cut(fit: FittedModel, times: Array) -> Cut | None:
     """
     if len(times) < 2:
         return None
-    length, stride = Recipe().length, Recipe().stride
+    length, stride = LENGTH, STRIDE
     if fit.training.segment is not None:
         length, duration = fit.training.segment
         spacing = _spacing(times)
