@@ -139,6 +139,7 @@ def multiscale(
     if components is not None:
         components = check_whole("components", components, 0, values)
     check_size("grid", places.channels * places.num_points)
+    check_size("width", width)
     for name, inputs in (("n_eta", n_eta), ("num_covariates", num_covariates)):
         check_size(name, inputs * max(width, inputs))  # the drift's products are as many as inputs
     config = {

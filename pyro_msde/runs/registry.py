@@ -109,7 +109,7 @@ def check_size(what: str, numbers: int) -> None:
     most = _MOST.get()
     if numbers > most:
         raise ValueError(
-            f"{what}: takes {numbers:.2g} numbers, and at most {most:.2g} can be right."
+            f"{what}: takes {numbers:,} numbers, and at most {most:,} can be right."
         )
 
 
