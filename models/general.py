@@ -124,6 +124,17 @@ class Multiscale(PyroModule):
         self.num_covariates, self.likelihood = num_covariates, likelihood
         self.config = None if config is None else dict(config)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; networks are set within their parts.
+
+        Raises:
+            ValueError: A network in the place of a part.
+        """
+        if isinstance(self.__dict__.get("_modules", {}).get(name), Part):
+            if isinstance(value, nn.Module) and not isinstance(value, Part):
+                raise ValueError(f"model.{name}: set model.{name}.net, the network of this part.")
+        super().__setattr__(name, value)
+
     @property
     def num_latent(self) -> int:
         """n_ζ + n_η."""

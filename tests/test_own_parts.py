@@ -6,21 +6,27 @@ the library cannot look into: both train and forecast alike, to the last bit.
 
 from __future__ import annotations
 
+import runpy
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyro
 import pytest
 import torch
-from problems import LENGTH, tiny_data, tiny_model
+from problems import LENGTH, NUM_POINTS, tiny_data, tiny_grid, tiny_model, tiny_pair
 from torch import nn
 
-from pyro_msde import fit
+from pyro_msde import Callback, SavedRunError, fit, load
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import has_observation_variances
-from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace
+from pyro_msde.likelihoods import FieldNormal, WeightedFields, laplace, student
 from pyro_msde.models import Multiscale
 from pyro_msde.models.builder import multiscale
+from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
+from pyro_msde.runs import register_adjustment
+from pyro_msde.scores import Calibration
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 2}
 FACTOR = 1.25
@@ -219,3 +225,141 @@ def test_a_guide_without_what_forecasts_need_is_refused(name):
     model = tiny_model(2)
     with pytest.raises(ValueError, match=f"guide: Lacking has no {name}"):
         fit(model, Lacking(AmortizedGP(model)), tiny_data(), **QUICK)
+
+
+# what is saved of parts of one's own
+
+
+@dataclass(frozen=True)
+class Damped:
+    """Beyond the last point, so many times its value."""
+
+    factor: float
+    wall = 0.5
+
+    def ghosts(self, distance: Any, n: int) -> tuple[int, float]:
+        return 0, self.factor
+
+
+def heavy(mean: torch.Tensor, var: torch.Tensor) -> Any:
+    return student(mean, var)
+
+
+def damped(factor: float) -> Multiscale:
+    return multiscale(NUM_POINTS, 5, width=7, boundary=[(Damped(factor), "neumann")])
+
+
+def test_another_boundary_of_ones_own_is_no_boundary_of_the_run(tmp_path):
+    model = damped(0.5)
+    result = fit(model, AmortizedGP(model), tiny_data(), **QUICK)
+    result.save(tmp_path)
+    assert same_forecast(result, load(tmp_path, damped(0.5)))
+    with pytest.raises(SavedRunError, match=r"boundary=.*factor=0\.5.* here .*factor=0\.9"):
+        load(tmp_path, damped(0.9))
+
+
+def test_a_likelihood_of_ones_own_is_no_other_when_it_is_loaded(tmp_path):
+    model = multiscale(NUM_POINTS, 5, width=7)
+    model.likelihood = heavy
+    result = fit(model, AmortizedGP(model), tiny_data(), **QUICK)
+    result.save(tmp_path)
+    for other in (None, multiscale(NUM_POINTS, 5, width=7)):
+        with pytest.raises(SavedRunError, match=r"model\.likelihood is a heavy, here missing"):
+            load(tmp_path, other)
+    again = multiscale(NUM_POINTS, 5, width=7)
+    again.likelihood = heavy
+    assert same_forecast(result, load(tmp_path, again))
+
+
+def same_forecast(first: Any, second: Any) -> bool:
+    """0.9 quantiles, which differ between families."""
+    y0, times = tiny_data().values[0][0], np.linspace(0, 0.2, 3)
+    quantiles = [f.predict(y0, times, num_samples=4).quantile(0.9) for f in (first, second)]
+    return torch.equal(*quantiles)
+
+
+def test_the_guide_of_the_examples_trains():
+    script = Path(__file__).parent.parent / "examples" / "extending" / "guide.py"
+    guide = runpy.run_path(str(script))["Interpolated"]
+    model = tiny_model(0)
+    result = fit(model, guide(model), tiny_data(), **QUICK)
+    assert result.predict(tiny_data().values[0][0], [0.0, 0.1]).mean.isfinite().all()
+
+
+def test_a_network_is_not_put_in_the_place_of_its_part():
+    model = tiny_model(0)
+    with pytest.raises(ValueError, match=r"model\.drift: set model\.drift\.net"):
+        model.drift = nn.Linear(3, 3)
+
+
+def test_adjustments_that_cannot_be_loaded_again_are_warned_of(tmp_path):
+    class Louder(Calibration):
+        name = "louder"
+
+    result = fit(*tiny_pair(0), tiny_data(), **QUICK).adjusted(Louder(2.0))
+    with pytest.warns(UserWarning, match="Louder is not registered under 'louder'"):
+        result.save(tmp_path)
+    with pytest.raises(ValueError, match="names='regoin': choose"):
+        result.without("regoin")
+
+
+def test_paths_of_another_shape_are_refused():
+    def still(drift: Any, diffusion: Any, start: Any, times: Any, **_: Any) -> torch.Tensor:
+        return start
+
+    result = fit(*tiny_pair(0), tiny_data(), **QUICK)
+    with pytest.raises(ValueError, match="solver: paths"):
+        result.predict(tiny_data().values[0][0], [0.0, 0.1, 0.2], solver=still)
+
+
+def test_an_unfinished_run_goes_on_under_its_own_likelihood_only(tmp_path):
+    class Stop(Callback):
+        def step(self, view: Any) -> None:
+            if view.step == 1:
+                raise RuntimeError
+
+    def model(law: Any) -> Any:
+        made = tiny_model(0)
+        made.likelihood = law
+        return made
+
+    first = model(heavy)
+    with pytest.raises(RuntimeError):
+        fit(first, AmortizedGP(first), tiny_data(), checkpoint=tmp_path, callbacks=[Stop()],
+            **QUICK)  # fmt: skip
+    other = model(FieldNormal)
+    with pytest.raises(SavedRunError, match="likelihood"):
+        fit(other, AmortizedGP(other), tiny_data(), checkpoint=tmp_path, **QUICK)
+
+
+def test_a_drift_that_is_cubic_in_its_last_weights_has_no_jackknife():
+    """Though it is zero, hence linear in them, before training."""
+
+    class Cubic(MultiscaleDrift):
+        def forward(self, z: Any, t: Any, covariates: Any = None) -> torch.Tensor:
+            value = super().forward(z, t, covariates)
+            return value + 5 * value**3
+
+    macro = PolynomialMLP([3, 7, 1], 3, reluctant=True)
+    model = tiny_model(0, drift=Cubic(tiny_grid(), 0, macro, None, half_width=1))
+    result = fit(model, AmortizedGP(model), tiny_data(), warm_start=False, **QUICK)
+    assert result.adjustment("jackknife") is None
+
+
+def test_a_program_that_scales_its_likelihood_is_refused():
+    class Tempered(Multiscale):
+        def forward(self, batch: Any) -> Any:
+            with pyro.poutine.scale(scale=0.001):
+                return super().forward(batch)
+
+    model = tiny_model(0, kind=Tempered)
+    with pytest.raises(ValueError, match=r"counts 'field' .* times"):
+        fit(model, AmortizedGP(model), tiny_data(), **QUICK)
+
+
+def test_the_name_of_an_adjustment_is_taken_once():
+    class Other(Calibration):
+        name = "calibration"
+
+    with pytest.raises(ValueError, match="'calibration' is that of Calibration"):
+        register_adjustment(Other)

@@ -12,11 +12,11 @@ from pyro_msde.testing import check_guide
 class Interpolated(nn.Module):
     def __init__(self, model):
         super().__init__()
-        self.model, self.log_var = (model,), nn.Parameter(torch.zeros(model.num_latent) - 7)
+        self._model, self.log_var = (model,), nn.Parameter(torch.zeros(model.num_latent) - 7)
     def read_theta(self):
         return {}
     def encode(self, values, bound, covariates=None):
-        mean = self.model[0].grid.flatten(bound.operators.restrict(values))
+        mean = self._model[0].grid.flatten(bound.operators.restrict(values))
         return mean, self.log_var.exp().expand_as(mean)
     def path_marginals(self, batch, bound):
         nodes = self.encode(batch.values, bound)[0]
@@ -28,7 +28,7 @@ class Interpolated(nn.Module):
             return Moments(nodes[:, :1] + late @ bends, rate, var, 0 * var)
         return GaussianMarginals(batch.times, moments, batch.quadrature)
     def forward(self, batch):
-        marginals = self.path_marginals(batch, self.model[0].bind(self.read_theta()))
+        marginals = self.path_marginals(batch, self._model[0].bind(self.read_theta()))
         with pyro.plate("segments", batch.num_segments, subsample=torch.arange(len(batch.times))):
             return pyro.sample("path", marginals)
 

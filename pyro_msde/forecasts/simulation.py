@@ -107,6 +107,11 @@ def forecast(
         path = (solver or integrate)(
             drift, dynamics.diffusion, dynamics.start, t, max_step=step, generator=generator
         )
+        if path.shape != (*dynamics.start.shape[:-1], t.shape[-1], mean.shape[-1]):
+            raise ValueError(
+                f"solver: paths {tuple(path.shape)}. Return (path, row, time, latent), here "
+                f"{(*dynamics.start.shape[:-1], t.shape[-1], mean.shape[-1])}."
+            )
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))
         drawn += [theta] * at_once

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from numbers import Real
 from typing import Any
 
@@ -238,7 +238,7 @@ class Grid:
         return zeta.reshape(*zeta.shape[:-1], self.channels, *self.coarse)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold: of a boundary of your own, the name of its class."""
+        """What JSON can hold: of a boundary of your own its `repr`, or the name of its class."""
         names = ("shape", "coarse", "channels", "boundary", "lower", "upper")
         return {name: _plain(getattr(self, name)) for name in names}
 
@@ -262,12 +262,14 @@ def sizes_of(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists for tuples, strings for keys, the class's name for what JSON does not know."""
+    """Lists for tuples, strings for keys; the `repr` of dataclasses, else the class's name."""
     if isinstance(value, dict):
         return {str(key): _plain(v) for key, v in value.items()}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
-    return value if isinstance(value, int | float | str) else type(value).__qualname__
+    if isinstance(value, int | float | str):
+        return value
+    return repr(value) if is_dataclass(value) else type(value).__qualname__
 
 
 def _ends(name: str, ends: float | Sequence[float], ndim: int) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
-from pyro_msde.inference.program_checks import check_program, check_roles
+from pyro_msde.inference.program_checks import check_owner, check_program, check_roles
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
 from pyro_msde.inference.training_state import all_finite
@@ -27,6 +27,7 @@ __all__ = [
     "TrainingView",
     "all_finite",
     "check_callbacks",
+    "check_owner",
     "check_program",
     "check_roles",
     "encoded_segments",

@@ -7,6 +7,7 @@ one model and forecast as another, so it is run once, before training, and compa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.sde import LatentSDE
 
-__all__ = ["check_program", "check_roles"]
+__all__ = ["check_owner", "check_program", "check_roles"]
 
 _OF_MODEL = ("grid", "n_eta", "num_latent", "bind", "path_law")
 _OF_GUIDE = ("read_theta", "encode", "path_marginals")
@@ -47,8 +48,21 @@ def check_roles(model: Any, guide: Any) -> None:
                 f"{role}: {type(thing).__name__} has no {', '.join(missing)}, which forecasts "
                 f"need. Derive it from {like}, or add them."
             )
-    if getattr(guide, "model", model) is not model:
-        raise ValueError("guide: made for another model. Build it anew with this one.")
+    check_owner(model, guide)
+
+
+def check_owner(model: Any, guide: Any) -> None:
+    """Refuse a guide that knows its model, if that is another one.
+
+    Raises:
+        ValueError: It is.
+    """
+    owner = getattr(guide, "model", None)
+    if isinstance(owner, torch.nn.Module) and owner is not model:
+        raise ValueError(
+            "guide: made for another model. Build it anew with this one; where both are loaded, "
+            "pass load(path, model, guide)."
+        )
 
 
 @torch.no_grad()
@@ -76,6 +90,14 @@ def check_program(model: Model, guide: Callable[[SegmentBatch], Any], batch: Seg
             f"model: its program has {len(observed)} observed fields and {len(paths)} latent "
             "paths. Forecasts are of one of each."
         )
+    wanted = batch.num_segments / len(batch.times)
+    for name in (*observed, *paths):
+        if not math.isclose(float(sites[name]["scale"]), wanted, rel_tol=_CLOSE):
+            raise ValueError(
+                f"model: its program counts {name!r} {float(sites[name]['scale']):g} times, where "
+                f"{wanted:g} stand for all segments. Sample it in pyro.plate('segments', "
+                "batch.num_segments, subsample=…) and scale nothing; fit(beta=…) weighs the terms."
+            )
     (field,), (path,) = observed.values(), paths.values()
     z, sde = path["value"], path["fn"]
     values = {k: s["value"] for k, s in sites.items() if k not in {*observed, *paths}}

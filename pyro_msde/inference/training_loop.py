@@ -61,6 +61,10 @@ def train(
         if stopped and trainer.window:
             trainer.log()
             trainer.keep_good()
+        if stopped and validate is not None and not due:  # as where a run of this length ends
+            view = trainer.validate(validate)
+            for callback in callbacks:
+                callback.validation(view)
     finally:
         for callback in callbacks:
             callback.end(trainer.view())

@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_msde.errors import SavedRunError
+from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.isolation import place_of
+from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.priors import described_priors
 from pyro_msde.protocols import Adjustment, FittedModel, Module
-from pyro_msde.runs import read_run, write_run
+from pyro_msde.runs import is_registered, read_run, write_run
 
 __all__ = ["description_of", "save", "structure_of", "weights_of"]
 
@@ -44,6 +45,13 @@ def description_of(fit: FittedModel) -> dict[str, Any]:
 
 def save(fit: FittedModel, path: str | Path) -> None:
     """Write a fit, with the state of training that is there if it is this very run's."""
+    for adjustment in fit.adjustments:
+        if not is_registered(adjustment):
+            warn(
+                f"path: adjustments: {type(adjustment).__name__} is not registered under "
+                f"{adjustment.name!r}, without which load cannot make it again. Decorate the class "
+                "with pyro_msde.runs.register_adjustment."
+            )
     state, identity = None, fit.training.identity
     if fit.training.interrupted and identity is not None:
         with suppress(SavedRunError):  # nothing there, or nothing that can be read
@@ -53,8 +61,14 @@ def save(fit: FittedModel, path: str | Path) -> None:
 
 
 def structure_of(role: str, module: Module) -> dict[str, str]:
-    """Class names of a module and all those in it, by owner and name."""
+    """Names of the classes of a module and all those in it, by owner and name.
+
+    A model's likelihood counts among them, unless it is the normal one.
+    """
     kinds = {name: type(submodule).__name__ for name, submodule in module.named_modules()}
+    law = getattr(module, "likelihood", None)
+    if callable(law) and law is not FieldNormal:
+        kinds["likelihood"] = getattr(law, "__qualname__", type(law).__qualname__)
     return {f"{role}.{name}".rstrip("."): kind for name, kind in kinds.items()}
 
 

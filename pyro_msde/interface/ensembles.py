@@ -101,6 +101,7 @@ class Ensemble:
             sites=list(chain.from_iterable(fc.sites for fc in each)), _cache={}, _kept=[],
         )  # fmt: skip
 
+    @renamed_arguments(parameters="covariates")
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
         """As `Fit.forecast`: forecast trajectories from their first snapshots, in one batch."""
         return self.predict(**first_snapshots(self.fits[0], trajectories, times) | options)

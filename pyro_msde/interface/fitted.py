@@ -19,7 +19,7 @@ from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.renaming import renamed_arguments
-from pyro_msde.runs import History, TrainingRecord
+from pyro_msde.runs import History, TrainingRecord, check_adjustment_names
 from pyro_msde.scores import Calibration
 
 __all__ = ["Fit"]
@@ -101,7 +101,12 @@ class Fit:
         return replace(self, adjustments=parts)
 
     def without(self, *names: str) -> Fit:
-        """A copy without the adjustments of some names, which it may lack."""
+        """A copy without the adjustments of some names, which it may lack.
+
+        Raises:
+            ValueError: No adjustment of such a name is known.
+        """
+        check_adjustment_names(names, self.adjustments)
         kept = tuple(a for a in self.adjustments if a.name not in names)
         return replace(self, adjustments=kept)
 

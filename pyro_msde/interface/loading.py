@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pyro_msde.checks import check_kind
 from pyro_msde.data import Metadata, Scaling
 from pyro_msde.errors import SavedRunError
+from pyro_msde.inference import check_owner
 from pyro_msde.interface.agreement import (
     FolderPath,
     check_options,
@@ -72,13 +73,15 @@ def load(path: FolderPath, model: Model | None = None, guide: Guide | None = Non
             "and pass load(path, model=…, guide=…)."
         )
     if guide is None and described.guide is None:
-        raise SavedRunError(f"path: {path} holds a guide of your own; pass load(path, guide=…).")
+        raise SavedRunError(
+            f"path: {path} holds a guide of your own. Build it and its model as before, and pass "
+            "load(path, model, guide)."
+        )
     numbers = sum(value.numel() for part in weights.values() for value in part.values())
     with limited(max(_ROOM, 2 * numbers)):
         model = _rebuilt(path, "model", described.model) if model is None else model
         guide = _rebuilt(path, "guide", described.guide, model) if guide is None else guide
-    if getattr(guide, "model", model) is not model:
-        raise ValueError("guide: made for another model than the one passed. Build it with this.")
+    check_owner(model, guide)
     _check_parts(path, described, weights, model, guide)
     result = _fit(path, described, weights, model, guide)
     _put(path, result, weights, getattr(torch, described.dtype))

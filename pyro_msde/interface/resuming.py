@@ -18,11 +18,13 @@ from torch import Tensor
 from pyro_msde.data import Metadata, Trajectories
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.inference import Trainer
+from pyro_msde.interface.description import structure_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.loading import load
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
+from pyro_msde.protocols import Module
 from pyro_msde.runs import Recipe, Saved, checked
 
 __all__ = ["identity_of", "resume"]
@@ -44,6 +46,7 @@ def identity_of(
             **_options("model", trainer.model),
             **_options("guide", trainer.guide),
             "dtype": str(place_of(trainer.model)[0]),
+            **_likelihood(trainer.model),
             **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
         },
         "model": _shapes(trainer),
@@ -51,6 +54,12 @@ def identity_of(
         "validation": None if validation is None
         else _digest((*validation.times, *validation.values), validation.covariates),
     })  # fmt: skip
+
+
+def _likelihood(model: Module) -> dict[str, str]:
+    """The likelihood's name, unless it is the normal one."""
+    name = structure_of("model", model).get("model.likelihood")
+    return {} if name is None else {"likelihood": name}
 
 
 def resume(run: TrainingRun, saved: Saved, measured: bool) -> Fit | None:
@@ -139,10 +148,16 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
         warn(
             f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}."
         )
-    if any(adjustment["name"] == "calibration" for adjustment in saved.run["adjustments"]):
+    names = {adjustment["name"] for adjustment in saved.run["adjustments"]}
+    if "calibration" in names:
         warn(
             f"{told} was calibrated before it was finished. Other weights are trained now, so its "
             "scale is 1 again: calibrate it in the end."
+        )
+    if others := sorted(names - {"calibration", "jackknife", "region"}):
+        warn(
+            f"{told} was adjusted before it was finished. Other weights are trained now: add "
+            f"{', '.join(others)} again in the end, with fit.adjusted(…)."
         )
 
 

@@ -92,6 +92,14 @@ def false_claim(
 def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> str | None:
     drift = deepcopy(drift).requires_grad_()  # its parameters may be held
     with torch.enable_grad():
+        parameters = list(drift.parameters())
+        last = torch.autograd.grad(
+            sum(W.sum() for W in drift.readout().values()), parameters, allow_unused=True
+        )
+        with torch.no_grad():  # at zero, where they start, any function of φ W looks linear
+            for parameter, slope in zip(parameters, last, strict=True):
+                if slope is not None:
+                    parameter.add_(torch.randn_like(parameter))
         value = drift(z, t, covariates=covariates)
         features, weights = drift.features(z, t, covariates), drift.readout()
         said = drift.joined({name: phi.detach() @ weights[name] for name, phi in features.items()})
@@ -102,7 +110,7 @@ def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) 
             return "split: joined does not undo it"
         # of the parameters of which W is made only
         slopes = [
-            torch.autograd.grad((v * x).sum(), list(drift.parameters()), allow_unused=True)
+            torch.autograd.grad((v * x).sum(), parameters, allow_unused=True)
             for x in (said, value)
         ]
     for one, other in zip(*slopes, strict=True):

@@ -5,7 +5,9 @@ from pyro_msde.runs.folders import locked_folder, make_folder
 from pyro_msde.runs.history import History
 from pyro_msde.runs.recipes import RECIPES, Recipe
 from pyro_msde.runs.registry import (
+    check_adjustment_names,
     check_size,
+    is_registered,
     limited,
     rebuild,
     rebuild_adjustment,
@@ -23,9 +25,11 @@ __all__ = [
     "Saved",
     "State",
     "TrainingRecord",
+    "check_adjustment_names",
     "check_size",
     "checked",
     "converted",
+    "is_registered",
     "limited",
     "locked_folder",
     "make_folder",

@@ -22,9 +22,14 @@ def _to_4(run: dict[str, Any]) -> dict[str, Any]:
 
     The diffusion is learned by the ELBO only.
     """
-    run = _with_names_of_4(run)
+    case = run["model"].get("case") if isinstance(run.get("model"), dict) else None
+    names = {k: v for k, v in _NAMES_OF_4.items() if case in _CASES or k not in _OF_FACTORIES}
+    scored = _score_every(run.get("identity"))
+    run = _with_names_of_4(run, names)
     if "identity" in run:
-        run["identity"] = _with_names_of_4(run["identity"])
+        run["identity"] = _with_names_of_4(run["identity"], names)
+        if scored is not None:  # with which no run goes on today
+            run["identity"]["recipe"]["score_every"] = scored
     region, calibration = (run.pop(name, None) for name in ("region", "calibration"))
     scale = run.pop("diffusion_scale", 1.0)
     if calibration is not None or scale != 1:
@@ -46,11 +51,20 @@ _NAMES_OF_4: dict[str, Mapping[str, str | None]] = {
 }  # None: gone
 
 
-def _with_names_of_4(saved: Any) -> Any:
+_OF_FACTORIES = ("model", "options")
+_CASES = ("multiscale", "kdv", "ks", "burgers1d", "burgers2d", "gle")  # those of the package
+
+
+def _score_every(identity: Any) -> Any:
+    recipe = identity.get("recipe") if isinstance(identity, dict) else None
+    return recipe.get("score_every") if isinstance(recipe, dict) else None
+
+
+def _with_names_of_4(saved: Any, names: Mapping[str, Mapping[str, str | None]]) -> Any:
     """A run or an identity whose parts have today's names of their fields."""
     if not isinstance(saved, dict):
         return saved
-    return {part: _renamed(own, _NAMES_OF_4.get(part, {})) for part, own in saved.items()}
+    return {part: _renamed(own, names.get(part, {})) for part, own in saved.items()}
 
 
 def _renamed(saved: Any, names: Mapping[str, str | None]) -> Any:

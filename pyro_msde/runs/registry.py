@@ -6,16 +6,19 @@ place: where a name is asked for that nobody has registered, it looks among the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from pyro_msde.checks import check_choice
 from pyro_msde.protocols import Adjustment, Model
 
 __all__ = [
     "build",
+    "check_adjustment_names",
     "check_size",
+    "is_registered",
     "limited",
     "rebuild",
     "rebuild_adjustment",
@@ -65,12 +68,31 @@ def register_adjustment(kind: A) -> A:
     """Class decorator: `load` makes adjustments of this class again.
 
     Raises:
-        ValueError: Its `name` is none.
+        ValueError: Its `name` is none, or another class's.
     """
+    taken = _ADJUSTMENTS.get(kind.name, kind)
+    if (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise ValueError(f"name: {kind.name!r} is that of {taken.__qualname__}. Choose another.")
     if not kind.name.isidentifier():
         raise ValueError(f"name: {kind.name!r}. Use letters, digits and underscores.")
     _ADJUSTMENTS[kind.name] = kind
     return kind
+
+
+def check_adjustment_names(names: Iterable[str], others: Iterable[Adjustment]) -> None:
+    """Refuse names that neither are registered nor belong to one of the others.
+
+    Raises:
+        ValueError: One is not known.
+    """
+    known = sorted({*_ADJUSTMENTS, *(adjustment.name for adjustment in others)})
+    for name in names:
+        check_choice("names", name, known)
+
+
+def is_registered(adjustment: Adjustment) -> bool:
+    """Whether `load` makes adjustments of this class again."""
+    return _ADJUSTMENTS.get(adjustment.name) is type(adjustment)
 
 
 def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Model) -> Adjustment:

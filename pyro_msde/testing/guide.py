@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from torch import nn
 
 from pyro_msde.data import SegmentBatch
-from pyro_msde.inference import MultiscaleELBO
+from pyro_msde.inference import MultiscaleELBO, check_roles
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.sde import GaussianMarginals
 from pyro_msde.testing.batches import random_batch, require
@@ -39,9 +38,10 @@ def check_guide(model: Any, guide: Any, batch: SegmentBatch | None = None) -> No
     Raises:
         AssertionError: One of these does not hold.
     """
-    require(isinstance(guide, nn.Module), f"guide: {type(guide).__name__} is no torch.nn.Module.")
-    for name in ("read_theta", "encode", "path_marginals"):
-        require(hasattr(guide, name), f"guide: has no {name}; see pyro_msde.protocols.Guide.")
+    try:
+        check_roles(model, guide)
+    except ValueError as error:
+        raise AssertionError(str(error)) from error
     batch = random_batch(model) if batch is None else batch
     with Isolation(0, place_of(model)[1]).turn(validate=True):
         _check_program(model, guide, batch)

@@ -107,7 +107,9 @@ def test_a_run_that_a_callback_ends_is_a_finished_run_of_that_length(event, tmp_
 
 
 def test_a_run_that_ends_between_two_validations_is_validated_there():
-    result = trained(Calls("step", 3), **VALIDATED)
+    calls = Calls("step", 3)
+    result = trained(calls, **VALIDATED)
+    assert calls.told[-2:] == [("validation", 3), ("end", 3)]
     assert result.steps == 3
     assert result.history.validation_steps == [2, 3]
     assert result.history.steps == [3]
@@ -169,9 +171,10 @@ def test_validations_and_stops_go_to_pythons_log_and_above_the_bar(progress, cap
     handlers, level = list(logger.handlers), logger.level
     with caplog.at_level(logging.INFO, logger="pyro_msde"):
         result = trained(Calls("step", 3), progress=progress, **VALIDATED)
-    score = result.history.validation[0]
+    scores = result.history.validation
     messages = [
-        f"step 2: validation NRMSE {score:.2%}", f"step 3: training stopped before step {STEPS}"
+        *(f"step {n}: validation NRMSE {s:.2%}" for n, s in zip((2, 3), scores, strict=True)),
+        f"step 3: training stopped before step {STEPS}",
     ]  # fmt: skip
     assert [r.getMessage() for r in caplog.records] == messages
     assert {(r.name, r.levelname) for r in caplog.records} == {("pyro_msde.inference", "INFO")}
