@@ -347,7 +347,8 @@ def test_ends_that_differ_are_saved_and_those_of_your_own_asked_for(boundary, tm
     if boundary == [("dirichlet", "neumann")]:
         loaded = load(tmp_path)
     else:
-        with pytest.raises(SavedRunError, match=r"boundary: 'Odd\(wall=0\.5\)' on axis 0 is unknown.* model=…"):
+        told = r"boundary: 'Odd\(wall=0\.5\)' on axis 0 is unknown.* model=…"
+        with pytest.raises(SavedRunError, match=told):
             load(tmp_path)
         loaded = load(tmp_path, *pair())
     assert loaded.model.grid == kept.model.grid
