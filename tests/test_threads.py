@@ -118,7 +118,7 @@ def test_a_point_is_forecast_without_pyro(fits, monkeypatch):
     assert torch.equal(ask(fits["drift"], 0), expected)
 
 
-@pytest.mark.parametrize("kind", ["nothing", "theta"])
+@pytest.mark.parametrize("kind", [pytest.param("nothing", marks=pytest.mark.slow), "theta"])
 def test_one_forecast_may_be_asked_from_several_threads(fits, kind, monkeypatch):
     monkeypatch.setattr(forecasting, "_CHUNK", 2**12)  # several windows of time
 
@@ -138,7 +138,7 @@ def test_one_forecast_may_be_asked_from_several_threads(fits, kind, monkeypatch)
         assert all(torch.equal(found[k], expected[k % 3]) for k in range(9))
 
 
-@pytest.mark.parametrize("kind", ["nothing", "theta"])
+@pytest.mark.parametrize("kind", [pytest.param("nothing", marks=pytest.mark.slow), "theta"])
 def test_later_training_does_not_reach_into_a_forecast(kind):
     """Nor is the drift that paths were made with another one afterwards."""
     pair = tiny_pair(2) if kind == "nothing" else posterior_pair()
@@ -161,7 +161,9 @@ def finished(result):
     return {**snapshot(result.model), **snapshot(result.guide)}
 
 
-@pytest.mark.parametrize("pair", [tiny_pair, posterior_pair])
+@pytest.mark.parametrize(
+    "pair", [pytest.param(tiny_pair, marks=pytest.mark.slow), posterior_pair]
+)
 def test_two_fits_at_once_are_those_of_one_after_the_other(pair):
     def train(seed):
         result = fit(*pair(), tiny_data(seed=seed), seed=seed, **{**QUICK, "steps": 6})
@@ -189,7 +191,7 @@ def test_forecasts_while_another_model_is_trained(fits, kind):
     assert all(map(torch.equal, found, expected))
 
 
-@pytest.mark.parametrize("kind", ["nothing", "theta"])
+@pytest.mark.parametrize("kind", [pytest.param("nothing", marks=pytest.mark.slow), "theta"])
 def test_forecasts_of_a_model_that_is_being_trained_do_not_disturb_it(kind):
     """What they forecast is the model between two of its steps."""
     make = tiny_pair if kind == "nothing" else posterior_pair
@@ -204,7 +206,7 @@ def test_forecasts_of_a_model_that_is_being_trained_do_not_disturb_it(kind):
         assert same(finished(training.result()), alone)
 
 
-@pytest.mark.parametrize("kind", ["drift", "theta"])
+@pytest.mark.parametrize("kind", ["drift", pytest.param("theta", marks=pytest.mark.slow)])
 def test_a_forecast_does_not_wait_for_the_end_of_a_fit(fits, kind, monkeypatch):
     begun, enough, one_step = threading.Event(), threading.Event(), Trainer.one_step
 

@@ -130,7 +130,7 @@ def test_words_are_the_shortest_and_go_through_json():
     alike = Grid(6, 3, channels=2, boundary={0: "neumann", 1: "neumann"})
     assert alike == Grid(6, 3, channels=2, boundary="neumann") != channels
     assert Grid(6, 3, boundary=ODD) == Grid(6, 3, boundary=[(ODD, ODD)])
-    assert Grid(6, 3, boundary=ODD).to_dict()["boundary"] == ["Odd"]
+    assert Grid(6, 3, boundary=ODD).to_dict()["boundary"] == ["Odd(wall=0.5)"]
 
 
 @dataclass(frozen=True)

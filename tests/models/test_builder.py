@@ -217,7 +217,9 @@ def test_bad_grids_are_named():
         multiscale(30, 5, architecture="quick")
 
 
-@pytest.mark.parametrize("likelihood", ["laplace", "student"])
+@pytest.mark.parametrize(
+    "likelihood", [pytest.param("laplace", marks=pytest.mark.slow), "student"]
+)
 def test_fields_of_another_family_train_forecast_and_load(likelihood, tmp_path):
     model = multiscale(30, 5, n_eta=1, components=3, width=7, likelihood=likelihood)
     data = tiny_data((17, 17))
