@@ -62,8 +62,10 @@ def modal_pair():
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(point_pair, marks=pytest.mark.slow), microscale_pair,
-        pytest.param(bayesian_pair, marks=pytest.mark.slow), unamortized_pair, pytest.param(modal_pair, marks=pytest.mark.slow),
+        microscale_pair,
+        unamortized_pair,
+        *(pytest.param(pair, marks=pytest.mark.slow)
+          for pair in (point_pair, bayesian_pair, modal_pair)),
     ],
 )  # fmt: skip
 def test_nothing_of_ours_is_ever_in_the_global_store(make, tmp_path, monkeypatch):
