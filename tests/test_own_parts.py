@@ -27,6 +27,7 @@ from pyro_msde.models.builder import multiscale
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 from pyro_msde.runs import register_adjustment
 from pyro_msde.scores import Calibration
+from pyro_msde.scores.innovation_test import innovations
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 2}
 FACTOR = 1.25
@@ -363,3 +364,14 @@ def test_the_name_of_an_adjustment_is_taken_once():
 
     with pytest.raises(ValueError, match="'calibration' is that of Calibration"):
         register_adjustment(Other)
+
+
+def test_what_does_not_know_an_adjustment_says_so():
+    class Louder(Calibration):
+        name = "louder"
+
+    result = fit(*tiny_pair(0), tiny_data(), **QUICK).adjusted(Louder(2.0))
+    with pytest.raises(ValueError, match="its adjustments louder are no part"):
+        innovations(result, tiny_data())
+    with pytest.warns(UserWarning, match="forecasts have its adjustments louder"):
+        result.to_arviz(tiny_data((11, 11)), num_samples=4, times=2)

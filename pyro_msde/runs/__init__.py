@@ -5,6 +5,7 @@ from pyro_msde.runs.folders import locked_folder, make_folder
 from pyro_msde.runs.history import History
 from pyro_msde.runs.recipes import RECIPES, Recipe
 from pyro_msde.runs.registry import (
+    adjustments_of_users,
     check_adjustment_names,
     check_size,
     is_registered,
@@ -25,6 +26,7 @@ __all__ = [
     "Saved",
     "State",
     "TrainingRecord",
+    "adjustments_of_users",
     "check_adjustment_names",
     "check_size",
     "checked",

@@ -15,6 +15,7 @@ from pyro_msde.checks import check_choice
 from pyro_msde.protocols import Adjustment, Model
 
 __all__ = [
+    "adjustments_of_users",
     "build",
     "check_adjustment_names",
     "check_size",
@@ -93,6 +94,11 @@ def check_adjustment_names(names: Iterable[str], others: Iterable[Adjustment]) -
 def is_registered(adjustment: Adjustment) -> bool:
     """Whether `load` makes adjustments of this class again."""
     return _ADJUSTMENTS.get(adjustment.name) is type(adjustment)
+
+
+def adjustments_of_users(adjustments: Iterable[Adjustment]) -> list[str]:
+    """Names of those whose classes are none of the library's."""
+    return [a.name for a in adjustments if not type(a).__module__.startswith("pyro_msde.")]
 
 
 def rebuild_adjustment(name: str, saved: Mapping[str, Any], model: Model) -> Adjustment:

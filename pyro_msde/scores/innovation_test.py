@@ -24,6 +24,7 @@ from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
+from pyro_msde.runs import adjustments_of_users
 from pyro_msde.sde import transition
 
 __all__ = [
@@ -199,8 +200,14 @@ def linear_model(fit: FittedModel) -> LinearModel:
     """The linear SDE and observation that a fit amounts to.
 
     Raises:
-        ValueError: A drift or decoder that is not linear, or parameters with a posterior.
+        ValueError: A drift or decoder that is not linear, parameters with a posterior, or
+            adjustments of your own.
     """
+    if others := adjustments_of_users(fit.adjustments):
+        raise ValueError(
+            f"fit: its adjustments {', '.join(others)} are no part of the linear model. Pass "
+            "fit.without(…)."
+        )
     if getattr(fit.guide, "theta", None) is not None:
         raise ValueError("fit: its parameters have a posterior. Fit a model without priors.")
     model, (dtype, device) = fit.model, place_of(fit.model)

@@ -38,6 +38,7 @@ from typing import Any
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, duration_of, matched
+from pyro_msde.errors import warn
 from pyro_msde.io.arviz.constants import constants, initial_fields, observed, training
 from pyro_msde.io.arviz.container import container
 from pyro_msde.io.arviz.elbo_terms import elbo_terms
@@ -49,6 +50,7 @@ from pyro_msde.io.arviz.prior import log_prior, prior_draws, prior_fields
 from pyro_msde.io.arviz.snapshots import Selection, clock
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.protocols import FittedModel
+from pyro_msde.runs import adjustments_of_users
 
 __all__ = ["to_arviz"]
 
@@ -122,6 +124,11 @@ def to_arviz(
         raise ValueError(f"weights={weights!r}: pass True, or a list of sites.")
     check_trajectories("test", fit.model, test)
     test = matched(fit.metadata, "test", test)
+    if others := adjustments_of_users(fit.adjustments):
+        warn(
+            f"fit: forecasts have its adjustments {', '.join(others)}; the posterior's diffusion "
+            "and draws of the prior are without them."
+        )
     _check_names(test)
     chosen = Selection.of(test, times, horizon)
     truth = chosen.picked.to_xarray()
