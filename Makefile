@@ -1,7 +1,8 @@
 # make demo | test | slow | lint | clean
 # All but clean first see to the environment in .venv.
 # Another interpreter: make PYTHON=python3.12. Versions of your own choice: make CONSTRAINTS=
-# Tests run in so many processes, of one thread each: make test JOBS=4
+# Tests run in so many processes: make test JOBS=4. They and the demo take one thread a process: two
+# OpenMP threads beside another busy process wait for each other.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -26,7 +27,7 @@ found = $(shell $(PY) -I -c 'import sys; from importlib.util import find_spec as
 
 demo: $(INSTALLED)
 	@echo "==> demo: data, training, forecast and table, kept in runs/demo"
-	$(PY) examples/kdv_demo.py --out runs/demo
+	OMP_NUM_THREADS=1 $(PY) examples/kdv_demo.py --out runs/demo
 
 test: $(INSTALLED)
 	@echo "==> tests, without the slow ones"
