@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -78,6 +80,6 @@ def gle(n_eta: int = 2, *, num_points: int = 33, seed: int = 0) -> Multiscale:
             var_zeta=LogVariance((1, 1), 0.01, broadcast=grid.field_shape),
             var_eta=LogVariance((1, 1), 0.01, broadcast=grid.field_shape) if n_eta else None,
             decoder=_decoder(grid, n_eta) if n_eta else None,
-            encoder=lambda: _encoder(grid, n_eta),
+            encoder=partial(_encoder, grid, n_eta),
             config=config,
         )

@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 
 from pyro_msde.errors import warn
 
-__all__ = ["GONE_IN", "SINCE", "renamed_arguments", "renamed_attribute", "tell_renamed"]
+__all__ = ["renamed_arguments", "renamed_attribute", "tell_renamed"]
 
-SINCE, GONE_IN = "0.1", "0.3"  # versions between which both names work
+_SINCE, _GONE_IN = "0.1", "0.3"  # versions between which both names work
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,6 +61,6 @@ def renamed_attribute(old: str, new: str) -> Any:
 def tell_renamed(old: str, new: str) -> None:
     """Warn the user, at the line that used the old name."""
     warn(
-        f"{old} is called {new} since version {SINCE}; the old name goes in {GONE_IN}.",
+        f"{old} is called {new} since version {_SINCE}; the old name goes in {_GONE_IN}.",
         FutureWarning,
     )

@@ -2,7 +2,7 @@
 
     python -m benchmarks.studies.variance_gaps
 
-One row for each KdV and Burgers run in benchmarks/runs of the default recipe or the steady one is
+One row for each KdV and Burgers run in benchmarks/runs of the default recipe or the resolved one is
 appended to benchmarks/studies/results/variance_gaps.csv: mean log of C over its closed-form
 optimum, all else fixed, and of Σ_y likewise; 0.1 is 10 % too large. `fit` ends with Σ_y at its
 optimum; `observation_trained` is how far above training had left it, as the run's history has it.

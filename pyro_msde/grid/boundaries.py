@@ -215,6 +215,8 @@ def ends_by_channel(
     if not isinstance(boundary, Mapping):
         return (ends_of(boundary, ndim),)
     given = {str(channel): word for channel, word in boundary.items()}  # JSON has no other keys
+    if len(given) < len(boundary):
+        raise ValueError(f"boundary: a channel is given twice, among {list(boundary)}")
     if set(given) != {str(channel) for channel in range(channels)}:
         raise ValueError(f"boundary: given for channels {', '.join(given)}; give one for each from "
                          f"0 to {channels - 1}")  # fmt: skip

@@ -160,7 +160,13 @@ class PolynomialMLP(nn.Module):
         return torch.cat([x, *quadratic, self.network.features(x)], -1)
 
     def readout(self) -> Tensor:
-        """W, (p, sizes[-1]), with which f is φ(x) W."""
+        """W, (p, sizes[-1]), with which f is φ(x) W.
+
+        Raises:
+            NotImplementedError: The network is another one, which does not tell its last weights.
+        """
+        if not hasattr(self.network, "readout"):
+            raise NotImplementedError(f"network, a {type(self.network).__name__}, has no readout")
         quadratic = [self.output.weight.mT] if self.rank else []
         return torch.cat([self.linear.weight.mT, *quadratic, self.network.readout()])
 

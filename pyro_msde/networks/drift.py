@@ -68,6 +68,7 @@ class MultiscaleDrift(nn.Module):
 
     def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Features (..., p) that the networks' last weights multiply, by network."""
+        self._require("features")
         inputs = self.inputs(z, t, covariates)
         return {name: self.networks[name].features(x) for name, x in inputs.items()}
 
@@ -77,7 +78,18 @@ class MultiscaleDrift(nn.Module):
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights (feature, output) by network."""
+        self._require("readout")
         return {name: net.readout() for name, net in self.networks.items()}
+
+    def _require(self, method: str) -> None:
+        """Refuse networks without this method.
+
+        Raises:
+            NotImplementedError: One has none, so that this drift is no `LastLayer`.
+        """
+        for name, net in self.networks.items():
+            if not hasattr(net, method):
+                raise NotImplementedError(f"{name}, a {type(net).__name__}, has no {method}")
 
     @property
     def networks(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def false_claim(
         covariates: (segment, p).
 
     Raises:
-        AttributeError: A network within it offers less than the protocol asks for.
+        NotImplementedError: A network within it offers less than the protocol asks for.
     """
     claims: dict[type, Any] = {
         LastLayer: _of_last_layer, PolynomialDrift: _of_polynomial, StencilDrift: _of_stencils,

@@ -44,24 +44,6 @@ class BandPower:
             powers[0].edges, *(np.concatenate([getattr(p, n) for p in powers]) for n in names)
         )
 
-    @property
-    def mean_error(self) -> Array:
-        """(trajectory, lead, band) mean / truth − 1: below zero where the mean is too smooth.
-
-        Raises:
-            ValueError: The truth has no power in a band.
-        """
-        return relative_power(self.mean, self.truth)
-
-    @property
-    def draws_error(self) -> Array:
-        """(trajectory, lead, band) draws / truth − 1: zero for a calibrated forecast.
-
-        Raises:
-            ValueError: The truth has no power in a band.
-        """
-        return relative_power(self.draws, self.truth)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CalibrationReport:

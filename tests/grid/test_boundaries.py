@@ -155,6 +155,7 @@ class Unhashable(Odd):
         (Odd, "give a name, or a hashable object with wall and ghosts(distance, n)"),
         (Unhashable(), "give a name, or a hashable object"),
         (Answers(0, wall=-1.0), "wall is -1.0; give the distance of the wall from the end point"),
+        ({0: "neumann", "0": "dirichlet", 1: "neumann"}, "boundary: a channel is given twice"),
         ({0: "neumann"}, "boundary: given for channels 0; give one for each from 0 to 1"),
         ({0: "neumann", 1: "periodic"}, "axis 0 is periodic for some channels"),
         ({0: "neumann", 1: "open"}, "boundary: 'open' on axis 0 is unknown"),

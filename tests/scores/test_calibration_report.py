@@ -18,7 +18,7 @@ import pyro_msde
 from pyro_msde import CalibrationReport, Grid, Trajectories, calibration
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.grid import SensorGraph
-from pyro_msde.scores.calibration_report import mean_and_error
+from pyro_msde.scores.calibration_report import mean_and_error, relative_power
 
 BATCH, FIELD, SAMPLES = 3, (2, 8), 50
 TIMES = 5.0 + np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -98,9 +98,9 @@ def test_powers_in_bands_are_sums_over_fourier_s_waves(case):
             power = power.sum(-1)  # over channels
             power = power.mean(0) if name == "draws" else power
             assert_allclose(getattr(report.power, name)[..., b], halves(power), **ROUNDING)
-    relative = report.power.draws / report.power.truth - 1
-    assert_allclose(report.power.draws_error, relative, **ROUNDING)
-    assert_allclose(report.power.mean_error, report.power.mean / report.power.truth - 1, **ROUNDING)
+    for power in (report.power.draws, report.power.mean):
+        relative = relative_power(power, report.power.truth)
+        assert_allclose(relative, power / report.power.truth - 1, **ROUNDING)
 
 
 def test_a_truth_from_the_forecast_s_own_law_is_found_calibrated():
@@ -114,7 +114,9 @@ def test_a_truth_from_the_forecast_s_own_law_is_found_calibrated():
     assert (np.abs(shares - report.levels) < standard_errors(shares.size) * error * 1.6).all()
     ratio, error = report.average("spread_skill")  # 1.6: a t of 39 degrees against the normal
     assert (np.abs(ratio - 1) < 1.6 * standard_errors(3) * error).all()
-    off, error = mean_and_error(report.power.draws_error.mean(1))
+    off, error = mean_and_error(
+        relative_power(report.power.draws, report.power.truth).mean(1)
+    )
     # The ratio's mean is above 1 by about 1/(waves in the band); the last holds half of the waves.
     assert abs(off[-1] - 1 / 145) < 1.6 * standard_errors(1) * error[-1]
     # Σ|share − 1/20| of 64,000 independent points: 20 √(2/π · .05 · .95 / 64,000) = .0137

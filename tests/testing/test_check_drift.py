@@ -32,6 +32,17 @@ def test_drifts_that_offer_less_pass():
     assert check_drift(model.drift.net, model.num_latent) == ["StencilDrift"]
 
 
+def test_a_claim_that_fails_by_a_mistake_is_no_claim_that_is_not_made():
+    class Mistaken(MultiscaleDrift):
+        def offset(self, z: Any, t: Any, covariates: Any = None) -> Any:
+            return self.no_such_thing
+
+    model = tiny_model(0)
+    model.drift.net.__class__ = Mistaken
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        check_drift(model.drift.net, model.num_latent)
+
+
 class Wrong(nn.Module):
     """A linear drift and what is done to it."""
 
