@@ -23,8 +23,8 @@ import pyro_msde
 from benchmarks import table
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import KEPT, unseen
-from benchmarks.cases import CASES
 from benchmarks.device import name_of
+from examples.cases import CASES
 from pyro_msde.forecasts import Region
 from pyro_msde.sde import Dynamics
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ PAGES = [
     *ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md",
     *ROOT.glob("benchmarks/**/*.md"),
 ]  # fmt: skip
+MODULES = sorted(ROOT.glob("benchmarks/**/*.py"))
 QUOTED = re.compile(r"python\s+-m\s+(benchmarks[\w.]*)|(benchmarks/[\w/]+\.\w+|examples/\w+\.\w+)")
 
 
@@ -24,6 +26,11 @@ QUOTED = re.compile(r"python\s+-m\s+(benchmarks[\w.]*)|(benchmarks/[\w/]+\.\w+|e
 def test_commands_and_files_that_a_page_quotes_exist(page):
     for module, file in QUOTED.findall(page.read_text()):
         assert (find_spec(module) is not None) if module else (ROOT / file).exists(), module or file
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.stem)
+def test_every_benchmark_finds_what_it_is_made_of(file):
+    import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
 
 
 @pytest.mark.parametrize(
