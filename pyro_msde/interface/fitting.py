@@ -43,6 +43,7 @@ from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_che
 
 __all__ = ["fit"]
 
+
 @renamed_arguments(windows="segment_starts", spread="tube_width")
 def fit(
     model: Model,
