@@ -140,7 +140,7 @@ def test_units_change_nothing_but_the_log_likelihoods_volume():
 
 
 @pytest.mark.parametrize("pair", [tiny_pair, bayesian_pair])
-@pytest.mark.parametrize("crash", [3, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("crash", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_uninterrupted_run(pair, crash, monkeypatch, tmp_path):
     """In every bit, from the last checkpoint before the crash."""
     options = {"steps": 5, "validate_every": 2, "validation": validation_data()}
