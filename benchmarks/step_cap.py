@@ -5,7 +5,7 @@
 The region draws paths back at a rate of 500 per horizon, for which the midpoint rule is stable at
 steps up to .4 % of it; `Fit.predict` takes none beyond .3 % where a region is known. Each line of
 benchmarks/results/step_cap.csv is a forecast of the same unseen trajectories by kept weights, at
-steps of `max_step` horizons that are capped or not. Takes five minutes on one core.
+steps of `max_step` horizons that are capped or not. Takes two minutes on one core.
 """
 
 from __future__ import annotations
