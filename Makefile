@@ -40,6 +40,7 @@ slow: $(INSTALLED)
 lint: $(LINTERS)
 	@echo "==> ruff"
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	@echo "==> mypy"
 	$(PY) -m mypy
 

@@ -74,10 +74,17 @@ def one_shot(
     """Train a model by itself, or go on with it."""
     model = setting.build(n_eta, seed)
     return pyro_msde.fit(
-        model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
-        steps=steps, seed=seed, checkpoint=folder, device=device, progress=False,
+        model,
+        AmortizedGP(model, seed=seed),
+        data.train,
+        validation=data.validation,
+        steps=steps,
+        seed=seed,
+        checkpoint=folder,
+        device=device,
+        progress=False,
         recipe=setting.recipe(n_eta),
-    )  # fmt: skip
+    )
 
 
 def hierarchical(
@@ -91,10 +98,18 @@ def hierarchical(
         )
 
     fits = pyro_msde.fit_hierarchical(
-        model_factory, lambda model: AmortizedGP(model, seed=seed), data.train,
-        validation=data.validation, n_etas=range(n_eta + 1), steps=steps // (n_eta + 1), seed=seed,
-        checkpoint=folder, device=device, progress=False, **setting.fit,
-    )  # fmt: skip
+        model_factory,
+        lambda model: AmortizedGP(model, seed=seed),
+        data.train,
+        validation=data.validation,
+        n_etas=range(n_eta + 1),
+        steps=steps // (n_eta + 1),
+        seed=seed,
+        checkpoint=folder,
+        device=device,
+        progress=False,
+        **setting.fit,
+    )
     records = [f.training for f in fits]
     spent = {name: sum(getattr(r, name) for r in records) for name in ("steps", "seconds")}
     return replace(fits[-1], training=replace(records[-1], **spent))
@@ -141,10 +156,12 @@ def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: 
     parts = (part.until(setting.horizon) for part in (data.validation, data.test))
     found = OPPONENTS[method](setting, setting.split, Splits(data.train, *parts), seed, steps)
     row = {
-        "steps": found.steps or "", "train_seconds": round(found.train_seconds, 1),
-        "predict_seconds": round(found.predict_seconds, 1), "status": found.status,
+        "steps": found.steps or "",
+        "train_seconds": round(found.train_seconds, 1),
+        "predict_seconds": round(found.predict_seconds, 1),
+        "status": found.status,
         "choice": found.choice,
-    }  # fmt: skip
+    }
     if found.status == "ok":
         row["nrmse_mean"] = f"{found.errors.mean():.5f}"
         row["nrmse_sd"] = f"{found.errors.std(ddof=1):.5f}"
@@ -193,8 +210,13 @@ def main() -> None:
     cached: dict[tuple[str, str], Splits] = {}
     for setting, method, n_eta, seed in runs(args):
         shown = "" if n_eta is None else n_eta
-        key = {"case": setting.case, "split": setting.split, "method": method, "n_eta": shown,
-               "seed": seed}  # fmt: skip
+        key = {
+            "case": setting.case,
+            "split": setting.split,
+            "method": method,
+            "n_eta": shown,
+            "seed": seed,
+        }
         if table.key_of(key) in {table.key_of(row) for row in table.read(args.results)}:
             table.say_there(args.results, *key.values())
             continue
@@ -211,8 +233,14 @@ def main() -> None:
             found = opponent_row(setting, method, data, seed, args.steps or setting.steps)
         if found is None:
             continue
-        row = {**key, **found, "n_coarse": "x".join(map(str, setting.coarse)), "device": device,
-               "version": pyro_msde.__version__, "commit": table.commit()}  # fmt: skip
+        row = {
+            **key,
+            **found,
+            "n_coarse": "x".join(map(str, setting.coarse)),
+            "device": device,
+            "version": pyro_msde.__version__,
+            "commit": table.commit(),
+        }
         table.append(row, args.results)
         print(
             ", ".join(f"{k} {v}" for k, v in row.items() if v != "" and k != "device"), flush=True

@@ -40,10 +40,22 @@ RESULTS = Path(__file__).parent / "results" / "calibration.csv"
 KEPT = Path(__file__).parent / "runs"
 KEY = ("case", "split", "method", "level", "lead")
 COLUMNS = (
-    *KEY, "coverage", "coverage_se", "spread_skill", "crps", "spread_skill_se", "crps_se", "energy",
-    "winkler_90", "reliability_index", "trajectories", "samples", "device", "version",
+    *KEY,
+    "coverage",
+    "coverage_se",
+    "spread_skill",
+    "crps",
+    "spread_skill_se",
+    "crps_se",
+    "energy",
+    "winkler_90",
+    "reliability_index",
+    "trajectories",
+    "samples",
+    "device",
+    "version",
     "commit",
-)  # fmt: skip
+)
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 TENTHS = 10
 SEED = 20_000  # of the first trajectory; the stored splits' is 0
@@ -124,14 +136,20 @@ def rows(report: CalibrationReport) -> Iterator[dict[str, Any]]:
     for j, level in enumerate(report.levels):
         for i in range(TENTHS):
             yield {
-                "level": f"{level:g}", "lead": f"{(i + 1) / TENTHS:g}",
-                "coverage": f"{covered[i, j]:.4f}", "coverage_se": f"{covered_se[i, j]:.4f}",
-                "spread_skill": f"{ratio[i]:.4f}", "spread_skill_se": f"{ratio_se[i]:.4f}",
-                "crps": f"{crps[i]:.6f}", "crps_se": f"{crps_se[i]:.6f}",
-                "energy": f"{energy[i]:.6f}", "winkler_90": f"{winkler[i]:.6f}",
+                "level": f"{level:g}",
+                "lead": f"{(i + 1) / TENTHS:g}",
+                "coverage": f"{covered[i, j]:.4f}",
+                "coverage_se": f"{covered_se[i, j]:.4f}",
+                "spread_skill": f"{ratio[i]:.4f}",
+                "spread_skill_se": f"{ratio_se[i]:.4f}",
+                "crps": f"{crps[i]:.6f}",
+                "crps_se": f"{crps_se[i]:.6f}",
+                "energy": f"{energy[i]:.6f}",
+                "winkler_90": f"{winkler[i]:.6f}",
                 "reliability_index": f"{index[i]:.4f}",
-                "trajectories": report.num_trajectories, "samples": report.num_samples,
-            }  # fmt: skip
+                "trajectories": report.num_trajectories,
+                "samples": report.num_samples,
+            }
 
 
 def keys(setting: Setting, method: str) -> set[tuple[str, ...]]:

@@ -85,9 +85,12 @@ def optimised(times: Array, states: list[Array], basis: Array) -> LinearModel:
     every = max(1, (len(times) - 1) // _NUM_TIMES)
     stacked = np.concatenate([z[::every].T for z in states])
     fit = _pydmd().BOPDMD(
-        svd_rank=rank, num_trials=0, eig_constraints={"stable"}, use_proj=True,
+        svd_rank=rank,
+        num_trials=0,
+        eig_constraints={"stable"},
+        use_proj=True,
         varpro_opts_dict={"verbose": False},
-    )  # fmt: skip
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where it stops before its tolerance
         fit.fit(stacked, times[::every] - times[0])

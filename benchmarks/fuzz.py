@@ -60,9 +60,16 @@ def _with_prior() -> Any:
 def _plane() -> Any:
     """Two dimensions, two channels, a parameter, a full covariance."""
     model = multiscale(
-        (12, 8), (3, 4), channels=2, num_covariates=1, boundary=("neumann", "periodic"),
-        located=True, width=8, expert_variance="shared", seed=1,
-    )  # fmt: skip
+        (12, 8),
+        (3, 4),
+        channels=2,
+        num_covariates=1,
+        boundary=("neumann", "periodic"),
+        located=True,
+        width=8,
+        expert_variance="shared",
+        seed=1,
+    )
     return model, AmortizedGP(model, covariance="full", seed=1)
 
 
@@ -123,9 +130,12 @@ def _forecast(fit: Any) -> tuple[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fc = fit.predict(
-            y0 if fit.has_channel else y0[0], np.linspace(0, 0.02 * scaling.time, 3),
-            num_samples=2, covariates=own, max_step=scaling.time / 50,
-        )  # fmt: skip
+            y0 if fit.has_channel else y0[0],
+            np.linspace(0, 0.02 * scaling.time, 3),
+            num_samples=2,
+            covariates=own,
+            max_step=scaling.time / 50,
+        )
         finite = bool(fc.mean.isfinite().all()) and bool(fc.sd.isfinite().all())
     return ("forecasts", "") if finite else ("not finite", f"diverged {fc.diverged}")
 
@@ -158,10 +168,17 @@ def _no_file(folder: Path, rng: Rng) -> None:
     path = _any_file(folder, rng)
     other = _any_file(folder, rng).read_bytes()
     path.unlink()
-    _choose(rng, [
-        lambda: None, path.mkdir, lambda: path.symlink_to(path), path.touch,
-        lambda: path.write_bytes(rng.bytes(500)), lambda: path.write_bytes(other),
-    ])()  # fmt: skip
+    _choose(
+        rng,
+        [
+            lambda: None,
+            path.mkdir,
+            lambda: path.symlink_to(path),
+            path.touch,
+            lambda: path.write_bytes(rng.bytes(500)),
+            lambda: path.write_bytes(other),
+        ],
+    )()
 
 
 def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -189,11 +206,47 @@ def _random_place(run: Any, rng: Rng) -> tuple[Any, Any]:
 def _nasty(value: Any, rng: Rng) -> Any:
     """Something else in a value's place."""
     general = [
-        None, True, False, 0, -1, 1, 2, 3.5, 1e30, -1e30, 1e-30, 1e300, 5e-324, 2**31, 2**63,
-        2**64, 10**30, 10**400, "", "x", "\ud800", "9" * 50, [], {}, [1], [[]], {"a": 1},
-        {"float": "inf"}, {"float": "nan"}, {"float": "-inf"}, {"float": 3}, "NaN", [None] * 3,
-        "dirichlet", "published", "full", "float64", "gle", 10**6, 10**9,
-    ]  # fmt: skip
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2,
+        3.5,
+        1e30,
+        -1e30,
+        1e-30,
+        1e300,
+        5e-324,
+        2**31,
+        2**63,
+        2**64,
+        10**30,
+        10**400,
+        "",
+        "x",
+        "\ud800",
+        "9" * 50,
+        [],
+        {},
+        [1],
+        [[]],
+        {"a": 1},
+        {"float": "inf"},
+        {"float": "nan"},
+        {"float": "-inf"},
+        {"float": 3},
+        "NaN",
+        [None] * 3,
+        "dirichlet",
+        "published",
+        "full",
+        "float64",
+        "gle",
+        10**6,
+        10**9,
+    ]
     own: list[Any] = []
     if isinstance(value, int | float) and not isinstance(value, bool):
         own = [value * k for k in (-1, 2, 10, 1000, 0)] + [value + 1, value - 1, str(value)]
@@ -290,12 +343,24 @@ def _change_tensor(folder: Path, rng: Rng) -> None:
             )
         whole = [one.reshape(value.shape).to(value.dtype), (value * factor).to(value.dtype)]
         shapes = [
-            value[None], value.reshape(-1), value.reshape(-1)[:-1], value.reshape(-1).repeat(2),
-            value.mT if value.ndim > 1 else value[..., None], value.new_zeros(()),
-            value.new_zeros(0), value.new_zeros(3, 0),
-        ]  # fmt: skip
-        kinds = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool,
-                 torch.complex64]  # fmt: skip
+            value[None],
+            value.reshape(-1),
+            value.reshape(-1)[:-1],
+            value.reshape(-1).repeat(2),
+            value.mT if value.ndim > 1 else value[..., None],
+            value.new_zeros(()),
+            value.new_zeros(0),
+            value.new_zeros(3, 0),
+        ]
+        kinds = [
+            torch.float64,
+            torch.float16,
+            torch.bfloat16,
+            torch.int64,
+            torch.uint8,
+            torch.bool,
+            torch.complex64,
+        ]
         dtypes = [value.to(kind) for kind in kinds]
         tensors[name] = _choose(rng, _choose(rng, [whole, whole, shapes, dtypes]))
         if rng.random() < 0.1:
@@ -318,9 +383,18 @@ def _change_header(folder: Path, rng: Rng) -> None:
         holder, key = _random_place(header, rng)
         holder[key] = _choose(
             rng,
-            [_nasty(holder[key], rng), "F4", "F8_E5M2", "C64", "I64", [2**62, 0], [2**33, 2**33],
-             [1] * 100, [0, 2**60]],
-        )  # fmt: skip
+            [
+                _nasty(holder[key], rng),
+                "F4",
+                "F8_E5M2",
+                "C64",
+                "I64",
+                [2**62, 0],
+                [2**33, 2**33],
+                [1] * 100,
+                [0, 2**60],
+            ],
+        )
         text = json.dumps(header).encode()
         return len(text).to_bytes(8, "little") + text + data[8 + length :]
 

@@ -80,9 +80,18 @@ def _train(folder: Path, log: Path, kill_at: int | None) -> None:
     guide = AmortizedGP(model, seed=1)
     os.write(handle, b"started\n")
     pyro_msde.fit(
-        model, guide, data, validation=data[2].until(0.2), steps=_STEPS, validate_every=_EVERY,
-        checkpoint=folder, progress=False, length=9, stride=2, num_nodes=8,
-    )  # fmt: skip
+        model,
+        guide,
+        data,
+        validation=data[2].until(0.2),
+        steps=_STEPS,
+        validate_every=_EVERY,
+        checkpoint=folder,
+        progress=False,
+        length=9,
+        stride=2,
+        num_nodes=8,
+    )
 
 
 def _dying(

@@ -100,9 +100,12 @@ def _dns(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome
     chosen = time.perf_counter()
     errors, status = coarse_dns.score(solver, data.test, case.coarse, choice)
     return Outcome(
-        errors, chosen - began, time.perf_counter() - chosen, status=status,
+        errors,
+        chosen - began,
+        time.perf_counter() - chosen,
+        status=status,
         choice=f"{choice.start}, {choice.end}, {choice.accuracy:g}",
-    )  # fmt: skip
+    )
 
 
 def _dmd(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
@@ -113,8 +116,9 @@ def _dmd(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome
     return _scored(
         data.test,
         lambda one: models[name].forecast(one.values[0][0], one.times[0])[None],
-        train_seconds=seconds, choice=name,
-    )  # fmt: skip
+        train_seconds=seconds,
+        choice=name,
+    )
 
 
 def _persistence(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
@@ -143,12 +147,16 @@ def _regression(case: Case, split: str, data: Splits, seed: int, steps: int) -> 
     return _scored(
         data.test,
         lambda one: baselines.principal_regression(
-            data.train, _y0(one), len(one.times[0]), covariates=one.covariates,
-            components=components, degree=degree,
+            data.train,
+            _y0(one),
+            len(one.times[0]),
+            covariates=one.covariates,
+            components=components,
+            degree=degree,
         ),
         train_seconds=seconds,
         choice=f"{components} components, {'linear' if degree == 1 else 'quadratic'}",
-    )  # fmt: skip
+    )
 
 
 def _pod_sde(extra: bool) -> Opponent:
@@ -167,8 +175,10 @@ def _pod_sde(extra: bool) -> Opponent:
         outcome = _scored(
             data.test,
             lambda one: np.asarray(fit.forecast(one).mean),
-            train_seconds=seconds, choice=f"rank {rank}", steps=fit.steps,
-        )  # fmt: skip
+            train_seconds=seconds,
+            choice=f"rank {rank}",
+            steps=fit.steps,
+        )
         return _with_spread(outcome, fit, data.test) if outcome.status == "ok" else outcome
 
     return run
@@ -178,9 +188,15 @@ def _fit_pod(data: Splits, rank: int, seed: int, steps: int, *, start: bool) -> 
     model = pod(data.train, rank, start=start, seed=seed)
     recipe = _recipe(data.train, started=model.drift.net.network.has_polynomial)
     return pyro_msde.fit(
-        model, AmortizedGP(model, seed=seed), data.train, validation=data.validation, steps=steps,
-        seed=seed, recipe=recipe, progress=False,
-    )  # fmt: skip
+        model,
+        AmortizedGP(model, seed=seed),
+        data.train,
+        validation=data.validation,
+        steps=steps,
+        seed=seed,
+        recipe=recipe,
+        progress=False,
+    )
 
 
 OPPONENTS: dict[str, Opponent] = {

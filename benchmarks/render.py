@@ -94,10 +94,11 @@ def _mean(rows: Sequence[Row], column: str, form: str) -> str:
 def section(case: str, split: str, rows: Sequence[Row]) -> list[str]:
     """Heading and table of a case's split."""
     out = [
-        f"## {NAMES.get(case, case)}, {_split(case, split)}", "",
+        f"## {NAMES.get(case, case)}, {_split(case, split)}",
+        "",
         "| method | coarse | steps | NRMSE % | coverage | CRPS | training s | authors % |",
         "|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["method"], row["n_eta"], row["steps"]), []).append(row)
@@ -123,7 +124,7 @@ def summary(rows: Sequence[Row]) -> str:
         "| NRMSE % | n_η | coarse | this library | coverage | authors | best look-up | "
         "coarse simulation | noise alone |",
         "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     ours: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row["method"] == "msde" and row["case"] in NAMES:

@@ -15,8 +15,18 @@ from benchmarks import calibration, table
 from benchmarks.render import NAMES
 
 STUDIES = Path(__file__).parent / "studies" / "results"
-OUTSIDE = ("case", "split", "method", "where", "error", "spread", "spread_skill", "coverage_90",
-           "coverage_lowest", "crps")  # fmt: skip
+OUTSIDE = (
+    "case",
+    "split",
+    "method",
+    "where",
+    "error",
+    "spread",
+    "spread_skill",
+    "coverage_90",
+    "coverage_lowest",
+    "crps",
+)
 OUT = Path(__file__).parent.parent / "docs" / "calibration.md"
 HEAD = """# Calibration
 
@@ -51,20 +61,23 @@ def groups(rows: Sequence[Row], *names: str) -> dict[tuple[str, ...], list[Row]]
 def by_lead(rows: Sequence[Row]) -> list[str]:
     """A table for each case and split, a line for each method."""
     out = [
-        "## By lead time", "",
+        "## By lead time",
+        "",
         "Lowest and highest of the ten tenths of the horizon, and the last; CRPS and energy score",
         "are means over them, in the data's units. Other levels and standard errors are in",
         "`benchmarks/results/calibration.csv` (`python -m benchmarks.calibration`) and in",
-        "`benchmarks/studies/results/remedies.csv` (`python -m benchmarks.studies.remedies`).", "",
-    ]  # fmt: skip
+        "`benchmarks/studies/results/remedies.csv` (`python -m benchmarks.studies.remedies`).",
+        "",
+    ]
     kept = [r for r in rows if r["level"] == LEVEL]
     for (case, split), own in groups(kept, "case", "split").items():
         count = own[0]["trajectories"]
         out += [
-            f"### {NAMES.get(case, case)}, {split} split, {count} trajectories", "",
+            f"### {NAMES.get(case, case)}, {split} split, {count} trajectories",
+            "",
             "| method | coverage of the 90 % interval | spread / skill | CRPS | energy score |",
             "|---|---|---|---|---|",
-        ]  # fmt: skip
+        ]
         for (method,), tenths in groups(own, "method").items():
             tenths = sorted(tenths, key=lambda r: float(r["lead"]))
             means = (np.mean([float(r[n]) for r in tenths]) for n in ("crps", "energy"))
@@ -78,21 +91,28 @@ def by_lead(rows: Sequence[Row]) -> list[str]:
 def beyond(rows: Sequence[Row]) -> list[str]:
     """Inside and outside side by side."""
     out = [
-        "## Outside the training data", "",
+        "## Outside the training data",
+        "",
         "Ten trajectories whose initial field has a larger peak than any of training's, and ten",
         "others, inside. Error and spread are root mean squares. `python -m",
-        "benchmarks.studies.outside` fills `benchmarks/studies/results/outside.csv`.", "",
+        "benchmarks.studies.outside` fills `benchmarks/studies/results/outside.csv`.",
+        "",
         "| case | method | where | error | spread | spread / skill | coverage | lowest | CRPS |",
         "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for row in sorted(rows, key=lambda r: (r["case"], r["split"])):
         case = f"{NAMES.get(row['case'], row['case'])}, {row['split']}"
         numbers = " | ".join(
-            f"{float(row[n]):{form}}" for n, form in (
-                ("error", ".4f"), ("spread", ".4f"), ("spread_skill", ".2f"),
-                ("coverage_90", ".2f"), ("coverage_lowest", ".2f"), ("crps", ".5f"),
+            f"{float(row[n]):{form}}"
+            for n, form in (
+                ("error", ".4f"),
+                ("spread", ".4f"),
+                ("spread_skill", ".2f"),
+                ("coverage_90", ".2f"),
+                ("coverage_lowest", ".2f"),
+                ("crps", ".5f"),
             )
-        )  # fmt: skip
+        )
         out.append(f"| {case} | {row['method']} | {row['where']} | {numbers} |")
     return [*out, ""]
 

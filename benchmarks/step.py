@@ -42,17 +42,34 @@ from pyro_msde.sde import drift_residual
 MODELS = {"kdv": kdv, "burgers2d": burgers2d}
 RESULTS = Path(__file__).parent / "results" / "step.csv"
 COLUMNS = (
-    "case", "recipe", "n_eta", "n_coarse", "device", "threads", "pyro_ms", "plain_ms", "share_ms",
-)  # fmt: skip
+    "case",
+    "recipe",
+    "n_eta",
+    "n_coarse",
+    "device",
+    "threads",
+    "pyro_ms",
+    "plain_ms",
+    "share_ms",
+)
 PRIOR_RESULTS = RESULTS.with_name("prior_step.csv")
 PRIOR_COLUMNS = (
-    "case", "recipe", "n_eta", "theta_guide", "parameters", "device", "threads", "prior_ms",
-    "point_ms", "overhead",
-)  # fmt: skip
+    "case",
+    "recipe",
+    "n_eta",
+    "theta_guide",
+    "parameters",
+    "device",
+    "threads",
+    "prior_ms",
+    "point_ms",
+    "overhead",
+)
 THETA = {
-    "delta": AutoDelta, "normal": AutoNormal,
+    "delta": AutoDelta,
+    "normal": AutoNormal,
     "low rank 8": partial(AutoLowRankMultivariateNormal, rank=8),
-}  # fmt: skip
+}
 
 
 def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Tensor:
@@ -62,9 +79,11 @@ def plain_loss(model: Any, guide: Any, batch: SegmentBatch, plan: Recipe) -> Ten
     z = marginals.rsample()
     law = WeightedFields(bound.observe(z), model.grid.ndim + 1, weight=batch.observation_weight)
     residual = drift_residual(
-        marginals, model.path_law(bound, batch), num_nodes=plan.num_nodes,
+        marginals,
+        model.path_law(bound, batch),
+        num_nodes=plan.num_nodes,
         antithetic=plan.antithetic,
-    )  # fmt: skip
+    )
     scale = batch.num_segments / len(batch.times)
     return scale * (residual - law.log_prob(batch.values)).sum()
 
@@ -120,8 +139,10 @@ def step_of(
     segments = Segments(
         [torch.linspace(0, 1, 1001, dtype=torch.float64)] * 2,
         [torch.randn(1001, *model.grid.field_shape) for _ in range(2)],
-        length=plan.length, stride=plan.stride, starts=plan.segment_starts,
-    )  # fmt: skip
+        length=plan.length,
+        stride=plan.stride,
+        starts=plan.segment_starts,
+    )
     rng = np.random.default_rng(0)
     loss(segments.draw(plan.segments_per_step, rng).to(device))  # makes an autoguide's parameters
     optimiser = torch.optim.Adam([*model.parameters(), *guide.parameters()], 1e-4)
@@ -150,9 +171,17 @@ def measure_prior(n_eta: int, theta: str, repeats: int, device: torch.device) ->
     with Isolation(0, device).turn():
         prior_ms, point_ms = milliseconds(steps, repeats, device)
     return [
-        "kdv", "default", n_eta, theta, count, name_of(device), torch.get_num_threads(),
-        f"{prior_ms:.1f}", f"{point_ms:.1f}", f"{prior_ms / point_ms - 1:.3f}",
-    ]  # fmt: skip
+        "kdv",
+        "default",
+        n_eta,
+        theta,
+        count,
+        name_of(device),
+        torch.get_num_threads(),
+        f"{prior_ms:.1f}",
+        f"{point_ms:.1f}",
+        f"{prior_ms / point_ms - 1:.3f}",
+    ]
 
 
 def keep(path: Path, columns: Sequence[str], rows: Iterable[list[Any]]) -> None:
@@ -179,11 +208,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cases = [
-        ("kdv", "default", 0, 20), ("kdv", "default", 5, 20), ("kdv", "default", 0, 50),
-        ("kdv", "published", 0, 20), ("kdv", "published", 5, 20),
-        ("burgers2d", "default", 0, 8), ("burgers2d", "default", 5, 8),
-        ("burgers2d", "published", 0, 8), ("burgers2d", "published", 5, 8),
-    ]  # fmt: skip
+        ("kdv", "default", 0, 20),
+        ("kdv", "default", 5, 20),
+        ("kdv", "default", 0, 50),
+        ("kdv", "published", 0, 20),
+        ("kdv", "published", 5, 20),
+        ("burgers2d", "default", 0, 8),
+        ("burgers2d", "default", 5, 8),
+        ("burgers2d", "published", 0, 8),
+        ("burgers2d", "published", 5, 8),
+    ]
     device = torch.device(args.device)
     if args.priors:
         rows = (measure_prior(n, theta, args.steps, device) for n in (0, 5) for theta in THETA)

@@ -30,9 +30,19 @@ from pyro_msde.sde import Dynamics
 
 RESULTS = Path(__file__).parent / "results" / "step_cap.csv"
 COLUMNS = (
-    "case", "n_eta", "trajectories", "samples", "max_step", "capped", "nrmse", "diverged",
-    "seconds", "threads", "device", "version",
-)  # fmt: skip
+    "case",
+    "n_eta",
+    "trajectories",
+    "samples",
+    "max_step",
+    "capped",
+    "nrmse",
+    "diverged",
+    "seconds",
+    "threads",
+    "device",
+    "version",
+)
 MAX_STEPS = (0.001, 0.002, 0.003, 0.004, 0.006, 0.01)
 TRAJECTORIES, SAMPLES = 3, 16
 
@@ -55,9 +65,11 @@ def measured(fit: pyro_msde.Fit, truth: pyro_msde.Trajectories, max_step: float)
     finite = bool(fc.mean.isfinite().all())
     error = np.mean(pyro_msde.nrmse(fc, truth)) if finite else np.inf
     return {
-        "max_step": max_step, "nrmse": f"{error:.5f}",
-        "diverged": f"{float(fc.diverged.mean()):.4f}", "seconds": f"{seconds:.1f}",
-    }  # fmt: skip
+        "max_step": max_step,
+        "nrmse": f"{error:.5f}",
+        "diverged": f"{float(fc.diverged.mean()):.4f}",
+        "seconds": f"{seconds:.1f}",
+    }
 
 
 def main() -> None:
@@ -67,9 +79,12 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     known = {
-        "trajectories": TRAJECTORIES, "samples": SAMPLES, "threads": torch.get_num_threads(),
-        "device": name_of("cpu"), "version": pyro_msde.__version__,
-    }  # fmt: skip
+        "trajectories": TRAJECTORIES,
+        "samples": SAMPLES,
+        "threads": torch.get_num_threads(),
+        "device": name_of("cpu"),
+        "version": pyro_msde.__version__,
+    }
     for case in args.case.split(","):
         setting = CASES[case]["published"]
         fit = kept_fit(setting, setting.n_eta, KEPT)

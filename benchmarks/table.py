@@ -14,10 +14,25 @@ __all__ = ["COLUMNS", "KEY", "RESULTS", "append", "commit", "key_of", "read", "s
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 KEY = ("case", "split", "method", "n_eta", "seed")
 COLUMNS = (
-    *KEY, "n_coarse", "steps", "train_seconds", "predict_seconds", "device", "nrmse_mean",
-    "nrmse_sd", "coverage_90", "crps", "coverage_low", "coverage_high", "diffusion_scale",
-    "strayed", "status", "choice", "version", "commit",
-)  # fmt: skip
+    *KEY,
+    "n_coarse",
+    "steps",
+    "train_seconds",
+    "predict_seconds",
+    "device",
+    "nrmse_mean",
+    "nrmse_sd",
+    "coverage_90",
+    "crps",
+    "coverage_low",
+    "coverage_high",
+    "diffusion_scale",
+    "strayed",
+    "status",
+    "choice",
+    "version",
+    "commit",
+)
 
 
 def read(path: Path = RESULTS, columns: Sequence[str] = COLUMNS) -> list[dict[str, str]]:

@@ -86,8 +86,10 @@ def _answers(folder: Path, seed: int, end: int) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-m", "benchmarks.trust", "--child"]
     child = subprocess.Popen(
         [*command, str(folder / "bases"), str(folder / "case"), str(seed), str(end)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(child.stdout, lines), daemon=True).start()
     kind = ""

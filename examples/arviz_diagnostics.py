@@ -224,8 +224,10 @@ returns.
 for kind in ("u_probes", "u"):
     loo = az.loo(idata, var_name=kind, pointwise=True)
     k = loo.pareto_k.values
-    print(f"{kind:9s} elpd {loo.elpd_loo:10.1f}, k̂: median {np.nanmedian(k):.2f}, "
-          f"above 0.7: {np.mean(~(k < 0.7)):.1%}")  # fmt: skip
+    print(
+        f"{kind:9s} elpd {loo.elpd_loo:10.1f}, k̂: median {np.nanmedian(k):.2f}, "
+        f"above 0.7: {np.mean(~(k < 0.7)):.1%}"
+    )
 
 # %% [markdown]
 """
@@ -272,8 +274,9 @@ for name, prior in priors.items():
         model.diffusion.net.log_value.fill_(-6.0)  # where training starts
     bayesian(model.diffusion, prior)
     trained = pyro_msde.fit(model, AmortizedGP(model), train, steps=STEPS, progress=False)
-    learned[name] = trained.to_arviz(test, times=1, num_samples=THETAS, num_theta=THETAS,
-                                     prior=THETAS, log_likelihood=False)  # fmt: skip
+    learned[name] = trained.to_arviz(
+        test, times=1, num_samples=THETAS, num_theta=THETAS, prior=THETAS, log_likelihood=False
+    )
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 3), sharex=True)
@@ -296,8 +299,10 @@ q(θ) for the posterior.
 for name, found in learned.items():
     index = az.psens(found, component="prior", var_names=["diffusion_sd_zeta", "diffusion_sd_eta"])
     sd = found.posterior["diffusion_sd_eta"]
-    print(f"{name:7s} diffusion of η {float(sd.mean()):.4f} ± {float(sd.std()):.4f}, "
-          f"sensitivity {float(index['diffusion_sd_eta'].max()):.2f}")  # fmt: skip
+    print(
+        f"{name:7s} diffusion of η {float(sd.mean()):.4f} ± {float(sd.std()):.4f}, "
+        f"sensitivity {float(index['diffusion_sd_eta'].max()):.2f}"
+    )
 
 # %% [markdown]
 """

@@ -36,10 +36,15 @@ def main() -> None:
     data = setting.problem.splits(args.split, directory="data")
     model = setting.build(n_eta, args.seed)
     fit = pyro_msde.fit(
-        model, AmortizedGP(model, seed=args.seed), data.train, validation=data.validation,
-        steps=args.steps or setting.length(n_eta), seed=args.seed, checkpoint=out,
+        model,
+        AmortizedGP(model, seed=args.seed),
+        data.train,
+        validation=data.validation,
+        steps=args.steps or setting.length(n_eta),
+        seed=args.seed,
+        checkpoint=out,
         recipe=setting.recipe(n_eta),
-    )  # fmt: skip
+    )
     fit = fit.calibrated(data.validation)
     fit.save(out)
     test = data.test.until(setting.horizon).thinned(10)

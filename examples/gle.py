@@ -39,9 +39,15 @@ from pyro_msde.scores.innovation_test import (
 # The drift is 10 to 20 per horizon and starts near 0, hence the large rate; variances, which at ten
 # times a rate like that would settle before the drift does, move at twice it.
 RECIPE: dict[str, Any] = {
-    "length": 11, "stride": 1, "segments_per_step": 16, "num_nodes": 32,
-    "learning_rate": 5e-2, "variance_rate": 2.0, "beta": 1.0, "anneal": 500,
-}  # fmt: skip
+    "length": 11,
+    "stride": 1,
+    "segments_per_step": 16,
+    "num_nodes": 32,
+    "learning_rate": 5e-2,
+    "variance_rate": 2.0,
+    "beta": 1.0,
+    "anneal": 500,
+}
 LAGS = 20
 SHOWN = (1, 2, 3, 5, 10, 20)
 

@@ -51,10 +51,15 @@ def train(row: Row, data: Splits, out: Path, seed: int, steps: int | None = None
     setting, n_eta = row.setting, row.n_eta
     model = setting.build(n_eta, seed)
     fit = pyro_msde.fit(
-        model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
-        steps=steps or setting.length(n_eta), seed=seed, checkpoint=out,
+        model,
+        AmortizedGP(model, seed=seed),
+        data.train,
+        validation=data.validation,
+        steps=steps or setting.length(n_eta),
+        seed=seed,
+        checkpoint=out,
         recipe=setting.recipe(n_eta),
-    )  # fmt: skip
+    )
     fit = fit.calibrated(data.validation)
     fit.save(out)
     return fit

@@ -31,9 +31,15 @@ def learn(out: Path, steps: int, seed: int) -> tuple[pyro_msde.Fit, pyro_msde.Tr
     data = KS.splits(directory="data")  # or pyro_msde.Trajectories(times, values)
     model = multiscale(grid=512, coarse=32, boundary="periodic", upper=22.0, seed=seed)
     fit = pyro_msde.fit(
-        model, AmortizedGP(model, seed=seed), data.train, validation=data.validation,
-        steps=steps, seed=seed, checkpoint=out, recipe=CASES["ks"]["published"].recipe(0),
-    )  # fmt: skip
+        model,
+        AmortizedGP(model, seed=seed),
+        data.train,
+        validation=data.validation,
+        steps=steps,
+        seed=seed,
+        checkpoint=out,
+        recipe=CASES["ks"]["published"].recipe(0),
+    )
     return fit.calibrated(data.validation), data.test
 
 
@@ -52,8 +58,10 @@ def statistics(fit: pyro_msde.Fit, test: pyro_msde.Trajectories, out: Path) -> N
         axes[0].loglog(k[1:], power[1:], style, label=name, linewidth=1)
         density = np.histogram(u, bins, density=True)[0]
         axes[1].plot(0.5 * (bins[1:] + bins[:-1]), density, style, label=name, linewidth=1)
-        print(f"{name:9s} sd {u.std():.3f}, fourth root of the mean fourth power "
-              f"{np.mean(u**4) ** 0.25:.3f}")  # fmt: skip
+        print(
+            f"{name:9s} sd {u.std():.3f}, fourth root of the mean fourth power "
+            f"{np.mean(u**4) ** 0.25:.3f}"
+        )
     axes[0].axvline(np.pi * 32 / 22.0, color="0.5", linestyle=":", label="coarse Nyquist")
     axes[0].set(xlabel="wavenumber k", ylabel="mean power")
     axes[1].set(xlabel="u", ylabel="density")
@@ -78,8 +86,10 @@ def main() -> None:
         instant = slice(part, part + 1)
         share = relative_squares(fc.mean[:, instant], torch.as_tensor(y[:, instant])) ** 0.5
         print(f"relative error after {turns:g} Lyapunov times: {share.mean():.1%}")
-    print(f"NRMSE over two: {np.mean(pyro_msde.nrmse(fc, y)):.1%}, "
-          f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, y)):.2f}")  # fmt: skip
+    print(
+        f"NRMSE over two: {np.mean(pyro_msde.nrmse(fc, y)):.1%}, "
+        f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, y)):.2f}"
+    )
     statistics(fit, test, args.out)
 
 

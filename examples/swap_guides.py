@@ -31,8 +31,18 @@ from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
 KDV = CASES["kdv"]["published"]
-COLUMNS = ("prior", "theta_guide", "path_guide", "elbo", "nrmse", "coverage_90",
-           "seconds_per_step", "steps", "threads", "version")  # fmt: skip
+COLUMNS = (
+    "prior",
+    "theta_guide",
+    "path_guide",
+    "elbo",
+    "nrmse",
+    "coverage_90",
+    "seconds_per_step",
+    "steps",
+    "threads",
+    "version",
+)
 
 
 def variances(model: Any) -> None:
@@ -103,21 +113,31 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
     prior, theta, path = swap
     model, guide = pair(swap, data)
     fit = pyro_msde.fit(
-        model, guide, data.train, validation=data.validation, steps=steps,
-        checkpoint=out / "-".join(swap).replace(" ", "_"), progress=False, recipe=KDV.recipe(5),
+        model,
+        guide,
+        data.train,
+        validation=data.validation,
+        steps=steps,
+        checkpoint=out / "-".join(swap).replace(" ", "_"),
+        progress=False,
+        recipe=KDV.recipe(5),
         **CHANGES.get(prior, {}),
-    )  # fmt: skip
+    )
     test = data.test.thinned(10)
     fc = fit.forecast(test)
     elbo = fit.history.terms["elbo"]
     return {
-        "prior": prior, "theta_guide": theta, "path_guide": path,
-        "elbo": f"{np.mean(elbo[-max(1, len(elbo) // 10):]):.5g}",
+        "prior": prior,
+        "theta_guide": theta,
+        "path_guide": path,
+        "elbo": f"{np.mean(elbo[-max(1, len(elbo) // 10) :]):.5g}",
         "nrmse": f"{np.mean(pyro_msde.nrmse(fc, test)):.4f}",
         "coverage_90": f"{np.mean(pyro_msde.coverage(fc, test)):.3f}",
-        "seconds_per_step": f"{seconds_per_step(swap, data):.4f}", "steps": fit.steps,
-        "threads": torch.get_num_threads(), "version": pyro_msde.__version__,
-    }  # fmt: skip
+        "seconds_per_step": f"{seconds_per_step(swap, data):.4f}",
+        "steps": fit.steps,
+        "threads": torch.get_num_threads(),
+        "version": pyro_msde.__version__,
+    }
 
 
 def main() -> None:

@@ -70,8 +70,10 @@ class AmortizedGP(PyroModule):
         self._model = (model,)  # in a tuple: not a submodule, whose names and owner would change
         # how `pyro_msde.load` builds this guide again; not with parts of the user's own
         self.config: dict[str, Any] | None = {
-            "case": "AmortizedGP", "covariance": covariance, "heteroscedastic": heteroscedastic,
-        }  # fmt: skip
+            "case": "AmortizedGP",
+            "covariance": covariance,
+            "heteroscedastic": heteroscedastic,
+        }
         if theta is not AutoNormal or encoder is not None or kernel is not None:
             self.config = None
         with Isolation(seed).turn():

@@ -34,9 +34,7 @@ class DeepKernel(nn.Module):
         noise: Initial ν, relative to the kernel's amplitude.
     """
 
-    def __init__(
-        self, width: int = 32, lengthscale: float = 0.2, noise: float = 1e-2
-    ) -> None:
+    def __init__(self, width: int = 32, lengthscale: float = 0.2, noise: float = 1e-2) -> None:
         super().__init__()
         # smooth activations, as W is differentiated in time
         self.network = nn.Sequential(

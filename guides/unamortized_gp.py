@@ -97,9 +97,11 @@ class UnamortizedGP(AmortizedGP):
             rows = eta.reshape(-1, self.model.n_eta)
             # Σ_y⁻¹ = 1 / (v_η share)
             eta = fit_states(
-                lambda at: share * bound.decoder(at), rows,
-                detail.reshape(len(rows), *share.shape), 1 / (bound.var_eta * share),
-            ).reshape(eta.shape)  # fmt: skip
+                lambda at: share * bound.decoder(at),
+                rows,
+                detail.reshape(len(rows), *share.shape),
+                1 / (bound.var_eta * share),
+            ).reshape(eta.shape)
             mean = torch.cat([zeta, eta], -1)
         log = self.node_variance().log() + self.node_deviations.mean(0)
         var = log.exp().expand_as(mean)

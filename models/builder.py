@@ -143,13 +143,22 @@ def multiscale(
     for name, inputs in (("n_eta", n_eta), ("num_covariates", num_covariates)):
         check_size(name, inputs * max(width, inputs))  # the drift's products are as many as inputs
     config = {
-        "case": "multiscale", **_described(places), "n_eta": n_eta,
-        "num_covariates": num_covariates, "half_width": half_width, "located": located,
-        "width": width, "rank": rank,
-        "smoothing": smoothing, "radius": radius, "components": components,
-        "expert_variance": expert_variance, "time_features": time_features,
-        "architecture": architecture, "seed": seed,
-    }  # fmt: skip
+        "case": "multiscale",
+        **_described(places),
+        "n_eta": n_eta,
+        "num_covariates": num_covariates,
+        "half_width": half_width,
+        "located": located,
+        "width": width,
+        "rank": rank,
+        "smoothing": smoothing,
+        "radius": radius,
+        "components": components,
+        "expert_variance": expert_variance,
+        "time_features": time_features,
+        "architecture": architecture,
+        "seed": seed,
+    }
     if likelihood != "normal":  # what runs say that were saved before there was a choice
         config["likelihood"] = likelihood
     published = architecture == "published"
@@ -167,7 +176,14 @@ def multiscale(
             places,
             n_eta,
             drift=_drift(
-                places, n_eta, num_covariates, half_width, located, width, rank, published,
+                places,
+                n_eta,
+                num_covariates,
+                half_width,
+                located,
+                width,
+                rank,
+                published,
                 published if time_features is None else time_features,
             ),
             kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
@@ -183,7 +199,7 @@ def multiscale(
             num_covariates=num_covariates,
             likelihood=FAMILIES[likelihood],
             config=config,
-        )  # fmt: skip
+        )
 
 
 def _places(
@@ -266,9 +282,11 @@ def _drift(
     inputs += 0 if locations is None else locations.shape[1]
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
-        [inputs, *hidden, grid.channels], inputs if rank is None else rank, published,
+        [inputs, *hidden, grid.channels],
+        inputs if rank is None else rank,
+        published,
         reluctant=True,
-    )  # fmt: skip
+    )
     micro = psi = None
     if n_eta:
         seen = grid.num_zeta
@@ -280,9 +298,15 @@ def _drift(
         widths = (512, 256, 128) if published and grid.ndim > 1 else (128, 512, 128)
         micro = _network([size, *widths, n_eta], 8, published, reluctant=False)
     return MultiscaleDrift(
-        grid, n_eta, macro, micro, half_width=q, time_features=time_features, psi=psi,
+        grid,
+        n_eta,
+        macro,
+        micro,
+        half_width=q,
+        time_features=time_features,
+        psi=psi,
         places=locations,
-    )  # fmt: skip
+    )
 
 
 def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:

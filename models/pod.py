@@ -78,7 +78,8 @@ def pod(
         drift.start(
             [torch.as_tensor(t / scaling.time) for t in train.times],
             [torch.as_tensor(z / (scaling.channels[0] * size)) for z in modes],
-            None if train.covariates is None
+            None
+            if train.covariates is None
             else scaling.scaled_covariates(torch.as_tensor(train.covariates)),
         )
     return PODModel(
@@ -190,9 +191,12 @@ class ModalDrift(nn.Module):
                 for p, z in zip(rows, modes, strict=True)
             ]
             fits = weak_form_regression(
-                times, [z[:, None] for z in modes], inputs, num_windows=_WINDOWS,
+                times,
+                [z[:, None] for z in modes],
+                inputs,
+                num_windows=_WINDOWS,
                 quadratic=quadratic,
-            )  # fmt: skip
+            )
             for fit in fits:
                 self.network.set_polynomial(*fit)
                 error = self._relative_error(times, modes, covariates)
@@ -213,9 +217,13 @@ class ModalDrift(nn.Module):
         drift = partial(self, covariates=covariates)
         start = truth[None, :, 0]
         path = integrate(
-            drift, torch.zeros_like(truth[0, 0]), start, clock,
-            max_step=_STEP, generator=torch.Generator(),
-        )[0]  # fmt: skip
+            drift,
+            torch.zeros_like(truth[0, 0]),
+            start,
+            clock,
+            max_step=_STEP,
+            generator=torch.Generator(),
+        )[0]
         error = (path - truth).square().sum() / (truth - truth[:, :1]).square().sum()
         return float(error.sqrt()) if error.isfinite() else math.inf
 

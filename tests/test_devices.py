@@ -1,6 +1,5 @@
 """The whole road, fit to scores, in both dtypes and on every device there is."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -43,17 +42,25 @@ def everything(model, prior):
 @pytest.mark.parametrize(
     ("prior", "theta"),
     [
-        (fan_in_normal(1.0), AutoDelta), (fan_in_normal(1.0), AutoNormal),
-        (StudentT(4.0), AutoLowRankMultivariateNormal), (Horseshoe(), AutoNormal),
+        (fan_in_normal(1.0), AutoDelta),
+        (fan_in_normal(1.0), AutoNormal),
+        (StudentT(4.0), AutoLowRankMultivariateNormal),
+        (Horseshoe(), AutoNormal),
     ],
-)  # fmt: skip
+)
 def test_priors_of_every_kind_train_and_forecast_there(prior, theta, cuda):
     data, model = tiny_data(), tiny_model(2)
     everything(model, prior)
     fit = pyro_msde.fit(
-        model, AmortizedGP(model, theta=theta), data, steps=3, device=cuda, progress=False,
-        length=4, stride=1,
-    )  # fmt: skip
+        model,
+        AmortizedGP(model, theta=theta),
+        data,
+        steps=3,
+        device=cuda,
+        progress=False,
+        length=4,
+        stride=1,
+    )
     fc = fit.predict(data.values[0][0], data.times[0], num_samples=6, num_theta=3)
     assert np.isfinite(pyro_msde.nrmse(fc, data.values[0]))
     assert (fc.parameter_var.max() > 0) == (theta is not AutoDelta)
@@ -71,9 +78,16 @@ def test_paths_of_every_kind_train_and_forecast_there(options, cuda):
     data, model = tiny_data(), tiny_model(2)
     guide = AmortizedGP(model, **options) if options else UnamortizedGP(model, data)
     fit = pyro_msde.fit(
-        model, guide, data, steps=3, device=cuda, dtype=torch.float64, progress=False, length=4,
+        model,
+        guide,
+        data,
+        steps=3,
+        device=cuda,
+        dtype=torch.float64,
+        progress=False,
+        length=4,
         stride=1,
-    )  # fmt: skip
+    )
     fit = fit.calibrated(tiny_data((19, 19)))
     asked = data.values[0][0], data.times[0]
     assert fit.predict(*asked, num_samples=8).parameter_var.max() > 0  # the jackknife's

@@ -55,8 +55,9 @@ def test_an_example_prints_the_error_of_the_run_that_it_leaves(example, script):
     fit = pyro_msde.load(out)
     assert fit.steps == 4
     problem, split, horizon, every = {
-        "burgers.py": (BURGERS1D, "published", 1.0, 10), "ks.py": (KS, "published", 46.5, 1),
-    }[script]  # fmt: skip
+        "burgers.py": (BURGERS1D, "published", 1.0, 10),
+        "ks.py": (KS, "published", 46.5, 1),
+    }[script]
     test = problem.splits(split, directory=out.parent / "data").test.until(horizon).thinned(every)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
     error = re.search(r"NRMSE.*? ([\d.]+)%", printed).group(1)
@@ -72,8 +73,12 @@ def test_the_demo_measures_the_run_that_it_leaves(example):
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0], num_samples=64)
     assert metrics["nrmse_mean"] == pytest.approx(np.mean(pyro_msde.nrmse(fc, test)), rel=1e-5)
     still = np.stack(test.values)[:, :1]
-    error = np.sqrt((np.square(still - np.stack(test.values)).sum(2)
-                     / np.square(np.stack(test.values)).sum(2)).mean(1))  # fmt: skip
+    error = np.sqrt(
+        (
+            np.square(still - np.stack(test.values)).sum(2)
+            / np.square(np.stack(test.values)).sum(2)
+        ).mean(1)
+    )
     assert metrics["persistence_nrmse"] == pytest.approx(error.mean(), rel=0.02)  # every 10th time
 
 

@@ -196,8 +196,11 @@ print("went on")
 def test_sigterm_ends_the_process(whole, tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(TERMINATED), str(tmp_path)],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert ended.returncode == -signal.SIGTERM, ended.stderr
     assert "went on" not in ended.stdout
     assert same(state(trained(checkpoint=tmp_path)), state(whole))
@@ -215,8 +218,9 @@ def test_stages_end_with_the_one_before(monkeypatch):
     pair = [lambda n: tiny_pair(n)[0], AmortizedGP]
     fits = fit_hierarchical(*pair, DATA, n_etas=(0, 1, 2), **QUICK)
     assert [(f.model.n_eta, f.training.interrupted, f.steps) for f in fits] == [
-        (0, False, STEPS), (1, True, 2),
-    ]  # fmt: skip
+        (0, False, STEPS),
+        (1, True, 2),
+    ]
 
 
 def test_notes_reach_the_block_around():

@@ -64,10 +64,12 @@ def modal_pair():
     [
         microscale_pair,
         unamortized_pair,
-        *(pytest.param(pair, marks=pytest.mark.slow)
-          for pair in (point_pair, bayesian_pair, modal_pair)),
+        *(
+            pytest.param(pair, marks=pytest.mark.slow)
+            for pair in (point_pair, bayesian_pair, modal_pair)
+        ),
     ],
-)  # fmt: skip
+)
 def test_nothing_of_ours_is_ever_in_the_global_store(make, tmp_path, monkeypatch):
     """Not in the end, and not between: every write to it is seen."""
     written = []

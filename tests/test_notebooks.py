@@ -52,8 +52,11 @@ def test_the_notebook_was_run_from_top_to_bottom_and_is_small(pair):
 def test_the_script_runs_when_reduced(pair):
     run = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", str(pair.with_suffix(".py"))],
-        cwd=EXAMPLES, capture_output=True, text=True, timeout=900,
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=900,
         env={**os.environ, "MSDE_QUICK": "1", "MPLBACKEND": "agg"},
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stderr
     assert "sensitivity" in run.stdout

@@ -326,8 +326,9 @@ def test_an_unfinished_run_goes_on_under_its_own_likelihood_only(tmp_path):
 
     first = model(heavy)
     with pytest.raises(RuntimeError):
-        fit(first, AmortizedGP(first), tiny_data(), checkpoint=tmp_path, callbacks=[Stop()],
-            **QUICK)  # fmt: skip
+        fit(
+            first, AmortizedGP(first), tiny_data(), checkpoint=tmp_path, callbacks=[Stop()], **QUICK
+        )
     other = model(FieldNormal)
     with pytest.raises(SavedRunError, match="likelihood"):
         fit(other, AmortizedGP(other), tiny_data(), checkpoint=tmp_path, **QUICK)

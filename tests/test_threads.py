@@ -110,10 +110,15 @@ def test_a_point_is_forecast_without_pyro(fits, monkeypatch):
         raise AssertionError("a switch of the process")
 
     for owner, name in (
-        (torch.random, "fork_rng"), (torch, "manual_seed"), (torch, "set_rng_state"),
-        (pyro, "validation_enabled"), (pyro, "module"), (pyro, "param"), (pyro, "sample"),
+        (torch.random, "fork_rng"),
+        (torch, "manual_seed"),
+        (torch, "set_rng_state"),
+        (pyro, "validation_enabled"),
+        (pyro, "module"),
+        (pyro, "param"),
+        (pyro, "sample"),
         (pyro.get_param_store(), "scope"),
-    ):  # fmt: skip
+    ):
         monkeypatch.setattr(owner, name, forbidden)
     assert torch.equal(ask(fits["drift"], 0), expected)
 
@@ -161,9 +166,7 @@ def finished(result):
     return {**snapshot(result.model), **snapshot(result.guide)}
 
 
-@pytest.mark.parametrize(
-    "pair", [pytest.param(tiny_pair, marks=pytest.mark.slow), posterior_pair]
-)
+@pytest.mark.parametrize("pair", [pytest.param(tiny_pair, marks=pytest.mark.slow), posterior_pair])
 def test_two_fits_at_once_are_those_of_one_after_the_other(pair):
     def train(seed):
         result = fit(*pair(), tiny_data(seed=seed), seed=seed, **{**QUICK, "steps": 6})

@@ -71,8 +71,15 @@ def test_scores_in_other_units_are_the_same(dtype):
         reports[factor] = pyro_msde.calibration(other, y, levels=(0.5, 0.9), bins=2)
     first = reports.pop(1.0)
     for factor, report in reports.items():
-        for name, power in (("coverage", 0), ("pit", 0), ("crps", 1), ("energy", 1),
-                            ("winkler", 1), ("variance", 2), ("squared_error", 2)):  # fmt: skip
+        for name, power in (
+            ("coverage", 0),
+            ("pit", 0),
+            ("crps", 1),
+            ("energy", 1),
+            ("winkler", 1),
+            ("variance", 2),
+            ("squared_error", 2),
+        ):
             expected = getattr(first, name) * factor**power
             assert np.array_equal(getattr(report, name), expected), name
         assert np.array_equal(report.spread_skill, first.spread_skill)

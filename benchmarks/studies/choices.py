@@ -30,8 +30,20 @@ from pyro_msde.datasets.kdv import KDV, published_initial
 from pyro_msde.datasets.problem import Splits
 
 RESULTS = Path(__file__).parent / "results" / "choices.csv"
-COLUMNS = ("choice", "value", "case", "split", "n_eta", "seed", "steps", "nrmse_within",
-           "nrmse_beyond", "diverged", "train_seconds", "device")  # fmt: skip
+COLUMNS = (
+    "choice",
+    "value",
+    "case",
+    "split",
+    "n_eta",
+    "seed",
+    "steps",
+    "nrmse_within",
+    "nrmse_beyond",
+    "diverged",
+    "train_seconds",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,12 @@ CHOICES = {
     "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
     # how many times as wide as the guide's marginals the tube is on which the drift is learned too
     "tube": Choice(
-        CASES["kdv"]["published"], 3, 16_000, "tube_width", (4.0, 1.0), of_recipe=True,
+        CASES["kdv"]["published"],
+        3,
+        16_000,
+        "tube_width",
+        (4.0, 1.0),
+        of_recipe=True,
         test=outlying,
     ),
     "tube-burgers": Choice(
@@ -118,8 +135,15 @@ def row(choice: Choice, value: Any, data: Splits, seed: int, args: Any) -> dict[
         if part.any():
             pairs = zip(fc.mean.numpy()[:, part], y[:, part], strict=True)
             found[name] = f"{np.mean([trajectory_error(*pair) for pair in pairs]):.5f}"
-    return {**found, "case": setting.case, "split": setting.split, "n_eta": choice.n_eta,
-            "seed": seed, "steps": fit.steps, "device": name_of(args.device)}  # fmt: skip
+    return {
+        **found,
+        "case": setting.case,
+        "split": setting.split,
+        "n_eta": choice.n_eta,
+        "seed": seed,
+        "steps": fit.steps,
+        "device": name_of(args.device),
+    }
 
 
 def main() -> None:

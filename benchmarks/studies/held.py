@@ -34,8 +34,17 @@ from pyro_msde.forecasts import Region
 
 RESULTS = Path(__file__).parent / "results" / "held.csv"
 KEY = ("case", "split", "where", "held")
-COLUMNS = (*KEY, "n_eta", "trajectories", "samples", "nrmse", "nrmse_largest", "diverged", "device",
-           "version")  # fmt: skip
+COLUMNS = (
+    *KEY,
+    "n_eta",
+    "trajectories",
+    "samples",
+    "nrmse",
+    "nrmse_largest",
+    "diverged",
+    "device",
+    "version",
+)
 FIRST = 7000  # of the random streams, beyond those of calibration and outside
 DRAWN, COUNT = 120, 6
 NUM_SAMPLES = 16
@@ -67,9 +76,12 @@ def scored(fit: pyro_msde.Fit, setting: Setting, numbers: list[int]) -> dict[str
         errors.append(trajectory_error(fc.mean.numpy()[0], y))
         strayed.append(float(fc.diverged.mean()))
     return {
-        "trajectories": len(errors), "samples": NUM_SAMPLES, "nrmse": f"{np.mean(errors):.5f}",
-        "nrmse_largest": f"{max(errors):.5f}", "diverged": f"{np.mean(strayed):.4f}",
-    }  # fmt: skip
+        "trajectories": len(errors),
+        "samples": NUM_SAMPLES,
+        "nrmse": f"{np.mean(errors):.5f}",
+        "nrmse_largest": f"{max(errors):.5f}",
+        "diverged": f"{np.mean(strayed):.4f}",
+    }
 
 
 def rows(setting: Setting, runs: Path, there: set[tuple[str, ...]]) -> Iterator[dict[str, Any]]:

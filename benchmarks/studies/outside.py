@@ -32,9 +32,19 @@ METHODS = {**SHIPPED, **REMEDIES}
 RESULTS = Path(__file__).parent / "results" / "outside.csv"
 KEY = ("case", "split", "method", "where")
 COLUMNS = (
-    *KEY, "trajectories", "peak", "training_peak", "error", "spread", "spread_skill",
-    "coverage_90", "coverage_lowest", "crps", "device", "version",
-)  # fmt: skip
+    *KEY,
+    "trajectories",
+    "peak",
+    "training_peak",
+    "error",
+    "spread",
+    "spread_skill",
+    "coverage_90",
+    "coverage_lowest",
+    "crps",
+    "device",
+    "version",
+)
 COUNT = 10
 FIRST = 1000  # of the random streams, beyond those of the calibration
 PATIENCE = 2000  # trajectories drawn until enough are outside
@@ -75,11 +85,16 @@ def row(report: CalibrationReport, peaks: Sequence[float], limit: float) -> Mapp
     error, spread = (float(np.sqrt(x.mean())) for x in (report.squared_error, report.variance))
     covered = report.coverage[..., report.level_index(0.9)].mean(1)
     return {
-        "trajectories": report.num_trajectories, "peak": f"{np.mean(peaks):.3f}",
-        "training_peak": f"{limit:.3f}", "error": f"{error:.6f}", "spread": f"{spread:.6f}",
-        "spread_skill": f"{spread / error:.3f}", "coverage_90": f"{covered.mean():.4f}",
-        "coverage_lowest": f"{covered.min():.4f}", "crps": f"{report.crps.mean():.6f}",
-    }  # fmt: skip
+        "trajectories": report.num_trajectories,
+        "peak": f"{np.mean(peaks):.3f}",
+        "training_peak": f"{limit:.3f}",
+        "error": f"{error:.6f}",
+        "spread": f"{spread:.6f}",
+        "spread_skill": f"{spread / error:.3f}",
+        "coverage_90": f"{covered.mean():.4f}",
+        "coverage_lowest": f"{covered.min():.4f}",
+        "crps": f"{report.crps.mean():.6f}",
+    }
 
 
 def main() -> None:

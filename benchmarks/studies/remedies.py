@@ -132,11 +132,18 @@ def _trained(
         prior(model)
     splits = data()
     return pyro_msde.fit(
-        model, AmortizedGP(model, seed=seed), splits.train, validation=splits.validation,
-        steps=setting.length(setting.n_eta), seed=seed, progress=False, jackknife=False,
+        model,
+        AmortizedGP(model, seed=seed),
+        splits.train,
+        validation=splits.validation,
+        steps=setting.length(setting.n_eta),
+        seed=seed,
+        progress=False,
+        jackknife=False,
         checkpoint=TRAINED / f"{setting.case}-{setting.split}-{name}{seed}",
-        recipe=setting.recipe(setting.n_eta), **changes,
-    )  # fmt: skip
+        recipe=setting.recipe(setting.n_eta),
+        **changes,
+    )
 
 
 METHODS: dict[str, Method] = {

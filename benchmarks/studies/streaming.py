@@ -28,9 +28,16 @@ from examples.cases import CASES
 
 RESULTS = Path(__file__).parent / "results" / "streaming.csv"
 COLUMNS = (
-    "what", "samples", "times", "points", "seconds", "peak_gigabytes", "threads", "device",
+    "what",
+    "samples",
+    "times",
+    "points",
+    "seconds",
+    "peak_gigabytes",
+    "threads",
+    "device",
     "version",
-)  # fmt: skip
+)
 
 
 def main() -> None:
@@ -52,11 +59,16 @@ def main() -> None:
         out = ask()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         row = {
-            "what": what, "samples": args.samples, "times": count, "points": y0.size,
-            "seconds": f"{time.perf_counter() - began:.1f}", "peak_gigabytes": f"{peak:.2f}",
-            "threads": torch.get_num_threads(), "device": name_of("cpu"),
+            "what": what,
+            "samples": args.samples,
+            "times": count,
+            "points": y0.size,
+            "seconds": f"{time.perf_counter() - began:.1f}",
+            "peak_gigabytes": f"{peak:.2f}",
+            "threads": torch.get_num_threads(),
+            "device": name_of("cpu"),
             "version": pyro_msde.__version__,
-        }  # fmt: skip
+        }
         table.append(row, args.results, COLUMNS)
         print(row, flush=True)
         return out

@@ -60,9 +60,11 @@ def main() -> None:
                 gaps = variance_optima(fit.model, fit.guide, every_segment(fit, train)).gaps
                 gaps["observation_trained"] = fit.history.variance_gaps["observation"]
                 row: dict[str, Any] = {
-                    **key, "steps": fit.steps, **{k: f"{v:.3f}" for k, v in gaps.items()},
+                    **key,
+                    "steps": fit.steps,
+                    **{k: f"{v:.3f}" for k, v in gaps.items()},
                     "version": pyro_msde.__version__,
-                }  # fmt: skip
+                }
                 table.append(row, args.results, COLUMNS)
                 print(row, flush=True)
 

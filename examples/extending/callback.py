@@ -32,7 +32,16 @@ train, validation = (pyro_msde.Trajectories([times] * 3, w) for w in (waves[:3],
 model = multiscale(16, 8, n_eta=0, width=8)
 patience = Patience(1)
 fit = pyro_msde.fit(
-    model, AmortizedGP(model), train, validation=validation.until(0.2), validate_every=20,
-    steps=400, learning_rate=0.03, length=6, stride=1, callbacks=[patience], progress=False,
-)  # fmt: skip
+    model,
+    AmortizedGP(model),
+    train,
+    validation=validation.until(0.2),
+    validate_every=20,
+    steps=400,
+    learning_rate=0.03,
+    length=6,
+    stride=1,
+    callbacks=[patience],
+    progress=False,
+)
 print(f"ended after {fit.steps} steps, best validation {min(patience.scores):.1%}")

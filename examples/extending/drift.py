@@ -29,8 +29,9 @@ check_drift(model.drift.net, model.num_latent)
 
 times, x = np.linspace(0.0, 1.0, 41), np.arange(32) / 32
 waves = [np.sin(2 * np.pi * (x - 0.2 * times[:, None] - k / 6)) for k in range(6)]
-data = Trajectories(times, [(1 + 0.1 * k) * np.exp(-3.0 * times)[:, None] * wave
-                            for k, wave in enumerate(waves)])  # fmt: skip
+data = Trajectories(
+    times, [(1 + 0.1 * k) * np.exp(-3.0 * times)[:, None] * wave for k, wave in enumerate(waves)]
+)
 result = fit(model, AmortizedGP(model), data, steps=200, length=8, stride=1, progress=False)
 forecast = result.predict(data.values[0][0], times, max_step=0.01)
 error = np.abs(np.asarray(forecast.mean) - data.values[0]).max()

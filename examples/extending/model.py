@@ -14,22 +14,36 @@ from pyro_msde.testing import check_model
 
 class Waves(torch.nn.Module):
     make_encoder, n_eta, num_latent, grid = None, 0, 2, pyro_msde.Grid(20, 2)
+
     def __init__(self):
         super().__init__()
         self.A, self.logs = (torch.nn.Parameter(x) for x in (torch.zeros(2, 2), torch.zeros(3) - 5))
+
     def bind(self, sites=None):
-        return Namespace(diffusion=self.logs[:2].exp(), drift=lambda z, *_, **more: z @ self.A.mT,
+        return Namespace(
+            diffusion=self.logs[:2].exp(),
+            drift=lambda z, *_, **more: z @ self.A.mT,
             operators=Namespace(prolong=lambda z: z @ waves, restrict=lambda y: y @ waves.mT / 10),
-            observe=lambda z: FieldNormal(z[..., None, :] @ waves, self.logs[2].exp()))
+            observe=lambda z: FieldNormal(z[..., None, :] @ waves, self.logs[2].exp()),
+        )
+
     def path_law(self, bound, batch):
-        return LatentSDE(bound.drift, bound.diffusion, batch.times, initial_mean=torch.zeros(2),
-                         initial_var=torch.ones(2))
+        return LatentSDE(
+            bound.drift,
+            bound.diffusion,
+            batch.times,
+            initial_mean=torch.zeros(2),
+            initial_var=torch.ones(2),
+        )
+
     def forward(self, batch):
         bound = self.bind()
         with pyro.plate("segments", batch.num_segments, subsample=torch.arange(len(batch.times))):
             law = bound.observe(pyro.sample("path", self.path_law(bound, batch)))
             law = WeightedFields(law, 2, weight=batch.observation_weight)
             return pyro.sample("field", law, obs=batch.values)
+
+
 x, t = torch.pi * torch.arange(20) / 10, torch.linspace(0, 2, 253, dtype=torch.float64)
 waves = torch.stack([x.cos(), x.sin()])
 data = pyro_msde.Trajectories([t], (x - torch.pi * t[:, None]).sin()[None])

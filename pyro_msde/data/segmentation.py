@@ -93,10 +93,15 @@ def segments_of(fit: FittedModel, test: Trajectories, k: int, how: Cut) -> Segme
     """The k-th trajectory in scaled units, in consecutive segments, numbered among all of them."""
     like = next(v for v in fit.model.state_dict().values() if v.is_floating_point())
     return scaled_segments(
-        test[k], fit.scaling, fit.model.grid, like,
-        length=how.length, stride=how.stride, starts="fixed",
+        test[k],
+        fit.scaling,
+        fit.model.grid,
+        like,
+        length=how.length,
+        stride=how.stride,
+        starts="fixed",
         first=sum(len(t) for t in test.times[:k]),
-    )  # fmt: skip
+    )
 
 
 def scaled_segments(

@@ -72,9 +72,14 @@ def solve_periodic(
             return np.asarray(advective * scipy.fft.rfft(scipy.fft.irfft(v, n=num_points) ** 2))
 
     return etdrk4.solve_periodic(
-        initial, diffusive, advection, dt=dt, num_steps=num_steps, substeps=substeps,
+        initial,
+        diffusive,
+        advection,
+        dt=dt,
+        num_steps=num_steps,
+        substeps=substeps,
         longest_step=_LONGEST_STEP,
-    )  # fmt: skip
+    )
 
 
 def solve_square(
@@ -110,9 +115,14 @@ def solve_square(
     times = np.arange(num_steps + 1) * dt
     with np.errstate(over="ignore", invalid="ignore"):
         solution = solve_ivp(
-            rate, (0.0, float(times[-1])), initial.ravel(), method="DOP853", t_eval=times,
-            rtol=tolerance, atol=tolerance,
-        )  # fmt: skip
+            rate,
+            (0.0, float(times[-1])),
+            initial.ravel(),
+            method="DOP853",
+            t_eval=times,
+            rtol=tolerance,
+            atol=tolerance,
+        )
     if not solution.success or not np.isfinite(solution.y).all():
         reached = solution.t[-1] if len(solution.t) else 0.0
         raise FloatingPointError(f"the solution blows up after t={reached:.6g}: {solution.message}")

@@ -68,9 +68,14 @@ def modes(x: Array) -> Array:
 
 
 def sample_path(
-    start: Array, num_steps: int, dt: float, rng: np.random.Generator,
-    *, drift: Array = DRIFT, diffusion: Array = DIFFUSION,
-) -> Array:  # fmt: skip
+    start: Array,
+    num_steps: int,
+    dt: float,
+    rng: np.random.Generator,
+    *,
+    drift: Array = DRIFT,
+    diffusion: Array = DIFFUSION,
+) -> Array:
     """Path of the linear SDE at multiples of dt, exact in law: (num_steps + 1, n)."""
     phi, noise = transition(drift, diffusion, dt)
     values, vectors = np.linalg.eigh(noise)

@@ -134,9 +134,12 @@ class Problem:
         return xr.Dataset(variables, coords=coords, attrs=attrs)
 
     def splits(
-        self, split: str = "published", *, seed: int = 0,
+        self,
+        split: str = "published",
+        *,
+        seed: int = 0,
         directory: str | PathLike[str] | None = None,
-    ) -> Splits:  # fmt: skip
+    ) -> Splits:
         """The three parts of a split.
 
         Args:

@@ -51,10 +51,13 @@ def checked_start(
     clock, start = checked_times(times, _time_of(y0) if t0 is None else t0, units)
     fields, batched = initial_fields(fit, y0)
     return {
-        "y0": fields, "times": clock, "t0": start,
-        "covariates": scaled_covariates(fit, covariates, len(fields)), "max_step": longest,
+        "y0": fields,
+        "times": clock,
+        "t0": start,
+        "covariates": scaled_covariates(fit, covariates, len(fields)),
+        "max_step": longest,
         "layout": {"batched": batched, "has_channel": fit.has_channel},
-    }  # fmt: skip
+    }
 
 
 def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
@@ -111,9 +114,7 @@ def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor |
     """
     wanted = getattr(fit.model, "num_covariates", 0)
     if covariates is None and wanted:
-        raise ValueError(
-            f"covariates: the model takes {wanted} for each trajectory; pass them."
-        )
+        raise ValueError(f"covariates: the model takes {wanted} for each trajectory; pass them.")
     if covariates is None:
         return None
     if not wanted:
@@ -188,14 +189,14 @@ def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) ->
     """
     clock, values, covariates = on_common_times(fit, "trajectories", trajectories)
     return {
-        "y0": values[:, 0], "times": clock if times is None else times,
-        "t0": clock[0], "covariates": covariates,
-    }  # fmt: skip
+        "y0": values[:, 0],
+        "times": clock if times is None else times,
+        "t0": clock[0],
+        "covariates": covariates,
+    }
 
 
-def checked_times(
-    times: Any, t0: Any, units: TimeUnits
-) -> tuple[NDArray[np.float64], float]:
+def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[NDArray[np.float64], float]:
     """Times of a forecast as (time,) float64, and the time of y0.
 
     Args:

@@ -93,9 +93,15 @@ def forecast(
         stream = generator if before is None else torch.Generator().set_state(before)
         before = stream.get_state()
         dynamics = Dynamics(
-            model, theta.drift, theta.diffusion, mean, start, stream,
-            draws=range(first, first + at_once), num_draws=num_theta,
-        )  # fmt: skip
+            model,
+            theta.drift,
+            theta.diffusion,
+            mean,
+            start,
+            stream,
+            draws=range(first, first + at_once),
+            num_draws=num_theta,
+        )
         for adjustment in adjustments:
             dynamics = adjustment.apply(dynamics)
         if dynamics.box is not None:

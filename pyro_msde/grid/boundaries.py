@@ -218,13 +218,16 @@ def ends_by_channel(
     if len(given) < len(boundary):
         raise ValueError(f"boundary: a channel is given twice, among {list(boundary)}")
     if set(given) != {str(channel) for channel in range(channels)}:
-        raise ValueError(f"boundary: given for channels {', '.join(given)}; give one for each from "
-                         f"0 to {channels - 1}")  # fmt: skip
+        raise ValueError(
+            f"boundary: given for channels {', '.join(given)}; give one for each from "
+            f"0 to {channels - 1}"
+        )
     ends = tuple(ends_of(given[str(channel)], ndim) for channel in range(channels))
     for axis in range(ndim):
         if len({channel[axis].periodic for channel in ends}) > 1:
-            raise ValueError(f"boundary: axis {axis} is periodic for some channels; make it so for "
-                             "all or none")  # fmt: skip
+            raise ValueError(
+                f"boundary: axis {axis} is periodic for some channels; make it so for all or none"
+            )
     return ends if any(channel != ends[0] for channel in ends) else ends[:1]
 
 
@@ -262,6 +265,8 @@ def _end(axis: int, word: Any) -> Boundary:
             "ghosts(distance, n), see pyro_msde.protocols.Boundary"
         )
     if not isinstance(word.wall, Real) or not 0 <= word.wall < np.inf:
-        raise ValueError(f"boundary: {word!r}.wall is {word.wall!r}; give the distance of the wall "
-                         "from the end point, in spacings")  # fmt: skip
+        raise ValueError(
+            f"boundary: {word!r}.wall is {word.wall!r}; give the distance of the wall "
+            "from the end point, in spacings"
+        )
     return word

@@ -59,8 +59,10 @@ def _check_even(what: str, x: Array) -> None:
     bad = np.flatnonzero(steps <= 0)
     if len(bad):
         i = int(bad[0]) + 1
-        raise ValueError(f"{what} are not in order: {x[i]:g} after {x[i - 1]:g} at index {i}. "
-                         "Sort values and coordinates along it.")  # fmt: skip
+        raise ValueError(
+            f"{what} are not in order: {x[i]:g} after {x[i - 1]:g} at index {i}. "
+            "Sort values and coordinates along it."
+        )
     bad = np.flatnonzero(np.abs(steps / mean - 1) > _UNEVEN)
     if len(bad):
         i = int(bad[0]) + 1

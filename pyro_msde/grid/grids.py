@@ -103,9 +103,14 @@ class Grid:
                 )
         ends = ends_by_channel(boundary, ndim, channels)
         self.__dict__.update(
-            shape=fine_sizes, coarse=coarse_sizes, channels=channels, boundary=words_of(ends),
-            ends=ends, lower=lower, upper=upper,
-        )  # fmt: skip
+            shape=fine_sizes,
+            coarse=coarse_sizes,
+            channels=channels,
+            boundary=words_of(ends),
+            ends=ends,
+            lower=lower,
+            upper=upper,
+        )
 
     @property
     def ndim(self) -> int:

@@ -23,9 +23,7 @@ __all__ = ["Stencil", "adjacency_table", "neighbour_table", "neighbour_weights"]
 _MOST_ENTRIES = 2**27  # of a table: a gigabyte
 
 
-def neighbour_table(
-    shape: int | Sequence[int], half_width: int, boundary: BoundaryWords
-) -> Tensor:
+def neighbour_table(shape: int | Sequence[int], half_width: int, boundary: BoundaryWords) -> Tensor:
     """Indices of the (2q+1)^d neighbours of each point, itself included.
 
     Points and offsets are both numbered row-major (last axis fastest); offsets run from −q to q.

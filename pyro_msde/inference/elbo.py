@@ -152,11 +152,14 @@ class MultiscaleELBO(TraceMeanField_ELBO):
         widths = (1.0,) if self.tube_width == 1 else (self.tube_width, 1.0)
         residuals = [
             drift_residual(
-                guide_site["fn"], site["fn"], num_nodes=-(-self.num_nodes // len(widths)),
-                antithetic=self.antithetic, tube_width=width,
+                guide_site["fn"],
+                site["fn"],
+                num_nodes=-(-self.num_nodes // len(widths)),
+                antithetic=self.antithetic,
+                tube_width=width,
             )
             for width in widths
-        ]  # fmt: skip
+        ]
         scale, mask = guide_site["scale"], guide_site["mask"]
         total = [scale_and_mask(residual, scale, mask).sum() for residual in residuals]
         return total[-1], total[0]
@@ -169,9 +172,11 @@ def _check_sites(model_trace: Any, guide_trace: Any) -> None:
         return {
             name
             for name, site in trace.nodes.items()
-            if site["type"] == "sample" and not site["is_observed"] and not _is_subsample(site)
+            if site["type"] == "sample"
+            and not site["is_observed"]
+            and not _is_subsample(site)
             and not site["infer"].get("is_auxiliary")
-        }  # fmt: skip
+        }
 
     missing = sorted(names(model_trace) - names(guide_trace))
     if missing:

@@ -73,9 +73,10 @@ def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, steps
 def _of_random_variances(model: Model, guide: Guide) -> Parameters:
     """Parameters of q(θ) for variances with a prior, where the autoguide keeps sites apart."""
     sites = tuple(
-        m.site for m in model.modules()
+        m.site
+        for m in model.modules()
         if isinstance(m, Part) and m.is_random and isinstance(m._modules["net"], LogVariance)
-    )  # fmt: skip
+    )
     theta: Any = getattr(guide, "theta", None)
     if theta is None or not sites:
         return {}

@@ -88,9 +88,12 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
     m = inputs[0].shape[-1]
     fits = weak_form_regression(
-        segments.times, states, inputs, num_windows=num_windows,
+        segments.times,
+        states,
+        inputs,
+        num_windows=num_windows,
         quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
-    )  # fmt: skip
+    )
     best, error = deepcopy(drift.state_dict()), _TOLERANCE
     for fit in fits:
         drift.set_polynomial(*fit)
@@ -115,9 +118,12 @@ def _forecast_error(
         if not step > CHOOSING_STEP / _STIFF:
             return math.inf
         path = integrate(
-            macroscale, torch.zeros_like(zeta[0]), zeta[None, :-1],
-            torch.stack([clock[:-1], clock[1:]], -1), max_step=step,
-        )  # fmt: skip
+            macroscale,
+            torch.zeros_like(zeta[0]),
+            zeta[None, :-1],
+            torch.stack([clock[:-1], clock[1:]], -1),
+            max_step=step,
+        )
         error += float((path[0, :, -1] - zeta[1:]).square().sum())
         change += float(zeta.diff(dim=0).square().sum())
         if not error < change * len(zetas):

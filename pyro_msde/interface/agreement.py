@@ -161,9 +161,15 @@ def _try(fit: FittedModel, theta: BoundModel) -> None:
     _check_sensible("encoder's variance", var)
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
     dynamics = Dynamics(
-        model, theta.drift, theta.diffusion, z[:1], z[:, None], torch.Generator().manual_seed(0),
-        draws=range(_TRIED), num_draws=_TRIED,
-    )  # fmt: skip
+        model,
+        theta.drift,
+        theta.diffusion,
+        z[:1],
+        z[:, None],
+        torch.Generator().manual_seed(0),
+        draws=range(_TRIED),
+        num_draws=_TRIED,
+    )
     tried = {"drift": dynamics}
     for adjustment in fit.adjustments:
         tried[adjustment.name] = dynamics = adjustment.apply(dynamics)

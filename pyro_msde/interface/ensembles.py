@@ -96,10 +96,14 @@ class Ensemble:
         boxes = [fc.region for fc in each]
         region = None if any(box is None for box in boxes) else torch.cat(boxes)  # type: ignore[arg-type]
         return replace(
-            each[0], paths=torch.cat([fc.paths for fc in each]),
-            theta=list(chain.from_iterable(fc.theta for fc in each)), region=region,
-            sites=list(chain.from_iterable(fc.sites for fc in each)), _cache={}, _kept=[],
-        )  # fmt: skip
+            each[0],
+            paths=torch.cat([fc.paths for fc in each]),
+            theta=list(chain.from_iterable(fc.theta for fc in each)),
+            region=region,
+            sites=list(chain.from_iterable(fc.sites for fc in each)),
+            _cache={},
+            _kept=[],
+        )
 
     @renamed_arguments(parameters="covariates")
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:

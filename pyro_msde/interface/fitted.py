@@ -160,13 +160,18 @@ class Fit:
         check_whole("num_theta", num_theta, 1)
         check_seed("seed", seed)
         return forecast(
-            self.model, self.guide, self.scaling,
+            self.model,
+            self.guide,
+            self.scaling,
             **checked_start(self, y0, times, t0, covariates, max_step),
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
-            seed=seed, adjustments=self.adjustments, solver=solver,
-            point=self._has_point_theta, metadata=self.metadata,
-        )  # fmt: skip
+            seed=seed,
+            adjustments=self.adjustments,
+            solver=solver,
+            point=self._has_point_theta,
+            metadata=self.metadata,
+        )
 
     @renamed_arguments(parameters="covariates")
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:

@@ -157,13 +157,24 @@ def fit(
         model.to(device=device, dtype=dtype)
         guide.to(device=device, dtype=dtype)
         segments = scaled_segments(
-            data, scaling, grid, torch.empty(0, dtype=dtype),
-            length=plan.length, stride=plan.stride, starts=plan.segment_starts,
-        )  # fmt: skip
+            data,
+            scaling,
+            grid,
+            torch.empty(0, dtype=dtype),
+            length=plan.length,
+            stride=plan.stride,
+            starts=plan.segment_starts,
+        )
         trainer = Trainer(
-            model, guide, segments, plan, steps=steps, seed=seed, device=device,
+            model,
+            guide,
+            segments,
+            plan,
+            steps=steps,
+            seed=seed,
+            device=device,
             log_volume=data.num_observations * scaling.log_volume(grid.num_points),
-        )  # fmt: skip
+        )
         score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, seed, validation, validate_every)
         run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)

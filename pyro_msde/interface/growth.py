@@ -74,12 +74,14 @@ def fit_hierarchical(
                 grow(*pairs, seed=options.get("seed", 0))
                 of_stage = {"anneal": 0} | of_stage
             result = fit(
-                model, guide, data,
+                model,
+                guide,
+                data,
                 steps=_of_stage(steps, k) if not isinstance(steps, int) else steps,
                 learning_rate=_of_stage(learning_rates, k),
                 checkpoint=None if checkpoint is None else Path(checkpoint) / f"eta-{n_eta}",
                 **of_stage,
-            )  # fmt: skip
+            )
             fits.append(result)
             if result.training.interrupted:
                 break

@@ -37,23 +37,28 @@ def identity_of(
 ) -> dict[str, Any]:
     """What has to agree for a run to be resumed; kept with the run, and as it is read again."""
     segments = trainer.segments
-    return _as_read({
-        "seed": seed,
-        "steps": trainer.steps,
-        "validate_every": validate_every,
-        "recipe": asdict(trainer.recipe),
-        "options": {
-            **_options("model", trainer.model),
-            **_options("guide", trainer.guide),
-            "dtype": str(place_of(trainer.model)[0]),
-            **_likelihood(trainer.model),
-            **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
-        },
-        "model": _shapes(trainer),
-        "data": _digest((*segments.times, *segments.values, segments.scale), segments.covariates),
-        "validation": None if validation is None
-        else _digest((*validation.times, *validation.values), validation.covariates),
-    })  # fmt: skip
+    return _as_read(
+        {
+            "seed": seed,
+            "steps": trainer.steps,
+            "validate_every": validate_every,
+            "recipe": asdict(trainer.recipe),
+            "options": {
+                **_options("model", trainer.model),
+                **_options("guide", trainer.guide),
+                "dtype": str(place_of(trainer.model)[0]),
+                **_likelihood(trainer.model),
+                **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
+            },
+            "model": _shapes(trainer),
+            "data": _digest(
+                (*segments.times, *segments.values, segments.scale), segments.covariates
+            ),
+            "validation": None
+            if validation is None
+            else _digest((*validation.times, *validation.values), validation.covariates),
+        }
+    )
 
 
 def _likelihood(model: Module) -> dict[str, str]:
@@ -145,9 +150,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
     ]
     told = f"checkpoint: the run in {run.folder}"
     if changed:
-        warn(
-            f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}."
-        )
+        warn(f"{told} goes on from step {run.trainer.step} with {'; '.join(changed)}.")
     names = {adjustment["name"] for adjustment in saved.run["adjustments"]}
     if "calibration" in names:
         warn(

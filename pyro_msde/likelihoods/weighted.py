@@ -31,9 +31,7 @@ class WeightedFields(TorchDistribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
     support = constraints.real
 
-    def __init__(
-        self, law: Distribution, field_ndim: int, *, weight: Tensor | None = None
-    ) -> None:
+    def __init__(self, law: Distribution, field_ndim: int, *, weight: Tensor | None = None) -> None:
         if law.event_shape:
             raise ValueError(
                 f"observe: a {type(law).__name__} of events {tuple(law.event_shape)}. Return a law "

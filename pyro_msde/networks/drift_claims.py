@@ -82,8 +82,10 @@ def false_claim(
         NotImplementedError: A network within it offers less than the protocol asks for.
     """
     claims: dict[type, Any] = {
-        LastLayer: _of_last_layer, PolynomialDrift: _of_polynomial, StencilDrift: _of_stencils,
-    }  # fmt: skip
+        LastLayer: _of_last_layer,
+        PolynomialDrift: _of_polynomial,
+        StencilDrift: _of_stencils,
+    }
     with torch.inference_mode(False), Isolation(0, z.device).turn():
         wrong: str | None = claims[protocol](drift, z.clone(), t.clone(), covariates)
     return None if wrong is None else f"{type(drift).__name__}.{wrong}"
@@ -110,8 +112,7 @@ def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) 
             return "split: joined does not undo it"
         # of the parameters of which W is made only
         slopes = [
-            torch.autograd.grad((v * x).sum(), parameters, allow_unused=True)
-            for x in (said, value)
+            torch.autograd.grad((v * x).sum(), parameters, allow_unused=True) for x in (said, value)
         ]
     for one, other in zip(*slopes, strict=True):
         if one is not None and (other is None or not _close(other, one)):

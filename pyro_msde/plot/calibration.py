@@ -67,9 +67,12 @@ def pit_histogram(report: CalibrationReport, *, ax: Axes | None = None) -> Axes:
     mean, error = mean_and_error(report.pit.mean(1) * bars)
     place = (np.arange(bars) + 0.5) / bars
     ax.bar(
-        place, mean, width=0.92 / bars, color=OKABE_ITO["sky"],
+        place,
+        mean,
+        width=0.92 / bars,
+        color=OKABE_ITO["sky"],
         label=f"reliability index {report.reliability_index:.3f}",
-    )  # fmt: skip
+    )
     if np.isfinite(error).all():
         ax.errorbar(place, mean, 2 * error, fmt="none", ecolor=OKABE_ITO["blue"], elinewidth=0.8)
     ax.axhline(1, label="calibrated", **_IDEAL | {"zorder": 3})

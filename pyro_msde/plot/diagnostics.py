@@ -130,9 +130,14 @@ def coverage_by_lead(
         name = None if k else "each trajectory"
         ax.plot(middle, share, color=OKABE_ITO["sky"], linewidth=0.6, label=name)
     ax.plot(
-        middle, shares.mean(0), color=OKABE_ITO["blue"], marker="o", markersize=3, linewidth=1.2,
+        middle,
+        shares.mean(0),
+        color=OKABE_ITO["blue"],
+        marker="o",
+        markersize=3,
+        linewidth=1.2,
         label="mean" if len(shares) > 1 else "forecast",
-    )  # fmt: skip
+    )
     ax.axhline(level, color="black", linestyle="--", linewidth=0.8, label=f"nominal {level:.0%}")
     ax.set_xlim(0, horizon)
     ax.set_ylim(0.5 if min(shares.min(), level) > 0.55 else 0, 1.01)

@@ -37,9 +37,12 @@ def forecast_overview(
     snapshots = left.subplots(5, 1, sharex=True, sharey=True)
     forecast_snapshots(fc, truth, axes=snapshots, **chosen)
     left.legend(
-        *snapshots[0].get_legend_handles_labels(), loc="outside upper center", ncols=3,
-        frameon=False, fontsize=8,
-    )  # fmt: skip
+        *snapshots[0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+    )
     for legend in [ax.get_legend() for ax in snapshots]:
         if legend is not None:
             legend.remove()

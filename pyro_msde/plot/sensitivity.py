@@ -225,9 +225,15 @@ def _bars(ax: Axes, lags: Array, rows: list[StencilDerivative]) -> None:
     apart = 0.12 * (len(rows) - 1)
     for side, row, style in zip((-1, 1), rows, styles, strict=False):
         ax.errorbar(
-            lags + side * apart, row.mean, row.sd, linestyle="none", markersize=3,
-            elinewidth=1, capsize=1.5, **style,
-        )  # fmt: skip
+            lags + side * apart,
+            row.mean,
+            row.sd,
+            linestyle="none",
+            markersize=3,
+            elinewidth=1,
+            capsize=1.5,
+            **style,
+        )
     ax.axhline(0, color="0.6", linewidth=0.6, zorder=0)
     ax.set_xticks(lags[:: 1 if len(lags) < 12 else 2])
     legend(ax)

@@ -84,9 +84,7 @@ def new_axes(
     return axes
 
 
-def panels(
-    axes: Any, count: int, *, name: str = "axes", **options: Any
-) -> tuple[list[Axes], bool]:
+def panels(axes: Any, count: int, *, name: str = "axes", **options: Any) -> tuple[list[Axes], bool]:
     """`count` Axes below each other, given or new, and whether they are new.
 
     Args:
@@ -130,9 +128,13 @@ def legend(ax: Axes, **options: Any) -> None:
     """Legend without a frame, in letters a little smaller than the axis label's."""
     size = letters(ax) - 1
     ax.legend(
-        frameon=False, fontsize=size, title_fontsize=size, handlelength=1.6, borderaxespad=0.2,
+        frameon=False,
+        fontsize=size,
+        title_fontsize=size,
+        handlelength=1.6,
+        borderaxespad=0.2,
         **options,
-    )  # fmt: skip
+    )
 
 
 def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:

@@ -149,4 +149,3 @@ def _taken(folder: Path) -> SavedRunError:
     return SavedRunError(
         f"checkpoint: another run is using {folder}. Wait for it to end, or choose another folder."
     )
-

@@ -79,8 +79,12 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check every field, by name."""
         for name, least in (
-            ("stride", 1), ("segments_per_step", 1), ("num_nodes", 1), ("length", 2), ("anneal", 0),
-        ):  # fmt: skip
+            ("stride", 1),
+            ("segments_per_step", 1),
+            ("num_nodes", 1),
+            ("length", 2),
+            ("anneal", 0),
+        ):
             self._set(name, check_whole(name, getattr(self, name), least))
         self._set("tube_width", check_number("tube_width", self.tube_width))
         if self.tube_width < 1:
@@ -107,12 +111,27 @@ RECIPES = {
     # for fields that the coarse grid resolves, so that no microscale is needed: the drift starts
     # near its goal and takes smaller steps, on the ELBO itself
     "resolved": Recipe(
-        learning_rate=1e-3, kernel_rate=1.0, beta=1.0, antithetic=False, clip=None,
+        learning_rate=1e-3,
+        kernel_rate=1.0,
+        beta=1.0,
+        antithetic=False,
+        clip=None,
         weight_decay=0.3,
     ),
     "published": Recipe(
-        length=128, stride=1, segment_starts="fixed", num_nodes=128, antithetic=False,
-        learning_rate=1e-3, variance_rate=1.0, kernel_rate=1.0, schedule="steps", beta=1.0,
-        anneal=5000, clip=None, weight_decay=0.0, warm_start=False,
+        length=128,
+        stride=1,
+        segment_starts="fixed",
+        num_nodes=128,
+        antithetic=False,
+        learning_rate=1e-3,
+        variance_rate=1.0,
+        kernel_rate=1.0,
+        schedule="steps",
+        beta=1.0,
+        anneal=5000,
+        clip=None,
+        weight_decay=0.0,
+        warm_start=False,
     ),
-}  # fmt: skip
+}

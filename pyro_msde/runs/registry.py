@@ -136,9 +136,7 @@ def check_size(what: str, numbers: int) -> None:
     """
     most = _MOST.get()
     if numbers > most:
-        raise ValueError(
-            f"{what}: takes {numbers:,} numbers, and at most {most:,} can be right."
-        )
+        raise ValueError(f"{what}: takes {numbers:,} numbers, and at most {most:,} can be right.")
 
 
 def _register_own() -> None:

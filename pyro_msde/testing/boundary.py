@@ -74,8 +74,12 @@ def _check_stencil(grid: Grid) -> None:
     zeta = np.random.default_rng(n).standard_normal(n)
     rows = grid.stencil(q)(torch.as_tensor(zeta)[None]).numpy()
     windows = np.lib.stride_tricks.sliding_window_view(_extended(grid, zeta, q), 2 * q + 1)
-    _require(bool((rows == windows).all()), grid, "stencils see other ghosts than convolutions do. "
-             "Let `ghosts` depend on nothing but its arguments")  # fmt: skip
+    _require(
+        bool((rows == windows).all()),
+        grid,
+        "stencils see other ghosts than convolutions do. "
+        "Let `ghosts` depend on nothing but its arguments",
+    )
 
 
 def _check_walls(grid: Grid) -> None:
@@ -87,10 +91,13 @@ def _check_walls(grid: Grid) -> None:
     first = grid.offset[0] + 2 * stride
     beyond = [first - stride, first + n_c * stride]
     coarse = _extended(grid, zeta, 1)[[0, -1]]
-    _require(bool(np.allclose(fine[beyond], coarse, rtol=1e-12, atol=1e-12)), grid,
-             f"the coarse grid's ghosts are {coarse}, the fine grid's {fine[beyond]} in the same "
-             "places: their walls differ. Mirror half a spacing beyond the end point: let the "
-             "source be distance − 1")  # fmt: skip
+    _require(
+        bool(np.allclose(fine[beyond], coarse, rtol=1e-12, atol=1e-12)),
+        grid,
+        f"the coarse grid's ghosts are {coarse}, the fine grid's {fine[beyond]} in the same "
+        "places: their walls differ. Mirror half a spacing beyond the end point: let the "
+        "source be distance − 1",
+    )
 
 
 def _extended(grid: Grid, y: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:

@@ -72,9 +72,7 @@ def _check_values(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -
 
 
 @torch.no_grad()
-def _check_rows(
-    drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None, value: Tensor
-) -> None:
+def _check_rows(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None, value: Tensor) -> None:
     other = z.clone()
     other[1:] += 1.0
     other[:, 1:] += 1.0

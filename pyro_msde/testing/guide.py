@@ -96,9 +96,10 @@ def _check_slopes(model: Any, guide: Any, batch: SegmentBatch) -> None:
     model, guide = (part.double() for part in copy.deepcopy((model, guide)))
     numbers = batch.covariates
     double = replace(
-        batch, values=batch.values.double(),
+        batch,
+        values=batch.values.double(),
         covariates=None if numbers is None else numbers.double(),
-    )  # fmt: skip
+    )
     q = guide.path_marginals(double, model.bind(guide.read_theta()))
     start, end = batch.times[:, :1], batch.times[:, -1:]
     at = start + (end - start) * torch.tensor([0.12, 0.37, 0.61, 0.88]).to(start)

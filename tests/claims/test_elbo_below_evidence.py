@@ -45,10 +45,13 @@ def system_of(A, diffusion, seed=0, observed=2):
     rng = np.random.default_rng(seed)
     n = len(A)
     return LinearSystem(
-        A=np.asarray(A), C=np.diag(diffusion), H=rng.standard_normal((observed, n)),
+        A=np.asarray(A),
+        C=np.diag(diffusion),
+        H=rng.standard_normal((observed, n)),
         R=np.diag(rng.uniform(0.05, 0.3, observed)),
-        m0=rng.standard_normal(n), P0=np.diag(rng.uniform(0.5, 1.5, n)),
-    )  # fmt: skip
+        m0=rng.standard_normal(n),
+        P0=np.diag(rng.uniform(0.5, 1.5, n)),
+    )
 
 
 def symmetric(n, seed):
@@ -111,10 +114,13 @@ def pieces(system, moments_at, rows, diagonal=False):
     moments = library_moments(moments_at, rows, diagonal)
     q = GaussianMarginals(times, moments, GaussLegendre(TIMES, rows))
     p = LatentSDE(
-        lambda z, t: z @ A.T, diffusion, times,
-        initial_mean=torch.tensor(system.m0), initial_var=torch.tensor(np.diag(system.P0).copy()),
+        lambda z, t: z @ A.T,
+        diffusion,
+        times,
+        initial_mean=torch.tensor(system.m0),
+        initial_var=torch.tensor(np.diag(system.P0).copy()),
         initial_weight=torch.ones(rows, dtype=torch.float64),
-    )  # fmt: skip
+    )
     return q, p
 
 
@@ -162,10 +168,12 @@ def test_smoother_derivatives_are_limits_of_differences(name):
         errors = []
         for h in (2e-3, 1e-3):
             after, before = smoother.moments(t + h), smoother.moments(t - h)
-            errors.append(max(
-                np.abs((after[i] - before[i]) / (2 * h) - d).max()
-                for i, d in ((0, mean_dot), (2, cov_dot))
-            ))  # fmt: skip
+            errors.append(
+                max(
+                    np.abs((after[i] - before[i]) / (2 * h) - d).max()
+                    for i, d in ((0, mean_dot), (2, cov_dot))
+                )
+            )
         assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)  # second order
         assert errors[1] < 1e-3
 

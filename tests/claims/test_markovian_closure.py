@@ -22,9 +22,15 @@ from pyro_msde.scores.innovation_test import innovations, ljung_box
 
 # as examples/gle.py, with half the segments a step
 RECIPE = {
-    "length": 11, "stride": 1, "segments_per_step": 8, "num_nodes": 20,
-    "learning_rate": 5e-2, "variance_rate": 3.0, "beta": 1.0, "anneal": 200,
-}  # fmt: skip
+    "length": 11,
+    "stride": 1,
+    "segments_per_step": 8,
+    "num_nodes": 20,
+    "learning_rate": 5e-2,
+    "variance_rate": 3.0,
+    "beta": 1.0,
+    "anneal": 200,
+}
 
 
 def p_value(n_eta, data, *, steps, seed=0):
@@ -78,6 +84,8 @@ def test_no_scalar_filter_whitens_the_resolved_variable():
         return ljung_box(list(e), num_lags=20)
 
     coefficients = np.meshgrid(np.linspace(0.5, 1.0, 26), np.linspace(-0.8, 0.8, 17))
-    best = min((tested(*at) for at in zip(*map(np.ravel, coefficients), strict=True)),
-               key=lambda result: result.statistic)  # fmt: skip
+    best = min(
+        (tested(*at) for at in zip(*map(np.ravel, coefficients), strict=True)),
+        key=lambda result: result.statistic,
+    )
     assert best.p_value < 1e-6

@@ -240,9 +240,14 @@ def test_6_each_parameter_has_one_owner_and_the_optimiser_has_them_all(theta):
         length=LENGTH,
     )
     trainer = Trainer(
-        model, guide, segments, Recipe(), steps=2, seed=0,
+        model,
+        guide,
+        segments,
+        Recipe(),
+        steps=2,
+        seed=0,
         device=torch.device("cpu"),
-    )  # fmt: skip
+    )
     assert not any(m is model or isinstance(m, Part) for m in guide.modules())
     owned = {id(p) for p in model.parameters()}, {id(p) for p in guide.parameters()}
     assert not owned[0] & owned[1]

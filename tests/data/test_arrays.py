@@ -65,12 +65,16 @@ def on_disk(x):
         ([1.0, np.ma.masked], np.array([1.0, np.nan])),
         (on_disk(PLAIN), NAN),
         (xr.DataArray(PLAIN, attrs={"missing_value": 2.0}), NAN),
-        (xr.DataArray(PLAIN, attrs={"valid_range": [0.0, 4.0]}),
-         np.where(PLAIN > 4, np.nan, PLAIN)),
-        (xr.DataArray(PLAIN, attrs={"valid_min": 1.0, "valid_max": 9.0}),
-         np.where(PLAIN < 1, np.nan, PLAIN)),
+        (
+            xr.DataArray(PLAIN, attrs={"valid_range": [0.0, 4.0]}),
+            np.where(PLAIN > 4, np.nan, PLAIN),
+        ),
+        (
+            xr.DataArray(PLAIN, attrs={"valid_min": 1.0, "valid_max": 9.0}),
+            np.where(PLAIN < 1, np.nan, PLAIN),
+        ),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_read(given, expected):
     found = to_numpy(given, "y")
     assert found.dtype == np.float64
@@ -139,8 +143,15 @@ def tiny_fit() -> Fit:
 
 def forms(x):
     learned = torch.tensor(x, requires_grad=True)
-    return [x[::-1].copy()[::-1], x.astype(">f8"), read_only(x), learned,
-            xr.DataArray(x), np.ma.array(x), x.tolist()]  # fmt: skip
+    return [
+        x[::-1].copy()[::-1],
+        x.astype(">f8"),
+        read_only(x),
+        learned,
+        xr.DataArray(x),
+        np.ma.array(x),
+        x.tolist(),
+    ]
 
 
 @pytest.mark.parametrize("form", range(7))
@@ -186,9 +197,10 @@ def test_baselines_spectra_and_graphs_take_the_same():
         np.testing.assert_array_equal(nearest_trajectory(train, given), values[:2])
         assert mean_trajectory(train, given).shape == (2, 4, 5)
         for one, two in zip(
-            shell_spectrum(given, ["periodic"], [0.2]), shell_spectrum(y0, ["periodic"], [0.2]),
+            shell_spectrum(given, ["periodic"], [0.2]),
+            shell_spectrum(y0, ["periodic"], [0.2]),
             strict=True,
-        ):  # fmt: skip
+        ):
             np.testing.assert_array_equal(one, two)
     for function in (lambda y: persistence(y, 2), lambda y: nearest_trajectory(train, y)):
         with pytest.raises(ValueError, match="y0: NaN or infinite, 1 of 10"):

@@ -36,13 +36,17 @@ def data(times, **options):
         pd.DatetimeIndex(["2020-02-28 14:00", "2020-03-01 14:00"], tz="Africa/Cairo"),
         pd.Series(pd.to_datetime(["2020-02-28 12:00", "2020-03-01 12:00"])),
         [pd.Timestamp("2020-02-28 12:00"), pd.Timestamp("2020-03-01 12:00")],
-        [datetime.datetime(2020, 2, 28, 12, tzinfo=UTC),
-         datetime.datetime(2020, 3, 1, 13, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))],
+        [
+            datetime.datetime(2020, 2, 28, 12, tzinfo=UTC),
+            datetime.datetime(
+                2020, 3, 1, 13, tzinfo=datetime.timezone(datetime.timedelta(hours=1))
+            ),
+        ],
         xr.DataArray(np.array(["2020-02-28T12", "2020-03-01T12"], "M8[s]"), dims="time"),
         [cftime.DatetimeGregorian(2020, 2, 28, 12), cftime.DatetimeGregorian(2020, 3, 1, 12)],
         xr.DataArray([18320.5, 18322.5], attrs={"units": "days since 1970-01-01"}),
     ],
-)  # fmt: skip
+)
 def test_dates_of_every_kind_are_the_same_instants(times):
     units = TimeUnits("hours since 2020-02-28", "proleptic_gregorian")
     assert units.numbers(times, "times").tolist() == [12.0, 60.0]
@@ -72,9 +76,14 @@ def test_parts_of_a_second_before_1970():
 
 @pytest.mark.parametrize(
     ("kind", "day", "days"),
-    [("DatetimeNoLeap", 28, 1), ("Datetime360Day", 30, 1), ("DatetimeAllLeap", 29, 1),
-     ("DatetimeJulian", 28, 2), ("DatetimeProlepticGregorian", 28, 2)],
-)  # fmt: skip
+    [
+        ("DatetimeNoLeap", 28, 1),
+        ("Datetime360Day", 30, 1),
+        ("DatetimeAllLeap", 29, 1),
+        ("DatetimeJulian", 28, 2),
+        ("DatetimeProlepticGregorian", 28, 2),
+    ],
+)
 def test_calendars_have_their_own_arithmetic(kind, day, days):
     """From February's `day` to 1 March of 2000, which is a leap year in the last two."""
     make = getattr(cftime, kind)
@@ -102,10 +111,15 @@ def test_the_standard_calendar_is_julian_before_1582():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("days since 2000-1-1", 1.0), ("Days since 2000-01-01T00:00:00Z", 1.0),
-     ("hours since 2000-01-01 06:00:00", 18.0), ("d since 2000-01-01 00:00 +01:00", 1 + 1 / 24),
-     ("minutes since 2000-01-01 00:00:30.5", 1440 - 30.5 / 60), ("msecs since 2000", 86400e3)],
-)  # fmt: skip
+    [
+        ("days since 2000-1-1", 1.0),
+        ("Days since 2000-01-01T00:00:00Z", 1.0),
+        ("hours since 2000-01-01 06:00:00", 18.0),
+        ("d since 2000-01-01 00:00 +01:00", 1 + 1 / 24),
+        ("minutes since 2000-01-01 00:00:30.5", 1440 - 30.5 / 60),
+        ("msecs since 2000", 86400e3),
+    ],
+)
 def test_units_as_files_write_them(text, expected):
     found = TimeUnits(text).numbers(np.datetime64("2000-01-02"), "t")
     assert float(found) == pytest.approx(expected, rel=1e-15)
@@ -138,11 +152,14 @@ def test_units_are_converted():
         (TimeUnits("days since 2000"), 1j, "is not real"),
         (TimeUnits("s since 2000-01-01", "noleap"), np.datetime64("2001"), "proleptic_gregorian"),
         (TimeUnits("days since 2000"), cftime.DatetimeNoLeap(2001, 1, 1), "the calendar noleap"),
-        (TimeUnits("s since 2000"), [datetime.datetime(2000, 1, 1),
-                                     datetime.datetime(2000, 1, 1, tzinfo=UTC)], "a time zone"),
+        (
+            TimeUnits("s since 2000"),
+            [datetime.datetime(2000, 1, 1), datetime.datetime(2000, 1, 1, tzinfo=UTC)],
+            "a time zone",
+        ),
         (TimeUnits("s since 2000"), [datetime.datetime(2000, 1, 1), 3.0], "not every entry is"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_converted_is_refused(units, times, message):
     with pytest.raises(ValueError, match=f"^t: .*{message}"):
         units.numbers(times, "t")
@@ -164,8 +181,14 @@ def test_without_cftime_other_calendars_are_refused_by_name(monkeypatch):
 
 
 def test_durations_are_not_since():
-    pairs = {"seconds since 2000-01-01": "s", "Days since 2000-01-01": "day", "1": "1", "s": "s",
-             "hours since 1-1-1": "h", "years since 2000": "years"}  # fmt: skip
+    pairs = {
+        "seconds since 2000-01-01": "s",
+        "Days since 2000-01-01": "day",
+        "1": "1",
+        "s": "s",
+        "hours since 1-1-1": "h",
+        "years since 2000": "years",
+    }
     assert {text: duration_units(text) for text in pairs} == pairs
     assert duration_units(None) is None
 
@@ -211,10 +234,17 @@ def test_t0_equal_but_for_rounding(times, t0, start):
 
 @pytest.mark.parametrize(
     ("times", "t0", "message"),
-    [([0.3], 0.31, "before t0=0.31"), ([0.3], np.nan, "t0=nan"), ([0.3], [0.1, 0.2], "t0="),
-     ([], None, "row of finite"), ([np.nan], None, "row of finite"), ([[0.1]], None, "row of"),
-     ("a", None, "'a' is text"), (np.ma.masked_equal([1.0, 2.0], 2.0), None, "row of finite")],
-)  # fmt: skip
+    [
+        ([0.3], 0.31, "before t0=0.31"),
+        ([0.3], np.nan, "t0=nan"),
+        ([0.3], [0.1, 0.2], "t0="),
+        ([], None, "row of finite"),
+        ([np.nan], None, "row of finite"),
+        ([[0.1]], None, "row of"),
+        ("a", None, "'a' is text"),
+        (np.ma.masked_equal([1.0, 2.0], 2.0), None, "row of finite"),
+    ],
+)
 def test_times_without_sense_are_refused(times, t0, message):
     with pytest.raises(ValueError, match=message):
         checked_times(times, t0, TimeUnits())

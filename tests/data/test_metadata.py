@@ -25,8 +25,9 @@ DATES = np.datetime64("2000-01-01") + np.arange(4) * np.timedelta64(1, "D")
 def heights(x=X, dims=("x",), units=None, times=DATES, **options):
     values = np.random.default_rng(0).normal(size=(2, 4, NUM_POINTS))
     units = {"h": "K", "x": "km"} if units is None else units
-    return Trajectories(times, values, name="h", dims=dims, coords={dims[0]: x}, units=units,
-                        **options)  # fmt: skip
+    return Trajectories(
+        times, values, name="h", dims=dims, coords={dims[0]: x}, units=units, **options
+    )
 
 
 def square(dims=("x", "y"), **coords):
@@ -42,14 +43,23 @@ def square(dims=("x", "y"), **coords):
         (heights(), heights(10 - X), r"test: coords\['x'\] are in another order"),
         (heights(), heights(np.roll(X, 5)), r"test: coords\['x'\] are in another order"),
         (square(), square(("y", "x")), r"test: dims \('y', 'x'\), but .* \('x', 'y'\). Transpose"),
-        (square(("c", "x"), c=list("abcde")), square(("c", "x"), c=list("bacde")),
-         r"test: coords\['c'\] are in another order"),
-        (heights(), heights(times=[0.0, 1.0, 2.0, 3.0], units={"time": "s"}),
-         "test: times in 's', but the data of the fit have 'seconds since 2000-01-01"),
-        (heights(covariates=np.ones((2, 2)), covariate_names=["a", "b"]),
-         heights(covariates=np.ones((2, 2)), covariate_names=["b", "a"]), "test: covariates"),
+        (
+            square(("c", "x"), c=list("abcde")),
+            square(("c", "x"), c=list("bacde")),
+            r"test: coords\['c'\] are in another order",
+        ),
+        (
+            heights(),
+            heights(times=[0.0, 1.0, 2.0, 3.0], units={"time": "s"}),
+            "test: times in 's', but the data of the fit have 'seconds since 2000-01-01",
+        ),
+        (
+            heights(covariates=np.ones((2, 2)), covariate_names=["a", "b"]),
+            heights(covariates=np.ones((2, 2)), covariate_names=["b", "a"]),
+            "test: covariates",
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_units_and_orders_are_refused(ours, theirs, message):
     with pytest.raises(ValueError, match=message):
         matched(Metadata.of(ours), "test", theirs)
@@ -104,10 +114,21 @@ def test_json_holds_it():
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": 1}, {"dims": "x"}, {"dims": [1]}, {"coords": []}, {"coords": {"x": "abc"}},
-     {"coords": {"x": [1, "a"]}}, {"coords": {"x": [float("nan")]}}, {"units": {"x": 1}},
-     {"calendar": 3}, {"calendar": "maya"}, {"covariates": None}, {"more": 1}],
-)  # fmt: skip
+    [
+        {"name": 1},
+        {"dims": "x"},
+        {"dims": [1]},
+        {"coords": []},
+        {"coords": {"x": "abc"}},
+        {"coords": {"x": [1, "a"]}},
+        {"coords": {"x": [float("nan")]}},
+        {"units": {"x": 1}},
+        {"calendar": 3},
+        {"calendar": "maya"},
+        {"covariates": None},
+        {"more": 1},
+    ],
+)
 def test_damaged_json_is_refused(change):
     own = Metadata.of(heights()).to_json()
     with pytest.raises((TypeError, ValueError), match=r"metadata: |calendar: "):
@@ -153,8 +174,9 @@ def test_the_ends_that_the_warning_gives_are_right(boundary):
 def test_the_grids_own_positions_pass(boundary):
     grid = Grid((NUM_POINTS, 6), (5, 3), boundary=boundary, lower=(-3.0, 1.0), upper=(9.0, 2.0))
     x, y = (c.astype(np.float32) for c in grid.coordinates)
-    data = Trajectories([0.0], np.ones((1, 1, NUM_POINTS, 6)), dims=("x", "y"),
-                        coords={"x": x, "y": y})  # fmt: skip
+    data = Trajectories(
+        [0.0], np.ones((1, 1, NUM_POINTS, 6)), dims=("x", "y"), coords={"x": x, "y": y}
+    )
     check_on_grid("data", data, grid)
     named = Trajectories([0.0], np.ones((1, 1, 3)), dims=["x"], coords={"x": list("abc")})
     check_on_grid("data", named, Grid(3, 3))

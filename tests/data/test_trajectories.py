@@ -92,11 +92,19 @@ def test_selection():
 @pytest.mark.parametrize(
     "index",
     [
-        np.array([False, False, True]), [False, False, True], torch.tensor([True, False, True]),
-        [-1, 0], np.array([2, 2]), (slice(None, None, -1)), np.int64(1), torch.tensor([1]),
-        np.uint8(2), slice(-2, None), [1],
+        np.array([False, False, True]),
+        [False, False, True],
+        torch.tensor([True, False, True]),
+        [-1, 0],
+        np.array([2, 2]),
+        (slice(None, None, -1)),
+        np.int64(1),
+        torch.tensor([1]),
+        np.uint8(2),
+        slice(-2, None),
+        [1],
     ],
-)  # fmt: skip
+)
 def test_selection_means_what_numpy_means(index):
     times, values = ragged()
     data = Trajectories(times, values, covariates=[0, 1, 2])
@@ -107,9 +115,22 @@ def test_selection_means_what_numpy_means(index):
 
 
 @pytest.mark.parametrize(
-    "index", [[0.9], 0.5, [True, False], "a", ["a"], np.zeros(4, bool), [3], -4, True, (0, 1),
-              np.ma.array([True, False, True], mask=[False, True, False]), {}]
-)  # fmt: skip
+    "index",
+    [
+        [0.9],
+        0.5,
+        [True, False],
+        "a",
+        ["a"],
+        np.zeros(4, bool),
+        [3],
+        -4,
+        True,
+        (0, 1),
+        np.ma.array([True, False, True], mask=[False, True, False]),
+        {},
+    ],
+)
 def test_other_selections_are_refused(index):
     times, values = ragged()
     with pytest.raises(IndexError, match=r"^index: "):
@@ -344,8 +365,7 @@ def test_names_that_xarray_cannot_tell_apart_are_refused(names, message):
 def packed(**attrs):
     """Tenths in int16 as netCDF4 gives them with `decode_cf=False`."""
     values = 10 * np.arange(2 * 5 * 3).reshape(2, 5, 3).astype(np.int16)
-    ds = xr.Dataset({"u": (("trajectory", "time", "x"), values)},
-                    coords={"time": np.arange(5.0)})  # fmt: skip
+    ds = xr.Dataset({"u": (("trajectory", "time", "x"), values)}, coords={"time": np.arange(5.0)})
     ds["u"].attrs = attrs
     return ds
 
@@ -428,8 +448,10 @@ def test_from_xarray_sorts_dimensions_and_renames():
 
 
 def test_from_xarray_without_trajectories_is_one():
-    ds = xr.Dataset({"u": (("time", "x"), np.ones((3, 7))), "wind": ("time", [1.0, 2.0, 3.0])},
-                    coords={"time": [0.0, 1.0, 2.0], "re": 160.0})  # fmt: skip
+    ds = xr.Dataset(
+        {"u": (("time", "x"), np.ones((3, 7))), "wind": ("time", [1.0, 2.0, 3.0])},
+        coords={"time": [0.0, 1.0, 2.0], "re": 160.0},
+    )
     data = Trajectories.from_xarray(ds, "u", covariates=["re"], controls=["wind"])
     assert len(data) == 1
     assert data.covariates.tolist() == [[160.0]]
@@ -441,8 +463,9 @@ def test_only_empty_snapshots_at_the_end_are_dropped():
     values[0, 3:] = np.nan
     times = np.tile(np.arange(5.0), (2, 1))
     times[1, 4] = np.nan
-    ds = xr.Dataset({"u": (("trajectory", "i", "x"), values)},
-                    coords={"time": (("trajectory", "i"), times)})  # fmt: skip
+    ds = xr.Dataset(
+        {"u": (("trajectory", "i", "x"), values)}, coords={"time": (("trajectory", "i"), times)}
+    )
     assert [len(t) for t in Trajectories.from_xarray(ds, "u").times] == [3, 4]
     values[1, 1] = np.nan
     with pytest.raises(ValueError, match=r"values: NaN in trajectory 1, index 1 \(t=1\)"):

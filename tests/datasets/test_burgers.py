@@ -84,8 +84,9 @@ def test_two_dimensions_agree_with_an_implicit_solver():
                 out[i - 1, j - 1] = nu * bend / h**2 - u[i, j] * slope
         return out.ravel()
 
-    reference = solve_ivp(rate, (0, 0.2), u0.ravel(), method="RK45", rtol=1e-8, atol=1e-9,
-                          t_eval=[0, 0.1, 0.2])  # fmt: skip
+    reference = solve_ivp(
+        rate, (0, 0.2), u0.ravel(), method="RK45", rtol=1e-8, atol=1e-9, t_eval=[0, 0.1, 0.2]
+    )
     u = solve_square(u0, nu, num_steps=20, dt=0.01)[::10]
     np.testing.assert_allclose(u.reshape(3, -1), reference.y.T, rtol=0, atol=1e-6)  # the tolerances
 

@@ -84,9 +84,9 @@ def test_the_box_is_half_as_wide_again_as_the_encoded_data_on_either_side():
     assert torch.equal(torch.get_rng_state(), before)
     bound = model.bind({})
     with torch.no_grad():
-        z = torch.cat([
-            guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))
-        ])  # fmt: skip
+        z = torch.cat(
+            [guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))]
+        )
     for states in (slice(NUM_COARSE), NUM_COARSE, NUM_COARSE + 1):
         least, most = z[:, states].min(), z[:, states].max()
         assert_close(low[states].max(), least - 0.5 * (most - least))
@@ -157,9 +157,13 @@ def test_stencils_have_the_margin_of_the_box():
     region = learned_region(model, guide, segments)
     bound = model.bind({})
     with torch.no_grad():
-        z = torch.cat([
-            guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))
-        ])[:, :NUM_COARSE].double().numpy()  # fmt: skip
+        z = (
+            torch.cat(
+                [guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))]
+            )[:, :NUM_COARSE]
+            .double()
+            .numpy()
+        )
     x = np.stack([np.roll(z, 1, 1), z, np.roll(z, -1, 1)], -1).reshape(-1, 3)
     axes = region.axes.double().numpy()
     np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-5)

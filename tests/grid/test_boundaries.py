@@ -64,8 +64,11 @@ def draw(*shape):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-BY_CHANNEL = {0: [("dirichlet", ODD), "periodic"], 1: ["neumann", "periodic"],
-              2: [(ODD, "replicate"), "periodic"]}  # fmt: skip
+BY_CHANNEL = {
+    0: [("dirichlet", ODD), "periodic"],
+    1: ["neumann", "periodic"],
+    2: [(ODD, "replicate"), "periodic"],
+}
 
 
 @pytest.mark.parametrize("size", [(5, 3), (17, 9), (31, 5)])

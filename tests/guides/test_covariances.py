@@ -140,9 +140,16 @@ def test_a_fit_with_such_a_guide_is_saved_and_loaded(options, tmp_path):
     guide = AmortizedGP(model, **options)
     data = tiny_data()
     fit = pyro_msde.fit(
-        model, guide, data, steps=3, length=LENGTH, stride=1, progress=False,
-        checkpoint=tmp_path, validation=data,
-    )  # fmt: skip
+        model,
+        guide,
+        data,
+        steps=3,
+        length=LENGTH,
+        stride=1,
+        progress=False,
+        checkpoint=tmp_path,
+        validation=data,
+    )
     loaded = pyro_msde.load(tmp_path, model=tiny_model(N_ETA, seed=9))
     y0, times = data.values[0][0], data.times[0][:3]
     assert torch.equal(loaded.predict(y0, times).mean, fit.predict(y0, times).mean)

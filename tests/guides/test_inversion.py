@@ -37,8 +37,11 @@ def test_curved_decoder_gives_what_scipy_finds_row_by_row():
     for k in range(4):
         expected = least_squares(
             lambda x, k=k: (weight.sqrt() * (target[k] - decoder(torch.from_numpy(x)))).numpy(),
-            start[k].numpy(), xtol=1e-12, ftol=1e-12, gtol=1e-12,
-        ).x  # fmt: skip
+            start[k].numpy(),
+            xtol=1e-12,
+            ftol=1e-12,
+            gtol=1e-12,
+        ).x
         assert_close(found[k].numpy(), expected, rtol=1e-6, atol=1e-6)  # scipy differentiates by FD
 
 

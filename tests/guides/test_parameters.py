@@ -115,7 +115,13 @@ def test_training_weighs_the_parameters_as_it_tempers(weights, expected, monkeyp
     monkeypatch.setattr(MultiscaleELBO, "differentiable_loss", spied)
     model = tiny_model(0)
     pyro_msde.fit(
-        model, AmortizedGP(model), tiny_data(), steps=2, length=LENGTH, stride=1, **weights,
+        model,
+        AmortizedGP(model),
+        tiny_data(),
+        steps=2,
+        length=LENGTH,
+        stride=1,
+        **weights,
         progress=False,
-    )  # fmt: skip
+    )
     assert seen[1:] == [expected] * 2

@@ -76,9 +76,13 @@ def test_callbacks_are_told_of_every_step_and_validation_in_order():
 def test_terms_are_seen_where_they_are_logged_and_nowhere_else():
     calls = Calls()
     trainer = Trainer(
-        *tiny_pair(1), tiny_segments(), Recipe(num_nodes=5), steps=STEPS, seed=0,
+        *tiny_pair(1),
+        tiny_segments(),
+        Recipe(num_nodes=5),
+        steps=STEPS,
+        seed=0,
         device=torch.device("cpu"),
-    )  # fmt: skip
+    )
     train(trainer, validate=None, validate_every=100, log_every=4, callbacks=[calls])
     seen = {v.step: v.terms for v in calls.views if v.terms is not None}
     assert list(seen) == trainer.history.steps == [4, 6]
@@ -175,7 +179,7 @@ def test_validations_and_stops_go_to_pythons_log_and_above_the_bar(progress, cap
     messages = [
         *(f"step {n}: validation NRMSE {s:.2%}" for n, s in zip((2, 3), scores, strict=True)),
         f"step 3: training stopped before step {STEPS}",
-    ]  # fmt: skip
+    ]
     assert [r.getMessage() for r in caplog.records] == messages
     assert {(r.name, r.levelname) for r in caplog.records} == {("pyro_msde.inference", "INFO")}
     shown = capsys.readouterr()

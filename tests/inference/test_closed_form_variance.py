@@ -176,7 +176,12 @@ def test_a_dense_covariance_has_no_closed_form():
     with pytest.raises(ValueError, match="guide: its covariance is not diagonal"):
         variance_optima(model, AmortizedGP(model, covariance="full"), [tiny_batch()])
     fit = pyro_msde.fit(
-        model, AmortizedGP(model, covariance="full"), tiny_data(), steps=1, length=LENGTH,
-        stride=1, progress=False,
-    )  # fmt: skip
+        model,
+        AmortizedGP(model, covariance="full"),
+        tiny_data(),
+        steps=1,
+        length=LENGTH,
+        stride=1,
+        progress=False,
+    )
     assert fit.history.variance_gaps == {}

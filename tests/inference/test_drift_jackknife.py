@@ -143,9 +143,10 @@ def test_every_instant_of_a_trajectory_counts_once(covariance, monkeypatch):
     sums = []
     original = jackknife_module.leave_one_out
     monkeypatch.setattr(
-        jackknife_module, "leave_one_out",
+        jackknife_module,
+        "leave_one_out",
         lambda H, g, ridge: sums.append(H) or original(H, g, ridge),
-    )  # fmt: skip
+    )
     data, model = tiny_data((9, 13), irregular=True), tiny_model(2)  # no segments overlap
     guide = AmortizedGP(model, covariance=covariance)
     record = TrainingRecord(segment=(5, 0.2))
@@ -161,13 +162,14 @@ def test_of_very_many_trajectories_groups_are_left_out(monkeypatch):
     original = jackknife_module.leave_one_out
     monkeypatch.setattr(jackknife_module, "_MOST_GROUPS", 2)
     monkeypatch.setattr(
-        jackknife_module, "leave_one_out",
+        jackknife_module,
+        "leave_one_out",
         lambda H, g, ridge: sums.append(H) or original(H, g, ridge),
-    )  # fmt: skip
+    )
     data, model = tiny_data((9, 13, 21), irregular=True), tiny_model(2)
     found = Fit(
         model, AmortizedGP(model), Scaling((2.0,), 0.5), training=TrainingRecord(segment=(5, 0.2))
-    ).jackknifed(data)  # fmt: skip
+    ).jackknifed(data)
     first, second, third = ((t[-1] - t[0]) / 0.5 for t in data.times)
     durations = torch.tensor([first + third, second])
     assert_close(sums[1][:, -1, -1], durations, rtol=1e-5, atol=0)
@@ -329,9 +331,14 @@ def test_fit_leaves_out_what_the_jackknife_cannot_take():
     bayesian(models["prior"].drift, fan_in_normal(1.0))
     for name, model in models.items():
         fit = pyro_msde.fit(
-            model, AmortizedGP(model), data[:1] if name == "alone" else data,
-            steps=2, length=5, stride=1, progress=False,
-        )  # fmt: skip
+            model,
+            AmortizedGP(model),
+            data[:1] if name == "alone" else data,
+            steps=2,
+            length=5,
+            stride=1,
+            progress=False,
+        )
         assert fit.adjustment("jackknife") is None, name
 
 

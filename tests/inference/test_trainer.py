@@ -66,9 +66,13 @@ def trained(pair=None, **options):
 
 def trainer_of(pair, *, steps=6, **recipe):
     return Trainer(
-        *pair, tiny_segments(), Recipe(**{"num_nodes": 9, **recipe}), steps=steps,
-        seed=0, device=torch.device("cpu"),
-    )  # fmt: skip
+        *pair,
+        tiny_segments(),
+        Recipe(**{"num_nodes": 9, **recipe}),
+        steps=steps,
+        seed=0,
+        device=torch.device("cpu"),
+    )
 
 
 def fail_at(monkeypatch, step, error):
@@ -284,9 +288,12 @@ def test_variances_take_their_own_larger_steps(pair):
     before = {id(p): p.detach().clone() for m in (model, guide) for p in m.parameters()}
     trainer.one_step()
     variances = {
-        id(p) for root in (model, guide) for m in root.modules() if isinstance(m, LogVariance)
+        id(p)
+        for root in (model, guide)
+        for m in root.modules()
+        if isinstance(m, LogVariance)
         for p in m.parameters()
-    }  # fmt: skip
+    }
     assert len(variances) == 4
     steps = {
         id(p): (p.detach() - before[id(p)]).abs().max().item()
@@ -302,9 +309,15 @@ def test_variances_take_their_own_larger_steps(pair):
 
 @pytest.mark.parametrize(
     ("schedule", "step", "factor"),
-    [("cosine", 0, 1.0), ("cosine", 2500, 0.5), ("cosine", 5000, 0.0), ("steps", 1999, 1.0),
-     ("steps", 2000, 0.9), ("steps", 4500, 0.81)],
-)  # fmt: skip
+    [
+        ("cosine", 0, 1.0),
+        ("cosine", 2500, 0.5),
+        ("cosine", 5000, 0.0),
+        ("steps", 1999, 1.0),
+        ("steps", 2000, 0.9),
+        ("steps", 4500, 0.81),
+    ],
+)
 def test_schedules_of_the_learning_rate(schedule, step, factor):
     trainer = trainer_of(
         tiny_pair(0), schedule=schedule, learning_rate=0.02, kernel_rate=1.0, steps=5000

@@ -194,9 +194,10 @@ def test_the_fit_that_forecasts_best_is_taken(monkeypatch):
     data = resolved_data(5)
     slope = -0.7 * data.horizon * 2.5 * torch.tensor([[-1.0, 0.0, 1.0]], dtype=torch.float64)
     monkeypatch.setattr(
-        warm_start, "weak_form_regression",
+        warm_start,
+        "weak_form_regression",
         lambda *_, **__: [(growth, none), (0.9 * slope, none), (slope, none), (0.8 * slope, none)],
-    )  # fmt: skip
+    )
     monkeypatch.setattr(warm_start, "_TOLERANCE", 0.9)  # five points make a poor scheme
     model = narrow_model()
     assert start_macroscale_drift(model, tiny_segments(data))

@@ -74,8 +74,11 @@ def test_a_neutral_one_changes_nothing_and_another_something(name, plain):
     assert_close(same[0], drift, rtol=1e-5, atol=1e-5)  # rounding
     assert_close(same[1], diffusion, rtol=1e-6, atol=0)
     other = law(plain.adjusted(OURS[name](plain, 1)))
-    assert not torch.allclose(torch.cat([other[0].flatten(), other[1]]),
-                              torch.cat([drift.flatten(), diffusion]), rtol=1e-3)  # fmt: skip
+    assert not torch.allclose(
+        torch.cat([other[0].flatten(), other[1]]),
+        torch.cat([drift.flatten(), diffusion]),
+        rtol=1e-3,
+    )
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -145,8 +148,9 @@ def test_they_are_applied_in_order_one_of_a_name(plain):
     assert [a.name for a in fit.adjustments] == ["jackknife", "calibration", "wind"]
     assert (fit.diffusion_scale, fit.is_point) == (3.0, False)
     assert [a.name for a in fit.without("wind", "region").adjustments] == [
-        "jackknife", "calibration"
-    ]  # fmt: skip
+        "jackknife",
+        "calibration",
+    ]
     assert fit.without("jackknife", "wind").is_point
     with pytest.raises(ValueError, match=r"adjustments: .* one of each name"):
         replace(plain, adjustments=(Calibration(1.0), Calibration(2.0)))

@@ -26,14 +26,26 @@ def jittered(pair, seed=1):
 
 
 def build(
-    n_eta, *, architecture="default", num_covariates=0, seed=0, shape=(30,), coarse=(5,),
+    n_eta,
+    *,
+    architecture="default",
+    num_covariates=0,
+    seed=0,
+    shape=(30,),
+    coarse=(5,),
     components=4,
 ):
     model = multiscale(
-        shape, coarse, n_eta=n_eta, architecture=architecture, num_covariates=num_covariates,
-        seed=seed, components=0 if architecture == "published" else components, width=11,
+        shape,
+        coarse,
+        n_eta=n_eta,
+        architecture=architecture,
+        num_covariates=num_covariates,
+        seed=seed,
+        components=0 if architecture == "published" else components,
+        width=11,
         smoothing="gaussian",
-    ).double()  # fmt: skip
+    ).double()
     return model, AmortizedGP(model, seed=seed).double()
 
 
@@ -158,9 +170,14 @@ def test_each_stage_starts_where_the_last_one_ended():
     data = tiny_data()
     first = fit(*tiny_pair(1), data, steps=3, learning_rate=1e-3, **QUICK)
     stages = fit_hierarchical(
-        lambda n: tiny_pair(n)[0], lambda m: AmortizedGP(m, seed=3), data,
-        n_etas=(1, 2), steps=(3, 1), learning_rates=(1e-3, 1e-12), **QUICK,
-    )  # fmt: skip
+        lambda n: tiny_pair(n)[0],
+        lambda m: AmortizedGP(m, seed=3),
+        data,
+        n_etas=(1, 2),
+        steps=(3, 1),
+        learning_rates=(1e-3, 1e-12),
+        **QUICK,
+    )
     kept = stages[1].model.state_dict()["decoder.net.first.weight"][:, :1]
     trained = first.model.state_dict()["decoder.net.first.weight"]
     assert_close(stages[0].model.state_dict()["decoder.net.first.weight"], trained)

@@ -110,40 +110,66 @@ INF, NAN = {"float": "inf"}, {"float": "nan"}
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
-        ("steps", -1, "steps"), ("steps", True, "steps"), ("steps", 2.5, "steps"),
-        ("steps", "2", "steps"), ("steps", 10**400, "steps"), ("seconds", NAN, "seconds"),
-        ("interrupted", 1, "interrupted"), ("has_channel", None, "has_channel"),
-        ("adjustments.2.scale", -1.0, "scale"), ("adjustments.2.scale", NAN, "scale"),
-        ("adjustments.2.scale", 1e30, "scale"), ("dtype", "real", "dtype"),
-        ("dtype", "load", "dtype"), ("dtype", "float64", "model.decoder"),
+        ("steps", -1, "steps"),
+        ("steps", True, "steps"),
+        ("steps", 2.5, "steps"),
+        ("steps", "2", "steps"),
+        ("steps", 10**400, "steps"),
+        ("seconds", NAN, "seconds"),
+        ("interrupted", 1, "interrupted"),
+        ("has_channel", None, "has_channel"),
+        ("adjustments.2.scale", -1.0, "scale"),
+        ("adjustments.2.scale", NAN, "scale"),
+        ("adjustments.2.scale", 1e30, "scale"),
+        ("dtype", "real", "dtype"),
+        ("dtype", "load", "dtype"),
+        ("dtype", "float64", "model.decoder"),
         ("scaling", None, "scaling"),
-        ("scaling.channels", [], "scaling.channels"), ("scaling.channels", [1.0, 1.0], "scaling"),
+        ("scaling.channels", [], "scaling.channels"),
+        ("scaling.channels", [1.0, 1.0], "scaling"),
         ("scaling.channels.0", 0.0, r"scaling.channels\[0\]"),
         ("scaling.channels.0", -1.0, r"scaling.channels\[0\]"),
         ("scaling.channels.0", INF, r"scaling.channels\[0\]"),
-        ("scaling.channels.0", 1e-60, "scaling"), ("scaling.time", 0, "scaling.time"),
-        ("scaling.covariates", [1.0], "scaling.covariates"), ("scaling.more", 1, "scaling"),
-        ("adjustments", None, "adjustments"), ("adjustments.1", {}, "one without a name"),
+        ("scaling.channels.0", 1e-60, "scaling"),
+        ("scaling.time", 0, "scaling.time"),
+        ("scaling.covariates", [1.0], "scaling.covariates"),
+        ("scaling.more", 1, "scaling"),
+        ("adjustments", None, "adjustments"),
+        ("adjustments.1", {}, "one without a name"),
         ("adjustments.1.name", ["region"], "one without a name"),
         ("adjustments.1.name", "mine", "'mine' is not registered; known: calibration, jackknife"),
         ("adjustments.1.name", "calibration", "of each name|calibration"),
-        ("adjustments.1.more", 1, "more"), ("adjustments.0.more", 1, "jackknife"),
-        ("history.steps", [1, 2], "history"), ("history.validation", ["a"], "history.validation"),
-        ("history.terms", {"elbo": None}, "history.terms"), ("history", 3, "history"),
-        ("adjustments.2.level", 1.5, "level"), ("adjustments.2.scales", [], "calibration"),
-        ("segment", [1, 0.2], "segment"), ("segment", [5], "segment"),
-        ("recipe.length", 1, "recipe"), ("recipe.antithetic", "yes", "recipe.antithetic"),
-        ("recipe.more", 1, "recipe"), ("recipe.schedule", "sine", "recipe"),
-        ("more", 1, "more"), ("priors", {"a": 1}, "priors"), ("structure", [], "structure"),
+        ("adjustments.1.more", 1, "more"),
+        ("adjustments.0.more", 1, "jackknife"),
+        ("history.steps", [1, 2], "history"),
+        ("history.validation", ["a"], "history.validation"),
+        ("history.terms", {"elbo": None}, "history.terms"),
+        ("history", 3, "history"),
+        ("adjustments.2.level", 1.5, "level"),
+        ("adjustments.2.scales", [], "calibration"),
+        ("segment", [1, 0.2], "segment"),
+        ("segment", [5], "segment"),
+        ("recipe.length", 1, "recipe"),
+        ("recipe.antithetic", "yes", "recipe.antithetic"),
+        ("recipe.more", 1, "recipe"),
+        ("recipe.schedule", "sine", "recipe"),
+        ("more", 1, "more"),
+        ("priors", {"a": 1}, "priors"),
+        ("structure", [], "structure"),
         ("structure", {"model": "Other"}, "model is a Other"),
-        ("model", None, "a model of your own"), ("model", {}, "model cannot be built: 'case'"),
-        ("model.case", "mine", "'mine' is not a registered case"), ("model.case", [], "model"),
-        ("model.n_eta", "1", "model cannot be built"), ("model.more", 1, "model cannot be built"),
-        ("model.upper", [INF], "model.upper"), ("model.seed", 2**70, "model.seed"),
-        ("model.seed", -(2**80), "model.seed"), ("guide.covariance", "whole", "guide cannot be"),
+        ("model", None, "a model of your own"),
+        ("model", {}, "model cannot be built: 'case'"),
+        ("model.case", "mine", "'mine' is not a registered case"),
+        ("model.case", [], "model"),
+        ("model.n_eta", "1", "model cannot be built"),
+        ("model.more", 1, "model cannot be built"),
+        ("model.upper", [INF], "model.upper"),
+        ("model.seed", 2**70, "model.seed"),
+        ("model.seed", -(2**80), "model.seed"),
+        ("guide.covariance", "whole", "guide cannot be"),
         ("random_parts", True, "one with priors"),
     ],
-)  # fmt: skip
+)
 def test_a_field_without_sense_is_named(place, value, named, saved):
     rewrite(saved, lambda run: put(run, place, value))
     with pytest.raises(SavedRunError, match=named) as refused:
@@ -154,9 +180,15 @@ def test_a_field_without_sense_is_named(place, value, named, saved):
 def test_every_field_is_needed_or_has_a_default(saved):
     run = json.loads((saved / "run.json").read_text())
     optional = {
-        "segment", "recipe", "priors", "structure", "metadata", "identity", "position",
+        "segment",
+        "recipe",
+        "priors",
+        "structure",
+        "metadata",
+        "identity",
+        "position",
         "sha256",
-    }  # fmt: skip
+    }
     for name in run.keys() - {"sha256"}:
         rewrite(saved, lambda run, name=name: run.pop(name))
         if name in optional:
@@ -173,14 +205,33 @@ HUGE = 10**9
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("grid", [HUGE]), ("grid", [2**63]), ("grid", [[30]]), ("coarse", [1]),
-        ("coarse", [7]), ("channels", HUGE), ("n_eta", HUGE), ("n_eta", 10**7), ("width", HUGE),
-        ("width", 10**5), ("rank", HUGE), ("components", HUGE), ("radius", HUGE),
-        ("half_width", HUGE), ("num_covariates", HUGE), ("n_eta", -1), ("width", -1),
-        ("rank", -3), ("half_width", -2), ("boundary", "dirichlet"), ("width", 8),
-        ("adjacency", [[0]]), ("grid", [2**31 - 1]), ("smoothing", "x"), ("located", True),
+        ("grid", [HUGE]),
+        ("grid", [2**63]),
+        ("grid", [[30]]),
+        ("coarse", [1]),
+        ("coarse", [7]),
+        ("channels", HUGE),
+        ("n_eta", HUGE),
+        ("n_eta", 10**7),
+        ("width", HUGE),
+        ("width", 10**5),
+        ("rank", HUGE),
+        ("components", HUGE),
+        ("radius", HUGE),
+        ("half_width", HUGE),
+        ("num_covariates", HUGE),
+        ("n_eta", -1),
+        ("width", -1),
+        ("rank", -3),
+        ("half_width", -2),
+        ("boundary", "dirichlet"),
+        ("width", 8),
+        ("adjacency", [[0]]),
+        ("grid", [2**31 - 1]),
+        ("smoothing", "x"),
+        ("located", True),
     ],
-)  # fmt: skip
+)
 def test_sizes_that_the_file_cannot_hold_are_refused_before_they_are_made(name, value, saved):
     """Gigabytes would be; the tests' machines have no room for a failure."""
     rewrite(saved, lambda run: run["model"].update({name: value}))
@@ -236,12 +287,14 @@ AXES, ENDS = "adjustments.region.axes", "adjustments.region.ends"
         (changed(DIRECTIONS, lambda x: x.to(torch.int32)), r"jackknife\.macro: torch\.int32"),
         (changed(BOX, lambda x: x[:, :1].clone()), "region.box"),
         (changed(BOX, lambda x: x.flip(0)), "region.box"),
-        (changed(BOX, lambda x: x / 0), "region.box"), (lambda t: t.pop(BOX), "region|box"),
-        (lambda t: t.pop(AXES), "region"), (changed(AXES, lambda x: x + 7.0), "region.axes"),
+        (changed(BOX, lambda x: x / 0), "region.box"),
+        (lambda t: t.pop(BOX), "region|box"),
+        (lambda t: t.pop(AXES), "region"),
+        (changed(AXES, lambda x: x + 7.0), "region.axes"),
         (changed(ENDS, lambda x: x.flip(0)), "region.ends"),
         (lambda t: t.update({"adjustments.mine.box": torch.ones(2)}), "mine.box: a part of nothin"),
     ],
-)  # fmt: skip
+)
 def test_weights_without_sense_are_named(change, named, saved):
     rewrite_tensors(saved, change)
     with pytest.raises(SavedRunError, match=named):
@@ -427,9 +480,12 @@ def as_format_3(folder):
         run["recipe"][old_name] = run["recipe"].pop(name)
     run["recipe"]["score_every"] = None
     return {
-        **run, **old, "format": 3, "calibration": calibration,
+        **run,
+        **old,
+        "format": 3,
+        "calibration": calibration,
         "diffusion_scale": calibration["scale"],
-    }  # fmt: skip
+    }
 
 
 def test_a_run_of_today_without_adjustments_is_damaged(saved):
@@ -488,15 +544,18 @@ def cases(bases, tmp_path_factory):
     """Some of those that `python -m benchmarks.trust` tries by the thousand."""
     folder = tmp_path_factory.mktemp("cases") / "case"
     return [
-        (*(name_and_kind := fuzz.damaged_copy(bases, folder, seed)),
-         *fuzz.outcome(folder, name_and_kind[0]))
+        (
+            *(name_and_kind := fuzz.damaged_copy(bases, folder, seed)),
+            *fuzz.outcome(folder, name_and_kind[0]),
+        )
         for seed in range(100)
-    ]  # fmt: skip
+    ]
 
 
 def test_damaged_runs_are_refused_or_forecast(cases):
-    wrong = [(seed, *case) for seed, case in enumerate(cases)
-             if case[2] not in ("refused", "forecasts")]  # fmt: skip
+    wrong = [
+        (seed, *case) for seed, case in enumerate(cases) if case[2] not in ("refused", "forecasts")
+    ]
     assert not wrong
 
 

@@ -22,7 +22,10 @@ from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 3}
 ask = partial(
-    pyro_msde.Fit.predict, y0=tiny_data().values[1][0], times=[0.0, 0.1, 0.3], num_samples=4,
+    pyro_msde.Fit.predict,
+    y0=tiny_data().values[1][0],
+    times=[0.0, 0.1, 0.3],
+    num_samples=4,
     max_step=0.03,
 )
 

@@ -343,9 +343,14 @@ def test_a_state_that_none_can_be_is_refused(what):
     def trainer():
         model, guide = tiny_pair(2)
         own = Trainer(
-            model, guide, tiny_segments(), Recipe(length=LENGTH, stride=1, num_nodes=9),
-            steps=9, seed=0, device=torch.device("cpu"),
-        )  # fmt: skip
+            model,
+            guide,
+            tiny_segments(),
+            Recipe(length=LENGTH, stride=1, num_nodes=9),
+            steps=9,
+            seed=0,
+            device=torch.device("cpu"),
+        )
         train(own, validate=lambda: 0.5, validate_every=2, stop=lambda: own.step == 3)
         return own
 

@@ -52,9 +52,11 @@ def test_one_dimension_on_a_grid():
     )
     near = np.abs(axis - macro) < 2.5
     experts = experts_of(
-        double(macro).expand(1, 1, 1), double(detail).expand(1, 1, 1),
-        double([[var_zeta]]), double([[var_eta]]),
-    )  # fmt: skip
+        double(macro).expand(1, 1, 1),
+        double(detail).expand(1, 1, 1),
+        double([[var_zeta]]),
+        double([[var_eta]]),
+    )
     log_density = experts.log_prob(double(points[near])[:, None, None])
     assert_close(log_density.exp(), double(density[near]), rtol=1e-9, atol=1e-12)  # the tails' sum
     prec = double([[1 / var_zeta]]), double([[1 / var_eta]])
@@ -81,9 +83,11 @@ def test_two_dimensions_on_a_grid(diagonal):
     np.testing.assert_allclose(log_density.exp(), density[some], rtol=1e-8, atol=1e-12)
     if diagonal:
         experts = experts_of(
-            double(macro)[None, None], double(detail)[None, None],
-            double(1 / np.diag(prec_zeta))[None], double(1 / np.diag(prec_eta))[None],
-        )  # fmt: skip
+            double(macro)[None, None],
+            double(detail)[None, None],
+            double(1 / np.diag(prec_zeta))[None],
+            double(1 / np.diag(prec_eta))[None],
+        )
         values = experts.log_prob(double(points[some])[..., None, None, :])
         assert_close(values, log_density, rtol=1e-11, atol=1e-11)  # rounding
 
@@ -138,9 +142,11 @@ def test_diagonal_and_expanded_forms_agree():
     macro, detail, value, var_zeta, var_eta = diagonal_case(11)
     log_density = experts_of(macro, detail, var_zeta, var_eta).log_prob(value)
     expanded, _ = expanded_log_density(
-        (value - macro).flatten(-3), detail.flatten(-3),
-        torch.diag(1 / var_zeta.flatten()), torch.diag(1 / var_eta.flatten()),
-    )  # fmt: skip
+        (value - macro).flatten(-3),
+        detail.flatten(-3),
+        torch.diag(1 / var_zeta.flatten()),
+        torch.diag(1 / var_eta.flatten()),
+    )
     assert_close(expanded.sum(-1), log_density, rtol=1e-11, atol=0)  # rounding
 
 
@@ -202,8 +208,11 @@ def test_in_a_plate():
 
     def model():
         with pyro.plate("segments", 11):
-            pyro.sample("y", experts_of(macro, detail, var_zeta, var_eta),
-                        obs=value.expand(11, *value.shape))  # fmt: skip
+            pyro.sample(
+                "y",
+                experts_of(macro, detail, var_zeta, var_eta),
+                obs=value.expand(11, *value.shape),
+            )
 
     trace = poutine.trace(model).get_trace()
     assert type(trace.nodes["y"]["fn"]) is WeightedFields

@@ -50,9 +50,15 @@ def test_any_grid_is_trained_saved_and_forecast(recipe, name, sizes, tmp_path):
     n_eta, channels, num_covariates = sizes
     shape, coarse, boundary = GRIDS[name]
     model = multiscale(
-        shape, coarse, n_eta=n_eta, channels=channels, boundary=boundary,
-        num_covariates=num_covariates, architecture=recipe, width=7,
-    )  # fmt: skip
+        shape,
+        coarse,
+        n_eta=n_eta,
+        channels=channels,
+        boundary=boundary,
+        num_covariates=num_covariates,
+        architecture=recipe,
+        width=7,
+    )
     data = data_on(shape, channels, num_covariates)
     result = fit(model, AmortizedGP(model), data, recipe=recipe, **QUICK)
     result.save(tmp_path)
@@ -76,9 +82,12 @@ def test_a_graph_of_sensors_is_trained_saved_and_forecast(
     matrix = np.zeros((11, 11), dtype=int)
     np.put_along_axis(matrix, RING, 1, 1)
     model = multiscale(
-        adjacency=RING if form == "table" else matrix, n_eta=n_eta, channels=channels,
-        num_covariates=num_covariates, width=7,
-    )  # fmt: skip
+        adjacency=RING if form == "table" else matrix,
+        n_eta=n_eta,
+        channels=channels,
+        num_covariates=num_covariates,
+        width=7,
+    )
     data = data_on((11,), channels, num_covariates)
     result = fit(model, AmortizedGP(model), data, **QUICK)
     result.save(tmp_path)
@@ -217,9 +226,7 @@ def test_bad_grids_are_named():
         multiscale(30, 5, architecture="quick")
 
 
-@pytest.mark.parametrize(
-    "likelihood", [pytest.param("laplace", marks=pytest.mark.slow), "student"]
-)
+@pytest.mark.parametrize("likelihood", [pytest.param("laplace", marks=pytest.mark.slow), "student"])
 def test_fields_of_another_family_train_forecast_and_load(likelihood, tmp_path):
     model = multiscale(30, 5, n_eta=1, components=3, width=7, likelihood=likelihood)
     data = tiny_data((17, 17))

@@ -44,8 +44,9 @@ def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(architecture, n_eta)
     segments = Segments(
         [torch.as_tensor(t) for t in data.times],
         [torch.as_tensor(v)[:, None] for v in data.values],
-        length=5, dtype=torch.float64,
-    )  # fmt: skip
+        length=5,
+        dtype=torch.float64,
+    )
     batch = segments.draw(1, np.random.default_rng(0))
     loss = MultiscaleELBO(num_nodes=7)(model, guide)
 
@@ -172,9 +173,11 @@ def test_bad_arguments_are_named():
 
 def test_decoder_and_its_variance_go_with_microscale_states():
     parts = {
-        "kernel": nn.Identity(), "drift": nn.Identity(), "diffusion": nn.Identity(),
+        "kernel": nn.Identity(),
+        "drift": nn.Identity(),
+        "diffusion": nn.Identity(),
         "var_zeta": nn.Identity(),
-    }  # fmt: skip
+    }
     for n_eta, more in ((0, {"decoder": nn.Identity()}), (2, {"decoder": nn.Identity()}), (1, {})):
         with pytest.raises(ValueError, match=f"n_eta={n_eta}: decoder and var_eta"):
             pyro_msde.models.Multiscale(kdv(0).grid, n_eta, **parts, **more)
@@ -183,8 +186,9 @@ def test_decoder_and_its_variance_go_with_microscale_states():
 @pytest.mark.parametrize("n_eta", [0, 2])
 def test_a_saved_case_is_rebuilt_from_its_description(n_eta, tmp_path):
     model = kdv(n_eta, half_width=3, width=16, seed=8)
-    result = fit(model, AmortizedGP(model), trajectories(), steps=2, length=5, stride=1,
-                 progress=False)  # fmt: skip
+    result = fit(
+        model, AmortizedGP(model), trajectories(), steps=2, length=5, stride=1, progress=False
+    )
     result.save(tmp_path)
     loaded = pyro_msde.load(tmp_path)
     assert loaded.model.config == model.config

@@ -131,9 +131,13 @@ def drift_of(grid, n_eta, *, half_width=1, num_covariates=0, time_features=False
         wide = n_eta + grid.num_zeta + num_covariates + 2 * time_features
         micro = MLP((wide, 13, n_eta), nn.SiLU)
     return MultiscaleDrift(
-        grid, n_eta, macro, micro,
-        half_width=half_width, time_features=time_features,
-    ).double()  # fmt: skip
+        grid,
+        n_eta,
+        macro,
+        micro,
+        half_width=half_width,
+        time_features=time_features,
+    ).double()
 
 
 def rolled(zeta, grid, shift, axis):

@@ -75,10 +75,12 @@ def test_the_drift_of_multiscale_offers_what_it_says(n_eta, trained):
 @pytest.mark.parametrize(
     ("kind", "false"),
     [
-        (Scaled, [LastLayer, PolynomialDrift]), (Driven, [LastLayer, PolynomialDrift]),
-        (DrivenAndSaid, [PolynomialDrift]), (Turned, [StencilDrift]),
+        (Scaled, [LastLayer, PolynomialDrift]),
+        (Driven, [LastLayer, PolynomialDrift]),
+        (DrivenAndSaid, [PolynomialDrift]),
+        (Turned, [StencilDrift]),
     ],
-)  # fmt: skip
+)
 def test_what_a_subclass_inherits_and_makes_untrue_is_found_out(kind, false):
     """Before training too, when the last weights and hence the learned drift are zero."""
     model = of_kind(kind)

@@ -21,8 +21,14 @@ OF_FORECASTS = (
     "forecast_spacetime",
     "latent_paths",
 )
-OF_FITS = ("drift_sensitivity", "power_spectra", "scale_images", "scale_operators",
-           "scale_separation", "smoothing_kernel")  # fmt: skip
+OF_FITS = (
+    "drift_sensitivity",
+    "power_spectra",
+    "scale_images",
+    "scale_operators",
+    "scale_separation",
+    "smoothing_kernel",
+)
 OF_REPORTS = ("calibration_by_lead", "pit_histogram", "reliability_diagram", "spectral_error")
 
 
@@ -87,8 +93,10 @@ def test_an_index_is_a_whole_number_in_range(case, name):
     refused(TypeError, "positional", name, fc, truth, 0)
 
 
-@pytest.mark.parametrize("name", ["forecast_images", "forecast_overview", "forecast_snapshots",
-                                  "forecast_spacetime", *OF_FITS])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    ["forecast_images", "forecast_overview", "forecast_snapshots", "forecast_spacetime", *OF_FITS],
+)
 def test_a_channel_is_a_whole_number_in_range(case, name):
     fit, truth, fc = case
     args = fit_arguments(name, fit, truth) if name in OF_FITS else (fc, truth)
@@ -132,8 +140,9 @@ def test_what_are_no_axes_is_refused(case, name):
     fit, truth, fc = case
     report = calibration(fc, truth, levels=[0.5], interval=0.5, bins=2)
     fit = replace(fit)
-    fit.history.record(1, dict.fromkeys(("elbo", "log_likelihood", "drift_residual",
-                                         "kl_parameters"), 1.0))  # fmt: skip
+    fit.history.record(
+        1, dict.fromkeys(("elbo", "log_likelihood", "drift_residual", "kl_parameters"), 1.0)
+    )
     args = fit_arguments(name, fit, truth)
     if name in OF_FORECASTS:
         args = (fc, truth)
@@ -175,8 +184,14 @@ def test_a_forecast_that_is_not_finite_is_not_drawn(case):
     paths = fc.paths.clone()
     paths[..., 1, 5, :] = torch.inf
     other = replace(fc, paths=paths, _cache={}, _kept=[])
-    refused(ValueError, r"^fc: its mean is NaN or infinite at t=4\.7", "forecast_snapshots",
-            other, truth, trajectory=1)  # fmt: skip
+    refused(
+        ValueError,
+        r"^fc: its mean is NaN or infinite at t=4\.7",
+        "forecast_snapshots",
+        other,
+        truth,
+        trajectory=1,
+    )
     drawn = plot.forecast_snapshots(other, truth, trajectory=0)
     plt.close(drawn[0].figure)
 

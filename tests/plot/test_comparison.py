@@ -25,8 +25,9 @@ def test_images_of_one_axis_are_over_time(case):
     assert axes.shape == (4, 1)
     for ax, values in zip(axes[:, 0], (y, mean, sd, np.abs(mean - y)), strict=True):
         assert np.array_equal(image(ax), values.T)
-    limits = [ax.images[0].get_clim() if ax.images else ax.collections[0].get_clim()
-              for ax in axes[:, 0]]  # fmt: skip
+    limits = [
+        ax.images[0].get_clim() if ax.images else ax.collections[0].get_clim() for ax in axes[:, 0]
+    ]
     assert limits[0] == limits[1]
     assert limits[2] == limits[3]
     assert (axes[3, 0].get_xlabel(), axes[3, 0].get_ylabel()) == ("t (day)", "s (km)")

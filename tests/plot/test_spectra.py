@@ -18,8 +18,11 @@ def test_the_picture_has_the_coarse_nyquist_line_and_units(case):
     assert drawn.get_ydata().max() / 6 == pytest.approx(0.5 * (1 + 4) / 2, rel=1e-5)  # float32
     assert np.allclose(ax.lines[3].get_xdata(), 1 / (2 * 1.2))  # coarse points 1.2 km apart
     assert [x.get_label() for x in ax.lines] == [
-        "$y$", r"$T_p\zeta$", r"$T_p\zeta + \Sigma_y S_\eta D(\eta)$", "coarse Nyquist",
-    ]  # fmt: skip
+        "$y$",
+        r"$T_p\zeta$",
+        r"$T_p\zeta + \Sigma_y S_\eta D(\eta)$",
+        "coarse Nyquist",
+    ]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("wavenumber (1/km)", "power (m² km)")
     draw(ax)
 

@@ -76,9 +76,16 @@ def test_priors_in_all_forms_give_one_site(prior):
 
 
 @pytest.mark.parametrize(
-    "law", [LogNormal(0.0, 1.0), InverseGamma(2.0, 1.0), Gamma(2.0, 1.0), HalfNormal(1.0),
-            Exponential(1.0), Uniform(1e-4, 1.0)],
-)  # fmt: skip
+    "law",
+    [
+        LogNormal(0.0, 1.0),
+        InverseGamma(2.0, 1.0),
+        Gamma(2.0, 1.0),
+        HalfNormal(1.0),
+        Exponential(1.0),
+        Uniform(1e-4, 1.0),
+    ],
+)
 def test_variances_take_any_positive_prior(law):
     model = tiny_model(0)
     bayesian(model.diffusion, law)
@@ -120,9 +127,13 @@ def test_what_is_no_distribution_is_refused(law):
 
 @pytest.mark.parametrize(
     ("part", "law"),
-    [("drift", LogNormal(0.0, 1.0)), ("diffusion", Uniform(1.0, 2.0)),
-     ("diffusion", Uniform(-5.0, -2.0)), ("drift", Poisson(2.0))],
-)  # fmt: skip
+    [
+        ("drift", LogNormal(0.0, 1.0)),
+        ("diffusion", Uniform(1.0, 2.0)),
+        ("diffusion", Uniform(-5.0, -2.0)),
+        ("drift", Poisson(2.0)),
+    ],
+)
 def test_priors_without_room_for_the_start_are_refused(part, law):
     with pytest.raises(ValueError, match=r"prior: .*(no room for the part's values|below zero)"):
         bayesian(getattr(tiny_model(2), part), law)

@@ -92,87 +92,216 @@ def calls() -> dict[str, Call]:
     drawn = {"fc": fc, "truth": data}
     return {
         # data
-        "Trajectories": Call(pyro_msde.Trajectories, arguments(
-            times=t, values=U, covariates=np.ones((3, 2)), controls=np.ones((3, SNAPSHOTS, 1)),
-            name="u", dims=["x"], coords={"x": np.arange(POINTS)}, units={"u": "K"})),
-        "Trajectories.from_xarray": Call(pyro_msde.Trajectories.from_xarray, arguments(
-            ds=data.to_xarray(), name="u", trajectory="trajectory", time="time", channel="channel",
-            covariates=None, controls=None)),
+        "Trajectories": Call(
+            pyro_msde.Trajectories,
+            arguments(
+                times=t,
+                values=U,
+                covariates=np.ones((3, 2)),
+                controls=np.ones((3, SNAPSHOTS, 1)),
+                name="u",
+                dims=["x"],
+                coords={"x": np.arange(POINTS)},
+                units={"u": "K"},
+            ),
+        ),
+        "Trajectories.from_xarray": Call(
+            pyro_msde.Trajectories.from_xarray,
+            arguments(
+                ds=data.to_xarray(),
+                name="u",
+                trajectory="trajectory",
+                time="time",
+                channel="channel",
+                covariates=None,
+                controls=None,
+            ),
+        ),
         "Trajectories.__getitem__": Call(
-            lambda index: data[index], arguments(index=[0, 2]), (IndexError,)),
+            lambda index: data[index], arguments(index=[0, 2]), (IndexError,)
+        ),
         "Trajectories.thinned": Call(data.thinned, arguments(stride=2)),
         "Trajectories.until": Call(data.until, arguments(time=0.5)),
         "Trajectories.fields": Call(data.fields, arguments(channels=1, shape=(POINTS,))),
         # grids
-        "Grid": Call(pyro_msde.Grid, arguments(
-            shape=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0)),
+        "Grid": Call(
+            pyro_msde.Grid,
+            arguments(
+                shape=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0
+            ),
+        ),
         "neighbour_table": Call(
-            grid.neighbour_table, arguments(shape=COARSE, half_width=1, boundary="neumann")),
+            grid.neighbour_table, arguments(shape=COARSE, half_width=1, boundary="neumann")
+        ),
         "check_boundary": Call(
-            testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))),
+            testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))
+        ),
         "adjacency_table": Call(grid.adjacency_table, arguments(adjacency=np.eye(4, dtype=int))),
         "gaussian_kernel": Call(
             grid.gaussian_kernel,
-            arguments(grid=fit.model.grid, radius=3, gain="unit", dtype=torch.float64)),
+            arguments(grid=fit.model.grid, radius=3, gain="unit", dtype=torch.float64),
+        ),
         "lanczos_kernel": Call(
-            grid.lanczos_kernel, arguments(grid=fit.model.grid, radius=3, dtype=torch.float64)),
+            grid.lanczos_kernel, arguments(grid=fit.model.grid, radius=3, dtype=torch.float64)
+        ),
         # models, guides, priors
-        "multiscale": Call(models.multiscale, arguments(
-            grid=POINTS, coarse=COARSE, channels=1, boundary="periodic", lower=0.0, upper=1.0,
-            num_covariates=0, half_width=2, located=False, rank=4, smoothing="lanczos", radius=3,
-            components=4, expert_variance="point", time_features=False, architecture="default",
-            likelihood="student", **sizes)),
+        "multiscale": Call(
+            models.multiscale,
+            arguments(
+                grid=POINTS,
+                coarse=COARSE,
+                channels=1,
+                boundary="periodic",
+                lower=0.0,
+                upper=1.0,
+                num_covariates=0,
+                half_width=2,
+                located=False,
+                rank=4,
+                smoothing="lanczos",
+                radius=3,
+                components=4,
+                expert_variance="point",
+                time_features=False,
+                architecture="default",
+                likelihood="student",
+                **sizes,
+            ),
+        ),
         "multiscale on sensors": Call(
-            models.multiscale, arguments(adjacency=np.eye(4, dtype=int), **sizes)),
+            models.multiscale, arguments(adjacency=np.eye(4, dtype=int), **sizes)
+        ),
         "kdv": Call(models.kdv, arguments(n_coarse=20, **sizes)),
         "burgers1d": Call(models.burgers1d, arguments(n_coarse=20, **sizes)),
         "burgers2d": Call(
-            models.burgers2d, arguments(n_eta=0, n_coarse=8, boundary="dirichlet", width=8)),
+            models.burgers2d, arguments(n_eta=0, n_coarse=8, boundary="dirichlet", width=8)
+        ),
         "ks": Call(models.ks, arguments(n_coarse=32, **sizes)),
         "gle": Call(models.gle, arguments(n_eta=2, num_points=33, seed=0)),
-        "AmortizedGP": Call(guides.AmortizedGP, arguments(
-            model=model, covariance="full", heteroscedastic=True, encoder=None, kernel=None,
-            seed=0)),
+        "AmortizedGP": Call(
+            guides.AmortizedGP,
+            arguments(
+                model=model,
+                covariance="full",
+                heteroscedastic=True,
+                encoder=None,
+                kernel=None,
+                seed=0,
+            ),
+        ),
         "UnamortizedGP": Call(guides.UnamortizedGP, arguments(model=model, data=data, seed=0)),
         "bayesian": Call(
             lambda part, prior: priors.bayesian(part, prior).is_random,
-            arguments(part=lambda: model().diffusion, prior=LogNormal(-3.0, 1.0))),
+            arguments(part=lambda: model().diffusion, prior=LogNormal(-3.0, 1.0)),
+        ),
         "fan_in_normal": Call(
             lambda scale: priors.bayesian(model().drift, priors.fan_in_normal(scale)).prior,
-            arguments(scale=1.0)),
+            arguments(scale=1.0),
+        ),
         "Horseshoe": Call(
             lambda **numbers: priors.bayesian(model().drift, priors.Horseshoe(**numbers)).prior,
-            arguments(global_scale=0.1, slab_scale=1.0, slab_df=4.0)),
+            arguments(global_scale=0.1, slab_scale=1.0, slab_df=4.0),
+        ),
         # training
-        "Recipe": Call(pyro_msde.Recipe, arguments(
-            length=64, stride=4, segment_starts="random", segments_per_step=1, num_nodes=64,
-            antithetic=True, tube_width=1.0, learning_rate=3e-3, variance_rate=10.0,
-            kernel_rate=None, schedule="cosine", beta=None, beta_parameters=None, anneal=2000,
-            clip=3.0, weight_decay=0.1, warm_start=True)),
-        "MultiscaleELBO": Call(pyro_msde.MultiscaleELBO, arguments(
-            num_nodes=8, beta=1.0, beta_parameters=1.0, antithetic=True, tube_width=1.0,
-            num_particles=1)),
-        "fit": Call(fit_pair, arguments(
-            model=model, guide=lambda: None, data=data, validation=data, steps=1, seed=0,
-            recipe="resolved", checkpoint=None, validate_every=1, device="cpu", dtype=torch.float32,
-            progress=False, callbacks=(), jackknife=True, learning_rate=1e-3, length=8),
-            (pyro_msde.NonFiniteLossError, pyro_msde.NotPositiveDefiniteError)),
+        "Recipe": Call(
+            pyro_msde.Recipe,
+            arguments(
+                length=64,
+                stride=4,
+                segment_starts="random",
+                segments_per_step=1,
+                num_nodes=64,
+                antithetic=True,
+                tube_width=1.0,
+                learning_rate=3e-3,
+                variance_rate=10.0,
+                kernel_rate=None,
+                schedule="cosine",
+                beta=None,
+                beta_parameters=None,
+                anneal=2000,
+                clip=3.0,
+                weight_decay=0.1,
+                warm_start=True,
+            ),
+        ),
+        "MultiscaleELBO": Call(
+            pyro_msde.MultiscaleELBO,
+            arguments(
+                num_nodes=8,
+                beta=1.0,
+                beta_parameters=1.0,
+                antithetic=True,
+                tube_width=1.0,
+                num_particles=1,
+            ),
+        ),
+        "fit": Call(
+            fit_pair,
+            arguments(
+                model=model,
+                guide=lambda: None,
+                data=data,
+                validation=data,
+                steps=1,
+                seed=0,
+                recipe="resolved",
+                checkpoint=None,
+                validate_every=1,
+                device="cpu",
+                dtype=torch.float32,
+                progress=False,
+                callbacks=(),
+                jackknife=True,
+                learning_rate=1e-3,
+                length=8,
+            ),
+            (pyro_msde.NonFiniteLossError, pyro_msde.NotPositiveDefiniteError),
+        ),
         "grow": Call(
             lambda larger_model, seed: pyro_msde.grow(
-                fit.model, fit.guide, larger_model, guides.AmortizedGP(larger), seed=seed,
+                fit.model,
+                fit.guide,
+                larger_model,
+                guides.AmortizedGP(larger),
+                seed=seed,
             ),
-            arguments(larger_model=larger, seed=0)),
+            arguments(larger_model=larger, seed=0),
+        ),
         "load": Call(pyro_msde.load, arguments(path=folder, model=None, guide=None)),
         # forecasts
-        "Fit.predict": Call(fit.predict, arguments(
-            y0=U[:, 0], times=t[:4], t0=0.0, num_samples=4, num_theta=2, covariates=None,
-            max_step=0.01, seed=0)),
+        "Fit.predict": Call(
+            fit.predict,
+            arguments(
+                y0=U[:, 0],
+                times=t[:4],
+                t0=0.0,
+                num_samples=4,
+                num_theta=2,
+                covariates=None,
+                max_step=0.01,
+                seed=0,
+            ),
+        ),
         "Fit.calibrated": Call(
-            fit.calibrated, arguments(validation=first, level=0.9, num_times=10)),
+            fit.calibrated, arguments(validation=first, level=0.9, num_times=10)
+        ),
         "Fit.jackknifed": Call(fit.jackknifed, arguments(train=data, ridge=1.0, seed=0)),
-        "Fit.to_arviz": Call(fit.to_arviz, arguments(
-            test=data, num_samples=4, num_theta=2, seed=0, probes={"dim_0": [3.0]}, times=5,
-            horizon=None, log_likelihood=True, prior=False, weights=False)),
+        "Fit.to_arviz": Call(
+            fit.to_arviz,
+            arguments(
+                test=data,
+                num_samples=4,
+                num_theta=2,
+                seed=0,
+                probes={"dim_0": [3.0]},
+                times=5,
+                horizon=None,
+                log_likelihood=True,
+                prior=False,
+                weights=False,
+            ),
+        ),
         "Ensemble": Call(pyro_msde.Ensemble, arguments(fits=lambda: [fit, small_fit(seed=1)])),
         "Forecast.cdf": Call(one.cdf, arguments(values=U[0])),
         "Forecast.quantile": Call(fc.quantile, arguments(level=0.9)),
@@ -183,61 +312,99 @@ def calls() -> dict[str, Call]:
         "crps": Call(pyro_msde.crps, arguments(bins=4, **scored)),
         "spread_skill": Call(pyro_msde.spread_skill, arguments(bins=4, **scored)),
         "pit": Call(pyro_msde.pit, arguments(**scored)),
-        "calibration": Call(pyro_msde.calibration, arguments(
-            levels=[0.5, 0.9], bins=4, interval=0.9, seed=0, **scored)),
+        "calibration": Call(
+            pyro_msde.calibration,
+            arguments(levels=[0.5, 0.9], bins=4, interval=0.9, seed=0, **scored),
+        ),
         "CalibrationReport.average": Call(report.average, arguments(name="crps")),
-        "innovations": Call(innovations, arguments(
-            fit=lambda: _linear_fit(data), data=data)),
-        "ljung_box": Call(ljung_box, arguments(
-            series=[np.sin(np.arange(50.0) ** 2)], num_lags=5)),
+        "innovations": Call(innovations, arguments(fit=lambda: _linear_fit(data), data=data)),
+        "ljung_box": Call(ljung_box, arguments(series=[np.sin(np.arange(50.0) ** 2)], num_lags=5)),
         "shell_spectrum": Call(
-            spectra.shell_spectrum, arguments(fields=U, boundary=["periodic"], spacing=[0.1])),
+            spectra.shell_spectrum, arguments(fields=U, boundary=["periodic"], spacing=[0.1])
+        ),
         "band_power": Call(
-            spectra.band_power,
-            arguments(fields=U, boundary=["neumann"], spacing=[0.1], bands=3)),
+            spectra.band_power, arguments(fields=U, boundary=["neumann"], spacing=[0.1], bands=3)
+        ),
         # what to compare with
         "persistence": Call(baselines.persistence, arguments(y0=U[:, 0], num_times=5)),
         "mean_trajectory": Call(
-            baselines.mean_trajectory, arguments(train=data, y0=U[:, 0], num_times=5)),
-        "nearest_trajectory": Call(baselines.nearest_trajectory, arguments(
-            train=data, y0=U[:, 0], num_times=5, covariates=None)),
-        "principal_regression": Call(baselines.principal_regression, arguments(
-            train=data, y0=U[:, 0], num_times=5, covariates=None, components=1, degree=1)),
-        "pod_basis": Call(
-            baselines.pod_basis, arguments(train=data, rank=3, max_snapshots=100)),
+            baselines.mean_trajectory, arguments(train=data, y0=U[:, 0], num_times=5)
+        ),
+        "nearest_trajectory": Call(
+            baselines.nearest_trajectory,
+            arguments(train=data, y0=U[:, 0], num_times=5, covariates=None),
+        ),
+        "principal_regression": Call(
+            baselines.principal_regression,
+            arguments(train=data, y0=U[:, 0], num_times=5, covariates=None, components=1, degree=1),
+        ),
+        "pod_basis": Call(baselines.pod_basis, arguments(train=data, rank=3, max_snapshots=100)),
         # data sets, of which only what is refused is tried: the right calls take seconds
         "splits": Call(KDV.splits, arguments(split="publishd", seed=0, directory=None)),
-        "generate": Call(KDV.generate, arguments(
-            split="published", num_trajectories=0, horizon=0.002, seed=0, noise_sd=0.01, dt=0.001,
-            stream="generate")),
+        "generate": Call(
+            KDV.generate,
+            arguments(
+                split="published",
+                num_trajectories=0,
+                horizon=0.002,
+                seed=0,
+                noise_sd=0.01,
+                dt=0.001,
+                stream="generate",
+            ),
+        ),
         # pictures
         "plot.forecast_overview": Call(
-            plot.forecast_overview, arguments(trajectory=0, channel=0, **drawn)),
-        "plot.forecast_snapshots": Call(plot.forecast_snapshots, arguments(
-            trajectory=0, times=2, channel=0, axes=None, **drawn)),
-        "plot.forecast_spacetime": Call(plot.forecast_spacetime, arguments(
-            trajectory=0, channel=0, axes=None, **drawn)),
+            plot.forecast_overview, arguments(trajectory=0, channel=0, **drawn)
+        ),
+        "plot.forecast_snapshots": Call(
+            plot.forecast_snapshots, arguments(trajectory=0, times=2, channel=0, axes=None, **drawn)
+        ),
+        "plot.forecast_spacetime": Call(
+            plot.forecast_spacetime, arguments(trajectory=0, channel=0, axes=None, **drawn)
+        ),
         "plot.coverage_by_lead": Call(
-            plot.coverage_by_lead, arguments(bins=4, level=0.9, ax=None, **drawn)),
+            plot.coverage_by_lead, arguments(bins=4, level=0.9, ax=None, **drawn)
+        ),
         "plot.history": Call(plot.history, arguments(fit=fit, axes=None)),
         "plot.reliability_diagram": Call(
-            plot.reliability_diagram, arguments(report=report, ax=None)),
+            plot.reliability_diagram, arguments(report=report, ax=None)
+        ),
         "plot.pit_histogram": Call(plot.pit_histogram, arguments(report=report, ax=None)),
         "plot.calibration_by_lead": Call(
-            plot.calibration_by_lead, arguments(report=report, level=0.9, axes=None)),
+            plot.calibration_by_lead, arguments(report=report, level=0.9, axes=None)
+        ),
         "plot.spectral_error": Call(plot.spectral_error, arguments(report=report, ax=None)),
-        "plot.scale_separation": Call(plot.scale_separation, arguments(
-            fit=fit, y=U[0, 0], covariates=None, data=None, channel=0, axes=None)),
-        "plot.scale_operators": Call(plot.scale_operators, arguments(
-            fit=fit, y=U[0, 0], covariates=None, data=None, channel=0, axes=None)),
-        "plot.smoothing_kernel": Call(plot.smoothing_kernel, arguments(
-            fit=fit, start=None, data=None, channel=0, ax=None)),
-        "plot.power_spectra": Call(plot.power_spectra, arguments(
-            fit=fit, y=U[0], covariates=None, data=None, channel=0, ax=None)),
-        "plot.drift_sensitivity": Call(plot.drift_sensitivity, arguments(
-            fit=fit, y=U[0], reference=None, covariates=None, half_width=2, data=None, channel=0,
-            source=None, axes=None)),
-    }  # fmt: skip
+        "plot.scale_separation": Call(
+            plot.scale_separation,
+            arguments(fit=fit, y=U[0, 0], covariates=None, data=None, channel=0, axes=None),
+        ),
+        "plot.scale_operators": Call(
+            plot.scale_operators,
+            arguments(fit=fit, y=U[0, 0], covariates=None, data=None, channel=0, axes=None),
+        ),
+        "plot.smoothing_kernel": Call(
+            plot.smoothing_kernel, arguments(fit=fit, start=None, data=None, channel=0, ax=None)
+        ),
+        "plot.power_spectra": Call(
+            plot.power_spectra,
+            arguments(fit=fit, y=U[0], covariates=None, data=None, channel=0, ax=None),
+        ),
+        "plot.drift_sensitivity": Call(
+            plot.drift_sensitivity,
+            arguments(
+                fit=fit,
+                y=U[0],
+                reference=None,
+                covariates=None,
+                half_width=2,
+                data=None,
+                channel=0,
+                source=None,
+                axes=None,
+            ),
+        ),
+    }
 
 
 _MADE = frozenset({"model", "guide", "part", "fits", "fit"})
@@ -247,4 +414,3 @@ def _linear_fit(data: Any) -> Any:
     model = models.gle(1, num_points=31)
     own = pyro_msde.Trajectories(data.times, [v[:, :31] for v in data.values])
     return pyro_msde.fit(model, guides.AmortizedGP(model), own, steps=1, length=8, progress=False)
-

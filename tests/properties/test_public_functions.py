@@ -171,9 +171,12 @@ def test_right_arguments_are_taken(name):
 
 def _property(examples: int) -> Any:
     return settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -65,8 +65,10 @@ def test_what_is_written_is_read_to_the_last_bit(tmp_path):
     assert state.position == STATE.position  # PCG64's 128-bit numbers among them
     assert_close(state.tensors, STATE.tensors, rtol=0, atol=0)
     assert names(tmp_path / "new" / "folder") == [
-        "run.json", "state.safetensors", "weights.safetensors",
-    ]  # fmt: skip
+        "run.json",
+        "state.safetensors",
+        "weights.safetensors",
+    ]
     assert read_run(tmp_path / "new" / "folder", state=False).state is None
 
 
@@ -100,9 +102,14 @@ def test_the_generation_before_is_kept_and_older_ones_go(tmp_path):
         write_run(tmp_path, {"step": step}, weights, State({}, {"x": torch.tensor(step)}))
         (tmp_path / "notes-0123456789ab.safetensors").write_text("the user's")
     assert names(tmp_path) == [
-        "notes.safetensors", "run.json", "run.previous.json", "state.safetensors",
-        "state.safetensors", "weights.safetensors", "weights.safetensors",
-    ]  # fmt: skip
+        "notes.safetensors",
+        "run.json",
+        "run.previous.json",
+        "state.safetensors",
+        "state.safetensors",
+        "weights.safetensors",
+        "weights.safetensors",
+    ]
     assert read_run(tmp_path).run["step"] == 3
     (tmp_path / "run.previous.json").rename(tmp_path / "run.json")  # as messages advise
     saved = read_run(tmp_path)
@@ -197,9 +204,12 @@ def test_killed_at_any_moment_a_run_is_of_one_generation(tmp_path):
     write_run(tmp_path, {}, WEIGHTS)
     write_run(tmp_path, {}, OTHERS)
     assert [name for name in names(tmp_path) if name != ".lock"] == [
-        ".gitignore", "run.json", "run.previous.json", "weights.safetensors",
+        ".gitignore",
+        "run.json",
+        "run.previous.json",
         "weights.safetensors",
-    ]  # fmt: skip
+        "weights.safetensors",
+    ]
 
 
 def test_the_umask_is_respected_and_the_home_is_known(tmp_path, monkeypatch):
@@ -244,8 +254,10 @@ def test_the_second_run_in_a_folder_is_refused_and_a_lock_dies_with_its_process(
             pass
         other = subprocess.Popen(
             [sys.executable, "-c", OTHER, str(tmp_path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         answers = [other.stdout.readline(), other.stdout.readline()]
     assert all(re.search(own, answer) for answer in answers), answers
     other.stdin.write("\n")
@@ -318,13 +330,27 @@ NESTED = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"[1, 2]", b"3", b"null", b"{", b"\xff\xfe{", b"\xef\xbb\xbf{}", NESTED,
-        b'{"format": ' + b"9" * 5000 + b"}", b'{"format": true}', b'{"format": 3.0}',
-        b'{"format": "3"}', b'{"format": 99}', b'{"format": 1}', b'{"format": 3}',
-        b'{"format": 3, "x": NaN}', b'{"format": 3, "x": 1e999}', b'{"a": 1, "a": 2}',
+        b"",
+        b"[1, 2]",
+        b"3",
+        b"null",
+        b"{",
+        b"\xff\xfe{",
+        b"\xef\xbb\xbf{}",
+        NESTED,
+        b'{"format": ' + b"9" * 5000 + b"}",
+        b'{"format": true}',
+        b'{"format": 3.0}',
+        b'{"format": "3"}',
+        b'{"format": 99}',
+        b'{"format": 1}',
+        b'{"format": 3}',
+        b'{"format": 3, "x": NaN}',
+        b'{"format": 3, "x": 1e999}',
+        b'{"a": 1, "a": 2}',
         '{"format": 3, "é": 1}'.encode("utf-16"),
     ],
-)  # fmt: skip
+)
 def test_json_of_something_else_is_damaged(data, tmp_path):
     (tmp_path / "run.json").write_bytes(data)
     with pytest.raises(SavedRunError, match=r"run\.json is damaged: "):
@@ -412,7 +438,10 @@ def test_a_run_of_format_2_is_read_and_kept_as_the_generation_before(tmp_path):
     assert state is None
     write_run(tmp_path, {}, WEIGHTS)
     assert names(tmp_path) == [
-        "run.json", "run.previous.json", "weights.safetensors", "weights.safetensors",
-    ]  # fmt: skip
+        "run.json",
+        "run.previous.json",
+        "weights.safetensors",
+        "weights.safetensors",
+    ]
     write_run(tmp_path, {}, OTHERS)
     assert not (tmp_path / "weights.safetensors").exists()

@@ -8,13 +8,16 @@ from pyro_msde.runs.migrations import FORMAT, migrated
 def test_names_of_format_3_become_todays_wherever_they_stand():
     recipe = {"windows": "fixed", "spread": 2.0, "score_every": None, "length": 5}
     old = {
-        "format": 3, "model": {"case": "multiscale", "recipe": "default", "num_parameters": 1},
-        "scaling": {"time": 1.0, "parameters": [2.0]}, "metadata": None, "recipe": recipe,
+        "format": 3,
+        "model": {"case": "multiscale", "recipe": "default", "num_parameters": 1},
+        "scaling": {"time": 1.0, "parameters": [2.0]},
+        "metadata": None,
+        "recipe": recipe,
         "identity": {
             "recipe": recipe,
             "options": {"model.recipe": "default", "model.num_parameters": 1, "dtype": "float32"},
         },
-    }  # fmt: skip
+    }
     run = migrated(old)
     assert run["format"] == FORMAT
     assert run["model"] == {"case": "multiscale", "architecture": "default", "num_covariates": 1}

@@ -114,9 +114,7 @@ def test_a_truth_from_the_forecast_s_own_law_is_found_calibrated():
     assert (np.abs(shares - report.levels) < standard_errors(shares.size) * error * 1.6).all()
     ratio, error = report.average("spread_skill")  # 1.6: a t of 39 degrees against the normal
     assert (np.abs(ratio - 1) < 1.6 * standard_errors(3) * error).all()
-    off, error = mean_and_error(
-        relative_power(report.power.draws, report.power.truth).mean(1)
-    )
+    off, error = mean_and_error(relative_power(report.power.draws, report.power.truth).mean(1))
     # The ratio's mean is above 1 by about 1/(waves in the band); the last holds half of the waves.
     assert abs(off[-1] - 1 / 145) < 1.6 * standard_errors(1) * error[-1]
     # Σ|share − 1/20| of 64,000 independent points: 20 √(2/π · .05 · .95 / 64,000) = .0137

@@ -38,10 +38,13 @@ def filtered_innovations(system, times, observed, num_tested):
 def test_agree_with_a_filter_of_the_whole_field():
     rng = np.random.default_rng(1)
     system = LinearSystem(
-        A=rng.standard_normal((3, 3)) - np.eye(3), C=np.diag(rng.uniform(0.1, 1, 3)),
-        H=rng.standard_normal((5, 3)), R=np.diag(rng.uniform(0.05, 0.3, 5)),
-        m0=np.zeros(3), P0=np.diag(rng.uniform(0.5, 1.5, 3)),
-    )  # fmt: skip
+        A=rng.standard_normal((3, 3)) - np.eye(3),
+        C=np.diag(rng.uniform(0.1, 1, 3)),
+        H=rng.standard_normal((5, 3)),
+        R=np.diag(rng.uniform(0.05, 0.3, 5)),
+        m0=np.zeros(3),
+        P0=np.diag(rng.uniform(0.5, 1.5, 3)),
+    )
     observed = system.simulate(TIMES, rng)
     expected, noise, readings = filtered_innovations(system, TIMES, observed, 2)
     found = kalman_innovations(
@@ -74,9 +77,13 @@ def test_of_a_fit_are_those_of_its_model_in_the_datas_units():
     found = innovations(fit, trajectories)
     modes = data.modes(data.points())
     system = LinearSystem(
-        A=data.DRIFT, C=data.DIFFUSION, H=modes.T, R=np.eye(33) * data.GLE.noise_sd**2,
-        m0=np.zeros(3), P0=np.eye(3) * (fit.model.initial_sd * 0.7) ** 2,
-    )  # fmt: skip
+        A=data.DRIFT,
+        C=data.DIFFUSION,
+        H=modes.T,
+        R=np.eye(33) * data.GLE.noise_sd**2,
+        m0=np.zeros(3),
+        P0=np.eye(3) * (fit.model.initial_sd * 0.7) ** 2,
+    )
     for t, y, e in zip(trajectories.times, trajectories.values, found, strict=True):
         expected = filtered_innovations(system, t, y.astype(float), 1)[0]
         assert e.shape == (8, 1)

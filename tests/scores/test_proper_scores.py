@@ -36,8 +36,10 @@ def energy_by_loops(draws, y):
         size = [np.sqrt(np.square(x[b, t] - y[b, t]).mean()) for x in draws]
         pairs = [
             np.sqrt(np.square(draws[i, b, t] - draws[j, b, t]).mean())
-            for i in range(n) for j in range(n) if i != j
-        ]  # fmt: skip
+            for i in range(n)
+            for j in range(n)
+            if i != j
+        ]
         out[b, t] = np.mean(size) - 0.5 * np.mean(pairs)
     return out
 

@@ -18,10 +18,14 @@ J = np.arange(N)
         ("periodic", np.sin(2 * np.pi * 5 * J / N + 0.3), 5 / (N * DX), 1 / (N * DX)),
         ("replicate", np.sin(2 * np.pi * 5 * J / N + 0.3), 5 / (N * DX), 1 / (N * DX)),
         ("neumann", np.cos(np.pi * 7 * (J + 0.5) / N), 3.5 / (N * DX), 0.5 / (N * DX)),
-        ("dirichlet", np.sin(np.pi * 7 * (J + 1) / (N + 1)), 3.5 / ((N + 1) * DX),
-         0.5 / ((N + 1) * DX)),
+        (
+            "dirichlet",
+            np.sin(np.pi * 7 * (J + 1) / (N + 1)),
+            3.5 / ((N + 1) * DX),
+            0.5 / ((N + 1) * DX),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wave_has_its_power_at_its_wavenumber(boundary, wave, k, step):
     at, power = shell_spectrum(SIZE * wave, [boundary], [DX])
     assert at[power.argmax()] == pytest.approx(k, rel=1e-12)

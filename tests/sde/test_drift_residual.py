@@ -127,9 +127,11 @@ def test_no_residual_for_the_exact_marginals_whatever_z(kind):
     drift = (z - double(centre)) @ double(A).T
     moments = [Moments(mean, mean_dot, cov, cov_dot)]
     if kind == "diagonal":
-        moments.append(Moments(
-            mean, mean_dot, cov.diagonal(dim1=-2, dim2=-1), cov_dot.diagonal(dim1=-2, dim2=-1)
-        ))  # fmt: skip
+        moments.append(
+            Moments(
+                mean, mean_dot, cov.diagonal(dim1=-2, dim2=-1), cov_dot.diagonal(dim1=-2, dim2=-1)
+            )
+        )
     for m in moments:
         assert_close(linear_drift(m, z, double(diffusion)), drift, rtol=1e-9, atol=1e-9)  # rounding
 
@@ -226,9 +228,12 @@ def test_opposite_draws_take_the_noise_from_the_drifts_gradient():
         for _ in range(repeats):
             miss = double([0.1, 0.3]).requires_grad_()
             p = LatentSDE(
-                lambda z, t, miss=miss: miss.expand_as(z), double([2.0, 4.0]), edges,
-                initial_mean=mean, initial_var=var,
-            )  # fmt: skip
+                lambda z, t, miss=miss: miss.expand_as(z),
+                double([2.0, 4.0]),
+                edges,
+                initial_mean=mean,
+                initial_var=var,
+            )
             residual = drift_residual(q, p, num_nodes=5, antithetic=antithetic)
             out.append(torch.autograd.grad(residual.sum(), miss)[0])
         return torch.stack(out)
@@ -299,10 +304,13 @@ def test_gradients_reach_both_sides():
 
     q = GaussianMarginals(edges, moments, StratifiedQuadrature(edges, double(DENSITY)))
     p = LatentSDE(
-        lambda z, t: -rate * z + 1, diffusion, edges,
-        initial_mean=torch.zeros(3).double(), initial_var=torch.ones(3).double(),
+        lambda z, t: -rate * z + 1,
+        diffusion,
+        edges,
+        initial_mean=torch.zeros(3).double(),
+        initial_var=torch.ones(3).double(),
         initial_weight=torch.ones(2).double(),
-    )  # fmt: skip
+    )
     kl_divergence(q, p).sum().backward()
     for leaf in (rate, mean, log_var, diffusion):
         assert leaf.grad.isfinite().all()
@@ -334,9 +342,12 @@ def test_in_a_plate_of_pyro_the_divergence_is_still_found():
 
 def test_a_prior_of_one_segment_expands_to_the_plate():
     p = LatentSDE(
-        lambda z, t: -z, torch.ones(3), double(EDGES)[0],
-        initial_mean=torch.zeros(3), initial_var=torch.ones(3),
-    )  # fmt: skip
+        lambda z, t: -z,
+        torch.ones(3),
+        double(EDGES)[0],
+        initial_mean=torch.zeros(3),
+        initial_var=torch.ones(3),
+    )
 
     def model():
         with pyro.plate("segments", 5):

@@ -58,8 +58,11 @@ def test_time_dependent_drift_sees_each_row_s_own_time():
     times = tensor([[0.0, 0.4, 0.5, 1.7], [3.0, 3.1, 4.0, 4.2]])
     path = integrate(
         lambda z, t: t.cos()[..., None].expand_as(z),
-        tensor([1e-30, 1e-30]), torch.zeros(3, 2, 2, dtype=torch.float64), times, max_step=0.01,
-    )  # fmt: skip
+        tensor([1e-30, 1e-30]),
+        torch.zeros(3, 2, 2, dtype=torch.float64),
+        times,
+        max_step=0.01,
+    )
     expected = times.sin() - times[:, :1].sin()
     assert_close(path, expected[..., None].expand(3, 2, 4, 2), rtol=0, atol=1e-2**2 * 1.7 / 24)
 
@@ -84,9 +87,11 @@ def test_increments_have_their_variance_in_float32_over_2000_steps():
     times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)[None]
     var = 0.7
     path = integrate(
-        lambda z, t: torch.zeros_like(z), tensor([var], torch.float32),
-        torch.zeros(paths, 1, 1), times,
-    )  # fmt: skip
+        lambda z, t: torch.zeros_like(z),
+        tensor([var], torch.float32),
+        torch.zeros(paths, 1, 1),
+        times,
+    )
     assert path.dtype == torch.float32
     increments = path[:, 0, :, 0].diff(dim=1).double()
     width = standard_errors(2) * math.sqrt(2 / (steps * paths))
@@ -111,9 +116,12 @@ def oscillator_error(times, max_step, omega=3.0):
     """Largest error of z = (cos ω t, −sin ω t) with next to no noise."""
     matrix = tensor([[0.0, omega], [-omega, 0.0]])
     path = integrate(
-        lambda z, t: z @ matrix.T, tensor([1e-30, 1e-30]),
-        tensor([[1.0, 0.0]]), times, max_step=max_step,
-    )  # fmt: skip
+        lambda z, t: z @ matrix.T,
+        tensor([1e-30, 1e-30]),
+        tensor([[1.0, 0.0]]),
+        times,
+        max_step=max_step,
+    )
     angle = omega * (times - times[:, :1])
     exact = torch.stack([angle.cos(), -angle.sin()], -1)
     return (path - exact).abs().max().item()
@@ -158,8 +166,13 @@ def test_rows_of_different_times_take_the_steps_of_the_longest_of_their_gaps():
 
     times = tensor([[0.0, 0.1, 1.0], [2.0, 2.6, 2.7]])
     integrate(drift, tensor([1.0]), torch.zeros(1, 2, 1).double(), times, max_step=0.3)
-    expected = np.stack([[0.0, 0.025, 0.05, 0.075, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85],
-                         [2.0, 2.15, 2.3, 2.45, *(2.6 + np.arange(6) / 60)]], 1)  # fmt: skip
+    expected = np.stack(
+        [
+            [0.0, 0.025, 0.05, 0.075, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85],
+            [2.0, 2.15, 2.3, 2.45, *(2.6 + np.arange(6) / 60)],
+        ],
+        1,
+    )
     np.testing.assert_allclose(np.unique(np.round(seen, 12), axis=0), expected, atol=1e-11)
 
 
@@ -202,16 +215,19 @@ def test_second_order_where_gaps_differ_by_six_orders_of_magnitude():
     errors = []
     for max_step in (0.02, 0.01, 0.005, 0.0025):
         path = integrate(
-            lambda z, t: -a * (z - t.sin()[..., None]), tensor([1e-30]),
-            tensor([[[1.5]]]), times, max_step=max_step,
-        )  # fmt: skip
+            lambda z, t: -a * (z - t.sin()[..., None]),
+            tensor([1e-30]),
+            tensor([[[1.5]]]),
+            times,
+            max_step=max_step,
+        )
         errors.append(np.abs(path[0, 0, :, 0].numpy() - exact).max())
     np.testing.assert_allclose(np.log2(np.divide(errors[:-1], errors[1:])), 2, atol=0.1)
 
 
 def test_a_generator_takes_the_place_of_torch_s_own():
     def draw(generator):
-        step = stable_step(lambda z, t: -z**3, torch.ones(2, 3), times[:, 0], generator=generator)
+        step = stable_step(lambda z, t: -(z**3), torch.ones(2, 3), times[:, 0], generator=generator)
         start = torch.zeros(5, 2, 3)
         path = integrate(
             lambda z, t: -z, torch.ones(3), start, times, max_step=0.1, generator=generator

@@ -48,8 +48,9 @@ def test_density_is_the_product_of_euler_maruyama_steps():
     assert p.batch_shape == (2,)
     assert p.event_shape == (5, 3)
     path = torch.randn(7, 2, 5, 3, dtype=torch.float64)
-    expected = [[euler_maruyama(x, t) for x, t in zip(row, TIMES, strict=True)]
-                for row in path.numpy()]  # fmt: skip
+    expected = [
+        [euler_maruyama(x, t) for x, t in zip(row, TIMES, strict=True)] for row in path.numpy()
+    ]
     log_density = p.log_prob(path)
     assert log_density.shape == (7, 2)
     np.testing.assert_allclose(log_density, expected, rtol=1e-12)
@@ -114,9 +115,12 @@ def test_draws_are_reparametrised():
     diffusion = torch.tensor(DIFFUSION, requires_grad=True)
     mean = torch.tensor(MEAN_0, requires_grad=True)
     p = LatentSDE(
-        lambda z, t: -z, diffusion, torch.tensor(TIMES),
-        initial_mean=mean, initial_var=torch.tensor(VAR_0),
-    )  # fmt: skip
+        lambda z, t: -z,
+        diffusion,
+        torch.tensor(TIMES),
+        initial_mean=mean,
+        initial_var=torch.tensor(VAR_0),
+    )
     p.rsample().square().sum().backward()
     assert (diffusion.grad != 0).all()
     assert (mean.grad != 0).all()

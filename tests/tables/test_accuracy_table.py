@@ -13,16 +13,36 @@ from examples.cases import CASES
 from pyro_msde import Trajectories
 
 ROW = {
-    "case": "kdv", "split": "published", "method": "msde", "n_eta": 5, "seed": 0, "n_coarse": "20",
-    "steps": 7, "train_seconds": 3, "predict_seconds": 1, "device": "a chip",
-    "nrmse_mean": "0.03210", "nrmse_sd": "0.00400", "coverage_90": "0.9100", "crps": "0.012345",
-    "coverage_low": "0.88", "coverage_high": "0.93", "status": "ok", "version": "0",
-}  # fmt: skip
+    "case": "kdv",
+    "split": "published",
+    "method": "msde",
+    "n_eta": 5,
+    "seed": 0,
+    "n_coarse": "20",
+    "steps": 7,
+    "train_seconds": 3,
+    "predict_seconds": 1,
+    "device": "a chip",
+    "nrmse_mean": "0.03210",
+    "nrmse_sd": "0.00400",
+    "coverage_90": "0.9100",
+    "crps": "0.012345",
+    "coverage_low": "0.88",
+    "coverage_high": "0.93",
+    "status": "ok",
+    "version": "0",
+}
 
 
 def arguments(**changes):
-    given = {"case": "kdv", "split": "published,hard", "methods": "msde,nearest", "n_eta": "",
-             "seeds": 1, "rescore": None}  # fmt: skip
+    given = {
+        "case": "kdv",
+        "split": "published,hard",
+        "methods": "msde,nearest",
+        "n_eta": "",
+        "seeds": 1,
+        "rescore": None,
+    }
     return argparse.Namespace(**{**given, **changes})
 
 
@@ -51,10 +71,15 @@ def test_a_file_with_missing_columns_is_refused_and_left_alone(tmp_path):
 def test_runs_that_are_asked_for():
     asked = [(s.split, m, n, k) for s, m, n, k in accuracy.runs(arguments(seeds=2))]
     assert asked == [
-        ("published", "msde", 0, 0), ("published", "msde", 0, 1), ("published", "msde", 5, 0),
-        ("published", "msde", 5, 1), ("published", "nearest", None, 0),
-        ("hard", "msde", 0, 0), ("hard", "msde", 0, 1), ("hard", "nearest", None, 0),
-    ]  # fmt: skip
+        ("published", "msde", 0, 0),
+        ("published", "msde", 0, 1),
+        ("published", "msde", 5, 0),
+        ("published", "msde", 5, 1),
+        ("published", "nearest", None, 0),
+        ("hard", "msde", 0, 0),
+        ("hard", "msde", 0, 1),
+        ("hard", "nearest", None, 0),
+    ]
     wide = list(accuracy.runs(arguments(n_eta="0..5", methods="msde", split="published")))
     assert [n for _, _, n, _ in wide] == [0, 1, 2, 3, 4, 5]
     kept = accuracy.runs(arguments(rescore="benchmarks/runs", split="published"))
@@ -76,8 +101,21 @@ def test_trajectories_are_thinned_over_the_horizon():
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
     path = tmp_path / "table.csv"
     table.append({**ROW, "method": "mean", "n_eta": ""}, path)
-    monkeypatch.setattr(sys, "argv", ["accuracy", "--case", "kdv", "--split", "published",
-                                      "--methods", "mean", "--results", str(path)])  # fmt: skip
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "accuracy",
+            "--case",
+            "kdv",
+            "--split",
+            "published",
+            "--methods",
+            "mean",
+            "--results",
+            str(path),
+        ],
+    )
     accuracy.main()  # would generate the data otherwise
     assert len(table.read(path)) == 1
     said = capsys.readouterr().out
@@ -87,9 +125,20 @@ def test_what_is_there_is_not_run_again(tmp_path, monkeypatch, capsys):
 
 def test_the_page_names_seeds_failures_and_the_authors_figures():
     text = {k: str(v) for k, v in ROW.items()} | {"diffusion_scale": "1", "choice": ""}
-    rows = [text, {**text, "seed": "1", "nrmse_mean": "0.0400"},
-            {**text, "method": "dns-coarse", "n_eta": "", "status": "not finite", "nrmse_mean": "",
-             "nrmse_sd": "", "coverage_90": "", "crps": ""}]  # fmt: skip
+    rows = [
+        text,
+        {**text, "seed": "1", "nrmse_mean": "0.0400"},
+        {
+            **text,
+            "method": "dns-coarse",
+            "n_eta": "",
+            "status": "not finite",
+            "nrmse_mean": "",
+            "nrmse_sd": "",
+            "coverage_90": "",
+            "crps": "",
+        },
+    ]
     page = render.render(rows)
     assert "## Korteweg–de Vries, published split" in page
     assert "| msde, n_η = 5 | 20 | 7 | 3.60 ± 0.40 (2 seeds: 3.21 to 4.00) |" in page
@@ -110,12 +159,13 @@ def test_the_summary_sets_our_figures_beside_the_best_alternatives():
     text = {k: str(v) for k, v in ROW.items()} | {"diffusion_scale": "1", "choice": ""}
     other = {**text, "n_eta": ""}
     rows = [
-        text, {**text, "seed": "1", "status": "diverged", "nrmse_mean": ""},
+        text,
+        {**text, "seed": "1", "status": "diverged", "nrmse_mean": ""},
         {**other, "method": "mean", "nrmse_mean": "0.2"},
         {**other, "method": "nearest", "nrmse_mean": "0.1"},
         {**other, "method": "dns-coarse", "nrmse_mean": "", "status": "blows up"},
         {**other, "method": "nearest", "split": "hard", "nrmse_mean": "0.01"},
-    ]  # fmt: skip
+    ]
     last = render.summary(rows).splitlines()[-1]
     assert last == (
         "| Korteweg–de Vries, published | 5 | 20 | 3.21 ± 0.40; 1 of 2: diverged | "

@@ -103,9 +103,16 @@ def test_rows_hold_the_report_and_are_written_once(asked, tmp_path, monkeypatch,
     rows = table.read(path, calibration.COLUMNS)
     assert tuple(rows[0]) == calibration.COLUMNS
     assert calibration.COLUMNS[:9] == (
-        "case", "split", "method", "level", "lead", "coverage", "coverage_se", "spread_skill",
+        "case",
+        "split",
+        "method",
+        "level",
+        "lead",
+        "coverage",
+        "coverage_se",
+        "spread_skill",
         "crps",
-    )  # fmt: skip
+    )
     assert len({tuple(r[k] for k in calibration.KEY) for r in rows}) == len(rows) == 40
     assert {r["split"] for r in rows} == {"hard"}  # the other has no such method
 
@@ -177,9 +184,7 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
     monkeypatch.setattr(remedies.pyro_msde, "fit", fit)
     kept = Fit(HARD.build(0, 0), None, 1, adjustments=(Jackknife({}), Calibration(0.1)))
     monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
-    found = remedies.METHODS[method](
-        HARD, lambda: SimpleNamespace(train=0, validation=0), "here"
-    )
+    found = remedies.METHODS[method](HARD, lambda: SimpleNamespace(train=0, validation=0), "here")
     if method == "alt-ensemble":
         assert len(found.fits) == 3
         assert found.fits[0].model is kept.model
@@ -249,8 +254,13 @@ def test_the_optimal_diffusion_has_no_gap(monkeypatch):
     model = multiscale(20, 4, seed=0)
     data = Trajectories(TIMES, np.random.default_rng(0).normal(size=(2, 201, 20)))
     scaling = Scaling.of(data.fields(1, (20,)), data.horizon)
-    kept = Fit(model, AmortizedGP(model), scaling, adjustments=(Calibration(0.5),),
-               training=TrainingRecord(segment=(16, 0.3)))  # fmt: skip
+    kept = Fit(
+        model,
+        AmortizedGP(model),
+        scaling,
+        adjustments=(Calibration(0.5),),
+        training=TrainingRecord(segment=(16, 0.3)),
+    )
     monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
 
     def gap(fit):
@@ -296,16 +306,24 @@ def test_the_page_has_every_method_with_its_extremes(asked, tmp_path, monkeypatc
     page, paths = tmp_path / "page.md", {"msde": tmp_path / "c.csv", "alt-x": tmp_path / "r.csv"}
     for method, ell, end in itertools.product(("msde", "alt-x"), level, lead):
         row = dict.fromkeys(calibration.COLUMNS, "0.5") | {
-            "case": "kdv", "split": "hard", "method": method, "level": ell, "lead": end,
+            "case": "kdv",
+            "split": "hard",
+            "method": method,
+            "level": ell,
+            "lead": end,
             "coverage": {"0.1": "0.93", "0.2": "0.95", "1": "0.88"}[end] if ell == "0.9" else "0.1",
             "spread_skill": {"0.1": "1.5", "0.2": "0.7", "1": "0.9"}[end],
-            "crps": {"0.1": "0.01", "0.2": "0.02", "1": "0.06"}[end], "energy": "0.2",
+            "crps": {"0.1": "0.01", "0.2": "0.02", "1": "0.06"}[end],
+            "energy": "0.2",
             "trajectories": "50",
-        }  # fmt: skip
+        }
         table.append(row, paths[method], calibration.COLUMNS)
     other = dict.fromkeys(outside.COLUMNS, "0.25") | {
-        "case": "kdv", "split": "hard", "method": "msde", "where": "outside",
-    }  # fmt: skip
+        "case": "kdv",
+        "split": "hard",
+        "method": "msde",
+        "where": "outside",
+    }
     table.append(other, tmp_path / "o.csv", outside.COLUMNS)
     argv = ["render", "--outside", str(tmp_path / "o.csv")]
     for name, path in zip(("--calibration", "--remedies"), paths.values(), strict=True):

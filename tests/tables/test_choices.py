@@ -52,8 +52,9 @@ def test_both_ways_are_trained_once_and_scored_within_and_beyond(tmp_path, monke
     choices.main()
     choices.main()  # nothing is left to do
     assert [(o["time_features"], o["half_width"], n) for o, n in asked] == [
-        (False, 6, 2), (True, 6, 2),
-    ]  # fmt: skip
+        (False, 6, 2),
+        (True, 6, 2),
+    ]
     rows = table.read(path, choices.COLUMNS)
     assert [r["value"] for r in rows] == ["False", "True"]
     for found in rows:

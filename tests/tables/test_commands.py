@@ -15,9 +15,11 @@ from benchmarks.studies import remedies
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("docs/*.md"),
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *ROOT.glob("benchmarks/**/*.md"),
-]  # fmt: skip
+]
 MODULES = sorted(ROOT.glob("benchmarks/**/*.py"))
 QUOTED = re.compile(r"python\s+-m\s+(benchmarks[\w.]*)|(benchmarks/[\w/]+\.\w+|examples/\w+\.\w+)")
 

@@ -14,9 +14,11 @@ from pyro_msde.sde import GaussianMarginals
 from pyro_msde.testing import check_guide
 
 KINDS = {
-    "diagonal": {}, "block": {"covariance": "block"}, "full": {"covariance": "full"},
+    "diagonal": {},
+    "block": {"covariance": "block"},
+    "full": {"covariance": "full"},
     "heteroscedastic": {"heteroscedastic": True},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,10 +79,12 @@ class Exact(AmortizedGP):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Still, "mean_dot is not the derivative"), (Detached, "gradient"),
-        (Flat, "encode: mean"), (Exact, "draws miss"),
+        (Still, "mean_dot is not the derivative"),
+        (Detached, "gradient"),
+        (Flat, "encode: mean"),
+        (Exact, "draws miss"),
     ],
-)  # fmt: skip
+)
 def test_what_disagrees_is_refused(kind, words):
     model = tiny_model(2)
     with pytest.raises(AssertionError, match=words):

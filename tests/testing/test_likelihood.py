@@ -77,13 +77,16 @@ class Forgetful(FieldNormal):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Unnormalised, "log_prob disagrees"), (Shifted, "cdf disagrees"),
-        (Narrow, "variance disagrees"), (WrongDraws, "draws do not follow cdf"),
-        (WrongInverse, "icdf is not the inverse"), (Forgetful, "expand gives another law"),
+        (Unnormalised, "log_prob disagrees"),
+        (Shifted, "cdf disagrees"),
+        (Narrow, "variance disagrees"),
+        (WrongDraws, "draws do not follow cdf"),
+        (WrongInverse, "icdf is not the inverse"),
+        (Forgetful, "expand gives another law"),
         (lambda m, v: dist.Normal(m, v.sqrt()).to_event(1), "leave to_event out"),
         (lambda m, v: dist.StudentT(2.0, m, v.sqrt()), "is not finite"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_law_is_refused(kind, words):
     with pytest.raises(AssertionError, match=words):
         check_likelihood(kind(MEAN, VARIANCE))

@@ -86,11 +86,14 @@ class Unequal(Bound):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (Jittery, "bind: diffusion differs"), (Negative, "diffusion: .*positive"),
-        (Summed, "drift: "), (Wider, "another likelihood"), (Event, "without to_event"),
+        (Jittery, "bind: diffusion differs"),
+        (Negative, "diffusion: .*positive"),
+        (Summed, "drift: "),
+        (Wider, "another likelihood"),
+        (Event, "without to_event"),
         (Unequal, "not the adjoint"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_model_is_refused(kind, words):
     with pytest.raises(AssertionError, match=words):
         check_model(tiny_model(2, kind=kind))

@@ -55,16 +55,32 @@ from pyro_msde.runs import adjustments_of_users
 __all__ = ["to_arviz"]
 
 _ORDER = (
-    "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
-    "sample_stats", "prior", "prior_predictive", "observed_data", "constant_data",
-    "predictions_constant_data", "training",
-)  # fmt: skip
+    "posterior",
+    "posterior_predictive",
+    "predictions",
+    "log_likelihood",
+    "log_prior",
+    "sample_stats",
+    "prior",
+    "prior_predictive",
+    "observed_data",
+    "constant_data",
+    "predictions_constant_data",
+    "training",
+)
 
 
 _DIMENSIONS = (
-    "chain", "draw", "trajectory", "time", "snapshot", "channel", "microscale", "step",
+    "chain",
+    "draw",
+    "trajectory",
+    "time",
+    "snapshot",
+    "channel",
+    "microscale",
+    "step",
     "validation_step",
-)  # fmt: skip
+)
 
 
 def to_arviz(

@@ -19,7 +19,10 @@ _DRAWS = 64  # of θ, for its divergence from the prior
 
 @torch.no_grad()
 def elbo_terms(
-    fit: FittedModel, test: Trajectories, draws: Draws, log_likelihood: Variable,
+    fit: FittedModel,
+    test: Trajectories,
+    draws: Draws,
+    log_likelihood: Variable,
     num_nodes: int = 64,
 ) -> dict[str, Variable]:
     """Terms of the ELBO of the picked snapshots, (chain, draw), in nats of the data's units.

@@ -51,9 +51,12 @@ def forecast_groups(
         if chosen.later is not None:
             times = np.concatenate([times, chosen.later[int(rows[0])]])
         fc = fit.forecast(
-            first[rows], times,
-            num_samples=num_samples, num_theta=num_theta, seed=seed + int(rows[0]),
-        )  # fmt: skip
+            first[rows],
+            times,
+            num_samples=num_samples,
+            num_theta=num_theta,
+            seed=seed + int(rows[0]),
+        )
         drawn.append(Draws.of(fc))
         count = len(chosen.index[int(rows[0])])
         truth = None

@@ -97,9 +97,13 @@ def _simulated(fit: FittedModel, picked: Trajectories, rows: Array, draws: Draws
     for theta, _, _ in draws:
         law = fit.model.path_law(theta, batch)
         scaled = LatentSDE(
-            law.drift, law.diffusion * fit.diffusion_scale**2, law.times,
-            initial_mean=law.initial_mean, initial_var=law.initial_var, max_step=FORECAST_STEP,
-        )  # fmt: skip
+            law.drift,
+            law.diffusion * fit.diffusion_scale**2,
+            law.times,
+            initial_mean=law.initial_mean,
+            initial_var=law.initial_var,
+            max_step=FORECAST_STEP,
+        )
         paths.append(scaled.rsample((draws.repeats,)))
     return Forecast(
         times=picked.times[int(rows[0])],

@@ -26,9 +26,7 @@ def dated(first: np.datetime64 = START, count: int = 2) -> Trajectories:
     rng = np.random.default_rng(4)
     values = [tiny_fields(0.1 * np.arange(7), rng).astype(np.float32) for _ in range(count)]
     units = {"h": "m", "time": "hours since 2100-01-01"}
-    return Trajectories(
-        first + STEPS, values, name="h", dims=("s",), coords={"s": X}, units=units
-    )
+    return Trajectories(first + STEPS, values, name="h", dims=("s",), coords={"s": X}, units=units)
 
 
 def dated_fit():

@@ -21,10 +21,19 @@ from pyro_msde.priors import bayesian
 from pyro_msde.runs import TrainingRecord
 
 GROUPS = [
-    "posterior", "posterior_predictive", "predictions", "log_likelihood", "log_prior",
-    "sample_stats", "prior", "prior_predictive", "observed_data", "constant_data",
-    "predictions_constant_data", "training",
-]  # fmt: skip
+    "posterior",
+    "posterior_predictive",
+    "predictions",
+    "log_likelihood",
+    "log_prior",
+    "sample_stats",
+    "prior",
+    "prior_predictive",
+    "observed_data",
+    "constant_data",
+    "predictions_constant_data",
+    "training",
+]
 OPTIONS = {"num_samples": 4, "seed": 7, "times": 3, "prior": 2, "weights": True, "num_theta": 4}
 
 

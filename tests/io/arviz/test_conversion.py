@@ -28,18 +28,24 @@ def history() -> History:
 
 @pytest.fixture(scope="module")
 def case():
-    fit, test = untrained_fit(
-        training=TrainingRecord(history()), adjustments=(Calibration(1.5),)
-    ), named_data(3, CLOCK)
+    fit, test = (
+        untrained_fit(training=TrainingRecord(history()), adjustments=(Calibration(1.5),)),
+        named_data(3, CLOCK),
+    )
     return fit, test, to_arviz(fit, test, num_samples=5, seed=7, times=6, probes={"s": [3.0, 7.43]})
 
 
 def test_groups_have_the_axes_of_the_data(case):
     _, test, idata = case
     assert names_of(idata) == [
-        "posterior", "posterior_predictive", "log_likelihood", "sample_stats", "observed_data",
-        "constant_data", "training",
-    ]  # fmt: skip
+        "posterior",
+        "posterior_predictive",
+        "log_likelihood",
+        "sample_stats",
+        "observed_data",
+        "constant_data",
+        "training",
+    ]
     pp, ahead = idata.posterior_predictive, ("chain", "draw", "trajectory", "time")
     assert pp["h"].dims == (*ahead, "s_probe")
     assert pp["zeta"].dims == (*ahead, "s_coarse")
@@ -47,9 +53,15 @@ def test_groups_have_the_axes_of_the_data(case):
     for name in ("h_mean", "h_sd", "h_q05", "h_q95"):
         assert pp[name].dims == ("trajectory", "time", "s")
     assert dict(pp.sizes) == {
-        "chain": 1, "draw": 5, "trajectory": 3, "time": 6, "s_probe": 2, "s_coarse": NUM_COARSE,
-        "microscale": 2, "s": NUM_POINTS,
-    }  # fmt: skip
+        "chain": 1,
+        "draw": 5,
+        "trajectory": 3,
+        "time": 6,
+        "s_probe": 2,
+        "s_coarse": NUM_COARSE,
+        "microscale": 2,
+        "s": NUM_POINTS,
+    }
     assert np.array_equal(pp["time"], test.times[0][::2])
     assert np.array_equal(pp["s"], X)
     assert np.array_equal(pp["s_probe"], X[[0, 22]])  # 7.4 is nearest to 7.43
@@ -115,8 +127,11 @@ def test_diffusion_and_noise_are_in_the_data_units(case):
     assert noise.dims == ("chain", "draw")
     assert noise.shape == (1, 5)
     assert set(post.data_vars) == {
-        "diffusion_sd_zeta", "diffusion_sd_eta", "observation_sd", "time_kernel_lengthscale",
-    }  # fmt: skip
+        "diffusion_sd_zeta",
+        "diffusion_sd_eta",
+        "observation_sd",
+        "time_kernel_lengthscale",
+    }
 
 
 def test_history_is_a_group_of_its_own(case):

@@ -53,8 +53,12 @@ def test_a_forecasts_likelihood_is_that_of_its_latent_states():
     expected = norm.logpdf(y, zeta @ linear.H.T, SCALE * np.sqrt(linear.var))
     found = idata.log_likelihood
     assert found["u_forecast_probes"].dims == (
-        "chain", "draw", "trajectory", "time", "dim_0_probe",
-    )  # fmt: skip
+        "chain",
+        "draw",
+        "trajectory",
+        "time",
+        "dim_0_probe",
+    )
     assert np.allclose(found["u_forecast_probes"], expected[..., PROBES], rtol=1e-9, atol=0)
     assert np.allclose(found["u_forecast"], expected.sum(-1), rtol=1e-9, atol=0)
 

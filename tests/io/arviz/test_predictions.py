@@ -43,9 +43,13 @@ def test_a_whole_number_of_spacings_is_kept():
     )
     assert np.allclose(idata.predictions["time"], [6.75, 7.0], rtol=1e-15, atol=0)
     one = to_arviz(
-        untrained_fit(), named_data(1, CLOCK), num_samples=2, times=1, horizon=7.0,
+        untrained_fit(),
+        named_data(1, CLOCK),
+        num_samples=2,
+        times=1,
+        horizon=7.0,
         log_likelihood=False,
-    )  # fmt: skip
+    )
     assert one.predictions["time"].values.tolist() == [7.0]
 
 
