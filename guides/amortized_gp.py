@@ -119,7 +119,11 @@ class AmortizedGP(PyroModule):
         return {} if self.theta is None else dict(self.theta())
 
     def encode(
-        self, values: Tensor, bound: BoundModel, covariates: Tensor | None = None
+        self,
+        values: Tensor,
+        bound: BoundModel,
+        covariates: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Moments of q(z | y): mean (..., latent), and variance shaped alike or covariance.
 
@@ -127,6 +131,7 @@ class AmortizedGP(PyroModule):
             values: Fields (..., channel, *space) in scaled units.
             bound: The model at a draw of θ, which may hold the smoothing kernel.
             covariates: (..., p) the trajectories' covariates, broadcast against `values`.
+            observed: Where `values` were observed, shaped alike; None: everywhere.
 
         Returns:
             (..., latent), and (..., latent) or (..., latent, latent) float64.

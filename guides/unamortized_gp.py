@@ -66,7 +66,7 @@ class UnamortizedGP(AmortizedGP):
         bound = self.model.bind(starting_values(self.model))
         means = []
         for k in range(len(segments.values)):
-            fields = segments.scaled(k).to(self.node_means)
+            fields = segments.values[k][:].to(self.node_means)
             row = None if segments.covariates is None else segments.covariates[k].to(fields)
             means += [self.encoder_mean(part, bound, row) for part in fields.split(_AT_ONCE)]
         self.node_means.copy_(torch.cat(means))
@@ -79,7 +79,11 @@ class UnamortizedGP(AmortizedGP):
         return self.interpolated(batch, nodes, log)
 
     def encode(
-        self, values: Tensor, bound: Any, covariates: Tensor | None = None
+        self,
+        values: Tensor,
+        bound: Any,
+        covariates: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `AmortizedGP.encode`, by least squares; not to be differentiated.
 
@@ -87,6 +91,7 @@ class UnamortizedGP(AmortizedGP):
             values: As there.
             bound: A `BoundMultiscale`: what is fitted by least squares are its two experts.
             covariates: As there.
+            observed: As there.
         """
         mean = self.encoder_mean(values, bound, covariates)
         if bound.decoder is not None:

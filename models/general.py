@@ -170,7 +170,10 @@ class Multiscale(PyroModule):
         with pyro.plate("segments", batch.num_segments, subsample=index):
             z = pyro.sample("path", path)
             law = WeightedFields(
-                bound.observe(z), self.grid.ndim + 1, weight=batch.observation_weight
+                bound.observe(z),
+                self.grid.ndim + 1,
+                weight=batch.observation_weight,
+                observed=batch.observed,
             )
             fields: Tensor = pyro.sample("field", law, obs=batch.values)
         return fields

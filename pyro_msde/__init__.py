@@ -4,7 +4,7 @@ fit = pyro_msde.fit(model, guide, data, validation=validation)
 forecast = fit.predict(y0, times)
 """
 
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Cycle, Trajectories
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CalibrationReport",
     "Callback",
+    "Cycle",
     "Ensemble",
     "Fit",
     "Forecast",

@@ -69,7 +69,9 @@ class Places(Protocol):
     `regular`: fields have axes with even spacing. `periodic`: per axis, whether it is a ring.
     `kernel`: κ at the start. `half_width`: of a stencil at most so wide, and no wider than fits.
     `locations`: (num_coarse, k) features of where coarse points are. `coordinates`: per
-    axis, of the points; `coarse_index`: per axis, which of them are coarse.
+    axis, of the points; `coarse_index`: per axis, which of them are coarse. `mask`: (channel,
+    *space), True where there is a field; None: everywhere. `admits_constant`: by channel, whether
+    the boundaries allow a constant. `filled`: fields with their gaps filled in.
     """
 
     @property
@@ -93,6 +95,10 @@ class Places(Protocol):
     @property
     def num_zeta(self) -> int: ...
     @property
+    def mask(self) -> NDArray[np.bool_] | None: ...
+    @property
+    def admits_constant(self) -> tuple[bool, ...]: ...
+    @property
     def field_shape(self) -> tuple[int, ...]: ...
     @property
     def coordinates(self) -> tuple[NDArray[np.float64], ...]: ...
@@ -106,6 +112,7 @@ class Places(Protocol):
     def stencil(self, half_width: int) -> Stencil: ...
     def kernel(self, smoothing: str, radius: int) -> Tensor: ...
     def operators(self, kernel: Tensor) -> ScaleOperators | GraphOperators: ...
+    def filled(self, fields: Tensor, observed: Tensor) -> Tensor: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 
@@ -172,9 +179,16 @@ class Guide(Module, Protocol):
         """Draw θ from q(θ): values of the model's sites by name; none where θ is a point."""
 
     def encode(
-        self, values: Tensor, bound: BoundModel, covariates: Tensor | None = None
+        self,
+        values: Tensor,
+        bound: BoundModel,
+        covariates: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """q(z|y) of fields (..., channel, *space), where forecasts start: mean and variance."""
+        """q(z|y) of fields (..., channel, *space), where forecasts start: mean and variance.
+
+        Fields are filled in where `observed` is False; it is None where they are complete.
+        """
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments, which may depend on the model's diffusion."""

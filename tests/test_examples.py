@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 import pyro_msde
+from examples.cases import CASES
 from pyro_msde.datasets import kdv as datasets_kdv
-from pyro_msde.datasets.burgers1d import BURGERS1D
 from pyro_msde.datasets.kdv import kdv_splits
-from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -54,11 +53,10 @@ def test_an_example_prints_the_error_of_the_run_that_it_leaves(example, script):
     printed, out = example(script)
     fit = pyro_msde.load(out)
     assert fit.steps == 4
-    problem, split, horizon, every = {
-        "burgers.py": (BURGERS1D, "published", 1.0, 10),
-        "ks.py": (KS, "published", 46.5, 1),
-    }[script]
-    test = problem.splits(split, directory=out.parent / "data").test.until(horizon).thinned(every)
+    case, every = {"burgers.py": ("burgers1d", 10), "ks.py": ("ks", 1)}[script]
+    setting = CASES[case]["published"]
+    data = setting.problem.splits("published", directory=out.parent / "data")
+    test = data.test.until(setting.horizon).thinned(every)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
     error = re.search(r"NRMSE.*? ([\d.]+)%", printed).group(1)
     assert float(error) == pytest.approx(100 * np.mean(pyro_msde.nrmse(fc, test)), abs=0.05)

@@ -17,7 +17,7 @@ class Interpolated(nn.Module):
     def read_theta(self):
         return {}
 
-    def encode(self, values, bound, covariates=None):
+    def encode(self, values, bound, covariates=None, observed=None):
         mean = self._model[0].grid.flatten(bound.operators.restrict(values))
         return mean, self.log_var.exp().expand_as(mean)
 

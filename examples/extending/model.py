@@ -28,19 +28,14 @@ class Waves(torch.nn.Module):
         )
 
     def path_law(self, bound, batch):
-        return LatentSDE(
-            bound.drift,
-            bound.diffusion,
-            batch.times,
-            initial_mean=torch.zeros(2),
-            initial_var=torch.ones(2),
-        )
+        start = {"initial_mean": torch.zeros(2), "initial_var": torch.ones(2)}
+        return LatentSDE(bound.drift, bound.diffusion, batch.times, **start)
 
     def forward(self, batch):
         bound = self.bind()
         with pyro.plate("segments", batch.num_segments, subsample=torch.arange(len(batch.times))):
             law = bound.observe(pyro.sample("path", self.path_law(bound, batch)))
-            law = WeightedFields(law, 2, weight=batch.observation_weight)
+            law = WeightedFields(law, 2, weight=batch.observation_weight, observed=batch.observed)
             return pyro.sample("field", law, obs=batch.values)
 
 

@@ -12,6 +12,8 @@ from pyro_msde.data.instants import TimeUnits, duration_units, rounding, same_ti
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
+from pyro_msde.data.reference import Cycle, Reference, reference_of
+from pyro_msde.data.scaled_fields import ScaledFields, observed_by_channel, observed_in
 from pyro_msde.data.segmentation import (
     cut,
     duration_of,
@@ -28,8 +30,11 @@ __all__ = [
     "LENGTH",
     "ROOM",
     "STRIDE",
+    "Cycle",
     "Metadata",
     "Quadrature",
+    "Reference",
+    "ScaledFields",
     "Scaling",
     "SegmentBatch",
     "Segments",
@@ -46,7 +51,10 @@ __all__ = [
     "evenly_spaced",
     "matched",
     "nearest",
+    "observed_by_channel",
+    "observed_in",
     "picks_by_segment",
+    "reference_of",
     "rounding",
     "same_times",
     "scaled_segments",

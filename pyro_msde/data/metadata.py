@@ -30,6 +30,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     units: dict[str, str]
     calendar: str | None
     covariates: tuple[str, ...]
+    missing: str = "raise"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Metadata:
         units: By name of field, axis or "time".
         calendar: Of the times, if these count from a date.
         covariates: Names of the trajectories' covariates.
+        missing: What NaN means: see `Trajectories`.
     """
 
     name: str
@@ -51,13 +53,22 @@ class Metadata:
     units: Mapping[str, str]
     calendar: str | None
     covariates: tuple[str, ...]
+    missing: str = "raise"
 
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
         """Of some trajectories."""
         coords = {key: _positions(x) for key, x in data.coords.items()}
         units = {str(key): str(unit) for key, unit in data.units.items()}
-        return cls(data.name, data.dims, coords, units, data.calendar, data.covariate_names)
+        return cls(
+            data.name,
+            data.dims,
+            coords,
+            units,
+            data.calendar,
+            data.covariate_names,
+            data.missing,
+        )
 
     @classmethod
     def of_array(cls, fields: xr.DataArray, axes: int) -> Metadata:

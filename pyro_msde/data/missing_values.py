@@ -7,13 +7,14 @@ become NaN, which the checks of data then refuse by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["decoded", "unmasked"]
+__all__ = ["advice_on", "decoded", "unmasked"]
 
 Array = NDArray[Any]
 
@@ -29,6 +30,26 @@ def unmasked(array: Any) -> Array:
         array = array.astype(np.float64)
     missing = np.array("NaT", array.dtype) if array.dtype.kind in "mM" else np.nan
     return np.asarray(array.filled(missing))
+
+
+def advice_on(values: Sequence[Array]) -> str:
+    """What to do about NaN in trajectories (n_k, *field), by how it is spread."""
+    gaps = [np.isnan(v) for v in values]
+    share = sum(int(gap.sum()) for gap in gaps) / sum(gap.size for gap in gaps)
+    if share == 0:
+        return "Drop them."
+    points = np.all([gap.all(0) for gap in gaps], 0)
+    whole = [gap.reshape(len(gap), -1).all(1) for gap in gaps]
+    if all((gap == points).all() for gap in gaps):
+        where = ", always at the same points"
+    elif all(gap[~snapshot].sum() == 0 for gap, snapshot in zip(gaps, whole, strict=True)):
+        where = ", in snapshots that are missing whole"
+    else:
+        where = ""
+    return (
+        f"Drop them, or pass missing='mask', so that they count as not observed: "
+        f"{100 * share:.2g} % of the values{where}."
+    )
 
 
 def decoded(ds: xr.Dataset) -> xr.Dataset:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.data.scaled_fields import ScaledFields
 from pyro_msde.data.segments import LENGTH, STRIDE, Segments
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.data.units import Scaling
@@ -119,14 +120,20 @@ def scaled_segments(
     covariates = None
     if data.covariates is not None:
         covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
-    return Segments(
-        [torch.as_tensor(t / scaling.time) for t in data.times],
-        [torch.as_tensor(v).to(like.device) for v in data.fields(grid.channels, grid.shape)],
-        scale=scaling.field_scale(like.new_empty(0, dtype=torch.float64), grid.ndim),
-        dtype=like.dtype,
-        covariates=covariates,
-        **how,
-    )
+    mask = None if grid.mask is None else torch.as_tensor(grid.mask, device=like.device)
+    fields = [
+        ScaledFields(
+            torch.as_tensor(v).to(like.device),
+            t,
+            scaling,
+            dtype=like.dtype,
+            filling=grid.filled,
+            mask=mask,
+        )
+        for t, v in zip(data.times, data.fields(grid.channels, grid.shape), strict=True)
+    ]
+    clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
+    return Segments(clocks, fields, covariates=covariates, **how)
 
 
 def each_trajectory(fit: FittedModel, data: Trajectories) -> Iterator[Segments]:

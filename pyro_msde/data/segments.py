@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pyro_msde.data.instants import same_times
 from pyro_msde.data.quadrature import StratifiedQuadrature
+from pyro_msde.data.scaled_fields import ScaledFields
 from pyro_msde.renaming import renamed_arguments, renamed_attribute
 
 __all__ = ["LENGTH", "STRIDE", "SegmentBatch", "Segments"]
@@ -41,6 +42,8 @@ class SegmentBatch:
         observations: (segment, time) place of each snapshot among those of all trajectories, one
             trajectory after the other.
         covariates: (segment, p) the trajectories' covariates, or None.
+        observed: (segment, time, channel, *space) bool, where `values` are observations; elsewhere
+            they are filled in, and the likelihood leaves them out. None: everywhere.
     """
 
     times: Tensor
@@ -52,6 +55,7 @@ class SegmentBatch:
     shared_offsets: bool
     observations: Tensor
     covariates: Tensor | None = None
+    observed: Tensor | None = None
     parameters = renamed_attribute("parameters", "covariates")
 
     def to(self, device: Any) -> SegmentBatch:
@@ -73,9 +77,8 @@ class Segments:
 
     Args:
         times: Per trajectory (time,) float64.
-        values: Per trajectory (time, channel, *space); held as they are, never copied whole.
-        scale: What segments' values are divided by when they are drawn, (channel, 1, …) float64.
-        dtype: What they are converted to then, as the values' own may hold more. None: that.
+        values: Per trajectory (time, channel, *space) in scaled units, a tensor or what is indexed
+            as one, such as `ScaledFields`; never copied whole.
         covariates: (trajectory, p) or None.
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
@@ -96,10 +99,8 @@ class Segments:
     def __init__(
         self,
         times: Sequence[Tensor],
-        values: Sequence[Tensor],
+        values: Sequence[Tensor | ScaledFields],
         *,
-        scale: Tensor | None = None,
-        dtype: torch.dtype | None = None,
         covariates: Tensor | None = None,
         length: int,
         stride: int = 1,
@@ -119,8 +120,7 @@ class Segments:
                     f"fit(…, length={max(2, min(length, len(t) // 2))}, stride=1)."
                 )
         self.times, self.values, self.covariates = list(times), list(values), covariates
-        self.dtype = values[0].dtype if dtype is None else dtype
-        self.scale = torch.ones((), dtype=self.dtype) if scale is None else scale
+        self.dtype = values[0].dtype
         self.stride = stride
         sizes = np.array([len(t) - 1 for t in times])
         self._first = np.cumsum([first, *(len(t) for t in times)])
@@ -139,14 +139,6 @@ class Segments:
         intervals = sum(len(t) - 1 for t in self.times)
         return self.span * float(sum(t[-1] - t[0] for t in self.times)) / intervals
 
-    def scaled(self, trajectory: int) -> Tensor:
-        """All values of a trajectory, (time, channel, *space), divided by the scale."""
-        return self.to_scaled(self.values[trajectory])
-
-    def to_scaled(self, values: Tensor) -> Tensor:
-        """Values divided by the scale, then converted to the segments' dtype."""
-        return (values / self.scale).to(self.dtype)
-
     def draw(self, num_segments: int, rng: np.random.Generator) -> SegmentBatch:
         """Independent draws of `num_segments` segments."""
         rows = rng.choice(len(self.times), size=num_segments, p=self._trajectory)
@@ -162,12 +154,14 @@ class Segments:
     def gather(self, places: Sequence[tuple[int, int]]) -> SegmentBatch:
         """The segments that begin at the given (trajectory, start) places."""
         times, values, edges, numbers = [], [], [], []
-        observation, density, initial = [], [], []
+        observation, density, initial, seen = [], [], [], []
         for k, s in places:
             window = slice(s, s + self.span + 1, self.stride)
             per_observation, per_interval = self._weights[k]
             times.append(self.times[k][window])
             values.append(self.values[k][window])
+            mask = getattr(self.values[k], "observed", None)
+            seen.append(None if mask is None else mask[window])
             numbers.append(int(self._first[k]) + torch.arange(s, s + self.span + 1, self.stride))
             edges.append(self.times[k][s : s + self.span + 1])
             observation.append(per_observation[window])
@@ -179,7 +173,7 @@ class Segments:
         index = [k for k, _ in places]
         batch = SegmentBatch(
             times=stacked,
-            values=self.to_scaled(torch.stack(values)),
+            values=torch.stack(values),
             observation_weight=torch.stack(observation).to(self.dtype),
             initial_weight=torch.stack(initial).to(self.dtype),
             quadrature=StratifiedQuadrature(edge, torch.stack(density), shared_offsets=shared),
@@ -187,9 +181,18 @@ class Segments:
             shared_offsets=shared,
             observations=torch.stack(numbers),
             covariates=None if self.covariates is None else self.covariates[index],
+            observed=_stacked_masks(seen, values),
         )
         device = values[0].device
         return batch if device.type == "cpu" else batch.to(device)  # the weights as well
+
+
+def _stacked_masks(masks: Sequence[Tensor | None], values: Sequence[Tensor]) -> Tensor | None:
+    """Masks of several segments; None where all of their values were observed."""
+    if all(mask is None or bool(mask.all()) for mask in masks):
+        return None
+    pairs = zip(masks, values, strict=True)
+    return torch.stack([torch.ones_like(v, dtype=torch.bool) if m is None else m for m, v in pairs])
 
 
 def _fixed_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, np.ndarray]:

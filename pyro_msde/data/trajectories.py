@@ -11,9 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.checks import check_whole
+from pyro_msde.checks import check_choice, check_whole
 from pyro_msde.data.arrays import as_array
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
+from pyro_msde.data.missing_values import advice_on
 from pyro_msde.data.validation import (
     as_columns,
     as_controls,
@@ -25,6 +26,7 @@ from pyro_msde.data.validation import (
     check_finite,
     check_increasing,
     check_names,
+    check_some_observed,
 )
 from pyro_msde.data.xarray_io import read_xarray, write_xarray
 from pyro_msde.renaming import renamed_arguments, renamed_attribute
@@ -46,6 +48,8 @@ class Trajectories:
             torch, where field is (*space) or (channel, *space): the model's grid later decides
             which. float32 and float64 are kept, other types become float64; no copy is made where
             none is needed (read-only arrays are copied). Masked entries count as NaN.
+        missing: "raise": NaN is refused; "mask": it stands for what was not observed. Likelihood,
+            variances and scores then count what was, and forecasts may start from fields with gaps.
         covariates: (trajectory, p) or (trajectory,), what is fixed along each trajectory.
         controls: A list of (n_k, c) or (n_k,) arrays or one rectangular array, what is imposed at
             the times.
@@ -61,6 +65,7 @@ class Trajectories:
     Attributes:
         times: Tuple of (n_k,) float64 arrays.
         values: Tuple of C-contiguous (n_k, *field) arrays, float32 or float64.
+        missing: As given.
         covariates: (trajectory, p) float64, or None.
         controls: Tuple of (n_k, c) arrays, or None.
         name: The field's name.
@@ -80,6 +85,7 @@ class Trajectories:
         times: Any,
         values: Any,
         *,
+        missing: str = "raise",
         covariates: Any = None,
         controls: Any = None,
         name: str = "u",
@@ -101,7 +107,12 @@ class Trajectories:
         self.units |= {} if clock.text is None else {"time": clock.text}
         self.calendar: str | None = clock.calendar
         check_increasing(self.times)
-        check_finite(self.values, self.times, "values")
+        check_choice("missing", missing, ("raise", "mask"))
+        self.missing = missing
+        if missing == "mask":
+            check_some_observed(self.values, self.times)
+        else:
+            check_finite(self.values, self.times, "values", advice_on(self.values))
         self.covariates: Array | None = as_covariates(covariates, len(self.values))
         self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
         self.name = name
@@ -119,6 +130,7 @@ class Trajectories:
         trajectory: str = "trajectory",
         time: str = "time",
         channel: str = "channel",
+        missing: str = "raise",
         covariates: Sequence[str] | None = None,
         controls: Sequence[str] | None = None,
     ) -> Trajectories:
@@ -134,6 +146,7 @@ class Trajectories:
             time: Variable or coordinate of times, along one dimension or (trajectory, another).
                 Dates become seconds since the first, recorded in `units["time"]`.
             channel: Its dimension of channels, if any; put before the axes of space.
+            missing: As for the class.
             covariates: Variables along `trajectory` only.
             controls: Variables along `trajectory` and time.
 
@@ -149,7 +162,7 @@ class Trajectories:
             covariates=covariates,
             controls=controls,
         )
-        return cls(**arguments)
+        return cls(**arguments, missing=missing)
 
     def to_xarray(self) -> xr.Dataset:
         """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.

@@ -1,14 +1,18 @@
-"""Units: one scale per channel, no centring, time in training horizons."""
+"""Units: a reference and one scale per channel, time in training horizons."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from pyro_msde.data.reference import Reference
 
 __all__ = ["ROOM", "Scaling"]
 
@@ -19,28 +23,41 @@ ROOM = {torch.float32: (1e-30, 1e30), torch.float64: (1e-100, 1e100)}
 
 @dataclass(frozen=True)
 class Scaling:
-    """Scaled value = value / scale of its channel, scaled time = time / horizon.
-
-    Nothing is centred: zero means zero on a Dirichlet wall, and drifts of PDEs have no reason to be
-    invariant under shifts of the state.
+    """Scaled value = (value − reference) / scale of its channel, scaled time = time / horizon.
 
     Attributes:
-        channels: Root mean square of each channel over the training data, in the user's units.
+        channels: Root mean square of each channel over the training data, less its reference, in
+            the user's units; that of the reference for a channel that never differs from it.
         time: Training horizon, in the user's units.
         covariates: Root mean square of each of the trajectories' covariates.
+        reference: What is subtracted; nothing unless given.
     """
 
     channels: tuple[float, ...]
     time: float
     covariates: tuple[float, ...] = ()
+    reference: Reference = field(default_factory=Reference)
 
     @classmethod
     def of(
-        cls, fields: Sequence[np.ndarray], horizon: float, covariates: np.ndarray | None = None
+        cls,
+        fields: Sequence[NDArray[Any]],
+        horizon: float,
+        covariates: NDArray[Any] | None = None,
+        *,
+        reference: Reference | None = None,
+        times: Sequence[NDArray[Any]] | None = None,
     ) -> Scaling:
         """Scales of training fields, each (time, channel, *space), and covariates (trajectory, p).
 
-        A covariate that is zero throughout is left as it is.
+        What is NaN was not observed. A covariate that is zero throughout is left as it is.
+
+        Args:
+            fields: Per trajectory.
+            horizon: Of the training data.
+            covariates: Of the trajectories.
+            reference: To be subtracted from the fields.
+            times: Per trajectory (time,), for a reference that depends on them.
 
         Raises:
             ValueError: A channel is zero everywhere, or no trajectory lasts.
@@ -50,13 +67,27 @@ class Scaling:
                 "data: every trajectory is a single snapshot. A drift is learned from how fields "
                 "change: give each trajectory two snapshots or more."
             )
-        rms = _root_mean_square([np.moveaxis(f, 1, -1) for f in fields])
+        reference = Reference() if reference is None else reference
+        clocks = [np.zeros(len(f)) for f in fields] if times is None else times
+        rms = _root_mean_square(
+            (_less(reference, f, t) for f, t in zip(fields, clocks, strict=True))
+        )
+        if reference.coefficients is not None:
+            axes = (0, *range(2, reference.coefficients.ndim))
+            size = np.abs(reference.coefficients).max(axes)
+            # what is left of a channel that never changes is rounding
+            rms = np.where(rms > np.finfo(fields[0].dtype).eps * size, rms, size)
         if not (rms > 0).all():
             which = f"channel {int(np.argmin(rms))} is" if len(rms) > 1 else "the field is"
             mend = "Leave it out." if rms.any() else "There is nothing to learn."
             raise ValueError(f"values: {which} zero in every snapshot. {mend}")
         sizes = np.zeros(0) if covariates is None else _root_mean_square([covariates])
-        return cls(tuple(map(float, rms)), float(horizon), tuple(float(p) or 1.0 for p in sizes))
+        return cls(
+            tuple(map(float, rms)),
+            float(horizon),
+            tuple(float(p) or 1.0 for p in sizes),
+            reference,
+        )
 
     def check_room(self, dtype: torch.dtype) -> None:
         """Forecasts in the user's units are to fit a dtype, some way above and below their scale.
@@ -84,22 +115,60 @@ class Scaling:
         scale = torch.tensor(self.channels, dtype=like.dtype, device=like.device)
         return scale.reshape(-1, *(1,) * ndim)
 
+    def reference_at(self, times: Any, like: Tensor) -> Tensor:
+        """Reference at times (...), (..., channel, *space) with axes of length one; else zero.
+
+        float64, on the device of `like`.
+        """
+        if not self.reference:
+            return torch.zeros((), dtype=torch.float64, device=like.device)
+        return torch.as_tensor(self.reference.at(times), device=like.device)
+
+    def to_scaled(self, values: Tensor, times: Any) -> Tensor:
+        """(values − reference) / scale, float64.
+
+        Args:
+            values: Fields (..., channel, *space) in the user's units.
+            times: (...) array of the fields' times in the user's units; only a mean cycle asks.
+        """
+        ndim = values.ndim - np.ndim(times) - 1
+        scale = self.field_scale(values.new_empty(0, dtype=torch.float64), ndim)
+        if self.reference:
+            values = values - self.reference_at(times, values)
+        return values / scale
+
     def scaled_covariates(self, covariates: Tensor) -> Tensor:
         """(..., p) in scaled units; as they are if their scales are unknown."""
         if not self.covariates:
             return covariates
         return covariates / torch.tensor(self.covariates, dtype=torch.float64).to(covariates)
 
-    def log_volume(self, points: int) -> float:
-        """Log Jacobian Σ log(scale) of one snapshot with `points` grid points a channel."""
-        return points * sum(math.log(c) for c in self.channels)
+    def log_volume(self, observed: Sequence[int]) -> float:
+        """Log Jacobian Σ log(scale) of so many observed values of each channel."""
+        return sum(n * math.log(c) for n, c in zip(observed, self.channels, strict=True))
 
 
-def _root_mean_square(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """(k,) over all axes but the last of arrays (..., k), of any size that float64 holds."""
-    flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
-    largest = np.max([np.abs(a).max(0) for a in flat], axis=0).astype(np.float64)
-    # powers of two divide without rounding
-    unit = np.exp2(np.frexp(np.clip(largest, 1e-300, 1e300))[1].astype(np.float64))
-    squares = sum(np.square(a / unit).sum(0) for a in flat)
-    return np.asarray(unit * np.sqrt(squares / sum(len(a) for a in flat)))
+def _less(reference: Reference, fields: NDArray[Any], times: NDArray[Any]) -> NDArray[Any]:
+    """Fields less their reference, channels last."""
+    anomalies = fields - reference.at(times) if reference else fields
+    return np.moveaxis(anomalies, 1, -1)
+
+
+def _root_mean_square(
+    arrays: Iterable[NDArray[Any]],
+) -> NDArray[np.float64]:
+    """(k,) over all axes but the last of arrays (..., k), without NaN, of any size of float64."""
+    squares: Any = 0.0
+    count: Any = 0
+    unit: Any = None
+    for array in arrays:
+        flat = array.reshape(-1, array.shape[-1])
+        seen = ~np.isnan(flat)
+        flat = np.where(seen, flat, 0.0)
+        # powers of two divide without rounding
+        largest = np.clip(np.abs(flat).max(0).astype(np.float64), 1e-300, 1e300)
+        new = np.exp2(np.frexp(largest)[1].astype(np.float64))
+        unit, old = (new, new) if unit is None else (np.maximum(unit, new), unit)
+        squares = squares * (old / unit) ** 2 + np.square(flat / unit).sum(0)
+        count = count + seen.sum(0)
+    return np.asarray(unit * np.sqrt(squares / np.maximum(count, 1)))

@@ -178,7 +178,9 @@ def check_increasing(times: Sequence[Array]) -> None:
             )
 
 
-def check_finite(arrays: Sequence[Array], times: Sequence[Array], argument: str) -> None:
+def check_finite(
+    arrays: Sequence[Array], times: Sequence[Array], argument: str, advice: str = "Drop them."
+) -> None:
     """Raise ValueError at the first NaN or infinity of (n_k, *) arrays, counting all."""
     finite = [np.isfinite(a).reshape(len(a), -1).all(axis=1) for a in arrays]
     total = sum(int((~f).sum()) for f in finite)
@@ -188,8 +190,17 @@ def check_finite(arrays: Sequence[Array], times: Sequence[Array], argument: str)
             kind = _kind(arrays[k][i][~np.isfinite(arrays[k][i])][0])
             raise ValueError(
                 f"{argument}: {kind} in trajectory {k}, index {i} (t={times[k][i]:.9g}), {total} "
-                f"snapshots in all. Drop them.{_MASKED if kind == 'NaN' else ''}"
+                f"snapshots in all. {advice}{_MASKED if kind == 'NaN' else ''}"
             )
+
+
+def check_some_observed(values: Sequence[Array], times: Sequence[Array]) -> None:
+    """Raise ValueError at an infinity, or where all of a trajectory is NaN."""
+    for k, v in enumerate(values):
+        if np.isinf(v).any():
+            check_finite([np.where(np.isinf(w), w, 0.0) for w in values], times, "values")
+        if np.isnan(v).all():
+            raise ValueError(f"values: nothing was observed in trajectory {k}. Leave it out.")
 
 
 def as_names(

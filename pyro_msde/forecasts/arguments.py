@@ -85,25 +85,47 @@ def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Ten
         )
     if fit.metadata is not None and isinstance(y0, xr.DataArray):
         fit.metadata.check(argument, Metadata.of_array(y0, len(one)))
-    bad = int((~value.isfinite()).sum())
-    if bad:
-        raise ValueError(
-            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop "
-            "them. (Masked and missing values are read as NaN.)"
-        )
     batched = value.ndim > len(one)
+    _check_observed(fit, argument, value)
     if not value.numel():
         raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass some.")
     value = value if batched else value[None]
     value = value if fit.has_channel else value[:, None]
     fields = value.to(device=device, dtype=torch.float64)
-    largest = float((fields / fit.scaling.field_scale(fields, grid.ndim)).abs().max())
+    if fit.scaling.reference.period is None:  # a cycle's size is that of the anomalies, about
+        scaled = fit.scaling.to_scaled(fields, np.zeros(len(fields)))
+    else:
+        scaled = fields / fit.scaling.field_scale(fields, grid.ndim)
+    largest = float(scaled.abs().nan_to_num(0.0).max())
     if largest > LARGEST_FIELD:
         raise ValueError(
             f"{argument}: its largest value is {largest:.3g} times the training data's root mean "
             "square. Nothing was learned there; check its units."
         )
     return fields, batched
+
+
+def _check_observed(fit: FittedModel, argument: str, value: Tensor) -> None:
+    """NaN stands for what was not observed, if that is so in the training data or off the mask."""
+    mask = fit.model.grid.mask
+    counts = value.isfinite()
+    if mask is not None:
+        exists = torch.as_tensor(mask)
+        counts = counts | ~(exists if fit.has_channel else exists[0])
+    if fit.metadata is not None and fit.metadata.missing == "mask":
+        field = tuple(range(value.ndim - fit.model.grid.ndim - fit.has_channel, value.ndim))
+        if bool(value.isnan().all(field).any()):
+            raise ValueError(
+                f"{argument}: nothing was observed of one of the fields. Leave it out."
+            )
+        counts = counts | value.isnan()
+    bad = int((~counts).sum())
+    if bad:
+        raise ValueError(
+            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop "
+            "them, or train on Trajectories(…, missing='mask'), whose forecasts start from fields "
+            "with gaps. (Masked and missing values are read as NaN.)"
+        )
 
 
 def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor | None:

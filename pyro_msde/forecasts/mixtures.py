@@ -38,17 +38,27 @@ class Mixture:
         laws: For each draw of θ one of elements (sample, batch, chunk, channel, *space).
         scale: Of the scaled units in the user's, (channel, 1, …) float64.
         has_channel: Whether fields carry a channel axis.
+        reference: What is added in the user's units, float64, broadcast against (batch, chunk,
+            channel, *space). None: nothing.
+        mask: (channel, *space), False where there is no field, and results are NaN. None: nowhere.
     """
 
     where: slice
     laws: Sequence[Distribution]
     scale: Tensor
     has_channel: bool = True
+    reference: Tensor | None = None
+    mask: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
         """(batch, chunk, *field), eq. (33)."""
-        return self.moments["mean"] * self._scale(self.moments["mean"])
+        mean = self.moments["mean"] * self._scale(self.moments["mean"])
+        if self.reference is None:
+            return mean
+        return mean + (
+            self.reference if self.has_channel else self._without_channel(self.reference)
+        )
 
     @property
     def sd(self) -> Tensor:
@@ -92,13 +102,21 @@ class Mixture:
         return self._in_units(torch.cat(_draws(self.laws, generator)))
 
     def _in_units(self, fields: Tensor) -> Tensor:
-        """Fields in the user's units and layout, in the laws' dtype."""
-        return self._given(fields * self.scale.to(fields))
+        """Fields in the user's units and layout, in the laws' dtype; float64 with a reference."""
+        fields = fields * self.scale.to(fields)
+        if self.reference is not None:
+            fields = fields + self.reference.to(fields.device)
+        return self._given(fields)
 
     def _given(self, values: Tensor) -> Tensor:
-        """Values in the user's layout, on the CPU."""
+        """Values in the user's layout, on the CPU, NaN where there is no field."""
         values = values.detach().cpu()
-        return values if self.has_channel else values.squeeze(-self.scale.ndim)
+        if self.mask is not None:
+            values = values.masked_fill(~self.mask, math.nan)
+        return values if self.has_channel else self._without_channel(values)
+
+    def _without_channel(self, values: Tensor) -> Tensor:
+        return values.squeeze(-self.scale.ndim)
 
     def _scale(self, like: Tensor) -> Tensor:
         """Of scaled units in the user's, broadcast to fields in the user's layout."""
@@ -107,6 +125,8 @@ class Mixture:
     def _scaled(self, values: Tensor) -> Tensor:
         """The user's values in scaled units: divided first, as their dtype may hold more."""
         values = values if self.has_channel else values.unsqueeze(-self.scale.ndim)
+        if self.reference is not None:
+            values = values - self.reference
         return (values / self.scale).to(self.laws[0].mean)
 
 

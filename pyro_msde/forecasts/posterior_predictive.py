@@ -44,6 +44,11 @@ class Forecast:
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
         sites: Values of the guide's sites at each draw of θ; empty where it is a point.
         metadata: Names, positions and units of the data of the fit; None: not known.
+        reference: (batch or 1, time or 1, channel, *space) float64, the reference in the user's
+            units, which results have added to them and are float64 then; axes of space may have
+            length one. None: nothing was subtracted.
+
+    Where the grid has no field, on land or in a solid body, all results are NaN.
     """
 
     times: np.ndarray
@@ -56,6 +61,7 @@ class Forecast:
     region: Tensor | None = None
     sites: Sequence[Mapping[str, Tensor]] = ()
     metadata: Metadata | None = None
+    reference: Tensor | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
 
@@ -104,7 +110,11 @@ class Forecast:
     def mean(self) -> Tensor:
         """(…, time, *field), eq. (33)."""
         mean = self._moment("mean")
-        return mean * self._scale(mean.dtype)
+        mean = mean * self._scale(mean.dtype)
+        if self.reference is None:
+            return mean
+        reference = self.reference if self.has_channel else self.reference.squeeze(2)
+        return mean + (reference if self.batched else reference[0])
 
     @property
     def sd(self) -> Tensor:
@@ -201,13 +211,17 @@ class Forecast:
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
+        mask = None if grid.mask is None else torch.as_tensor(grid.mask)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
             laws = [
                 bound.observe(z[:, :, window].to(bound.diffusion.device))
                 for bound, z in zip(self.theta, self.paths, strict=True)
             ]
-            yield Mixture(window, laws, scale, self.has_channel)
+            reference = self.reference
+            if reference is not None and reference.shape[1] > 1:
+                reference = reference[:, window]
+            yield Mixture(window, laws, scale, self.has_channel, reference, mask)
 
     def _as_batch(self, values: Tensor) -> Tensor:
         """(batch, time, *field) from the user's layout."""

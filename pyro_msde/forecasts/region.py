@@ -136,14 +136,14 @@ def learned_region(model: Model, guide: Guide, segments: Segments) -> Region:
     In the box all coarse points of a channel have one range, as a front may turn up anywhere; each
     microscale state has its own. The random state is left alone.
     """
-    grid, device = model.grid, segments.scale.device
+    grid = model.grid
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
     states = []
     with Isolation(0, like.device).turn():
         bound = model.bind(guide.read_theta())
         for k, values in enumerate(segments.values):
-            at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)), device=device)
-            fields = segments.to_scaled(values[at.long()]).to(like)
+            at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)))
+            fields = values[at.long()].to(like)
             covariates = None if segments.covariates is None else segments.covariates[k].to(like)
             states.append(guide.encode(fields, bound, covariates)[0])
     z = torch.cat(states)

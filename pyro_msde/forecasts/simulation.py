@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Scaling
+from pyro_msde.data import Metadata, Scaling, observed_in
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
@@ -72,7 +72,12 @@ def forecast(
     share = -(-num_samples // num_theta)
     dtype = place_of(model)[0]
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
-    scaled = (y0 / scaling.field_scale(y0, model.grid.ndim)).to(dtype)
+    scaled = scaling.to_scaled(y0, np.full(len(y0), t0)).to(dtype)
+    mask = model.grid.mask
+    observed = observed_in(y0, None if mask is None else torch.as_tensor(mask, device=y0.device))
+    if observed is not None:
+        scaled = model.grid.filled(scaled.where(observed, 0), observed)
+    seen = {} if observed is None else {"observed": observed}
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock
@@ -85,7 +90,7 @@ def forecast(
     for first, sites in zip(range(0, num_theta, at_once), draws, strict=True):
         with exclusive():
             theta = private(model.bind(sites))
-            mean, cov = guide.encode(scaled, theta, covariates)
+            mean, cov = guide.encode(scaled, theta, covariates, **seen)
         noise = torch.randn(
             at_once * share, *mean.shape, generator=generator, dtype=torch.float32
         ).to(mean)
@@ -122,6 +127,9 @@ def forecast(
         paths.append(path.unflatten(0, (at_once, share)))
         drawn += [theta] * at_once
         read += [{name: value.detach().cpu() for name, value in sites.items()}] * at_once
+    reference = None
+    if scaling.reference:
+        reference = scaling.reference_at(np.broadcast_to(clock, (1, len(clock))), paths[0].cpu())
     return Forecast(
         times=clock,
         paths=torch.cat(paths).cpu(),
@@ -133,6 +141,7 @@ def forecast(
         region=torch.stack(boxes).cpu() if boxes else None,
         sites=read,
         metadata=metadata,
+        reference=reference,
     )
 
 

@@ -116,6 +116,12 @@ class Ends:
         return isinstance(self.lower, _Periodic)
 
     @property
+    def admits_constant(self) -> bool:
+        """Whether what stands beyond the ends of a constant field is that constant."""
+        weights = [np.asarray(end.ghosts(np.array([1]), 2)[1]) for end in (self.lower, self.upper)]
+        return all(bool((weight == 1).all()) for weight in weights)
+
+    @property
     def has_waves(self) -> bool:
         """Whether its fields can be written in waves that suit both ends."""
         return self.lower == self.upper and hasattr(self.lower, "waves")

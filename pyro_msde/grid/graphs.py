@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
+from pyro_msde.grid.filling import filled_on_graph
 from pyro_msde.grid.neighbours import Stencil, adjacency_table
 
 __all__ = ["GraphOperators", "SensorGraph"]
@@ -43,10 +44,25 @@ class SensorGraph:
     periodic = (False,)
     regular = False  # nodes lie on no axes
     has_waves = False
+    mask = None
 
     def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
         self.channels = check_whole("channels", channels, 1, 2**20)
         self.table = _own_node_first(adjacency_table(adjacency))
+
+    @property
+    def admits_constant(self) -> tuple[bool, ...]:
+        """True for each channel: graphs have no walls."""
+        return (True,) * self.channels
+
+    def filled(self, fields: Tensor, observed: Tensor) -> Tensor:
+        """Fields with their gaps filled smoothly; see `pyro_msde.grid.filling`.
+
+        Args:
+            fields: (..., channel, node) anomalies.
+            observed: Where they are given, shaped alike.
+        """
+        return filled_on_graph(self.table, fields, observed)
 
     @property
     def shape(self) -> tuple[int, ...]:

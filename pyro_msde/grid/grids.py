@@ -19,7 +19,9 @@ from torch import Tensor
 
 from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import BoundaryWords, Ends, ends_by_channel, words_of
+from pyro_msde.grid.filling import filled
 from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
+from pyro_msde.grid.masks import mask_of, packed_mask
 from pyro_msde.grid.neighbours import Stencil, neighbour_weights
 from pyro_msde.grid.operators import ScaleOperators
 
@@ -43,6 +45,9 @@ class Grid:
             channels are alike.
         lower: Lower end of the domain per axis, in the user's units; used for coordinates only.
         upper: Upper end of the domain per axis.
+        mask: (channel, *space) bool, True where there is a field; None: everywhere. Elsewhere, as
+            on land or in a solid body, nothing is observed, and nothing is forecast.
+        packed: The mask as text, as `to_dict` gives it; it may be passed for the mask.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +57,8 @@ class Grid:
     ends: tuple[tuple[Ends, ...], ...] = field(init=False, repr=False, compare=False)
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+    mask: NDArray[np.bool_] | None = field(repr=False, compare=False)
+    packed: str | None = field(init=False, repr=False)
 
     regular = True  # fields have axes with even spacing
 
@@ -64,6 +71,7 @@ class Grid:
         boundary: BoundaryWords = "periodic",
         lower: float | Sequence[float] | None = None,
         upper: float | Sequence[float] | None = None,
+        mask: Any = None,
     ) -> None:
         """Make a grid; a number stands for a sequence of length one.
 
@@ -77,11 +85,12 @@ class Grid:
                 `pyro_msde.protocols.Boundary`.
             lower: Lower end per axis; 0 unless given.
             upper: Upper end per axis; 1 unless given.
+            mask: (*space) or (channel, *space), True where there is a field.
 
         Raises:
             ValueError: Sizes that are not positive integers, more than three axes, a coarse size
                 that does not divide the fine one, numbers of axes that differ, an unknown boundary,
-                a domain that is empty or not finite.
+                a domain that is empty or not finite, a mask of another shape or without a point.
         """
         fine_sizes = sizes_of("shape", shape)
         coarse_sizes = sizes_of("coarse", coarse)
@@ -110,6 +119,8 @@ class Grid:
             ends=ends,
             lower=lower,
             upper=upper,
+            mask=(exists := mask_of(mask, (channels, *fine_sizes))),
+            packed=None if exists is None else packed_mask(exists),
         )
 
     @property
@@ -131,6 +142,12 @@ class Grid:
     def has_waves(self) -> bool:
         """Whether one set of waves per axis suits the fields, all channels alike."""
         return len(self.ends) == 1 and all(ends.has_waves for ends in self.ends[0])
+
+    @property
+    def admits_constant(self) -> tuple[bool, ...]:
+        """Whether a constant field suits the boundaries, by channel: not if it is zero on one."""
+        each = [all(ends.admits_constant for ends in channel) for channel in self.ends]
+        return tuple(each if len(each) > 1 else each * self.channels)
 
     @property
     def offset(self) -> tuple[int, ...]:
@@ -215,6 +232,15 @@ class Grid:
         """Smoothing, restriction and prolongation with a kernel."""
         return ScaleOperators(kernel, self)
 
+    def filled(self, fields: Tensor, observed: Tensor) -> Tensor:
+        """Fields with their gaps filled smoothly; see `pyro_msde.grid.filling`.
+
+        Args:
+            fields: (..., channel, *space) anomalies.
+            observed: Where they are given, shaped alike.
+        """
+        return filled(self, fields, observed)
+
     def flatten(self, coarse_field: Tensor) -> Tensor:
         """(..., num_zeta) from a coarse field (..., channel, *coarse), channel-major.
 
@@ -245,7 +271,8 @@ class Grid:
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: of a boundary of your own its `repr`, or the name of its class."""
         names = ("shape", "coarse", "channels", "boundary", "lower", "upper")
-        return {name: _plain(getattr(self, name)) for name in names}
+        described = {name: _plain(getattr(self, name)) for name in names}
+        return described if self.packed is None else described | {"mask": self.packed}
 
 
 def sizes_of(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:

@@ -101,7 +101,7 @@ def variance_optima(
         raise ValueError("batches: empty. Pass at least one.")
     u, v = (_shared(model, sums[name]) for name in ("u", "v"))
     observation = theta.observe(torch.zeros_like(theta.diffusion)).variance
-    factor = _pooled(sums["misfit"] / sums["count"], model)
+    factor = _pooled(sums["misfit"], sums["count"], model)
     return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
 
 
@@ -153,7 +153,7 @@ class ObservationVarianceStep:
         """Change the variances, unless there were no segments."""
         if not isinstance(self.misfit, Tensor):
             return
-        factor = _pooled(self.misfit / self.count, self.model)
+        factor = _pooled(self.misfit, self.count, self.model)
         change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # for y that never changes
         for part in (self.model.var_zeta, self.model.var_eta):
             if part is not None:
@@ -163,12 +163,14 @@ class ObservationVarianceStep:
 
 
 def _misfit(theta: BoundModel, q: GaussianMarginals, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
-    """Weighted sum of (y − μ_y)²/Σ_y over snapshots, (channel, *space), and of the weights."""
+    """Weighted sums of (y − μ_y)²/Σ_y over observations and of their weights, (channel, *space)."""
     path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
     law = theta.observe(path)
     square = (batch.values - law.mean).square() / law.variance
     w = batch.observation_weight.reshape(*square.shape[:2], *(1,) * (square.ndim - 2))
-    return (w * square).sum((0, 1)), w.sum()
+    if batch.observed is None:
+        return (w * square).sum((0, 1)), w.sum().expand(square.shape[2:])
+    return (w * square).where(batch.observed, 0).sum((0, 1)), (w * batch.observed).sum((0, 1))
 
 
 def _shared(model: Any, values: Tensor) -> Tensor:
@@ -181,9 +183,18 @@ def _shared(model: Any, values: Tensor) -> Tensor:
     return total[index]
 
 
-def _pooled(values: Tensor, model: Any) -> Tensor:
-    """(channel, *space) averaged over the points that share a variance of either expert."""
+def _pooled(misfit: Tensor, count: Tensor, model: Any) -> Tensor:
+    """Mean squares (channel, *space), over all points that share a variance of either expert.
+
+    Points that were never observed have their channel's.
+    """
     nets = [p._modules["net"] for p in (model.var_zeta, model.var_eta) if p is not None]
     shapes = [n.log_value.shape for n in nets if isinstance(n, LogVariance) and n.broadcast]
-    axes = [i for i, n in enumerate(values.shape) if n > 1 and any(s[i] == 1 for s in shapes)]
-    return values.mean(axes, keepdim=True).expand_as(values) if axes else values
+    axes = [i for i, n in enumerate(misfit.shape) if n > 1 and any(s[i] == 1 for s in shapes)]
+    if axes:
+        misfit, count = (v.sum(axes, keepdim=True).expand_as(v) for v in (misfit, count))
+    if bool((count > 0).all()):
+        return misfit / count
+    space = tuple(range(1, misfit.ndim))
+    everywhere = misfit.sum(space, keepdim=True) / count.sum(space, keepdim=True)
+    return torch.where(count > 0, misfit / count, everywhere)

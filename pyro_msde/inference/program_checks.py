@@ -105,7 +105,9 @@ def check_program(model: Model, guide: Callable[[SegmentBatch], Any], batch: Seg
     ndim = model.grid.ndim + 1
 
     def likelihood() -> Tensor:
-        law = WeightedFields(bound.observe(z), ndim, weight=batch.observation_weight)
+        law = WeightedFields(
+            bound.observe(z), ndim, weight=batch.observation_weight, observed=batch.observed
+        )
         return law.log_prob(batch.values)
 
     pairs: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {

@@ -75,7 +75,7 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
     grid, operators = model.grid, model.bind(starting_values(model)).operators
     like = next(drift.parameters())
     zetas = [
-        grid.flatten(operators.restrict(segments.scaled(k).to(like.device)))
+        grid.flatten(operators.restrict(segments.values[k][:].to(like.device)))
         for k in range(len(segments.values))
     ]
     covariates = None if segments.covariates is None else segments.covariates.to(like)

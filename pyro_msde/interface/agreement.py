@@ -114,6 +114,17 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
     scaling, (least, most) = fit.scaling, ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
+    coefficients = scaling.reference.coefficients
+    if coefficients is not None:
+        count, *shape = coefficients.shape
+        full = (grid.channels, *grid.shape)
+        fits = len(shape) == len(full) and all(
+            n in (1, m) for n, m in zip(shape, full, strict=True)
+        )
+        if not fits or shape[0] != grid.channels or count % 2 == 0:
+            raise ValueError(f"scaling.reference: {tuple(coefficients.shape)} on a grid {full}")
+        if (count > 1) != (scaling.reference.period is not None):
+            raise ValueError("scaling.reference: a cycle without a period, or the other way round")
     if len(scaling.covariates) not in (0, wanted):
         raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
     if not all(least <= s <= most for s in (*scaling.channels, *scaling.covariates)):

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyro_msde.errors import SavedRunError, warn
@@ -28,7 +29,12 @@ def description_of(fit: FittedModel) -> dict[str, Any]:
         "guide": getattr(fit.guide, "config", None),
         "priors": described_priors(fit.model),
         "random_parts": getattr(fit.guide, "theta", None) is not None,
-        "scaling": asdict(fit.scaling),
+        "scaling": {
+            "channels": fit.scaling.channels,
+            "time": fit.scaling.time,
+            "covariates": fit.scaling.covariates,
+            "period": fit.scaling.reference.period,
+        },
         **vars(training),
         "recipe": None if training.recipe is None else asdict(training.recipe),
         "seconds": round(training.seconds, 1),
@@ -73,7 +79,8 @@ def structure_of(role: str, module: Module) -> dict[str, str]:
 
 
 def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
-    """Tensors of "model", "guide" and "adjustments"."""
+    """Tensors of "model", "guide", "adjustments" and "scaling"."""
+    reference = fit.scaling.reference.coefficients
     return {
         "model": fit.model.state_dict(),
         "guide": fit.guide.state_dict(),
@@ -82,6 +89,7 @@ def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
             for adjustment, _, tensors in _adjustments(fit)
             for key, value in tensors.items()
         },
+        "scaling": {} if reference is None else {"reference": torch.as_tensor(reference)},
     }
 
 

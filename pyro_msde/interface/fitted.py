@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pyro.infer.autoguide import AutoDelta
 
 from pyro_msde.checks import check_seed, check_whole
@@ -82,6 +84,24 @@ class Fit:
     def diffusion_scale(self) -> float:
         """Multiple of L = √C in forecasts; 1 unless `calibrated`."""
         return 1.0 if self.calibration is None else self.calibration.scale
+
+    @property
+    def mask(self) -> Any:
+        """(*field) bool, True where there is a field; a single True if that is everywhere."""
+        mask = self.model.grid.mask
+        if mask is None:
+            return np.True_
+        return mask if self.has_channel else mask[0]
+
+    def reference_at(self, times: Any) -> NDArray[np.float64]:
+        """What was subtracted from fields at (time,), and is in every output: (time, *field).
+
+        In the data's units; axes that it does not depend on have length one.
+        """
+        if not self.scaling.reference:
+            return np.zeros((1,) * (1 + self.model.grid.ndim + self.has_channel))
+        values = self.scaling.reference.at(times)
+        return values if self.has_channel else values[:, 0]
 
     def adjustment(self, name: str) -> Adjustment | None:
         """The adjustment of a name, such as "region"; None: it has none."""

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyro_msde.checks import check_seed, check_whole
@@ -18,6 +19,8 @@ from pyro_msde.data import (
     Scaling,
     Trajectories,
     check_trajectories,
+    observed_by_channel,
+    reference_of,
     scaled_segments,
     warn_of_outliers,
 )
@@ -61,6 +64,7 @@ def fit(
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
     jackknife: bool = True,
+    reference: Any = "channel",
     **changes: Any,
 ) -> Fit:
     """Learn model and guide from trajectories by stochastic variational inference.
@@ -115,6 +119,11 @@ def fit(
             `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
             done for a single trajectory, nor for a drift that has a prior or is no
             `pyro_msde.protocols.LastLayer`; the log tells which steps a drift has left out.
+        reference: What is subtracted from fields, and given back in every output: "channel", the
+            mean of each channel over the training data, but of channels that are zero on a wall;
+            "point", that of each point; `pyro_msde.Cycle(period, harmonics)`, a mean cycle at each
+            point, such as the seasons'; an array (*space) or (channel, *space), or one number a
+            channel; None: nothing.
         **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
 
     Returns:
@@ -144,7 +153,12 @@ def fit(
     grid = model.grid
     fields = data.fields(grid.channels, grid.shape)
     check_on_grid("data", data, grid)
-    scaling = Scaling.of(fields, data.horizon, data.covariates)
+    if grid.mask is not None:
+        fields = [np.where(grid.mask, field, np.nan) for field in fields]
+    subtracted = reference_of(reference, fields, data.times, grid.admits_constant)
+    scaling = Scaling.of(
+        fields, data.horizon, data.covariates, reference=subtracted, times=data.times
+    )
     if validation is not None:
         validation = checked_validation(validation, data, model, scaling)
     if isinstance(guide, FreeNodes):
@@ -173,10 +187,10 @@ def fit(
             steps=steps,
             seed=seed,
             device=device,
-            log_volume=data.num_observations * scaling.log_volume(grid.num_points),
+            log_volume=scaling.log_volume(observed_by_channel(fields)),
         )
         score = None if validation is None else partial(validation_score, validation=validation)
-        identity = identity_of(trainer, seed, validation, validate_every)
+        identity = identity_of(trainer, scaling, data, seed, validation, validate_every)
         run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)
         saved = None if folder is None else read_checkpoint(folder)
         refused = left_out(model, start=plan.warm_start, jackknife=jackknife, tell=saved is None)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_kind
-from pyro_msde.data import Metadata, Scaling
+from pyro_msde.data import Metadata, Reference, Scaling
 from pyro_msde.errors import SavedRunError
 from pyro_msde.inference import check_owner
 from pyro_msde.interface.agreement import (
@@ -127,7 +127,7 @@ def _fit(
         result = Fit(
             model,
             guide,
-            Scaling(**msgspec.structs.asdict(described.scaling)),
+            _scaling(described, weights["scaling"]),
             has_channel=described.has_channel,
             metadata=None if metadata is None else Metadata.from_json(metadata),
             adjustments=tuple(_adjustments(described, weights["adjustments"], model)),
@@ -143,6 +143,23 @@ def _fit(
     except Exception as error:  # whatever the `from_dict` of a user's adjustment may raise
         raise SavedRunError(f"path: the run in {path} is damaged: {error}.") from error
     return result
+
+
+def _scaling(described: Description, tensors: Mapping[str, Tensor]) -> Scaling:
+    """Scaled against user's units.
+
+    Raises:
+        ValueError: A tensor that is no reference, or not finite.
+    """
+    known = msgspec.structs.asdict(described.scaling)
+    period, coefficients = known.pop("period"), tensors.get("reference")
+    if tensors.keys() - {"reference"} or (period is not None and coefficients is None):
+        raise ValueError("scaling: tensors that are no reference")
+    if coefficients is None:
+        return Scaling(**known)
+    if coefficients.dtype != torch.float64 or not bool(coefficients.isfinite().all()):
+        raise ValueError("scaling.reference: not of finite float64 numbers")
+    return Scaling(**known, reference=Reference(coefficients.numpy(), period))
 
 
 def _adjustments(

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Trajectories
+from pyro_msde.data import Metadata, Scaling, Trajectories
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.inference import Trainer
 from pyro_msde.interface.description import structure_of
@@ -33,7 +34,12 @@ _FREE = ("learning_rate", "anneal", "clip")  # of the recipe, while training goe
 
 
 def identity_of(
-    trainer: Trainer, seed: int, validation: Trajectories | None, validate_every: int
+    trainer: Trainer,
+    scaling: Scaling,
+    data: Trajectories,
+    seed: int,
+    validation: Trajectories | None,
+    validate_every: int,
 ) -> dict[str, Any]:
     """What has to agree for a run to be resumed; kept with the run, and as it is read again."""
     segments = trainer.segments
@@ -49,16 +55,35 @@ def identity_of(
                 "dtype": str(place_of(trainer.model)[0]),
                 **_likelihood(trainer.model),
                 **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
+                **_reference(scaling),
             },
             "model": _shapes(trainer),
             "data": _digest(
-                (*segments.times, *segments.values, segments.scale), segments.covariates
+                (*segments.times, *_fields(trainer, data), _scale(trainer, scaling)),
+                segments.covariates,
             ),
             "validation": None
             if validation is None
             else _digest((*validation.times, *validation.values), validation.covariates),
         }
     )
+
+
+def _fields(trainer: Trainer, data: Trajectories) -> list[Any]:
+    grid = trainer.model.grid
+    return data.fields(grid.channels, grid.shape)
+
+
+def _scale(trainer: Trainer, scaling: Scaling) -> Tensor:
+    return scaling.field_scale(torch.empty(0, dtype=torch.float64), trainer.model.grid.ndim)
+
+
+def _reference(scaling: Scaling) -> dict[str, Any]:
+    """Digest and period of the reference, unless nothing is subtracted."""
+    reference = scaling.reference
+    if reference.coefficients is None:
+        return {}
+    return {"reference": _digest([reference.coefficients], None), "period": reference.period}
 
 
 def _likelihood(model: Module) -> dict[str, str]:

@@ -40,12 +40,14 @@ def validation_score(fit: Fit, validation: Trajectories, num_samples: int = 16) 
             max_step=VALIDATION_STEP * fit.scaling.time,
         )
         unit = scale.max()  # whose squares any dtype holds
-        y = values[:, ::every].astype(np.float64) / unit
+        y = values[:, ::every].astype(np.float64)
+        seen = np.isfinite(y) & fit.mask
         axes = tuple(range(1, y.ndim))
-        size = np.square(y).mean(axes)
-        size = np.where(size > 0, size, np.square(scale / unit).mean())
         with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
-            error = np.square(fc.mean.double().numpy() / unit - y).mean(axes)
+            error = np.square((fc.mean.double().numpy() - y) / unit).mean(axes, where=seen)
+        anomaly = y - fit.reference_at(times[::every])
+        size = np.square(anomaly / unit).mean(axes, where=seen)
+        size = np.where(size > 0, size, np.square(scale / unit).mean())
         errors.append(np.sqrt(error / size))
     score = float(np.concatenate(errors).mean())
     return score if np.isfinite(score) else float("inf")
@@ -67,7 +69,9 @@ def checked_validation(
             f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
             "Give both the same grid, and a channel axis or none."
         )
-    for k, (t, v) in enumerate(zip(validation.times, validation.values, strict=True)):
+    fields = validation.fields(model.grid.channels, model.grid.shape)
+    for k, (t, v) in enumerate(zip(validation.times, fields, strict=True)):
+        anomaly = v[0] - scaling.reference.at(t[0]) if scaling.reference else v[0]
         span = (t[-1] - t[0]) / scaling.time
         if span > _LONGEST_VALIDATION:
             raise ValueError(
@@ -75,7 +79,7 @@ def checked_validation(
                 f"at every validation. Pass at most {_LONGEST_VALIDATION}, as with "
                 "validation.until(…)."
             )
-        size = float(np.abs(v[0]).max()) / max(scaling.channels)
+        size = float(np.nanmax(np.abs(anomaly), initial=0.0)) / max(scaling.channels)
         if size > LARGEST_FIELD:
             raise ValueError(
                 f"validation: trajectory {k} starts at {size:.3g} times the root mean square of "

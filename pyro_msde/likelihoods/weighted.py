@@ -15,6 +15,8 @@ __all__ = ["WeightedFields"]
 class WeightedFields(TorchDistribution):
     """Fields of a segment given its latent states, Σ_i w_i Σ_x log p(y_i(x) | z_i).
 
+    The inner sum is over what was observed.
+
     batch_shape (...,), event_shape (time, channel, *space).
 
     Args:
@@ -23,6 +25,7 @@ class WeightedFields(TorchDistribution):
         field_ndim: Number of axes of a field, the channel's and those of space.
         weight: (..., time) weight of each snapshot's log density: the inverse of how often
             segments include it, so that minibatches estimate (27) without bias. None: ones.
+        observed: (..., time, channel, *space) bool, which elements were. None: all.
 
     Raises:
         ValueError: The law has events, which forecasts could not mix at single points.
@@ -31,13 +34,20 @@ class WeightedFields(TorchDistribution):
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
     support = constraints.real
 
-    def __init__(self, law: Distribution, field_ndim: int, *, weight: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        law: Distribution,
+        field_ndim: int,
+        *,
+        weight: Tensor | None = None,
+        observed: Tensor | None = None,
+    ) -> None:
         if law.event_shape:
             raise ValueError(
                 f"observe: a {type(law).__name__} of events {tuple(law.event_shape)}. Return a law "
                 "of single elements, (..., channel, *space), without to_event."
             )
-        self.law, self.weight = law, weight
+        self.law, self.weight, self.observed = law, weight, observed
         split = len(law.batch_shape) - field_ndim - 1
         super().__init__(law.batch_shape[:split], law.batch_shape[split:], validate_args=False)
 
@@ -62,7 +72,8 @@ class WeightedFields(TorchDistribution):
         if batch_shape == self.batch_shape:
             return self
         law = self.law.expand(batch_shape + self.event_shape)
-        return WeightedFields(law, len(self.event_shape) - 1, weight=self.weight)
+        ndim = len(self.event_shape) - 1
+        return WeightedFields(law, ndim, weight=self.weight, observed=self.observed)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         """Draws (sample, ..., time, channel, *space)."""
@@ -74,5 +85,8 @@ class WeightedFields(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Weighted sum over the segment's snapshots of log p(y_i | z_i), (...,)."""
-        each = self.law.log_prob(value).flatten(1 - len(self.event_shape)).sum(-1)
+        each = self.law.log_prob(value)
+        if self.observed is not None:
+            each = each.where(self.observed, 0)
+        each = each.flatten(1 - len(self.event_shape)).sum(-1)
         return (each if self.weight is None else each * self.weight).sum(-1)

@@ -141,11 +141,11 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     operators = model.bind(starting_values(model)).operators
     every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
     like = pending[0].modes
-    y = torch.cat([segments.to_scaled(v[::every]) for v in segments.values]).to(like)
+    y = torch.cat([v[::every] for v in segments.values]).to(like)
     smoothed = operators.smooth(y)
     left = {id(encoder): smoothed, id(decoder): operators.prolong(operators.sample(smoothed))}
     # what is smaller is rounding: all that fields that do not vary in space leave over
-    size = float(y.flatten(1).norm(dim=1).square().mean()) ** 0.5
+    size = float(y.flatten(1).norm(dim=1).square().mean()) ** 0.5 or 1.0
     least = _ROUNDING * torch.finfo(like.dtype).eps * size
     for net in pending:
         residual = (y - left[id(net)]).flatten(1)

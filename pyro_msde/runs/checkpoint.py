@@ -44,7 +44,7 @@ __all__ = [
 
 RUN, PREVIOUS, OLD_STATE = "run.json", "run.previous.json", "state.pt"
 _DIGESTED_SINCE = 3  # the first format whose descriptions hold a digest of themselves
-_OWNERS = ("model", "guide", "adjustments")
+_OWNERS = ("model", "guide", "adjustments", "scaling")
 _OURS = re.compile(r"(weights|state)(-[0-9a-f]{12})?\.safetensors")
 _MOST = 2**24  # bytes of run.json, of which Python makes up to twenty-five times as many
 
@@ -79,7 +79,8 @@ class Saved(NamedTuple):
 
     Attributes:
         run: The description.
-        weights: Tensors by owner: "model", "guide" and "adjustments", which may be empty.
+        weights: Tensors by owner: "model", "guide", "adjustments" and "scaling"; the last two may
+            be empty.
         state: Where training stands; None: the run was saved without.
     """
 
@@ -99,7 +100,7 @@ def write_run(
     Args:
         directory: Made if missing.
         run: Anything JSON holds, without the names "format", "files", "position" and "sha256".
-        weights: Tensors by owner: "model", "guide" and "adjustments".
+        weights: Tensors by owner: "model", "guide", "adjustments" and "scaling".
         state: Where training stands.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["FORMAT", "MIGRATIONS", "migrated", "with_jackknife"]
 
-FORMAT = 4
+FORMAT = 5
 
 
 def _to_3(run: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +39,11 @@ def _to_4(run: dict[str, Any]) -> dict[str, Any]:
         {"name": name, **_object(name, saved)} for name, saved in known.items() if saved is not None
     ]
     return {**run, "adjustments": adjustments, "format": 4}
+
+
+def _to_5(run: dict[str, Any]) -> dict[str, Any]:
+    """Nothing was subtracted from fields, and no values were missing: that is the default."""
+    return {**run, "format": 5}
 
 
 _OF_MODELS: dict[str, str] = {"num_parameters": "num_covariates", "recipe": "architecture"}
@@ -96,6 +101,7 @@ def with_jackknife(run: dict[str, Any], names: Iterable[str]) -> dict[str, str]:
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from: how
     2: _to_3,
     3: _to_4,
+    4: _to_5,
 }
 
 

@@ -56,7 +56,7 @@ def test_segments_are_the_trajectory_in_scaled_units():
     found = linear_fit().fit
     test = tiny_data((9, 12))
     segments = segments_of(found, test, 1, Cut(4, 2))
-    assert_close(segments.scaled(0).numpy()[:, 0], test.values[1].astype(float) / SCALE)
+    assert_close(segments.values[0][:].numpy()[:, 0], test.values[1].astype(float) / SCALE)
     assert_close(segments.times[0].numpy(), test.times[1] / found.scaling.time)
     assert [batch.values.shape[1] for _, batch in segments.in_order()] == [4, 4]
 

@@ -86,4 +86,6 @@ def test_log_volume_is_the_log_determinant_of_the_units(space):
     jacobian = torch.autograd.functional.jacobian(lambda y: y * scale, snapshot)
     sign, logdet = torch.linalg.slogdet(jacobian.reshape(snapshot.numel(), -1))
     assert sign == 1
-    assert scaling.log_volume(int(np.prod(space))) == pytest.approx(float(logdet), rel=1e-13)
+    assert scaling.log_volume([int(np.prod(space))] * len(scaling.channels)) == pytest.approx(
+        float(logdet), rel=1e-13
+    )

@@ -85,7 +85,7 @@ def test_the_box_is_half_as_wide_again_as_the_encoded_data_on_either_side():
     bound = model.bind({})
     with torch.no_grad():
         z = torch.cat(
-            [guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))]
+            [guide.encode(segments.values[k][:], bound)[0] for k in range(len(segments.values))]
         )
     for states in (slice(NUM_COARSE), NUM_COARSE, NUM_COARSE + 1):
         least, most = z[:, states].min(), z[:, states].max()
@@ -159,7 +159,7 @@ def test_stencils_have_the_margin_of_the_box():
     with torch.no_grad():
         z = (
             torch.cat(
-                [guide.encode(segments.scaled(k), bound)[0] for k in range(len(segments.values))]
+                [guide.encode(segments.values[k][:], bound)[0] for k in range(len(segments.values))]
             )[:, :NUM_COARSE]
             .double()
             .numpy()

@@ -43,9 +43,8 @@ def test_the_gradient_of_the_elbo_at_full_size_is_its_slope(architecture, n_eta)
     data = trajectories()
     segments = Segments(
         [torch.as_tensor(t) for t in data.times],
-        [torch.as_tensor(v)[:, None] for v in data.values],
+        [torch.as_tensor(v)[:, None].double() for v in data.values],
         length=5,
-        dtype=torch.float64,
     )
     batch = segments.draw(1, np.random.default_rng(0))
     loss = MultiscaleELBO(num_nodes=7)(model, guide)

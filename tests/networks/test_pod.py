@@ -75,7 +75,7 @@ def test_a_field_uniform_in_space_leaves_only_rounding(value):
         assert net.modes.isfinite().all()
         assert net.weights.isfinite().all()
     operators = model.bind().operators
-    y = segments.scaled(0)
+    y = segments.values[0][:]
     left = (y - operators.smooth(y)).flatten(1)
     assert (left @ guide.encoder.modes.mT * guide.encoder.weights).abs().max() < 0.1
     assert guide.encode(y, model.bind({}))[0].isfinite().all()
@@ -96,7 +96,7 @@ def test_the_start_spans_what_the_macroscale_leaves():
     segments = tiny_segments(data)
     assert start_principal_components(model, guide, segments)
     operators = model.bind().operators
-    y = segments.scaled(1)
+    y = segments.values[1][:]
     smoothed = operators.smooth(y)
     left = {
         model.decoder.net: y - operators.prolong(operators.sample(smoothed)),

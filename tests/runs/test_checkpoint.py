@@ -61,7 +61,7 @@ def test_what_is_written_is_read_to_the_last_bit(tmp_path):
     write_run(tmp_path / "new" / "folder", run, WEIGHTS, STATE)
     read, weights, state = read_run(tmp_path / "new" / "folder")
     assert read == run
-    assert_close(weights, {**WEIGHTS, "adjustments": {}}, rtol=0, atol=0)
+    assert_close(weights, {**WEIGHTS, "adjustments": {}, "scaling": {}}, rtol=0, atol=0)
     assert state.position == STATE.position  # PCG64's 128-bit numbers among them
     assert_close(state.tensors, STATE.tensors, rtol=0, atol=0)
     assert names(tmp_path / "new" / "folder") == [

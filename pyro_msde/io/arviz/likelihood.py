@@ -74,7 +74,10 @@ def _laws(
     if how is None:
         return
     segments = segments_of(fit, test, k, how)
-    scale = segments.scale.cpu().double()
+    like = torch.empty(0, dtype=torch.float64)
+    scale = fit.scaling.field_scale(like, fit.model.grid.ndim)
+    reference = fit.scaling.reference_at(times, like)
+    mask = None if fit.model.grid.mask is None else torch.as_tensor(fit.model.grid.mask)
     for start, places in picks_by_segment(len(times), how, index).items():
         batch = segments.gather([(0, start)])
         at = segments.times[0][index[places]][None].to(batch.times.device)
@@ -87,5 +90,12 @@ def _laws(
                 # from torch's generator of the CPU, wherever the model is
                 noise = torch.randn(draws.repeats, *mean.shape).to(mean)
                 z = sample_moments(mean, cov, noise)
-                law = Mixture(part, [theta.observe(z)], scale, fit.has_channel)
+                law = Mixture(
+                    part,
+                    [theta.observe(z)],
+                    scale,
+                    fit.has_channel,
+                    None if not fit.scaling.reference else reference[places[part] % len(reference)],
+                    mask,
+                )
                 yield where, places[part], law

@@ -1,0 +1,93 @@
+"""Snapshots of a trajectory as models see them: less their reference, scaled, without gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_msde.data.units import Scaling
+
+__all__ = ["ScaledFields", "observed_by_channel", "observed_in"]
+
+_AT_ONCE = 256  # snapshots whose gaps are filled at a time
+
+Filling = Callable[[Tensor, Tensor], Tensor]
+
+
+class ScaledFields:
+    """Fields of one trajectory in scaled units, made when they are asked for.
+
+    They are indexed along time as a tensor is. Fields with gaps are filled once, and held as a copy
+    beside the data.
+
+    Args:
+        values: (time, channel, *space) in the user's units, NaN where nothing was observed.
+        times: (time,) in the user's units.
+        scaling: Between the two kinds of units.
+        dtype: Of the scaled fields.
+        filling: From scaled fields (time, channel, *space), zero in gaps, and a mask shaped alike
+            of what was observed, to fields without gaps.
+        mask: Of points where there is something to observe; broadcasts against fields. None:
+            everywhere.
+
+    Attributes:
+        values: As given.
+        observed: (time, channel, *space) bool, False in gaps; None: there are none.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        times: Any,
+        scaling: Scaling,
+        *,
+        dtype: torch.dtype,
+        filling: Filling,
+        mask: Tensor | None = None,
+    ) -> None:
+        self.values, self.dtype = values, dtype
+        self._times, self._scaling = times, scaling
+        self.observed = observed_in(values, mask)
+        self._filled: Tensor | None = None
+        if self.observed is not None:
+            self._filled = values.new_empty(values.shape, dtype=dtype)
+            for start in range(0, len(values), _AT_ONCE):
+                part = slice(start, start + _AT_ONCE)
+                seen = self.observed[part]
+                self._filled[part] = filling(self._scaled(part).where(seen, 0), seen)
+
+    def __len__(self) -> int:
+        """Number of snapshots."""
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Scaled fields without gaps of some snapshots."""
+        return self._scaled(index) if self._filled is None else self._filled[index]
+
+    def _scaled(self, index: Any) -> Tensor:
+        times = self._times[index.numpy(force=True) if isinstance(index, Tensor) else index]
+        return self._scaling.to_scaled(self.values[index], times).to(self.dtype)
+
+
+def observed_by_channel(fields: Sequence[NDArray[Any]]) -> list[int]:
+    """Number of observed values of each channel in fields (time, channel, *space)."""
+    counts = [(~np.isnan(f)).sum((0, *range(2, f.ndim))) for f in fields]
+    return [int(n) for n in np.sum(counts, 0)]
+
+
+def observed_in(values: Tensor, mask: Tensor | None = None) -> Tensor | None:
+    """Where fields (..., channel, *space) hold an observation, shaped alike; None: everywhere.
+
+    Args:
+        values: NaN where nothing was observed.
+        mask: Of points where there is something to observe; None: everywhere.
+    """
+    seen = ~values.isnan()
+    if mask is not None:
+        seen = seen & mask
+    return None if bool(seen.all()) else seen
