@@ -264,7 +264,10 @@ class Callback(Protocol):
         return None
 
     def end(self, view: TrainingView) -> None:
-        """Called once, after the last step or an error, before Σ_y and the best are in place."""
+        """Called once, after the last step or an error, before Σ_y and the best are in place.
+
+        Every callback's is called, whatever others raise; the first error is raised.
+        """
         return
 
 
