@@ -52,8 +52,9 @@ class Boundary(Protocol):
     points beyond the end) is `weight` times the value at `source`, counted inwards from this end:
     0 is its last point; n and more lie beyond the other end, which then is asked in turn. `n` is
     the number of points on the axis; either answer may be one number for all distances. `wall` is
-    the distance of the domain's end from the last point, in spacings. Must be hashable, and equal
-    to its copies: a frozen dataclass is both.
+    the distance of the domain's end from the last point, in spacings, 1 at most: half of distance −
+    source where ghosts are the field's mirror image. Must be hashable, and equal to its copies: a
+    frozen dataclass is both.
     """
 
     @property
