@@ -86,6 +86,11 @@ class Calibration:
         """(candidate,) root mean square over lead times of coverage − level."""
         return np.asarray(np.sqrt(np.square(np.asarray(self.coverage) - self.level).mean(1)))
 
+    def __repr__(self) -> str:
+        """The scale, and from how many it was chosen."""
+        tried = f", level={self.level:g}, {len(self.scales)} scales tried" if self.scales else ""
+        return f"Calibration({self.scale:g}{tried})"
+
 
 def choose_diffusion_scale(
     predict: Callable[[float], tuple[Forecast, Trajectories]],
