@@ -31,6 +31,10 @@ _NUM_THETA = 8
 class Fit:
     """A trained model with its guide: forecasts, saves, converts.
 
+    `fit` gives it copies of what was trained. One that you make yourself, from a model trained in a
+    loop of your own, shares model and guide with you, and changes when these are trained on:
+    `copy.deepcopy` of it does not. Its adjusted copies share them with it.
+
     Attributes:
         model: The generative model, in scaled units.
         guide: Its guide.
