@@ -33,6 +33,7 @@ __all__ = [
     "FreeNodes",
     "Guide",
     "LastLayer",
+    "LinearReadout",
     "Model",
     "Module",
     "Places",
@@ -159,7 +160,7 @@ class Model(Module, Protocol):
     def bind(self, sites: Mapping[str, Tensor] | None = None) -> BoundModel:
         """The model at a draw of θ; without one, at what the program's own sites say."""
 
-    def path_law(self, bound: Any, batch: SegmentBatch) -> LatentSDE:
+    def path_law(self, bound: BoundModel, batch: SegmentBatch) -> LatentSDE:
         """The latent SDE on the batch's times."""
 
 
@@ -223,6 +224,17 @@ class LastLayer(Protocol):
 
     def split(self, values: Tensor) -> dict[str, Tensor]:
         """Outputs of each network from a drift; the inverse of `joined`."""
+
+
+@runtime_checkable
+class LinearReadout(Protocol):
+    """A network φ(x) W, linear in its last weights; drifts ask it where they are a `LastLayer`."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x) (..., p)."""
+
+    def readout(self) -> Tensor:
+        """W (p, output)."""
 
 
 @runtime_checkable
@@ -317,7 +329,7 @@ class Adjustment(Protocol):
         """Numbers, lists, strings and tensors by name."""
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Self:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Self:
         """What `to_dict` gave; a ValueError says where it does not fit the model."""
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyro_msde.checks import check_level
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
+from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.scores.forecast_scores import coverage
 from pyro_msde.sde import Dynamics
@@ -67,7 +68,7 @@ class Calibration:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Calibration:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Calibration:
         """What `to_dict` gave.
 
         Raises:
