@@ -17,6 +17,7 @@ from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
+from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import History, TrainingRecord, check_adjustment_names
@@ -236,7 +237,7 @@ class Fit:
 
     @property
     def _has_point_theta(self) -> bool:
-        theta = getattr(self.guide, "theta", None)
+        theta = posterior_of(self.guide)
         return theta is None or isinstance(theta, AutoDelta)
 
     def to_arviz(self, test: Trajectories, **options: Any) -> Any:
