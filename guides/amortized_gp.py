@@ -8,7 +8,7 @@ log Σ(t) likewise, from Σ_e at the nodes: learned, constant and diagonal unles
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pyro
 import torch
@@ -23,11 +23,17 @@ from pyro_msde.guides.interpolation import DeepKernel, Interpolant
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
 from pyro_msde.isolation import Isolation
 from pyro_msde.priors import LogVariance
-from pyro_msde.protocols import BoundModel
+from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.runs import check_size, register
 from pyro_msde.sde import GaussianMarginals, Moments
 
-__all__ = ["AmortizedGP"]
+__all__ = ["AmortizedGP", "EncodableModel"]
+
+
+class EncodableModel(Model, Protocol):
+    """A model that says which encoder suits it; None: one is passed to the guide."""
+
+    make_encoder: Callable[[], nn.Module] | None
 
 
 class AmortizedGP(PyroModule):
@@ -53,7 +59,7 @@ class AmortizedGP(PyroModule):
 
     def __init__(
         self,
-        model: Any,
+        model: EncodableModel,
         *,
         theta: Callable[..., AutoGuide] = AutoNormal,
         covariance: str = "diagonal",
@@ -110,7 +116,7 @@ class AmortizedGP(PyroModule):
             self.theta._model = (ThetaProgram(self.model),)
 
     @property
-    def model(self) -> Any:
+    def model(self) -> EncodableModel:
         """The model that this guide belongs to."""
         return self._model[0]
 
@@ -213,5 +219,5 @@ def _check_parts(model: Any, encoder: Any, kernel: Any) -> None:
 
 
 @register("AmortizedGP")
-def _rebuilt(model: Any, **options: Any) -> AmortizedGP:
+def _rebuilt(model: EncodableModel, **options: Any) -> AmortizedGP:
     return AmortizedGP(model, **options)

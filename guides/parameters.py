@@ -55,7 +55,7 @@ class _Start:
         )
 
 
-def parameter_guide(model: Any, autoguide: Callable[..., AutoGuide]) -> AutoGuide | None:
+def parameter_guide(model: Model, autoguide: Callable[..., AutoGuide]) -> AutoGuide | None:
     """The autoguide over the model's random parts, started at their weights from before the prior.
 
     It is built on a program that reads θ and nothing else, so that setting it up neither simulates

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.data import SegmentBatch, Segments, Trajectories
-from pyro_msde.guides.amortized_gp import AmortizedGP
+from pyro_msde.guides.amortized_gp import AmortizedGP, EncodableModel
 from pyro_msde.guides.covariances import along_axes
 from pyro_msde.guides.inversion import fit_states
 from pyro_msde.priors import starting_values
@@ -38,7 +38,7 @@ class UnamortizedGP(AmortizedGP):
 
     started: Tensor
 
-    def __init__(self, model: Any, data: Trajectories, **options: Any) -> None:
+    def __init__(self, model: EncodableModel, data: Trajectories, **options: Any) -> None:
         if options.pop("heteroscedastic", False):
             raise ValueError("heteroscedastic: variances are free already. Leave it out.")
         if not isinstance(data, Trajectories):

@@ -80,9 +80,11 @@ def multiscale(
         adjacency: Instead of a grid, the neighbours of sensors: an index table (n, k) or a 0/1
             matrix (n, n). Each sensor then is a coarse point.
         channels: Values per grid point.
-        boundary: "periodic", "dirichlet", "neumann", "replicate" or an object of your own, for all
-            axes or for each; ends and channels may differ, see `Grid`. Convolutions
-            (`components=0`) wrap around periodic axes and put zeros beyond all other ends.
+        boundary: What lies beyond the ends of the domain: "periodic" (the other end), "dirichlet"
+            (zero), "neumann" (the mirror image), "replicate" (the end point's value) or an object
+            of your own, for all axes or for each; ends and channels may differ, see `Grid`.
+            Convolutions (`components=0`) wrap around periodic axes and put zeros beyond all other
+            ends.
         lower: Lower end of the domain per axis; 0 unless given.
         upper: Upper end of the domain per axis; 1 unless given.
         num_covariates: Numbers fixed along a trajectory (`Trajectories.covariates`), such as a

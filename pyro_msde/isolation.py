@@ -14,12 +14,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyro
 import torch
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pyro_msde.protocols import Module
 
 __all__ = ["Isolation", "cuda_devices", "exclusive", "place_of"]
 
@@ -92,7 +95,7 @@ def exclusive() -> Iterator[None]:
         yield
 
 
-def place_of(model: Any) -> tuple[torch.dtype, torch.device]:
+def place_of(model: Module) -> tuple[torch.dtype, torch.device]:
     """Dtype and device of the model's tensors."""
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
     return like.dtype, like.device

@@ -33,6 +33,7 @@ __all__ = [
     "FreeNodes",
     "Guide",
     "LastLayer",
+    "LinearReadout",
     "Model",
     "Module",
     "Places",
@@ -52,8 +53,9 @@ class Boundary(Protocol):
     points beyond the end) is `weight` times the value at `source`, counted inwards from this end:
     0 is its last point; n and more lie beyond the other end, which then is asked in turn. `n` is
     the number of points on the axis; either answer may be one number for all distances. `wall` is
-    the distance of the domain's end from the last point, in spacings. Must be hashable, and equal
-    to its copies: a frozen dataclass is both.
+    the distance of the domain's end from the last point, in spacings, 1 at most: half of distance −
+    source where ghosts are the field's mirror image. Must be hashable, and equal to its copies: a
+    frozen dataclass is both.
     """
 
     @property
@@ -165,7 +167,7 @@ class Model(Module, Protocol):
     def bind(self, sites: Mapping[str, Tensor] | None = None) -> BoundModel:
         """The model at a draw of θ; without one, at what the program's own sites say."""
 
-    def path_law(self, bound: Any, batch: SegmentBatch) -> LatentSDE:
+    def path_law(self, bound: BoundModel, batch: SegmentBatch) -> LatentSDE:
         """The latent SDE on the batch's times."""
 
 
@@ -239,6 +241,17 @@ class LastLayer(Protocol):
 
 
 @runtime_checkable
+class LinearReadout(Protocol):
+    """A network φ(x) W, linear in its last weights; drifts ask it where they are a `LastLayer`."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x) (..., p)."""
+
+    def readout(self) -> Tensor:
+        """W (p, output)."""
+
+
+@runtime_checkable
 class PolynomialDrift(Protocol):
     """A drift with a polynomial of the states around each coarse point; the regression sets it."""
 
@@ -278,7 +291,10 @@ class Callback(Protocol):
         return None
 
     def end(self, view: TrainingView) -> None:
-        """Called once, after the last step or an error, before Σ_y and the best are in place."""
+        """Called once, after the last step or an error, before Σ_y and the best are in place.
+
+        Every callback's is called, whatever others raise; the first error is raised.
+        """
         return
 
 
@@ -327,7 +343,7 @@ class Adjustment(Protocol):
         """Numbers, lists, strings and tensors by name."""
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Self:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Self:
         """What `to_dict` gave; a ValueError says where it does not fit the model."""
 
 

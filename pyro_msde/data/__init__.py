@@ -4,7 +4,7 @@ What users pass is read and checked here, and comes out in scaled units, cut int
 minibatches of segments.
 """
 
-from pyro_msde.data.arguments import check_trajectories
+from pyro_msde.data.arguments import check_trajectories, num_covariates_of
 from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import common_batches
@@ -51,6 +51,7 @@ __all__ = [
     "evenly_spaced",
     "matched",
     "nearest",
+    "num_covariates_of",
     "observed_by_channel",
     "observed_in",
     "picks_by_segment",

@@ -6,10 +6,15 @@ from typing import Any
 
 from pyro_msde.data.trajectories import Trajectories
 
-__all__ = ["check_trajectories"]
+__all__ = ["check_trajectories", "num_covariates_of"]
 
 
-def check_trajectories(name: str, model: Any, data: Any) -> None:
+def num_covariates_of(model: object) -> int:
+    """Covariates that a model takes for each trajectory; one that does not say takes none."""
+    return getattr(model, "num_covariates", 0)
+
+
+def check_trajectories(name: str, model: object, data: Any) -> None:
     """Refuse trajectories that do not suit a model; the error names the argument.
 
     Raises:
@@ -19,7 +24,7 @@ def check_trajectories(name: str, model: Any, data: Any) -> None:
         raise ValueError(
             f"{name}: got {type(data).__name__}. Pass pyro_msde.Trajectories(times, values)."
         )
-    wanted = getattr(model, "num_covariates", 0)
+    wanted = num_covariates_of(model)
     given = 0 if data.covariates is None else data.covariates.shape[1]
     if given != wanted:
         raise ValueError(

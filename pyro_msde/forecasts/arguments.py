@@ -18,6 +18,7 @@ from pyro_msde.data import (
     check_trajectories,
     common_batches,
     matched,
+    num_covariates_of,
     rounding,
     to_numpy,
 )
@@ -134,7 +135,7 @@ def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor |
     Raises:
         ValueError: Missing, too many, of another shape or not finite.
     """
-    wanted = getattr(fit.model, "num_covariates", 0)
+    wanted = num_covariates_of(fit.model)
     if covariates is None and wanted:
         raise ValueError(f"covariates: the model takes {wanted} for each trajectory; pass them.")
     if covariates is None:

@@ -112,6 +112,11 @@ class Region:
         along = drift_of(model).stencils(states) @ self.axes
         return Region(box, self.axes, _widened(self.ends, along))
 
+    def __repr__(self) -> str:
+        """Sizes."""
+        stencils = "" if self.axes is None else f", stencils of {len(self.axes)}"
+        return f"Region({self.box.shape[-1]} states{stencils})"
+
 
 def _check_ends(name: str, ends: Tensor, size: int) -> None:
     if ends.shape != (2, size):

@@ -150,7 +150,7 @@ def _draws_of_theta(
 ) -> tuple[list[dict[str, Tensor]], torch.Generator]:
     """Values of the guide's sites at each draw, and the generator that goes on from there."""
     generator = torch.Generator()
-    if getattr(guide, "theta", guide) is None:
+    if getattr(guide, "theta", guide) is None:  # others may draw θ though they do not say so
         return [{}] * count, generator.manual_seed(seed)
     isolation = Isolation(seed, device)
     with isolation.turn():

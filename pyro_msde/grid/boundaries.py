@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import scipy.fft
@@ -96,6 +96,13 @@ BOUNDARIES: dict[str, Any] = {
 }
 
 
+@runtime_checkable
+class _HasWaves(Protocol):
+    """A boundary with waves that suit it, for power spectra."""
+
+    def waves(self, values: Array, axis: int, spacing: float) -> Waves: ...
+
+
 @dataclass(frozen=True)
 class Ends:
     """The two ends of an axis."""
@@ -124,12 +131,11 @@ class Ends:
     @property
     def has_waves(self) -> bool:
         """Whether its fields can be written in waves that suit both ends."""
-        return self.lower == self.upper and hasattr(self.lower, "waves")
+        return self.lower == self.upper and isinstance(self.lower, _HasWaves)
 
     def waves(self, values: Array, axis: int, spacing: float) -> Waves:
         """Orthonormal transform along a (negative) axis; its wavenumbers (n,), and their step."""
-        boundary: Any = self.lower
-        return boundary.waves(values, axis, spacing)
+        return cast(_HasWaves, self.lower).waves(values, axis, spacing)
 
     def coordinates(self, n: int, lower: float, upper: float) -> NDArray[np.float64]:
         """(n,) where the points are between the domain's ends."""

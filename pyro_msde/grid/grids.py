@@ -39,8 +39,8 @@ class Grid:
         shape: Fine points per axis.
         coarse: Coarse points per axis; each divides the fine number on its axis.
         channels: Values per grid point (d_u).
-        boundary: Per axis a name of `BOUNDARIES` or an object, a pair of them where the ends
-            differ; by channel such a tuple, where the channels differ.
+        boundary: Per axis a name or an object, a pair of them where the ends differ; by channel
+            such a tuple, where the channels differ.
         ends: The same as objects: for each channel the ends of every axis; one entry if all
             channels are alike.
         lower: Lower end of the domain per axis, in the user's units; used for coordinates only.
@@ -79,10 +79,12 @@ class Grid:
             shape: Fine points per axis.
             coarse: Coarse points per axis.
             channels: Values per grid point.
-            boundary: One boundary for all axes, or one per axis, where a pair stands for the lower
-                and the upper end: [("dirichlet", "neumann"), "periodic"]. Or such a boundary by
-                channel: {0: "dirichlet", 1: "neumann"}. Instead of a name, an object of your own:
-                `pyro_msde.protocols.Boundary`.
+            boundary: What lies beyond the ends. "periodic": the axis is a ring. "dirichlet": zero,
+                from a wall one spacing beyond the end point. "neumann": the mirror image, about a
+                wall half a spacing beyond it. "replicate": the end point's value. Or an object of
+                your own, `pyro_msde.protocols.Boundary`. One for all axes, or one per axis, where a
+                pair stands for the lower and the upper end: [("dirichlet", "neumann"), "periodic"].
+                Or such a boundary by channel: {0: "dirichlet", 1: "neumann"}.
             lower: Lower end per axis; 0 unless given.
             upper: Upper end per axis; 1 unless given.
             mask: (*space) or (channel, *space), True where there is a field.

@@ -22,7 +22,7 @@ from torch import Tensor
 from pyro_msde.data import SegmentBatch
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import FieldNormal
-from pyro_msde.priors import LogVariance, Part, starting_values
+from pyro_msde.priors import LogVariance, Part, part_of, starting_values
 from pyro_msde.protocols import BoundModel, Guide, Model
 from pyro_msde.sde import GaussianMarginals, sample_moments
 
@@ -107,7 +107,7 @@ def variance_optima(
 
 def has_observation_variances(model: Model) -> bool:
     """Whether fields are normal and the variances `LogVariance`s, learned and without priors."""
-    parts = [getattr(model, name, None) for name in ("var_zeta", "var_eta")]
+    parts = [part_of(model, name) for name in ("var_zeta", "var_eta")]
     if parts[0] is None or not all(_is_learned(part) for part in parts if part is not None):
         return False
     return observes_normals(model)

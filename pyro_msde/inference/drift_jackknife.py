@@ -119,6 +119,11 @@ class Jackknife:
             for name, d in self.directions.items()
         }
 
+    def __repr__(self) -> str:
+        """Sizes."""
+        sizes = (f"{name} {tuple(d.shape)}" for name, d in self.directions.items())
+        return f"Jackknife({', '.join(sizes)})"
+
 
 class JackknifeStep:
     """Sums over each training trajectory, from which leaving one out gives the `Jackknife`.

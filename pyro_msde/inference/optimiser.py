@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.networks import PolynomialMLP, SmoothingKernel
-from pyro_msde.priors import LogVariance, Part
+from pyro_msde.priors import LogVariance, Part, posterior_of
 from pyro_msde.protocols import Guide, Model, Module
 from pyro_msde.runs import Recipe
 
@@ -77,7 +77,7 @@ def _of_random_variances(model: Model, guide: Guide) -> Parameters:
         for m in model.modules()
         if isinstance(m, Part) and m.is_random and isinstance(m._modules["net"], LogVariance)
     )
-    theta: Any = getattr(guide, "theta", None)
+    theta = posterior_of(guide)
     if theta is None or not sites:
         return {}
     named = theta.named_parameters()

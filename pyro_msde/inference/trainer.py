@@ -23,6 +23,7 @@ from pyro_msde.inference.training_state import all_finite, restore, stacked, sta
 from pyro_msde.inference.weak_form_start import start_macroscale_drift
 from pyro_msde.isolation import Isolation
 from pyro_msde.networks import start_principal_components
+from pyro_msde.priors import part_of
 from pyro_msde.protocols import FreeNodes, Guide, Model, Module
 from pyro_msde.runs import History, Recipe, State
 
@@ -130,8 +131,9 @@ class Trainer:
 
     def measure_variances(self) -> None:
         """Put into the history how far the variances now are from where the ELBO wants them."""
+        has_experts = part_of(self.model, "var_zeta") is not None
         diagonal = getattr(self.guide, "axes", None) is None
-        if not (diagonal and hasattr(self.model, "var_zeta") and observes_normals(self.model)):
+        if not (diagonal and has_experts and observes_normals(self.model)):
             return
         rng = np.random.default_rng(0)
         with self.isolation.aside():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from pyro_msde.inference.callbacks import TrainingView
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.protocols import Callback
 
 __all__ = ["train"]
+
+_LOGGER = logging.getLogger("pyro_msde.inference")
 
 
 def train(
@@ -29,7 +34,8 @@ def train(
         validate_every: Steps between validations, and between checkpoints.
         log_every: Steps between entries of the history.
         callbacks: They are called when a step is whole and recorded, and its checkpoint written if
-            one is due, in the caller's own random state.
+            one is due, in the caller's own random state. However training ends, the `end` of
+            all of them is called; the first error is raised, later ones are logged.
         on_checkpoint: Called after each validation, and after a callback that failed.
         stop: Asked before each step.
 
@@ -38,7 +44,9 @@ def train(
             logging step or checkpoint are back in place.
     """
     stopped = False
-    try:
+    with ExitStack() as ends:
+        for callback in reversed(callbacks):  # the last one pushed is called first
+            ends.push(partial(_end, callback, trainer))
         for callback in callbacks:
             callback.start(trainer.view())
         while trainer.step < trainer.steps and not stopped and not stop():
@@ -65,9 +73,6 @@ def train(
             view = trainer.validate(validate)
             for callback in callbacks:
                 callback.validation(view)
-    finally:
-        for callback in callbacks:
-            callback.end(trainer.view())
 
 
 def _tell(
@@ -78,3 +83,13 @@ def _tell(
     if validation is not None:
         answers += [callback.validation(validation) for callback in callbacks]
     return any(answers)
+
+
+def _end(callback: Callback, trainer: Trainer, kind: object, error: object, trace: object) -> None:
+    """Tell a callback of the end; its error is raised unless there is an earlier one."""
+    try:
+        callback.end(trainer.view())
+    except BaseException:
+        if error is None:
+            raise
+        _LOGGER.exception("callback %s: `end` failed", type(callback).__name__)

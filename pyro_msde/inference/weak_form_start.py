@@ -30,7 +30,7 @@ from torch import Tensor
 
 from pyro_msde.data import Segments
 from pyro_msde.networks import drift_of, offers
-from pyro_msde.priors import starting_values
+from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Model, PolynomialDrift
 from pyro_msde.sde import CHOOSING_STEP, FASTEST, integrate, stable_step
 
@@ -67,7 +67,8 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
         take; not for a drift that is no `PolynomialDrift` or not zero before training, nor where
         the drift or the smoothing kernel has a prior.
     """
-    if model.n_eta or getattr(getattr(model, "kernel", None), "is_random", True):
+    kernel = part_of(model, "kernel")
+    if model.n_eta or kernel is None or kernel.is_random:
         return False
     if not offers(model, PolynomialDrift):
         return False

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pyro_msde.data import ROOM
+from pyro_msde.data import ROOM, num_covariates_of
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.priors import described_priors
+from pyro_msde.priors import described_priors, is_positive
 from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module
-from pyro_msde.runs import Description
+from pyro_msde.runs import Description, config_of
 from pyro_msde.sde import Dynamics
 
 __all__ = [
@@ -39,8 +39,8 @@ def check_options(path: FolderPath, described: Description, model: Model, guide:
         SavedRunError: They do not.
     """
     pairs = [
-        ("model", described.model, getattr(model, "config", None)),
-        ("guide", described.guide, getattr(guide, "config", None)),
+        ("model", described.model, config_of(model)),
+        ("guide", described.guide, config_of(guide)),
         ("prior of model", described.priors, described_priors(model)),
     ]
     for role, saved_options, built_options in pairs:
@@ -110,7 +110,7 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
     Raises:
         ValueError: They are not.
     """
-    grid, wanted = fit.model.grid, getattr(fit.model, "num_covariates", 0)
+    grid, wanted = fit.model.grid, num_covariates_of(fit.model)
     scaling, (least, most) = fit.scaling, ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
@@ -146,10 +146,8 @@ def check_parameters(fit: FittedModel) -> None:
     model, guide = fit.model, fit.guide
     for role, module in (("model", model), ("guide", guide)):
         for name, part in module.named_modules():
-            if getattr(part, "positive", False):
+            if is_positive(part):
                 _check_positive(f"{role}.{name}", part())
-    if not hasattr(model, "bind") or not hasattr(guide, "encode"):
-        return
     with Isolation(0, place_of(model)[1]).turn():
         sites = guide.read_theta()
         theta = model.bind(sites)
@@ -163,7 +161,7 @@ def check_parameters(fit: FittedModel) -> None:
 def _try(fit: FittedModel, theta: BoundModel) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
-    wanted = getattr(model, "num_covariates", 0)
+    wanted = num_covariates_of(model)
     covariates = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
     rows = None if covariates is None else covariates.expand(_TRIED, -1)

@@ -14,9 +14,9 @@ from torch import Tensor
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.isolation import place_of
 from pyro_msde.likelihoods import FieldNormal
-from pyro_msde.priors import described_priors
+from pyro_msde.priors import described_priors, posterior_of
 from pyro_msde.protocols import Adjustment, FittedModel, Module
-from pyro_msde.runs import is_registered, read_run, write_run
+from pyro_msde.runs import config_of, is_registered, read_run, write_run
 
 __all__ = ["description_of", "save", "structure_of", "weights_of"]
 
@@ -25,16 +25,16 @@ def description_of(fit: FittedModel) -> dict[str, Any]:
     """What `load` rebuilds a `Fit` from, beside the tensors; `pyro_msde.runs.schema` checks it."""
     training = fit.training
     return {
-        "model": getattr(fit.model, "config", None),
-        "guide": getattr(fit.guide, "config", None),
+        "model": config_of(fit.model),
+        "guide": config_of(fit.guide),
         "priors": described_priors(fit.model),
-        "random_parts": getattr(fit.guide, "theta", None) is not None,
         "scaling": {
             "channels": fit.scaling.channels,
             "time": fit.scaling.time,
             "covariates": fit.scaling.covariates,
             "period": fit.scaling.reference.period,
         },
+        "random_parts": posterior_of(fit.guide) is not None,
         **vars(training),
         "recipe": None if training.recipe is None else asdict(training.recipe),
         "seconds": round(training.seconds, 1),

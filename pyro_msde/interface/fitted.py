@@ -19,6 +19,7 @@ from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
+from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import History, TrainingRecord, check_adjustment_names
@@ -32,6 +33,10 @@ _NUM_THETA = 8
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A trained model with its guide: forecasts, saves, converts.
+
+    `fit` gives it copies of what was trained. One that you make yourself, from a model trained in a
+    loop of your own, shares model and guide with you, and changes when these are trained on:
+    `copy.deepcopy` of it does not. Its adjusted copies share them with it.
 
     Attributes:
         model: The generative model, in scaled units.
@@ -252,7 +257,7 @@ class Fit:
 
     @property
     def _has_point_theta(self) -> bool:
-        theta = getattr(self.guide, "theta", None)
+        theta = posterior_of(self.guide)
         return theta is None or isinstance(theta, AutoDelta)
 
     def to_arviz(self, test: Trajectories, **options: Any) -> Any:

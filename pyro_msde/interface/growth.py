@@ -20,6 +20,7 @@ from pyro_msde.interface.fitting import fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import grow_from
+from pyro_msde.priors import Part
 from pyro_msde.protocols import Guide, Model, Module
 
 __all__ = ["fit_hierarchical", "grow"]
@@ -152,5 +153,5 @@ def _check_pair(model: Any, larger: Any) -> None:
             f"instead of {model.grid} with {model.num_covariates}."
         )
     for role, net in (("model", model), ("larger_model", larger)):
-        if any(getattr(part, "is_random", False) for part in net.children()):
+        if any(isinstance(part, Part) and part.is_random for part in net.children()):
             raise ValueError(f"{role}: has priors; only point estimates can be grown.")

@@ -25,6 +25,7 @@ from pyro_msde.interface.agreement import (
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.isolation import Isolation
+from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Module
 from pyro_msde.runs import (
     Description,
@@ -108,7 +109,7 @@ def _check_parts(
 ) -> None:
     """Model and guide are those that were saved, as far as options, classes and shapes tell."""
     check_options(path, described, model, guide)
-    theta = getattr(guide, "theta", None)
+    theta = posterior_of(guide)
     if theta is not None:
         with Isolation(0).turn():
             theta()  # creates the autoguide's parameters

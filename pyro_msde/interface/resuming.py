@@ -26,7 +26,7 @@ from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import described_priors
 from pyro_msde.protocols import Module
-from pyro_msde.runs import Recipe, Saved, checked
+from pyro_msde.runs import Recipe, Saved, checked, config_of
 
 __all__ = ["identity_of", "resume"]
 
@@ -202,9 +202,9 @@ def _difference(key: str, saved: Any, asked: Any) -> str:
     return f"{name}={saved.get(name)!r}, here {asked.get(name)!r}"
 
 
-def _options(role: str, module: Any) -> dict[str, Any]:
+def _options(role: str, module: Module) -> dict[str, Any]:
     """What `load` would build it again from, by role and name; empty for the user's own."""
-    config = getattr(module, "config", None) or {}
+    config = config_of(module) or {}
     return {f"{role}.{name}": value for name, value in config.items()}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_msde.networks.growing import grow_from, put
-from pyro_msde.protocols import Places
+from pyro_msde.protocols import LinearReadout, Places
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
@@ -165,8 +165,9 @@ class PolynomialMLP(nn.Module):
         Raises:
             NotImplementedError: The network is another one, which does not tell its last weights.
         """
-        if not hasattr(self.network, "readout"):
-            raise NotImplementedError(f"network, a {type(self.network).__name__}, has no readout")
+        if not isinstance(self.network, LinearReadout):
+            name = type(self.network).__name__
+            raise NotImplementedError(f"network, a {name}, is no LinearReadout")
         quadratic = [self.output.weight.mT] if self.rank else []
         return torch.cat([self.linear.weight.mT, *quadratic, self.network.readout()])
 

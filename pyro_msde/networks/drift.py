@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.networks.growing import grow_from
-from pyro_msde.protocols import Places
+from pyro_msde.protocols import LinearReadout, Places
 
 __all__ = ["MultiscaleDrift"]
 
@@ -68,9 +68,9 @@ class MultiscaleDrift(nn.Module):
 
     def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Features (..., p) that the networks' last weights multiply, by network."""
-        self._require("features")
+        networks = self._linear_networks()
         inputs = self.inputs(z, t, covariates)
-        return {name: self.networks[name].features(x) for name, x in inputs.items()}
+        return {name: networks[name].features(x) for name, x in inputs.items()}
 
     def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
         """What `forward` adds to the networks, for subclasses that know some physics: nothing."""
@@ -78,18 +78,18 @@ class MultiscaleDrift(nn.Module):
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights (feature, output) by network."""
-        self._require("readout")
-        return {name: net.readout() for name, net in self.networks.items()}
+        return {name: net.readout() for name, net in self._linear_networks().items()}
 
-    def _require(self, method: str) -> None:
-        """Refuse networks without this method.
+    def _linear_networks(self) -> dict[str, LinearReadout]:
+        """The networks, if their last weights are known.
 
         Raises:
-            NotImplementedError: One has none, so that this drift is no `LastLayer`.
+            NotImplementedError: Those of one are not, so that this drift is no `LastLayer`.
         """
         for name, net in self.networks.items():
-            if not hasattr(net, method):
-                raise NotImplementedError(f"{name}, a {type(net).__name__}, has no {method}")
+            if not isinstance(net, LinearReadout):
+                raise NotImplementedError(f"{name}, a {type(net).__name__}, is no LinearReadout")
+        return self.networks
 
     @property
     def networks(self) -> dict[str, Any]:

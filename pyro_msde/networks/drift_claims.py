@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_msde.data import num_covariates_of
 from pyro_msde.isolation import Isolation
-from pyro_msde.priors import Part
-from pyro_msde.protocols import LastLayer, PolynomialDrift, StencilDrift
+from pyro_msde.priors import Part, part_of
+from pyro_msde.protocols import LastLayer, Model, PolynomialDrift, StencilDrift
 
 __all__ = ["drift_of", "false_claim", "offers", "refusal"]
 
@@ -24,18 +25,18 @@ _SEGMENTS, _TIMES = 2, 3  # of the states at which a claim is tried
 _CLOSE = 1e-4  # of the largest number: float32's rounding is a hundredth of it
 
 
-def drift_of(model: Any) -> Any:
+def drift_of(model: Model) -> Any:
     """The network of the model's drift, or None. With a prior its weights are the start's."""
     part = getattr(model, "drift", None)
     return part._modules["net"] if isinstance(part, Part) else part
 
 
-def offers(model: Any, protocol: type) -> bool:
+def offers(model: Model, protocol: type) -> bool:
     """Whether the model's drift offers a protocol, and what it says by it is true."""
     return refusal(model, protocol) is None
 
 
-def refusal(model: Any, protocol: type) -> str | None:
+def refusal(model: Model, protocol: type) -> str | None:
     """Why the model's drift does not offer a protocol; None where it does.
 
     Args:
@@ -43,12 +44,13 @@ def refusal(model: Any, protocol: type) -> str | None:
         protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
     """
     drift = drift_of(model)
-    if protocol is not StencilDrift and getattr(getattr(model, "drift", None), "is_random", False):
+    part = part_of(model, "drift")
+    if protocol is not StencilDrift and part is not None and part.is_random:
         return "the drift has a prior"
     if not isinstance(drift, protocol):
         return f"{type(drift).__name__} does not offer {protocol.__name__}"
     like = next((v for v in model.state_dict().values() if v.is_floating_point()), torch.empty(0))
-    states = random_states(model.num_latent, getattr(model, "num_covariates", 0), like)
+    states = random_states(model.num_latent, num_covariates_of(model), like)
     try:
         return false_claim(drift, protocol, *states)
     except (AttributeError, NotImplementedError) as error:  # of a network within it

@@ -16,15 +16,14 @@ does. Until then they are random.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyro_msde.data import Segments
 from pyro_msde.networks.blocks import PolynomialMLP
-from pyro_msde.priors import starting_values
-from pyro_msde.protocols import Places
+from pyro_msde.priors import part_of, starting_values
+from pyro_msde.protocols import Guide, Model, Places
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
@@ -118,7 +117,7 @@ class PrincipalDecoder(_Modes):
 
 
 @torch.no_grad()
-def start_principal_components(model: Any, guide: Any, segments: Segments) -> bool:
+def start_principal_components(model: Model, guide: Guide, segments: Segments) -> bool:
     """Set the components of a model's decoder and its guide's encoder from training data.
 
     The decoder's are those of y − T_p T_r y, the encoder's those of y − S y.
@@ -131,7 +130,8 @@ def start_principal_components(model: Any, guide: Any, segments: Segments) -> bo
     Returns:
         Whether anything was done: not for other networks, nor where it has been done before.
     """
-    decoder = None if getattr(model, "decoder", None) is None else model.decoder._modules["net"]
+    part = part_of(model, "decoder")
+    decoder = None if part is None else part._modules["net"]
     encoder = getattr(guide, "encoder", None)
     pending = [
         net for net in (decoder, encoder) if isinstance(net, _Modes) and not bool(net.started)

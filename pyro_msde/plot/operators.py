@@ -63,7 +63,8 @@ def smoothing_kernel(
         The Axes; for two axes of space with an image and its colour bar.
 
     Raises:
-        ValueError: Three axes of space, a start of another shape, no such channel.
+        ValueError: Three axes of space, a model without such a kernel, a start of another shape, no
+            such channel.
     """
     grid = check_fit(fit, data, 2)
     draws = kernel_draws(fit)

@@ -8,7 +8,8 @@ from pyro_msde.priors.bayesian_parts import (
     starting_values,
 )
 from pyro_msde.priors.horseshoe import Horseshoe
-from pyro_msde.priors.parts import LogVariance, Part, private
+from pyro_msde.priors.parts import LogVariance, Part, is_positive, part_of, private
+from pyro_msde.priors.posteriors import posterior_of
 
 __all__ = [
     "Horseshoe",
@@ -18,6 +19,9 @@ __all__ = [
     "described_priors",
     "fan_in_normal",
     "initial_values",
+    "is_positive",
+    "part_of",
+    "posterior_of",
     "private",
     "starting_values",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyro_msde.checks import check_number
 from pyro_msde.priors.horseshoe import Horseshoe
 from pyro_msde.priors.laws import add_site
-from pyro_msde.priors.parts import Part, flatten_parameters, parameter_values
+from pyro_msde.priors.parts import Part, flatten_parameters, is_positive, parameter_values
 from pyro_msde.protocols import Module
 
 __all__ = [
@@ -70,7 +70,7 @@ def bayesian(
         raise ValueError("part: has a prior already. Build a new model for another one.")
     net: Any = part._modules["net"]
     if isinstance(prior, Horseshoe):
-        _check_support(prior, below_zero=True, positive=getattr(net, "positive", False))
+        _check_support(prior, below_zero=True, positive=is_positive(net))
         start = flatten_parameters(net)
         part.scales_start = prior.start(start, _units(net))
         _freeze(net)
@@ -94,7 +94,7 @@ def bayesian(
             f"for {count} parameters. Give a scalar prior or one of event shape ({count},)."
         )
     below = [bool(law.support.check(torch.full((count,), v)).any()) for v in (-1e-6, -1.0)]
-    positive = getattr(net, "positive", False)
+    positive = is_positive(net)
     _check_support(prior, below_zero=any(below), positive=positive)
     values = _start(net).cpu()
     room = bool(law.support.check(values).all())
@@ -134,7 +134,7 @@ def described_priors(model: Module) -> dict[str, str]:
 def _start(net: nn.Module) -> Tensor:
     """Where guides start: the parameters, or variances themselves, (parameter,)."""
     flat = flatten_parameters(net)
-    return flat.exp() if getattr(net, "positive", False) else flat
+    return flat.exp() if is_positive(net) else flat
 
 
 def _described(law: Any) -> str:

@@ -19,7 +19,9 @@ __all__ = [
     "LogVariance",
     "Part",
     "flatten_parameters",
+    "is_positive",
     "parameter_values",
+    "part_of",
     "private",
     "unflatten_parameters",
 ]
@@ -94,6 +96,11 @@ class LogVariance(nn.Module):
         return value if self.index is None else value[self.index]
 
 
+def is_positive(net: object) -> bool:
+    """Whether a network says, by `positive`, that its values are those of `LogVariance`s."""
+    return getattr(net, "positive", False)
+
+
 def _repeated_index(repeats: Sequence[int]) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(repeats)), torch.tensor(repeats))
 
@@ -156,13 +163,19 @@ class Part(PyroModule):
         return f"{self._pyro_name}.{name}" if self._pyro_name else name
 
 
+def part_of(model: object, name: str) -> Part | None:
+    """The part of a name, such as "drift"; None where a model has none of this name."""
+    part = getattr(model, name, None)
+    return part if isinstance(part, Part) else None
+
+
 class _At:
     """A network evaluated at parameters held in one vector."""
 
     def __init__(self, net: Any, flat: Tensor) -> None:
         self.net = net
         values = unflatten_parameters(net, flat)
-        if getattr(net, "positive", False):
+        if is_positive(net):
             values = {name: value.log() for name, value in values.items()}
         self.values = values
 

@@ -35,3 +35,8 @@ class History:
         self.steps.append(step)
         for name, value in terms.items():
             self.terms.setdefault(name, []).append(value)
+
+    def __repr__(self) -> str:
+        """How much there is of what."""
+        last = f" to step {self.steps[-1]}" if self.steps else ""
+        return f"History({len(self.steps)} entries{last}, {len(self.validation)} validations)"

@@ -19,6 +19,7 @@ __all__ = [
     "build",
     "check_adjustment_names",
     "check_size",
+    "config_of",
     "is_registered",
     "limited",
     "rebuild",
@@ -63,6 +64,11 @@ def rebuild(config: Mapping[str, Any], *args: Any) -> Any:
     """Build from a saved config {"case": name, **arguments}."""
     arguments = dict(config)
     return build(arguments.pop("case"), *args, **arguments)
+
+
+def config_of(module: object) -> dict[str, Any] | None:
+    """What `rebuild` builds a model or guide again from; None: it is of the user's own making."""
+    return getattr(module, "config", None)
 
 
 def register_adjustment(kind: A) -> A:

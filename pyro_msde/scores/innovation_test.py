@@ -23,6 +23,7 @@ from scipy.stats import chi2
 from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
 from pyro_msde.isolation import place_of
+from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import adjustments_of_users
 from pyro_msde.sde import transition
@@ -208,7 +209,7 @@ def linear_model(fit: FittedModel) -> LinearModel:
             f"fit: its adjustments {', '.join(others)} are no part of the linear model. Pass "
             "fit.without(…)."
         )
-    if getattr(fit.guide, "theta", None) is not None:
+    if posterior_of(fit.guide) is not None:
         raise ValueError("fit: its parameters have a posterior. Fit a model without priors.")
     model, (dtype, device) = fit.model, place_of(fit.model)
     theta = model.bind({})

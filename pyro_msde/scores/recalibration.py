@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyro_msde.checks import check_level
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
+from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.scores.forecast_scores import coverage
 from pyro_msde.sde import Dynamics
@@ -67,7 +68,7 @@ class Calibration:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any], model: Any) -> Calibration:
+    def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Calibration:
         """What `to_dict` gave.
 
         Raises:
@@ -85,6 +86,11 @@ class Calibration:
     def misfit(self) -> Array:
         """(candidate,) root mean square over lead times of coverage − level."""
         return np.asarray(np.sqrt(np.square(np.asarray(self.coverage) - self.level).mean(1)))
+
+    def __repr__(self) -> str:
+        """The scale, and from how many it was chosen."""
+        tried = f", level={self.level:g}, {len(self.scales)} scales tried" if self.scales else ""
+        return f"Calibration({self.scale:g}{tried})"
 
 
 def choose_diffusion_scale(

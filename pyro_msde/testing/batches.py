@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_msde.data import SegmentBatch, Segments
+from pyro_msde.data import SegmentBatch, Segments, num_covariates_of
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Model
 
@@ -27,7 +27,7 @@ def random_batch(model: Model, seed: int = 0) -> SegmentBatch:
     generator = torch.Generator().manual_seed(seed)
     shape = (_TIMES, *model.grid.field_shape)
     fields = [torch.randn(shape, generator=generator).to(dtype) for _ in range(_SEGMENTS)]
-    count = getattr(model, "num_covariates", 0)
+    count = num_covariates_of(model)
     covariates = torch.randn(_SEGMENTS, count, generator=generator).to(dtype) if count else None
     clock = torch.linspace(0, 0.3, _TIMES, dtype=torch.float64)
     segments = Segments([clock] * _SEGMENTS, fields, covariates=covariates, length=_TIMES)

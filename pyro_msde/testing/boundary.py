@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pyro_msde.grid import Grid, gaussian_kernel
+from pyro_msde.protocols import Boundary
 
 __all__ = ["check_boundary"]
 
@@ -19,9 +20,10 @@ _ROUNDING = 1e-12  # of float64 sums of some hundred terms of size 1
 def check_boundary(boundary: Any) -> None:
     """Try the boundary of one axis: a name, an object, or a pair (lower, upper) of them.
 
-    It is equal to its copies; points lie inside the domain; convolution sees the ghosts that
-    `ghosts` gives; T_p is adjoint to T_r, σ⟨T_r y, ζ⟩ = ⟨y, T_p ζ⟩; stencils see the same ghosts;
-    the coarse grid's wall is the fine grid's. In float64 on small grids, under a second.
+    It is equal to its copies; points lie inside the domain; the wall is where ghosts mirror the
+    field, and not beyond the first ghost; convolution sees the ghosts that `ghosts` gives; T_p is
+    adjoint to T_r, σ⟨T_r y, ζ⟩ = ⟨y, T_p ζ⟩; stencils see the same ghosts; the coarse grid's wall
+    is the fine grid's. In float64 on small grids, under a second.
 
     Raises:
         ValueError: It is no boundary (`pyro_msde.Grid` says why).
@@ -35,7 +37,10 @@ def check_boundary(boundary: Any) -> None:
         _check_operators(grid)
         _check_stencil(grid)
         if n // n_c % 2:  # cells of odd width have a point in the middle
-            _check_walls(grid)
+            _check_coarse_wall(grid)
+        if not grid.periodic[0]:  # a ring has no wall
+            for end in (grid.ends[0][0].lower, grid.ends[0][0].upper):
+                _check_wall(grid, end)
 
 
 def _check_coordinates(grid: Grid) -> None:
@@ -45,6 +50,28 @@ def _check_coordinates(grid: Grid) -> None:
         bool((np.diff(x) > 0).all()) and not outside.any(),
         grid,
         f"points {x} are not in order inside ({low}, {high}). Give a positive wall",
+    )
+
+
+def _check_wall(grid: Grid, end: Boundary) -> None:
+    """Fields that are even or odd about the wall go on as their mirror image, and only they do."""
+    n = grid.shape[0]
+    distance = np.arange(1, n)
+    source, weight = (np.broadcast_to(x, n - 1) for x in end.ghosts(distance, n))
+    seen = weight != 0  # an odd field is zero on the wall itself
+    apart = (distance - source)[seen]
+    if len(apart) > 1 and np.ptp(apart) == 0 and set(weight[seen]) in ({1.0}, {-1.0}):
+        _require(
+            end.wall == apart[0] / 2,
+            grid,
+            f"wall is {end.wall}, but ghosts mirror the field about {apart[0] / 2}. Give that as "
+            "the wall, half of distance − source",
+        )
+    _require(
+        end.wall <= 1,
+        grid,
+        f"wall is {end.wall}, so that the ghost at distance 1 lies inside the domain. Give a wall "
+        "of 1 at most: the grid has a point at every spacing up to the wall",
     )
 
 
@@ -82,7 +109,7 @@ def _check_stencil(grid: Grid) -> None:
     )
 
 
-def _check_walls(grid: Grid) -> None:
+def _check_coarse_wall(grid: Grid) -> None:
     """A field that is constant in coarse cells has the same ghosts on both grids."""
     (n,), (n_c,), (stride,) = grid.shape, grid.coarse, grid.stride
     zeta = np.random.default_rng(n).standard_normal(n_c)

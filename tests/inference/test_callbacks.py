@@ -169,6 +169,24 @@ def test_the_end_is_told_after_an_error_of_training():
     assert calls.told == [("start", 0), ("step", 1), ("end", 1)]
 
 
+@pytest.mark.parametrize(
+    ("in_training", "at", "raised", "logged"),
+    [(None, STEPS, "second", ["third"]), ("first", 2, "first", ["second", "third"])],
+)
+def test_all_are_told_of_the_end_whatever_one_of_them_raises(
+    in_training, at, raised, logged, caplog
+):
+    """The first error is raised, be it of training or of an `end`; later ones are logged."""
+    first = Calls("step", at, None if in_training is None else OSError(in_training))
+    second, third = (Calls("end", at, OSError(word)) for word in ("second", "third"))
+    calls = [first, second, third, Calls()]
+    with pytest.raises(OSError, match=raised):
+        trained(*calls)
+    assert [c.told[-1] for c in calls] == [("end", at)] * 4
+    assert [str(r.exc_info[1]) for r in caplog.records] == logged
+    assert {r.getMessage() for r in caplog.records} == {"callback Calls: `end` failed"}
+
+
 @pytest.mark.parametrize("progress", [False, True])
 def test_validations_and_stops_go_to_pythons_log_and_above_the_bar(progress, caplog, capsys):
     logger = logging.getLogger("pyro_msde")

@@ -16,7 +16,7 @@ from pyro_msde import Fit, SavedRunError, load
 from pyro_msde.data import Scaling
 from pyro_msde.forecasts import Region
 from pyro_msde.inference import Jackknife
-from pyro_msde.runs import register_adjustment, registry
+from pyro_msde.runs import History, register_adjustment, registry
 from pyro_msde.scores import Calibration
 from pyro_msde.sde import integrate
 
@@ -92,6 +92,26 @@ def test_each_comes_back_from_its_dict(name, plain):
         assert same(value, again.to_dict()[key]), key
     known, other = plain.adjusted(first), plain.adjusted(again)
     assert torch.equal(paths(known), paths(other))
+
+
+def test_they_are_printed_in_a_line_each(plain):
+    known = {"macro": torch.zeros(3, 7, 1), "micro": torch.zeros(3, 5, 2)}
+    fit = plain.adjusted(Jackknife(known)).adjusted(
+        Region(box(1.0), torch.eye(3), torch.ones(2, 3))
+    )
+    fit = fit.adjusted(Calibration(1.5, 0.8, (1.0, 1.5), ((0.7,), (0.9,))))
+    assert repr(fit.adjustments) == (
+        "(Jackknife(macro (3, 7, 1), micro (3, 5, 2)), "
+        f"Region({NUM_COARSE + N_ETA} states, stencils of 3), "
+        "Calibration(1.5, level=0.8, 2 scales tried))"
+    )
+    assert (repr(Calibration(2.0)), repr(Region(box(1.0)))) == (
+        "Calibration(2)",
+        f"Region({NUM_COARSE + N_ETA} states)",
+    )
+    assert repr(History([50, 100], {}, [100], [0.5])) == (
+        "History(2 entries to step 100, 1 validations)"
+    )
 
 
 @register_adjustment

@@ -109,7 +109,7 @@ def test_a_network_within_that_has_no_features_is_named():
     model = tiny_model(2)
     model.drift.net.micro = nn.Linear(2 + 5, 2)
     why = refusal(model, LastLayer)
-    assert why == "MultiscaleDrift: micro, a Linear, has no readout"
+    assert why == "MultiscaleDrift: micro, a Linear, is no LinearReadout"
     assert offers(model, StencilDrift)
 
 

@@ -34,6 +34,38 @@ def test_any_two_ends_pass(pair):
     check_boundary(pair)
 
 
+@dataclass(frozen=True)
+class Damped(Odd):
+    """No mirror image: where the wall is, ghosts do not say."""
+
+    wall: float = 0.3
+
+    def ghosts(self, distance, n):
+        return distance - 1, 0.5
+
+
+@pytest.mark.parametrize("boundary", [Damped(), Damped(1.0)])
+def test_a_wall_that_ghosts_do_not_tell_passes(boundary):
+    check_boundary(boundary)
+
+
+class Even(Odd):
+    def ghosts(self, distance, n):
+        return distance - 1, 1
+
+
+class Zero(Odd):
+    def ghosts(self, distance, n):
+        return 0, 0.0
+
+
+class OddAboutTheNextPoint(Odd):
+    """… −y₁ −y₀ 0 | y₀ y₁ …, as sin is, sampled on the inner points of an axis."""
+
+    def ghosts(self, distance, n):
+        return np.maximum(distance - 2, 0), np.where(distance > 1, -1.0, 0.0)
+
+
 class WholeSample(Odd):
     """numpy's reflect: the wall is at the end point, on which coarse points do not lie."""
 
@@ -62,6 +94,11 @@ class Unlike:
         (WholeSample(), "their walls differ. Mirror half a spacing"),
         (Unlike(), "a copy is not equal to it. Make it a frozen dataclass"),
         (Moody(), "Let `ghosts` depend on nothing but its arguments"),
+        (Odd(wall=0.25), "wall is 0.25, but ghosts mirror the field about 0.5"),
+        (("neumann", Odd(wall=1.0)), "wall is 1.0, but ghosts mirror the field about 0.5"),
+        (Even(wall=1.0), "wall is 1.0, but ghosts mirror the field about 0.5"),
+        (OddAboutTheNextPoint(), "their walls differ. Mirror half a spacing"),
+        (Zero(wall=1.5), "the ghost at distance 1 lies inside the domain"),
         (Odd(wall=0.0), "are not in order inside .* Give a positive wall"),
     ],
 )

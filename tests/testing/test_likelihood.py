@@ -9,7 +9,7 @@ import torch
 from pyro import distributions as dist
 from torch.testing import assert_close
 
-from pyro_msde.likelihoods import FAMILIES, FieldNormal
+from pyro_msde.likelihoods import FAMILIES, FieldNormal, StudentT
 from pyro_msde.testing import check_likelihood
 
 MEAN = torch.tensor([[0.3, -1.2, 5.0], [0.0, 2.0, 1.0]], dtype=torch.float64)
@@ -39,6 +39,37 @@ def test_our_families_pass(name, dtype):
     check_likelihood(FAMILIES[name](MEAN.to(dtype), VARIANCE.to(dtype)))
 
 
+class HeavyTailed(StudentT):
+    """Its draws' variance does not converge; what it says of its own may be wrong by a factor."""
+
+    def __init__(self, df, factor=1.0):
+        super().__init__(df, torch.tensor([0.3, -5.0]), torch.tensor([2.0, 0.04]))
+        self.factor = factor
+
+    def expand(self, batch_shape, _instance=None):
+        return super().expand(batch_shape, self._get_checked_instance(HeavyTailed, _instance))
+
+    @property
+    def variance(self):
+        return self.factor * super().variance
+
+
+@pytest.mark.parametrize("df", [2.05, 2.2, 2.5, 3.0])
+def test_heavy_tails_pass_and_their_variance_is_looked_at(df):
+    check_likelihood(HeavyTailed(df))
+    for factor in (0.9, 1.1):
+        with pytest.raises(AssertionError, match="variance disagrees"):
+            check_likelihood(HeavyTailed(df, factor))
+
+
+def test_a_variance_that_is_not_finite_is_found_out():
+    class Claims(HeavyTailed):
+        variance = torch.ones(2)
+
+    with pytest.raises(AssertionError, match=r"variance disagrees .* by inf"):
+        check_likelihood(Claims(1.9))
+
+
 class Unnormalised(FieldNormal):
     def log_prob(self, value):
         return super().log_prob(value) + 0.1
@@ -64,6 +95,14 @@ class WrongDraws(FieldNormal):
         return 1.2 * super().sample(sample_shape)
 
 
+class WrongReparametrisation(FieldNormal):
+    def rsample(self, sample_shape=()):
+        return self.loc + self.shared_variance * torch.randn((*sample_shape, *self.loc.shape))
+
+    def sample(self, sample_shape=()):
+        return super().rsample(sample_shape).detach()
+
+
 class WrongInverse(FieldNormal):
     def icdf(self, value):
         return super().icdf(1 - value)
@@ -80,7 +119,8 @@ class Forgetful(FieldNormal):
         (Unnormalised, "log_prob disagrees"),
         (Shifted, "cdf disagrees"),
         (Narrow, "variance disagrees"),
-        (WrongDraws, "draws do not follow cdf"),
+        (WrongReparametrisation, "draws of rsample do not follow cdf"),
+        (WrongDraws, "draws of sample do not follow cdf"),
         (WrongInverse, "icdf is not the inverse"),
         (Forgetful, "expand gives another law"),
         (lambda m, v: dist.Normal(m, v.sqrt()).to_event(1), "leave to_event out"),

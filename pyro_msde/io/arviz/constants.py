@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories, duration_units
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.io.arviz.parameters import kernel_draws
+from pyro_msde.priors import part_of
 from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import History
 
@@ -30,7 +31,7 @@ def observed(values: Any, frame: Frame) -> dict[str, Variable]:
 def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
     """The observed field (trajectory, time, *field), scales, coordinates; a smoothing kernel."""
     kernel: dict[str, Variable] = {}
-    if hasattr(fit.model, "kernel"):  # not of every model
+    if part_of(fit.model, "kernel") is not None:  # not of every model
         mean = frame.squeeze(kernel_draws(fit).mean(0).numpy())
         kernel["smoothing_kernel"] = (frame.field_dims("lag"), mean, {})
     scale = np.asarray(fit.scaling.channels)

@@ -33,7 +33,10 @@ _CHUNK = 2**22  # numbers decoded at once
 
 
 def knows_new_data(guide: Guide) -> bool:
-    """Whether the guide has marginals of paths, of other trajectories than it was made for too."""
+    """Whether the guide has marginals of paths, of other trajectories than it was made for too.
+
+    Forecasts only ask a guide to encode, and so one of a `Fit` made by hand may do no more.
+    """
     return hasattr(guide, "path_marginals") and not isinstance(guide, FreeNodes)
 
 

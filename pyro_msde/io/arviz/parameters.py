@@ -14,6 +14,7 @@ from pyro_msde.data import duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.priors import part_of
 from pyro_msde.protocols import BoundModel, FittedModel
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
@@ -149,8 +150,14 @@ def network_weights(draws: Draws, wanted: bool | Sequence[str]) -> dict[str, Var
 
 
 def kernel_draws(fit: FittedModel, num_draws: int = 32, seed: int = 0) -> Tensor:
-    """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate."""
-    part: Any = getattr(fit.model, "kernel", None)
+    """Smoothing kernel κ of a fit, (draw, channel, *kernel); one draw of a point estimate.
+
+    Raises:
+        ValueError: The model has none.
+    """
+    part = part_of(fit.model, "kernel")
+    if part is None:
+        raise ValueError(f"fit: a {type(fit.model).__name__} has no smoothing kernel.")
     with Isolation(seed, place_of(part)[1]).turn(), torch.no_grad():
         count = num_draws if part.is_random else 1
         return torch.stack([part.read(fit.guide.read_theta())() for _ in range(count)]).cpu()

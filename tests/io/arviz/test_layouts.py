@@ -109,6 +109,8 @@ def test_a_model_without_a_smoothing_kernel_has_no_variables_of_it():
     assert not [name for name in idata.constant_data.coords if name.endswith("_lag")]
     for group in ("posterior", "posterior_predictive", "log_likelihood"):
         assert idata[group].equals(whole[group])
+    with pytest.raises(ValueError, match="fit: a Plain has no smoothing kernel"):
+        kernel_draws(fit)
 
 
 def test_parameters_of_trajectories_are_kept():
