@@ -14,11 +14,13 @@ from pyro_msde.protocols import Callback
 from pyro_msde.runs import History, Recipe
 from pyro_msde.scores import (
     CalibrationReport,
+    anomaly_correlation,
     calibration,
     coverage,
     crps,
     nrmse,
     pit,
+    skill,
     spread_skill,
 )
 
@@ -38,6 +40,7 @@ __all__ = [
     "Recipe",
     "SavedRunError",
     "Trajectories",
+    "anomaly_correlation",
     "calibration",
     "coverage",
     "crps",
@@ -47,5 +50,6 @@ __all__ = [
     "load",
     "nrmse",
     "pit",
+    "skill",
     "spread_skill",
 ]

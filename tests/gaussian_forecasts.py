@@ -46,6 +46,8 @@ class Gaussian:
     grid: Any = None
     size: int = 2
     metadata: Any = None
+    mask: Any = None
+    reference_field: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:

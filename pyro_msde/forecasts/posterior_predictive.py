@@ -84,6 +84,22 @@ class Forecast:
         return self.model.grid
 
     @property
+    def mask(self) -> Tensor | None:
+        """(*field) bool, True where there is a field; None: everywhere."""
+        mask = self.model.grid.mask
+        if mask is None:
+            return None
+        return torch.tensor(mask if self.has_channel else mask[0])
+
+    @property
+    def reference_field(self) -> Tensor | None:
+        """`reference` in the layout of `mean`, against which it broadcasts; None: nothing."""
+        if self.reference is None:
+            return None
+        reference = self.reference if self.has_channel else self.reference.squeeze(2)
+        return reference if self.batched else reference[0]
+
+    @property
     def latent(self) -> Tensor:
         """(sample, …, time, latent): macroscale in the fields' units, then the microscale."""
         z = self.paths.flatten(0, 1).clone()
@@ -110,11 +126,8 @@ class Forecast:
     def mean(self) -> Tensor:
         """(…, time, *field), eq. (33)."""
         mean = self._moment("mean")
-        mean = mean * self._scale(mean.dtype)
-        if self.reference is None:
-            return mean
-        reference = self.reference if self.has_channel else self.reference.squeeze(2)
-        return mean + (reference if self.batched else reference[0])
+        mean, reference = mean * self._scale(mean.dtype), self.reference_field
+        return mean if reference is None else mean + reference
 
     @property
     def sd(self) -> Tensor:

@@ -30,7 +30,7 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
             f"horizon takes more than {BINS}. Pass longer trajectories."
         )
     every = max(1, (len(times) - 1) // num_times)
-    truth = Trajectories(times[::every], values[:, ::every])
+    truth = Trajectories(times[::every], values[:, ::every], missing=validation.missing)
 
     def predict(scale: float) -> tuple[Forecast, Trajectories]:
         fc = fit.adjusted(Calibration(scale)).forecast(

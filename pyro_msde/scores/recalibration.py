@@ -22,7 +22,9 @@ from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
+from pyro_msde.scores.averages import mean_of
 from pyro_msde.scores.forecast_scores import coverage
+from pyro_msde.scores.targets import on_grid
 from pyro_msde.sde import Dynamics
 
 __all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
@@ -48,7 +50,8 @@ class Calibration:
         scale: Multiple of L.
         level: Nominal coverage.
         scales: (candidate,) the multiples tried.
-        coverage: (candidate, bin) coverage of validation trajectories by lead time.
+        coverage: (candidate, bin) coverage of what was observed of validation trajectories, by lead
+            time; parts of the horizon without observations are left out.
     """
 
     name: ClassVar[str] = "calibration"
@@ -123,14 +126,15 @@ def choose_diffusion_scale(
     check_level("level", level)
 
     def covered(fc: Forecast, truth: Trajectories) -> Array:
-        return np.asarray(np.mean(coverage(fc, truth, level=level, bins=bins), axis=0))
+        shares = mean_of(np.asarray(coverage(fc, truth, level=level, bins=bins)), 0)
+        return shares[~np.isnan(shares)]  # of parts of the horizon that were observed
 
     best = float(scales[0])
     tried = {best: covered(*predict(best))}
     if tried[best].mean() < level:
         for scale in scales[1:]:
             fc, truth = predict(scale)
-            if bool(fc.mean.isfinite().all()):
+            if bool(on_grid(fc, fc.mean).isfinite().all()):
                 tried[float(scale)] = covered(fc, truth)
         best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
     else:

@@ -30,6 +30,7 @@ class Normal:
     sd: Tensor
     batched: bool = True
     metadata: None = None
+    mask: None = None
 
     @property
     def mean(self) -> Tensor:
