@@ -120,7 +120,7 @@ def scaled_segments(
     covariates = None
     if data.covariates is not None:
         covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
-    mask = None if grid.mask is None else torch.as_tensor(grid.mask, device=like.device)
+    mask = None if grid.mask is None else torch.tensor(grid.mask, device=like.device)
     fields = [
         ScaledFields(
             torch.as_tensor(v).to(like.device),

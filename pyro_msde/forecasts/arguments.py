@@ -111,7 +111,7 @@ def _check_observed(fit: FittedModel, argument: str, value: Tensor) -> None:
     mask = fit.model.grid.mask
     counts = value.isfinite()
     if mask is not None:
-        exists = torch.as_tensor(mask)
+        exists = torch.tensor(mask)
         counts = counts | ~(exists if fit.has_channel else exists[0])
     if fit.metadata is not None and fit.metadata.missing == "mask":
         field = tuple(range(value.ndim - fit.model.grid.ndim - fit.has_channel, value.ndim))

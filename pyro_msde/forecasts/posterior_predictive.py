@@ -224,7 +224,7 @@ class Forecast:
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
-        mask = None if grid.mask is None else torch.as_tensor(grid.mask)
+        mask = None if grid.mask is None else torch.tensor(grid.mask)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
             laws = [

@@ -74,7 +74,7 @@ def forecast(
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
     scaled = scaling.to_scaled(y0, np.full(len(y0), t0)).to(dtype)
     mask = model.grid.mask
-    observed = observed_in(y0, None if mask is None else torch.as_tensor(mask, device=y0.device))
+    observed = observed_in(y0, None if mask is None else torch.tensor(mask, device=y0.device))
     if observed is not None:
         scaled = model.grid.filled(scaled.where(observed, 0), observed)
     seen = {} if observed is None else {"observed": observed}
