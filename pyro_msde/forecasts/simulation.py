@@ -72,11 +72,7 @@ def forecast(
     share = -(-num_samples // num_theta)
     dtype = place_of(model)[0]
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
-    scaled = scaling.to_scaled(y0, np.full(len(y0), t0)).to(dtype)
-    mask = model.grid.mask
-    observed = observed_in(y0, None if mask is None else torch.tensor(mask, device=y0.device))
-    if observed is not None:
-        scaled = model.grid.filled(scaled.where(observed, 0), observed)
+    scaled, observed = encodable(model, scaling, y0, np.full(len(y0), t0))
     seen = {} if observed is None else {"observed": observed}
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0
@@ -143,6 +139,28 @@ def forecast(
         metadata=metadata,
         reference=reference,
     )
+
+
+def encodable(
+    model: Model, scaling: Scaling, fields: Tensor, times: np.ndarray
+) -> tuple[Tensor, Tensor | None]:
+    """Fields as a guide encodes them: in scaled units and the model's dtype, gaps filled in.
+
+    Args:
+        model: Whose grid and dtype are taken.
+        scaling: Units.
+        fields: (batch, channel, *space) in the user's units, NaN where nothing was observed.
+        times: (batch,) theirs, in the user's units.
+
+    Returns:
+        The scaled fields, and a bool mask shaped alike of what was observed; None: everything.
+    """
+    scaled, mask = scaling.to_scaled(fields, times).to(place_of(model)[0]), model.grid.mask
+    exists = None if mask is None else torch.tensor(mask, device=fields.device)
+    observed = observed_in(fields, exists)
+    if observed is not None:
+        scaled = model.grid.filled(scaled.where(observed, 0), observed)
+    return scaled, observed
 
 
 def _draws_of_theta(

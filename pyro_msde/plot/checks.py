@@ -68,10 +68,11 @@ def check_finite_forecast(fc: Forecast, row: Any) -> None:
     """One trajectory's mean and standard deviation.
 
     Raises:
-        ValueError: They are not finite.
+        ValueError: They are not finite where there is a field.
     """
     for name in ("mean", "sd"):
-        finite = getattr(fc, name)[row].flatten(1).isfinite().all(1)
+        finite = getattr(fc, name)[row].isfinite()
+        finite = (finite if fc.mask is None else finite | ~fc.mask).flatten(1).all(1)
         if not bool(finite.all()):
             i = int(finite.int().argmin())
             raise ValueError(

@@ -131,6 +131,7 @@ def scale_operators(
     y: Any,
     *,
     covariates: Any = None,
+    times: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -144,6 +145,7 @@ def scale_operators(
             taken.
         y: One field as `fit.predict` takes it.
         covariates: As for `fit.predict`.
+        times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
         channel: Which one.
         axes: One Axes for one axis of space, four for two. None: new ones.
@@ -158,7 +160,7 @@ def scale_operators(
     grid = check_fit(fit, data, 2)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
-    fields = [values[channel] for values in _applied(fit, y, covariates)]
+    fields = [values[channel] for values in _applied(fit, y, covariates, times)]
     if grid.ndim == 1:
         (ax,), _ = panels(axes, 1, height=2.1)
         _lines(ax, words, fields, grid.coarse_index[0])
@@ -172,14 +174,14 @@ def scale_operators(
 
 
 @torch.no_grad()
-def _applied(fit: FittedModel, y: Any, covariates: Any) -> list[Array]:
+def _applied(fit: FittedModel, y: Any, covariates: Any, times: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
-    encoded = Encoded.of(fit, y, covariates=covariates, single=True)
+    encoded = Encoded.of(fit, y, covariates=covariates, times=times, single=True)
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
     applied = (smoothed, restricted, operators.prolong(restricted))
-    fields = (encoded.fields, *(values * encoded.unit for values in applied))
+    fields = (encoded.fields, *map(encoded.in_units, applied))
     return [np.asarray(values[0].cpu()) for values in fields]
 
 
