@@ -83,10 +83,12 @@ class Spread:
     Attributes:
         leads: (knot,) increasing, from 0.
         variances: (knot, point).
+        pattern: (point,) mean square on the training data, at all leads of a step and more.
     """
 
     leads: Array
     variances: Array
+    pattern: Array
 
     @classmethod
     def of(cls, law: Law, records: Records, validation: Records | None) -> Spread:
@@ -94,14 +96,14 @@ class Spread:
         squares, counts, leads = _sums(law, records)
         later = [m for m in squares if m > 0] or list(squares)
         pattern = _ratio(*(np.sum([x[m] for m in later], axis=0) for x in (squares, counts)))
-        level = float(pattern.mean()) or 1.0
         variances = {}
         for m, square in squares.items():
-            size = square.sum() / max(1.0, counts[m].sum())
-            prior = pattern * (size / level)
-            variances[m] = (square + _PRIOR * prior) / (counts[m] + _PRIOR)
+            size = (counts[m] * pattern) @ records.weights
+            times = square @ records.weights / size if size > 0 else 1.0
+            variances[m] = (square + _PRIOR * times * pattern) / (counts[m] + _PRIOR)
         if validation is None:
-            return cls(np.array([leads[m] for m in variances]), np.stack(list(variances.values())))
+            rows = list(variances.values())
+            return cls(np.array([leads[m] for m in variances]), np.stack(rows), pattern)
         held, held_counts, held_leads = _sums(law, validation)
         leads = held_leads | leads
         steps, last, growth = sorted(leads), variances[0], 1.0
@@ -112,7 +114,7 @@ class Spread:
                 claimed = (held_counts[m] * last) @ records.weights
                 growth = float(held[m] @ records.weights / claimed) if claimed > 0 else 1.0
             rows.append(growth * last)
-        return cls(np.array([leads[m] for m in steps]), np.stack(rows))
+        return cls(np.array([leads[m] for m in steps]), np.stack(rows), pattern)
 
     def at(self, leads: Array) -> Array:
         """(lead, point) variances."""

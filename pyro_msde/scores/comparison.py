@@ -192,7 +192,7 @@ def _weights(
     areas = np.broadcast_to(full, shape).reshape(1 if fields is None else fields[0], -1)
     if fields is None:
         return areas, weights
-    var = climatology.spread.variances.mean(0).reshape(areas.shape)
+    var = climatology.spread.pattern.reshape(areas.shape)
     size = (areas * var).sum(1, keepdims=True) / areas.sum(1, keepdims=True)
     return areas, (areas / np.where(size > 0, size, 1.0)).reshape(shape)
 
