@@ -40,10 +40,10 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None)
     if not {"forecaster", "lead", *_PANELS} <= set(table.variables):
         raise ValueError("table: has no scores by forecaster and lead. Pass pyro_msde.compare(…).")
     count = table.sizes.get("channel", 1)
-    channel = check_index("channel", channel, count, "the number of channels is")
+    channel = check_index("channel", channel, count, "the table has")
     if "channel" in table.dims:
         table = table.isel(channel=channel)
-    drawn, new = panels(axes, 3, height=4.2, sharex=True)
+    drawn, new = panels(axes, 3, height=4.4, sharex=True)
     lead = table["lead"].values
     for ax, (name, words) in zip(drawn, _PANELS.items(), strict=True):
         for k, forecaster in enumerate(table["forecaster"].values):
@@ -68,5 +68,5 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None)
     drawn[2].set_ylim(0, 1.02)
     drawn[2].set_xlabel(label("lead time", table["lead"].attrs.get("units")))
     drawn[0].set_xlim(0, 1.02 * float(lead[-1]))
-    wide_legend(drawn, new, columns=3)
+    wide_legend(drawn, new, columns=2)
     return np.array(drawn, dtype=object)

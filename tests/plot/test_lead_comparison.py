@@ -9,6 +9,7 @@ import xarray as xr
 from named_fields import draw, line
 
 from pyro_msde import plot
+from pyro_msde.baselines import simple_baselines
 
 
 def table(*dims: str) -> xr.Dataset:
@@ -40,9 +41,9 @@ def test_lines_are_the_table_in_three_panels():
 
 
 def test_the_legend_fits_the_figure():
-    axes = plot.comparison_by_lead(
-        table().assign_coords(forecaster=["fit", "damped persistence", "linear inverse model"])
-    )
+    names = ["fit", *(kind.name for kind in simple_baselines())]
+    scores = table().isel(forecaster=[0] * len(names)).assign_coords(forecaster=names)
+    axes = plot.comparison_by_lead(scores)
     draw(axes)
     figure = axes[0].figure
     box = figure.legends[0].get_window_extent()
@@ -63,5 +64,5 @@ def test_other_tables_and_channels_are_refused():
         plot.comparison_by_lead(xr.Dataset())
     with pytest.raises(TypeError, match="table: got int"):
         plot.comparison_by_lead(3)
-    with pytest.raises(ValueError, match="channel: 2, but the number of channels is 2"):
+    with pytest.raises(ValueError, match="channel: 2, but the table has 2"):
         plot.comparison_by_lead(table("channel"), channel=2)
