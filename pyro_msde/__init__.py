@@ -15,6 +15,7 @@ from pyro_msde.runs import History, Recipe
 from pyro_msde.scores import (
     CalibrationReport,
     calibration,
+    compare,
     coverage,
     crps,
     nrmse,
@@ -39,6 +40,7 @@ __all__ = [
     "SavedRunError",
     "Trajectories",
     "calibration",
+    "compare",
     "coverage",
     "crps",
     "fit",

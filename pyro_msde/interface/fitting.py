@@ -33,6 +33,7 @@ from pyro_msde.inference import (
     check_roles,
     left_out,
 )
+from pyro_msde.interface.beside_baselines import beside_baselines
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
@@ -91,6 +92,10 @@ def fit(
     finished run is read as it was saved, calibrated or not. Where a checkpoint cannot be written, a
     warning says so and training goes on.
 
+    The log's last line says how validation forecasts compare with the best of persistence,
+    climatology, damped persistence and a linear inverse model; it is a warning where that does
+    better. `pyro_msde.compare` has more.
+
     `callbacks` see each step and each validation, and the ELBO's terms every 50 steps, when they
     are read from the device. They run between steps in your own random state, must change neither
     model nor guide, and are not saved: `start` tells them where a resumed run goes on. If `step` or
@@ -141,7 +146,8 @@ def fit(
     for name, value, least in (("steps", steps, 0), ("validate_every", validate_every, 1)):
         check_whole(name, value, least)
     check_seed("seed", seed)
-    callbacks = [ProgressBar() if progress else Log(), *check_callbacks(callbacks)]
+    log = ProgressBar() if progress else Log()
+    callbacks = [log, *check_callbacks(callbacks)]
     check_roles(model, guide)
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
         raise ValueError(
@@ -198,6 +204,8 @@ def fit(
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
             result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)
+            if validation is not None and not stop.requested:
+                log.tell(*beside_baselines(result, data, validation))
         return with_copies(result)
 
 

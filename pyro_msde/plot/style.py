@@ -137,7 +137,9 @@ def legend(ax: Axes, **options: Any) -> None:
     )
 
 
-def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
+def wide_legend(
+    axes: Sequence[Axes], new: bool, *, columns: int | None = None, **options: Any
+) -> None:
     """Legend of the first Axes: above the figure if it is ours, else in these Axes."""
     if not new:
         legend(axes[0], **options)
@@ -148,7 +150,7 @@ def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
         handles,
         names,
         loc="outside upper center",
-        ncols=len(names),
+        ncols=columns or len(names),
         frameon=False,
         fontsize=letters(axes[0]) - 1,
         handlelength=1.6,

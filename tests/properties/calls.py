@@ -64,6 +64,8 @@ def calls() -> dict[str, Call]:
     fc = fit.predict(U[:, 0], t, num_samples=32)
     one = fit.predict(U[0, 0], t, num_samples=4)
     first = data.until(0.3)  # a longer one takes seconds to calibrate on
+    learned = baselines.LinearInverseModel().fit(data)
+    table = pyro_msde.compare(fit, first, data, num_samples=2)
     report = pyro_msde.calibration(fc, data, bins=4, levels=[0.5, 0.9])
     folder = Path(tempfile.mkdtemp()) / "run"
     fit.save(folder)
@@ -338,6 +340,34 @@ def calls() -> dict[str, Call]:
             baselines.principal_regression,
             arguments(train=data, y0=U[:, 0], num_times=5, covariates=None, components=1, degree=1),
         ),
+        **{
+            f"{type(kind).__name__}.fit": Call(
+                kind.fit, arguments(train=data, validation=first, weights=np.ones(POINTS))
+            )
+            for kind in baselines.simple_baselines()
+        },
+        "LinearInverseModel": Call(
+            baselines.LinearInverseModel, arguments(period=0.5, harmonics=1)
+        ),
+        "FittedBaseline.forecast": Call(
+            lambda **given: vars(learned.forecast(**given)),
+            arguments(y0=U[:, 0], leads=t[:4], t0=np.zeros(3)),
+        ),
+        "compare": Call(
+            lambda **given: pyro_msde.compare(**given).drop_vars("anomaly_correlation"),
+            arguments(
+                fit=fit,
+                test=first[0],
+                train=data,
+                validation=first,
+                baselines=[baselines.Persistence()],
+                leads=t[1:3],
+                period=None,
+                weights=np.ones(POINTS),
+                num_samples=4,
+                seed=0,
+            ),
+        ),
         "pod_basis": Call(baselines.pod_basis, arguments(train=data, rank=3, max_snapshots=100)),
         # data sets, of which only what is refused is tried: the right calls take seconds
         "splits": Call(KDV.splits, arguments(split="publishd", seed=0, directory=None)),
@@ -365,6 +395,9 @@ def calls() -> dict[str, Call]:
         ),
         "plot.coverage_by_lead": Call(
             plot.coverage_by_lead, arguments(bins=4, level=0.9, ax=None, **drawn)
+        ),
+        "plot.comparison_by_lead": Call(
+            plot.comparison_by_lead, arguments(table=table, channel=0, axes=None)
         ),
         "plot.history": Call(plot.history, arguments(fit=fit, axes=None)),
         "plot.reliability_diagram": Call(
