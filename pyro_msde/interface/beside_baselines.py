@@ -62,4 +62,6 @@ def _as_fit(baseline: FittedBaseline, fit: Fit) -> Any:
         mean = baseline.forecast(y0, times - times[0], times[0]).mean
         return SimpleNamespace(mean=torch.from_numpy(mean))
 
-    return SimpleNamespace(predict=predict, scaling=fit.scaling)
+    return SimpleNamespace(
+        predict=predict, scaling=fit.scaling, mask=fit.mask, reference_at=fit.reference_at
+    )
