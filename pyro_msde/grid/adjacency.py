@@ -77,7 +77,9 @@ def adjacency_matrix(
         return _of_edges(array, weights, num_nodes)
     if array is None:
         if is_network(adjacency):
-            return _of_edges(*edges_of_network(adjacency))
+            ends, own_weights, count = edges_of_network(adjacency)
+            _check_nodes(count)
+            return _of_edges(ends, own_weights, count)
         matrix = sparse.csr_array(adjacency, copy=True)
     elif _is_matrix(array):
         matrix = sparse.csr_array(array)

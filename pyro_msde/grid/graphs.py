@@ -17,10 +17,11 @@ from torch import Tensor
 from pyro_msde.checks import check_whole
 from pyro_msde.grid.adjacency import adjacency_matrix, neighbours_in_order
 from pyro_msde.grid.filling import filled_on_graph
+from pyro_msde.grid.neighbour_sums import NeighbourSums
 from pyro_msde.grid.neighbours import Stencil
 from pyro_msde.grid.networkx_graphs import node_positions
 from pyro_msde.grid.ordered_neighbours import GraphOperators, OrderedNeighbours
-from pyro_msde.grid.weighted_edges import ClusterOperators, NeighbourSums, WeightedEdges
+from pyro_msde.grid.weighted_edges import ClusterOperators, WeightedEdges
 
 __all__ = ["SensorGraph"]
 

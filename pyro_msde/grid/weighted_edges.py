@@ -7,8 +7,8 @@ With S of `graph_modes` and E the clusters' indicators, (E ζ)_i = ζ of the clu
 cluster means of the smoothed field, and their adjoint under these weights, ⟨T_r y, ζ⟩_M =
 ⟨y, T_p ζ⟩. Where κ gives constants the gain one, both reproduce them.
 
-Between clusters, A_jk = (Eᵀ W E)_jk / M_jj is how strongly k acts on j, the number of neighbours
-being any: the drift sees the sums (A ζ)_j, (A² ζ)_j, … over neighbours, and not each of these.
+Between clusters, A_jk = (Eᵀ W E)_jk / M_jj is how strongly k acts on j; the drift sees sums over
+neighbours with these weights (`neighbour_sums`).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_msde.checks import check_whole
 from pyro_msde.grid.clusters import cluster_labels, joined_nodes, middle_nodes
 from pyro_msde.grid.graph_modes import Modes, faithful_gains, gaussian_gains
+from pyro_msde.grid.neighbour_sums import NeighbourSums
 
-__all__ = ["ClusterOperators", "NeighbourSums", "WeightedEdges"]
+__all__ = ["ClusterOperators", "WeightedEdges"]
 
 Array = NDArray[Any]
 
 _HOPS = 2  # that the drift sees unless told otherwise
-_EQUAL = 1e-9  # relative spread of what coarse points have to their neighbours, if all are alike
 
 
 class WeightedEdges:
@@ -153,60 +153,6 @@ class WeightedEdges:
         nodes, edges = self.adjacency.shape[0], self.adjacency.nnz // 2
         coarse = f", coarse={self.num_coarse}" if self.coarsened else ""
         return f"{nodes} nodes, {edges} edges{coarse}"
-
-
-class NeighbourSums(nn.Module):
-    """Each coarse point beside sums over its neighbours: the input of the macroscale drift network.
-
-    Of ζ: ζ_j itself; (A ζ)_j, (A² ζ)_j, … so many times as there are hops; and d_j ζ_j with
-    d_j = Σ_k A_jk, unless all are alike: of the sums it makes differences, Σ_k A_jk (ζ_k − ζ_j).
-    A is scaled so that d is one on average, over points that have neighbours.
-
-    Attributes:
-        num_coarse: Number of points.
-        num_neighbours: Numbers for each point and channel.
-        centre: Where among them each point finds itself.
-    """
-
-    centre = 0
-    action: Tensor
-    strength: Tensor | None
-
-    def __init__(self, action: Tensor, hops: int) -> None:
-        """Hold how strongly points act on each other.
-
-        Args:
-            action: A, (num_coarse, num_coarse) float64, without its scale.
-            hops: How many times to sum over neighbours; 0: the points alone.
-        """
-        super().__init__()
-        self.num_coarse, self.hops = len(action), hops
-        d = action.sum(1)
-        if bool(d.any()):
-            mean = d[d > 0].mean()
-            action, d = action / mean, d / mean
-        alike = not hops or bool((d - d[0]).abs().max() <= _EQUAL)
-        self.num_neighbours = 1 + hops + (not alike)
-        # Rebuilt from the graph, hence not part of a saved state.
-        self.register_buffer("action", action, persistent=False)
-        self.register_buffer("strength", None if alike else d, persistent=False)
-
-    def forward(self, zeta: Tensor) -> Tensor:
-        """(..., num_coarse, channel·num_neighbours) from zeta (..., channel, num_coarse).
-
-        Raises:
-            ValueError: The last axis is not num_coarse long.
-        """
-        if zeta.shape[-1] != self.num_coarse:
-            raise ValueError(
-                f"zeta: last axis has {zeta.shape[-1]} points, the graph {self.num_coarse}"
-            )
-        seen = [zeta]
-        for _ in range(self.hops):
-            seen.append(seen[-1] @ self.action.to(zeta.dtype).mT)
-        if self.strength is not None:
-            seen.append(zeta * self.strength.to(zeta.dtype))
-        return torch.stack(seen, -1).movedim(-3, -2).flatten(-2)
 
 
 class ClusterOperators:
