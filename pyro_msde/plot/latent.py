@@ -33,7 +33,7 @@ def latent_paths(
     """Mean and central 90 % of the latent paths: macroscale above, microscale below.
 
     Args:
-        fc: Forecast of fields with any number of axes of space.
+        fc: Forecast of fields with any number of axes of space, or on a graph.
         truth: As for `forecast_snapshots`, or nothing: `Trajectories` give names, positions and
             units. Latent states have no truth, so none is drawn.
         trajectory: Which one, of both.
@@ -46,7 +46,7 @@ def latent_paths(
     Raises:
         ValueError: No such trajectory, a truth of another shape, or another number of Axes.
     """
-    check_forecast("fc", fc, 3)
+    check_forecast("fc", fc, 3, graphs=True)
     check_whole("num_states", num_states, 1)
     grid = fc.grid
     if truth is not None:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding
 from pyro_msde.forecasts import Forecast
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.plot.checks import check_finite_forecast, check_index, check_truth
 from pyro_msde.plot.style import label
 from pyro_msde.scores import aligned
 
-__all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "trajectory_of"]
+__all__ = ["Axis", "Nodes", "Scene", "Words", "channel_of", "choose_times", "trajectory_of"]
 
 Array = NDArray[Any]
 
@@ -33,6 +33,13 @@ class Axis(NamedTuple):
         return label(self.name, self.units)
 
 
+class Nodes(NamedTuple):
+    """Where the nodes of a graph are, (n, 2), and which are joined, (2, E)."""
+
+    positions: Array
+    edges: Array
+
+
 @dataclass(frozen=True)
 class Words:
     """Names, positions and units: the data's where there are data, else the grid's.
@@ -44,6 +51,7 @@ class Words:
         field_units: Its units.
         time_units: Units of time.
         calendar: Of the times, if they count from a date.
+        nodes: Of a graph whose nodes have positions.
     """
 
     space: tuple[Axis, ...]
@@ -52,18 +60,24 @@ class Words:
     field_units: str | None
     time_units: str | None
     calendar: str | None = None
+    nodes: Nodes | None = None
 
     @classmethod
     def of(cls, grid: Grid, data: Any) -> Words:
         """Of a grid and of `data`, if these are `Trajectories`."""
         channels = range(grid.channels) if grid.channels > 1 else ()
+        nodes, axes = None, tuple("xyz")
+        if isinstance(grid, SensorGraph):
+            axes = ("node",)
+            nodes = None if grid.positions is None else Nodes(grid.positions, grid.edges)
         if not isinstance(data, Trajectories):
-            space = tuple(Axis(n, x, None) for n, x in zip("xyz", grid.coordinates, strict=False))
-            return cls(space, tuple(map(str, channels)), "u", None, None)
+            space = tuple(Axis(n, x, None) for n, x in zip(axes, grid.coordinates, strict=False))
+            return cls(space, tuple(map(str, channels)), "u", None, None, nodes=nodes)
         has_channel = data.has_channel_axis(grid.channels, grid.shape)
-        dims = data.dims or ("channel", *"xyz"[: grid.ndim])[1 - has_channel :]
+        dims = data.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
+        known = data.coords if grid.regular else {}  # a graph's nodes may be known by names
         space = tuple(
-            Axis(d, np.asarray(data.coords.get(d, x)), data.units.get(d))
+            Axis(d, np.asarray(known.get(d, x)), data.units.get(d))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
         names = data.coords.get(dims[0], channels) if channels else ()
@@ -75,6 +89,7 @@ class Words:
             units.get(data.name),
             units.get("time"),
             data.calendar,
+            nodes,
         )
 
     @property

@@ -139,6 +139,17 @@ def calls() -> dict[str, Call]:
             testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))
         ),
         "adjacency_table": Call(grid.adjacency_table, arguments(adjacency=np.eye(4, dtype=int))),
+        "SensorGraph": Call(
+            pyro_msde.SensorGraph,
+            arguments(
+                adjacency=np.array([[0, 1, 2], [1, 2, 3]]),
+                channels=1,
+                coarse=2,
+                weights=np.array([1.0, 0.5, 2.0]),
+                num_nodes=4,
+                positions=np.arange(8.0).reshape(4, 2),
+            ),
+        ),
         "gaussian_kernel": Call(
             grid.gaussian_kernel,
             arguments(grid=fit.model.grid, radius=3, gain="unit", dtype=torch.float64),
