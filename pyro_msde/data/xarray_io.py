@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import checked_names
 from pyro_msde.data.arrays import to_numpy
-from pyro_msde.data.instants import TimeUnits, read_times
+from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.missing_values import decoded
+from pyro_msde.data.time_reading import read_times
 
 __all__ = ["read_xarray", "write_xarray"]
 

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_number, check_seed, check_whole
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Splits, Trajectories
 from pyro_msde.datasets.storage import write_once
 
 __all__ = ["Problem", "Splits"]
@@ -26,15 +26,6 @@ Draw = Callable[[np.random.Generator], tuple[Array, tuple[float, ...]]]
 _MOST_TRAJECTORIES = 10**6
 _MOST_STEPS = 10**9
 _STREAMS = ("train", "validation", "test", "fresh", "generate")
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Training, validation and test trajectories, u (time, *space) each."""
-
-    train: Trajectories
-    validation: Trajectories
-    test: Trajectories
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Forecast:
     them, written (…, time, *field) below; field has a channel axis if the initial field had one.
 
     Attributes:
-        times: (time,) float64.
+        times: (time,) float64, in the data's units; since `starts` where there are such.
         paths: (draw of θ, sample, batch, time, latent) latent paths in scaled units.
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
@@ -44,6 +44,7 @@ class Forecast:
         region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
         sites: Values of the guide's sites at each draw of θ; empty where it is a point.
         metadata: Names, positions and units of the data of the fit; None: not known.
+        starts: (batch,) times of the initial fields, where they differ; None: `times` hold for all.
     """
 
     times: np.ndarray
@@ -56,8 +57,23 @@ class Forecast:
     region: Tensor | None = None
     sites: Sequence[Mapping[str, Tensor]] = ()
     metadata: Metadata | None = None
+    starts: np.ndarray | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
+
+    @property
+    def valid_times(self) -> np.ndarray:
+        """(time,) `times`, or (batch, time) where initial fields are of different times."""
+        return self.times if self.starts is None else self.starts[:, None] + self.times
+
+    @property
+    def dates(self) -> np.ndarray | None:
+        """`valid_times` as dates, where the data of the fit have dates; None elsewhere.
+
+        numpy's datetime64 in the Gregorian calendar, cftime's objects in others; shaped alike.
+        """
+        units = None if self.metadata is None else self.metadata.time_units
+        return None if units is None else units.dates(self.valid_times)
 
     @property
     def num_samples(self) -> int:

@@ -111,9 +111,9 @@ def forecast_comparison(
     titles = list(forecasts)
     at: Any = slice(None)
     if first.model.grid.ndim == 2:
-        wanted = [first.times[-1] if time is None else time]
-        at = choose_times(first.times, wanted, scenes[0].words)[0]
-        titles = [f"{name}\n{scenes[0].words.at_time(first.times[at])}" for name in titles]
+        times = scenes[0].times
+        at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
+        titles = [f"{name}\n{scenes[0].words.at_time(times[at])}" for name in titles]
     return _draw(scenes, [at] * len(scenes), titles, channel, signed, axes)
 
 

@@ -13,7 +13,8 @@ import xarray as xr
 from problems import NUM_POINTS, tiny_pair
 
 from pyro_msde import Fit, Trajectories
-from pyro_msde.data.instants import TimeUnits, duration_units
+from pyro_msde.data import duration_units
+from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.metadata import Metadata
 from pyro_msde.data.units import Scaling
 from pyro_msde.forecasts.arguments import checked_times

@@ -1,0 +1,47 @@
+"""Length and stride of segments that the data allow.
+
+A recipe's are kept where every trajectory holds such a segment and observations a stride apart are
+still alike; they are made smaller elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pyro_msde.data.decorrelation import decorrelation_lag
+from pyro_msde.data.trajectories import Trajectories
+
+__all__ = ["segment_sizes"]
+
+_ALIKE = 2  # observations, at least, in the time that a field takes to decorrelate
+
+
+def segment_sizes(
+    data: Trajectories, length: int, stride: int, fixed: Collection[str] = ()
+) -> tuple[int, int, str]:
+    """Length and stride, and a sentence that says why.
+
+    The stride is at most half the lag at which the field decorrelates; it and then the length are
+    made so small that the shortest trajectory holds a segment.
+
+    Args:
+        data: Training trajectories.
+        length: Observations of a segment that would be best.
+        stride: Every how many snapshots it would best take one.
+        fixed: Which of "length" and "stride" are not to be changed.
+    """
+    count = min(len(t) for t in data.times)
+    most = _ALIKE * stride + 1
+    lag = decorrelation_lag(data.values, most)
+    if "stride" not in fixed:
+        stride = max(1, min(stride, lag // _ALIKE, (count - 1) // (length - 1)))
+    if "length" not in fixed:
+        length = max(2, min(length, (count - 1) // stride + 1))
+    forgets = f"decorrelate in {lag} snapshots" if lag < most else "change slowly"
+    every = "every snapshot" if stride == 1 else f"one in {stride} snapshots"
+    return (
+        length,
+        stride,
+        f"Segments have {length} observations, {every}: trajectories have {count} or more, and "
+        f"fields {forgets}.",
+    )
