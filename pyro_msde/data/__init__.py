@@ -26,6 +26,7 @@ from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
 from pyro_msde.data.time_symbols import duration_units
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.data.units import ROOM, Scaling
+from pyro_msde.data.xarray_io import dated
 
 __all__ = [
     "LENGTH",
@@ -45,6 +46,7 @@ __all__ = [
     "check_trajectories",
     "common_batches",
     "cut",
+    "dated",
     "duration_of",
     "duration_units",
     "each_trajectory",

@@ -63,6 +63,11 @@ class TimeUnits:
                 raise ValueError(f"calendar: {self.calendar!r} is unknown. Pass one of {known}.")
         object.__setattr__(self, "calendar", name)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the unit has a fixed length, as days have and months have not."""
+        return symbol_of(self.text) in SECONDS
+
     def numbers(self, times: Any, argument: str) -> Array:
         """Times as float64 in these units, NaN where there is none.
 
@@ -134,7 +139,7 @@ class TimeUnits:
             ValueError: These units name no date.
         """
         unit = symbol_of(self.text)
-        if self.calendar is None or unit not in SECONDS:
+        if self.calendar is None or not self.is_fixed:
             return None
         size = 1e6 * SECONDS[unit]
         # rounding would show as 11:59:59.999997

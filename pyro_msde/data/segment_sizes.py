@@ -21,8 +21,10 @@ def segment_sizes(
 ) -> tuple[int, int, str]:
     """Length and stride, and a sentence that says why.
 
-    The stride is at most half the lag at which the field decorrelates; it and then the length are
-    made so small that the shortest trajectory holds a segment.
+    The stride is at most half the lag at which the field decorrelates. Where the shortest
+    trajectory holds no such segment, it and then the length are made so small that one is half as
+    long as that trajectory. (Of longer ones there are too few: of KdV's 1001 snapshots every
+    twentieth, in one segment of 51, gave forecasts that err by 6.4 %, in segments of 26 by 4.7 %.)
 
     Args:
         data: Training trajectories.
@@ -34,9 +36,12 @@ def segment_sizes(
     most = _ALIKE * stride + 1
     lag = decorrelation_lag(data.values, most)
     if "stride" not in fixed:
-        stride = max(1, min(stride, lag // _ALIKE, (count - 1) // (length - 1)))
-    if "length" not in fixed:
-        length = max(2, min(length, (count - 1) // stride + 1))
+        stride = max(1, min(stride, lag // _ALIKE))
+    if (length - 1) * stride >= count:
+        if "stride" not in fixed:
+            stride = max(1, min(stride, (count - 1) // 2 // (length - 1)))
+        if "length" not in fixed:
+            length = max(2, min(length, (count - 1) // 2 // stride + 1))
     forgets = f"decorrelate in {lag} snapshots" if lag < most else "change slowly"
     every = "every snapshot" if stride == 1 else f"one in {stride} snapshots"
     return (

@@ -140,7 +140,8 @@ class Trajectories:
             name: The variable, with any order of dimensions.
             trajectory: Its dimension of trajectories; without it there is one trajectory.
             time: Variable or coordinate of times, along one dimension or (trajectory, another).
-                Dates become seconds since the first, recorded in `units["time"]`.
+                Dates are counted in the units of the file that they were read from, or in seconds
+                since the first; `units["time"]` says which.
             channel: Its dimension of channels, if any; put before the axes of space.
             covariates: Variables along `trajectory` only.
             controls: Variables along `trajectory` and time.
@@ -163,7 +164,9 @@ class Trajectories:
         """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.
 
         `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
-        of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot).
+        of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot). Times are
+        dates where the data have dates, but numbers in units since a date where shorter
+        trajectories of a calendar that only cftime knows would lack some.
         Covariates and controls are variables of their names.
         """
         return write_xarray(
