@@ -6,7 +6,7 @@ Only `Trajectories` calls this; users have its methods.
 
 from __future__ import annotations
 
-import numbers
+import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,36 +37,37 @@ class Splits(NamedTuple):
 
 def until(data: Trajectories, time: Any) -> Trajectories:
     """See `Trajectories.until`."""
-    end = _instant(data, time, "time")
-    counts = _counts(data, end)
+    counts = _counts(data, _instant(data, time, "time"))
     if min(counts) == 0:
-        raise ValueError(
-            f"time: {end:g} is before trajectory {counts.index(0)} begins.{_mend(counts)}"
-        )
+        end = _shown(data, time, "time")
+        k = counts.index(0)
+        raise ValueError(f"time: {end} is before trajectory {k} begins.{_mend(counts)}")
     return data.snapshots([slice(n) for n in counts])
 
 
 def after(data: Trajectories, time: Any) -> Trajectories:
     """See `Trajectories.after`."""
-    start = _instant(data, time, "time")
-    counts = _counts(data, start)
+    counts = _counts(data, _instant(data, time, "time"))
     left = [len(t) - n for t, n in zip(data.times, counts, strict=True)]
     if min(left) == 0:
-        raise ValueError(f"time: trajectory {left.index(0)} has none after {start:g}.{_mend(left)}")
+        start = _shown(data, time, "time")
+        k = left.index(0)
+        raise ValueError(f"time: trajectory {k} has no snapshot after {start}.{_mend(left)}")
     return data.snapshots([slice(n, None) for n in counts])
 
 
 def between(data: Trajectories, start: Any, end: Any) -> Trajectories:
     """See `Trajectories.between`."""
     low, high = _instant(data, start, "start"), _instant(data, end, "end")
-    if low > high:
-        raise ValueError(f"end: {high:g} is before start={low:g}. Pass the earlier one first.")
     firsts, ends = _counts(data, low, before=True), _counts(data, high)
     sizes = [max(0, last - first) for first, last in zip(firsts, ends, strict=True)]
+    said = f"{_shown(data, start, 'start')} to {_shown(data, end, 'end')}"
+    if low > high:
+        raise ValueError(f"end: nothing is from {said}. Pass the earlier time first.")
     if min(sizes) == 0:
         k = sizes.index(0)
-        raise ValueError(f"start: trajectory {k} has none from {low:g} to {high:g}.{_mend(sizes)}")
-    return data.snapshots([slice(*ends) for ends in zip(firsts, ends, strict=True)])
+        raise ValueError(f"start: trajectory {k} has no snapshot from {said}.{_mend(sizes)}")
+    return data.snapshots([slice(*bounds) for bounds in zip(firsts, ends, strict=True)])
 
 
 def split_in_time(data: Trajectories, train: float, validation: float, gap: Any) -> Splits:
@@ -134,8 +135,7 @@ class _Stretch(NamedTuple):
         Raises:
             ValueError: It is neither a whole number of snapshots nor a duration, or too short.
         """
-        whole = isinstance(given, numbers.Real) and not isinstance(given, np.timedelta64)
-        if whole or given is None or isinstance(given, str) or np.ndim(given):
+        if not isinstance(given, datetime.timedelta | np.timedelta64):
             return cls(check_whole(name, given, least))
         duration = float(data.time_units.durations(given, name))
         if not (0 <= duration < np.inf and duration + (not least) > 0):
@@ -177,6 +177,10 @@ def _counts(data: Trajectories, time: float, *, before: bool = False) -> list[in
     slack = rounding(np.array(ends)) if np.isfinite(time) else 0.0
     bound, side = (time - slack, "left") if before else (time + slack, "right")
     return [int(np.searchsorted(t, bound, side=side)) for t in data.times]  # type: ignore[call-overload]
+
+
+def _shown(data: Trajectories, time: Any, name: str) -> str:
+    return data.time_units.shown(_instant(data, time, name))
 
 
 def _mend(sizes: list[int]) -> str:

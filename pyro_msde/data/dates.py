@@ -130,8 +130,12 @@ def date_text(date: Any) -> str:
 
 def is_date_text(times: Any) -> bool:
     """Whether these are texts of whole days, such as "2000-01-31", or of times of day."""
-    texts = np.asarray(times if isinstance(times, str | list | tuple | np.ndarray) else ())
-    matches = [_REFERENCE.fullmatch(text) for text in texts.flat] if texts.dtype.kind == "U" else []
+    texts = [times] if isinstance(times, str) else times
+    if isinstance(texts, np.ndarray):
+        texts = texts.ravel().tolist() if texts.dtype.kind == "U" else []
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        return False
+    matches = [_REFERENCE.fullmatch(text) for text in texts]
     return bool(matches) and all(match is not None and match["day"] for match in matches)
 
 

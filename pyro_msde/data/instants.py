@@ -156,6 +156,14 @@ class TimeUnits:
         found = cftime_for("times").num2date(since, units, calendar=self.calendar)
         return np.asarray(found, dtype=object)
 
+    def shown(self, number: float) -> str:
+        """A time as a date, or as the number that it is."""
+        date = self.dates(np.array([number])) if math.isfinite(number) else None
+        if date is None:
+            return f"{number:.6g}"
+        text = str(date[0]).replace("T", " ").removesuffix("000000").removesuffix(".")
+        return text.removesuffix(" 00:00:00")
+
     def converted(self, numbers: Array, source: TimeUnits, argument: str) -> Array:
         """Numbers in other units in these; as they are where the units of one are not known.
 

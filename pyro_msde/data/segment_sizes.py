@@ -42,7 +42,7 @@ def segment_sizes(
             stride = max(1, min(stride, (count - 1) // 2 // (length - 1)))
         if "length" not in fixed:
             length = max(2, min(length, (count - 1) // 2 // stride + 1))
-    forgets = f"decorrelate in {lag} snapshots" if lag < most else "change slowly"
+    forgets = f"decorrelate in {lag} snapshot{'s'[lag == 1 :]}" if lag < most else "change slowly"
     every = "every snapshot" if stride == 1 else f"one in {stride} snapshots"
     return (
         length,

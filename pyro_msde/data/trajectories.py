@@ -417,11 +417,12 @@ class Trajectories:
         lengths = [len(t) for t in self.times]
         low, high = min(lengths), max(lengths)
         start, end = min(t[0] for t in self.times), max(t[-1] for t in self.times)
+        shown = self.time_units.shown
         axes = "" if self.dims is None else f" {'×'.join(self.dims)}"
         extras = "" if self.covariates is None else f", {self.covariates.shape[1]} covariates"
         extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
         return (
             f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "
-            f"snapshots, t {start:.6g} to {end:.6g}, field {self.field_shape}{axes}, "
+            f"snapshots, t {shown(start)} to {shown(end)}, field {self.field_shape}{axes}, "
             f"{self.values[0].dtype}{extras})"
         )

@@ -50,13 +50,24 @@ def test_between_has_both_ends():
     assert numbers(found) == [[8, 9, 10]]  # the 28th, the 29th, the 1st
 
 
+def test_dates_are_told_as_dates():
+    data = dated()
+    assert "t 2000-02-20 to 2000-03-30" in repr(data)
+    with pytest.raises(ValueError, match=r"has no snapshot after 2001-02-03 04:05:06\."):
+        data.after("2001-02-03 04:05:06")
+    with pytest.raises(ValueError, match=r"time: 1999-12-31 is before trajectory 0 begins"):
+        data.until(datetime.date(1999, 12, 31))
+
+
 def test_parts_without_snapshots_are_refused():
     data = record()
-    with pytest.raises(ValueError, match=r"trajectory 0 has none after 4.5. .*data\[\[1\]\]"):
+    with pytest.raises(
+        ValueError, match=r"trajectory 0 has no snapshot after 4\.5\. .*data\[\[1\]\]"
+    ):
         data.after(4.5)
-    with pytest.raises(ValueError, match=r"trajectory 0 has none from 4.45 to 4.65"):
+    with pytest.raises(ValueError, match=r"trajectory 0 has no snapshot from 4.45 to 4.65"):
         data.between(4.45, 4.65)
-    with pytest.raises(ValueError, match=r"end: 1 is before start=2"):
+    with pytest.raises(ValueError, match=r"end: nothing is from 2 to 1"):
         data.between(2.0, 1.0)
     for time in (np.nan, "2000-01-01", None, [0.1, 0.2]):
         with pytest.raises(ValueError, match=r"^time: "):

@@ -8,16 +8,18 @@ import cftime
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from linear_fits import HORIZON, SCALE, linear_fit
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles.tolerance import standard_errors
 from problems import NUM_POINTS, tiny_data, tiny_fields, tiny_pair
 
-from pyro_msde import Fit, Trajectories, calibration, coverage, crps, nrmse, plot
+from pyro_msde import Ensemble, Fit, Trajectories, calibration, coverage, crps, nrmse, plot
 from pyro_msde.data import Metadata, Scaling, all_times, common_batches
 from pyro_msde.interface import adjusting
 from pyro_msde.interface.validation import validation_score
 
+RNG = np.random.default_rng(6)
 FEW = {"num_samples": 4, "max_step": 0.1}
 DAY = np.timedelta64(1, "D")
 START = np.datetime64("1999-12-30")
@@ -248,3 +250,20 @@ def test_forecasts_know_their_dates(calendar):
     assert torch.equal(again.paths, later.paths)
     with pytest.raises(ValueError, match=r"times: dates\. Pass durations"):
         fit.forecast(windows, dates[3:8], **few)
+
+
+def test_windows_with_dates_go_to_arviz_and_ensembles(tmp_path):
+    data = Trajectories(make_dates("noleap"), tiny_fields(np.arange(30.0), RNG)[None])
+    options = {"metadata": Metadata.of(data)}
+    fits = [Fit(*tiny_pair(0, seed=s), Scaling((1.7,), 3e6), **options) for s in (3, 4)]
+    windows = data.cut(5, 6)
+    fc = Ensemble(fits).forecast(windows, num_samples=4)
+    assert_array_equal(fc.dates, fits[0].forecast(windows, num_samples=2).dates)
+    assert fc.mean.shape == (len(windows), 5, NUM_POINTS)
+    idata = fits[0].to_arviz(windows, num_samples=2, times=3, log_likelihood=False)
+    kept = [0, 2, 4]
+    assert_array_equal(idata.posterior_predictive["time"], fc.dates[:, kept])
+    idata.to_netcdf(tmp_path / "windows.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "windows.nc", group="observed_data", engine="h5netcdf") as back:
+        assert_array_equal(back["time"], fc.dates[:, kept])
+        assert back["time"].encoding["calendar"] == "noleap"

@@ -9,8 +9,28 @@ import pytest
 from problems import tiny_data, tiny_fields, tiny_pair
 
 from pyro_msde import Recipe, Trajectories, fit
+from pyro_msde.data import segment_sizes
+from pyro_msde.datasets.burgers1d import BURGERS1D
+from pyro_msde.datasets.burgers2d import BURGERS2D
+from pyro_msde.datasets.kdv import KDV
+from pyro_msde.datasets.ks import KS
 
 FEW = {"steps": 2, "num_nodes": 8, "progress": False, "jackknife": False, "warm_start": False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "split"),
+    [(c, s) for c in (KDV, BURGERS1D, BURGERS2D) for s in ("published", "hard")],
+)
+def test_published_and_hard_cases_have_the_recipes_segments(case, split):
+    assert segment_sizes(case.fresh(split, 2, 1, 1.0), 64, 4)[:2] == (64, 4)
+
+
+@pytest.mark.slow
+def test_chaos_too():
+    """Of 201 snapshots, of which the recipe's segments would take 253."""
+    assert segment_sizes(KS.fresh("published", 2, 1, 50.0), 64, 4)[:2] == (64, 1)
 
 
 def learned(data, **options):
