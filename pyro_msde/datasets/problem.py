@@ -162,7 +162,7 @@ class Problem:
         parser.add_argument("--out", type=Path, required=True, help="folder for the files")
         args = parser.parse_args(argv)
         parts = self.splits(args.split, seed=args.seed, directory=args.out)
-        for part, trajectories in vars(parts).items():
+        for part, trajectories in parts._asdict().items():
             sys.stdout.write(f"{part}: {trajectories!r}\n")
 
     def _part(self, split: str, part: str, seed: int, directory: Path | None) -> Trajectories:
