@@ -30,22 +30,24 @@ def validation_score(fit: Fit, validation: Trajectories, num_samples: int = 16) 
     """
     scale = np.asarray(fit.scaling.channels)
     errors = []
-    for times, values, covariates in common_batches(validation):
+    for rows, start, times in common_batches(validation):
         every = max(1, (len(times) - 1) // 50)
+        values = np.stack([validation.values[k][::every] for k in rows])
         fc = fit.predict(
             values[:, 0],
             times[::every],
+            t0=start,
             num_samples=num_samples,
-            covariates=covariates,
+            covariates=None if validation.covariates is None else validation.covariates[rows],
             max_step=VALIDATION_STEP * fit.scaling.time,
         )
         unit = scale.max()  # whose squares any dtype holds
-        y = values[:, ::every].astype(np.float64)
+        y = values.astype(np.float64)
         seen = np.isfinite(y) & fit.mask
         axes = tuple(range(1, y.ndim))
         with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
             error = np.square((fc.mean.double().numpy() - y) / unit).mean(axes, where=seen)
-        anomaly = y - fit.reference_at(times[::every])
+        anomaly = y - fit.reference_at(fc.valid_times)
         size = np.square(anomaly / unit).mean(axes, where=seen)
         size = np.where(size > 0, size, np.square(scale / unit).mean())
         errors.append(np.sqrt(error / size))

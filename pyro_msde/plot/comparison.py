@@ -111,10 +111,10 @@ def forecast_comparison(
     scenes = [Scene.of(fc, truth, trajectory, channel) for fc in forecasts.values()]
     titles = list(forecasts)
     at: Any = slice(None)
-    if Canvas.of(scenes[0].words, first.times).in_space:
-        wanted = [first.times[-1] if time is None else time]
-        at = choose_times(first.times, wanted, scenes[0].words)[0]
-        titles = [f"{name}\n{scenes[0].words.at_time(first.times[at])}" for name in titles]
+    times = scenes[0].times
+    if Canvas.of(scenes[0].words, times).in_space:
+        at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
+        titles = [f"{name}\n{scenes[0].words.at_time(times[at])}" for name in titles]
     return _draw(scenes, [at] * len(scenes), titles, channel, signed, axes)
 
 

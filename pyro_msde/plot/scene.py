@@ -15,7 +15,16 @@ from pyro_msde.plot.checks import check_finite_forecast, check_index, check_trut
 from pyro_msde.plot.style import label
 from pyro_msde.scores import aligned
 
-__all__ = ["Axis", "Nodes", "Scene", "Words", "channel_of", "choose_times", "trajectory_of"]
+__all__ = [
+    "Axis",
+    "Nodes",
+    "Scene",
+    "Words",
+    "channel_of",
+    "choose_times",
+    "times_of",
+    "trajectory_of",
+]
 
 Array = NDArray[Any]
 
@@ -151,8 +160,15 @@ class Scene:
         row: Any = trajectory if fc.batched else slice(None)
         check_finite_forecast(fc, row)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
-        y = _at_times(truth, fc.times, trajectory) if values is None else values[row]
-        return cls(fc.times, mean, sd, y[field], words, words.field_label(channel))
+        times = times_of(fc, trajectory)
+        y = _at_times(truth, times, trajectory) if values is None else values[row]
+        return cls(times, mean, sd, y[field], words, words.field_label(channel))
+
+
+def times_of(fc: Forecast, trajectory: int) -> Array:
+    """(time,) of the forecast of one trajectory."""
+    times: Array = fc.valid_times
+    return times if fc.starts is None else times[trajectory]
 
 
 def trajectory_of(fc: Forecast, truth: Any, trajectory: int) -> int:

@@ -124,6 +124,10 @@ def calls() -> dict[str, Call]:
         ),
         "Trajectories.thinned": Call(data.thinned, arguments(stride=2)),
         "Trajectories.until": Call(data.until, arguments(time=0.5)),
+        "Trajectories.after": Call(data.after, arguments(time=0.5)),
+        "Trajectories.between": Call(data.between, arguments(start=0.2, end=0.5)),
+        "Trajectories.split": Call(data.split, arguments(train=0.6, validation=0.2, gap=3)),
+        "Trajectories.cut": Call(data.cut, arguments(length=9, every=4)),
         "Trajectories.fields": Call(data.fields, arguments(channels=1, shape=(POINTS,))),
         # grids
         "Grid": Call(
