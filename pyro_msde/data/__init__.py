@@ -7,7 +7,7 @@ minibatches of segments.
 from pyro_msde.data.arguments import check_trajectories, num_covariates_of
 from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
-from pyro_msde.data.common_times import all_times, common_batches
+from pyro_msde.data.common_times import Batch, all_times, common_batches
 from pyro_msde.data.cutting import Splits
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
@@ -34,6 +34,7 @@ __all__ = [
     "LENGTH",
     "ROOM",
     "STRIDE",
+    "Batch",
     "Cycle",
     "Metadata",
     "Quadrature",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from pyro_msde.baselines import FittedBaseline, simple_baselines
-from pyro_msde.data import Trajectories, evenly_spaced
+from pyro_msde.data import Batch, Trajectories, evenly_spaced
 from pyro_msde.interface.fitted import Fit
-from pyro_msde.interface.validation import validation_score
+from pyro_msde.interface.validation import relative_error, validation_score
 
 __all__ = ["beside_baselines"]
+
+Array = NDArray[Any]
 
 _MOST = 32  # validation trajectories that are forecast
 
@@ -31,9 +32,7 @@ def beside_baselines(fit: Fit, train: Trajectories, validation: Trajectories) ->
         own = validation_score(fit, some)
     weights = _weights(fit)
     scores = {
-        baseline.name: validation_score(
-            _as_fit(baseline.fit(train, some, weights=weights), fit), some
-        )
+        baseline.name: _error(baseline.fit(train, some, weights=weights), fit, some)
         for baseline in simple_baselines()
     }
     best = min(scores, key=lambda name: scores[name])
@@ -55,13 +54,11 @@ def _weights(fit: Fit) -> Any:
     return (channels.min() / channels).reshape(-1, *[1] * fit.model.grid.ndim) ** 2
 
 
-def _as_fit(baseline: FittedBaseline, fit: Fit) -> Any:
-    """What `validation_score` asks of a fit, of a baseline."""
+def _error(baseline: FittedBaseline, fit: Fit, validation: Trajectories) -> float:
+    """`relative_error` of a baseline's forecasts."""
 
-    def predict(y0: Any, times: Any, **_: Any) -> Any:
-        mean = baseline.forecast(y0, times - times[0], times[0]).mean
-        return SimpleNamespace(mean=torch.from_numpy(mean))
+    def mean(values: Array, batch: Batch, every: int) -> Array:
+        leads = (batch.times - batch.times[0])[::every]
+        return np.asarray(baseline.forecast(values, leads, batch.start).mean)
 
-    return SimpleNamespace(
-        predict=predict, scaling=fit.scaling, mask=fit.mask, reference_at=fit.reference_at
-    )
+    return relative_error(fit, validation, mean)
