@@ -7,7 +7,7 @@ forecast = fit.predict(y0, times)
 from pyro_msde.data import Cycle, Trajectories
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
 from pyro_msde.forecasts import Forecast
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.interface import Ensemble, Fit, fit, fit_hierarchical, grow, load
 from pyro_msde.protocols import Callback
@@ -16,6 +16,7 @@ from pyro_msde.scores import (
     CalibrationReport,
     anomaly_correlation,
     calibration,
+    compare,
     coverage,
     crps,
     nrmse,
@@ -39,9 +40,11 @@ __all__ = [
     "NotPositiveDefiniteError",
     "Recipe",
     "SavedRunError",
+    "SensorGraph",
     "Trajectories",
     "anomaly_correlation",
     "calibration",
+    "compare",
     "coverage",
     "crps",
     "fit",

@@ -51,23 +51,24 @@ def filled(grid: Grid, fields: Tensor, observed: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def filled_on_graph(table: Tensor, fields: Tensor, observed: Tensor) -> Tensor:
+def filled_on_graph(edges: Tensor, weights: Tensor, fields: Tensor, observed: Tensor) -> Tensor:
     """Fields on a graph with the gaps filled as smoothly as its edges allow.
 
-    What is observed stays, and the rest is argmin Σ_edges (x_i − x_j)² + λ Σ_nodes x_i².
+    What is observed stays, and the rest is argmin Σ_edges w_ij (x_i − x_j)² + λ Σ_nodes x_i².
 
     Args:
-        table: (node, K) each node and its neighbours.
+        edges: (2, edge) nodes that are joined, each pair once.
+        weights: (edge,) w, of size one.
         fields: (..., channel, node) scaled anomalies.
         observed: Where they are given, shaped alike.
     """
-    neighbours = table[:, 1:].to(fields.device)
+    i, j = edges.to(fields.device)
+    weights = weights.to(fields)
     gaps = ~observed
 
     def normal(x: Tensor) -> Tensor:
-        difference = x[..., None] - x[..., neighbours]
-        pulled = difference.sum(-1).index_add(-1, neighbours.flatten(), -difference.flatten(-2))
-        return pulled + _RIDGE * x
+        pull = weights * (x[..., i] - x[..., j])
+        return (_RIDGE * x).index_add(-1, i, pull).index_add(-1, j, -pull)
 
     known = torch.where(observed, fields, 0)
     x = _conjugate_gradients(lambda x: normal(x * gaps) * gaps, -normal(known) * gaps, 2)

@@ -5,6 +5,7 @@ from pyro_msde.scores.areas import area_weights
 from pyro_msde.scores.averages import mean_and_error, mean_of
 from pyro_msde.scores.calibration_report import CalibrationReport, relative_power
 from pyro_msde.scores.calibration_scores import calibration
+from pyro_msde.scores.comparison import compare
 from pyro_msde.scores.forecast_scores import coverage, crps, nrmse, pit, spread_skill
 from pyro_msde.scores.recalibration import BINS, Calibration, choose_diffusion_scale
 from pyro_msde.scores.spectra import shell_spectrum
@@ -19,6 +20,7 @@ __all__ = [
     "area_weights",
     "calibration",
     "choose_diffusion_scale",
+    "compare",
     "coverage",
     "crps",
     "mean_and_error",

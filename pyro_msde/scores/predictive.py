@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_msde.checks import check_whole
 from pyro_msde.data import rounding
 
-__all__ = ["Array", "by_lead", "check_scored", "lead_bin", "to_array"]
+__all__ = ["Array", "by_lead", "check_scored", "lead_bin", "part_of_horizon", "to_array"]
 
 Array = NDArray[np.float64]
 _MOST_BINS = 10**6
@@ -65,16 +65,21 @@ def by_lead(
 def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
     bins = check_whole("bins", bins, 1, _MOST_BINS)
-    horizon = float(times[-1] - times[0])
-    # a time at an edge stays below it in spite of rounding
-    position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
-    part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
+    part = part_of_horizon(times, bins, float(times[-1] - times[0]))
     empty = np.setdiff1d(np.arange(bins), part)
     if len(empty):
         raise ValueError(
             f"bins: part {empty[0]} of {bins} has none of the {len(times)} times, from "
             f"{times[0]:.6g} to {times[-1]:.6g}. Use fewer bins."
         )
+    return part
+
+
+def part_of_horizon(times: Array, bins: int, horizon: float) -> NDArray[np.int64]:
+    """Which of `bins` equal parts (start, end] of a horizon from the first time on each is in."""
+    # a time at an edge stays below it in spite of rounding
+    position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
+    part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
     return part
 
 

@@ -107,10 +107,10 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
     """
     check_kind("fc", fc, ("times", "shape", "batched", "cdf"), "what fit.predict gave")
     truth = aligned(fc, truth)
-    masked = isinstance(truth, Trajectories) and truth.missing == "mask"
-    shape = tuple(fc.shape)
+    shape, may_be_missing = tuple(fc.shape), np.array(False)
     if isinstance(truth, Trajectories):
-        values = _values_at(fc, truth)
+        values, there = _values_at(fc, truth)
+        may_be_missing = np.array(True) if truth.missing == "mask" else ~there
     else:
         values = to_numpy(truth, "truth")
     if values.shape != shape:
@@ -121,7 +121,7 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
     y = torch.as_tensor(values, dtype=torch.float64)
     y = y if fc.batched else y[None]
     exists = torch.ones(shape[1 + fc.batched :], dtype=torch.bool) if fc.mask is None else fc.mask
-    _check_finite(fc, on_grid(fc, y), masked)
+    _check_finite(fc, on_grid(fc, y), may_be_missing)
     seen = y.isfinite() & exists
     has_gaps = not bool(seen[..., exists].all())
     if has_gaps and not bool(seen.flatten(1).any(1).all()):
@@ -143,10 +143,10 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
     return Target(fc.times, fc.batched, y.where(seen, 0), each, has_gaps)
 
 
-def _check_finite(fc: Forecast, y: Tensor, masked: bool) -> None:
-    """NaN stands for what is missing, if the truth says so."""
-    good = y.isfinite() | y.isnan() if masked else y.isfinite()
-    bad = np.argwhere(~good.flatten(2).all(2).numpy())
+def _check_finite(fc: Forecast, y: Tensor, may_be_missing: NDArray[np.bool_]) -> None:
+    """NaN is in snapshots (batch, time) only that may have missing values; nothing is infinite."""
+    finite, known = (x.flatten(2).all(2).numpy() for x in (y.isfinite(), ~y.isinf()))
+    bad = np.argwhere(~(finite | (known & may_be_missing)))
     if len(bad):
         k, i = bad[0]
         trajectory = f"trajectory {k}, " if fc.batched else ""
@@ -179,29 +179,48 @@ def aligned(fc: Forecast, truth: Truth) -> Truth:
     return matched(fc.metadata, "truth", truth) if isinstance(truth, Trajectories) else truth
 
 
-def _values_at(fc: Forecast, truth: Trajectories) -> NDArray[Any]:
-    """Values of all trajectories, whose times must be the forecast's."""
-    times = fc.times
+def _values_at(fc: Forecast, truth: Trajectories) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Values at the forecast's times, NaN where these go on without a trajectory, and where not.
+
+    Returns:
+        Shaped as `fc.mean`; and (batch, time) whether a trajectory has the time.
+    """
     count = fc.shape[0] if fc.batched else 1
     if len(truth) != count:
         raise ValueError(
             f"truth: number of trajectories {len(truth)}, but the forecast has {count}. "
             "Select those that were forecast: truth[k]."
         )
-    tolerance = rounding(times)
-    for k, clock in enumerate(truth.times):
-        if len(clock) != len(times):
+    valid = fc.valid_times if isinstance(fc, Forecast) else fc.times
+    valid = np.broadcast_to(valid, (count, len(fc.times)))
+    places = [_nearest(v, t) for v, t in zip(valid, truth.times, strict=True)]
+    # trajectories of unequal lengths are forecast at all times that any of them has
+    united = len(np.unique(np.concatenate(places))) == len(fc.times)
+    rows, there = [], np.zeros(valid.shape, dtype=bool)
+    for k, (times, clock, place) in enumerate(zip(valid, truth.times, places, strict=True)):
+        if len(clock) > len(times) or not (united or len(clock) == len(times)):
             raise ValueError(
                 f"truth: trajectory {k} has {_span(clock)}, but the forecast {_span(times)}. "
                 "Predict at them."
             )
-        i = int(np.abs(clock - times).argmax())
-        if abs(clock[i] - times[i]) > tolerance:
+        i = int(np.abs(clock - times[place]).argmax())
+        if abs(clock[i] - times[place[i]]) > rounding(times):
             raise ValueError(
                 f"truth: trajectory {k} has t={clock[i]:.9g} at index {i}, but the forecast "
-                f"t={times[i]:.9g}. Predict at the trajectory's times."
+                f"t={times[place[i]]:.9g}. Predict at the trajectory's times."
             )
-    return np.stack(truth.values) if fc.batched else truth.values[0]
+        there[k, place] = True
+        values = np.full((len(times), *truth.field_shape), np.nan, truth.values[k].dtype)
+        values[place] = truth.values[k]
+        rows.append(values)
+    return np.stack(rows) if fc.batched else rows[0], there
+
+
+def _nearest(times: Array, clock: Array) -> NDArray[np.int64]:
+    """Where among `times` each of the clock's is; one after the other if there are as many."""
+    if len(clock) == len(times):
+        return np.arange(len(times))
+    return np.searchsorted(0.5 * (times[1:] + times[:-1]), clock).astype(np.int64)
 
 
 def _span(times: Array) -> str:

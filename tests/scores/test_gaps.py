@@ -200,6 +200,21 @@ def test_gaps_that_are_refused():
         coverage(late, data)
 
 
+def test_trajectories_that_end_early_are_scored_as_long_as_they_last():
+    fc = forecast()
+    y = fc.mean.numpy() + np.random.default_rng(2).normal(size=fc.mean.shape)
+    tail = y.copy()
+    tail[2, 3:] = np.nan
+    ragged = Trajectories([TIMES, TIMES, TIMES[:3]], [y[0], y[1], y[2, :3]])
+    for score in (nrmse, skill, spread_skill, coverage, crps, anomaly_correlation):
+        assert_array_equal(score(fc, ragged), score(fc, masked(tail)))
+        found = score(fc, ragged, bins=2)
+        assert_array_equal(np.isnan(found), [[False, False], [False, False], [False, True]])
+    ragged.values[0][1, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="truth: NaN or infinite in trajectory 0, index 1"):
+        nrmse(fc, ragged)
+
+
 def test_averages_leave_out_what_is_missing():
     rng = np.random.default_rng(6)
     x, z = rng.uniform(1, 2, (2, 5, 3, 2))

@@ -59,7 +59,7 @@ def case_of(spread: np.ndarray, sd_at_one: float = 1.0):
 
     def predict(scale):
         sd = torch.full((len(spread), len(TIMES), POINTS), scale * sd_at_one, dtype=torch.float64)
-        return Normal(TIMES, sd), truth
+        return [(Normal(TIMES, sd), truth)]
 
     return predict
 
@@ -105,7 +105,7 @@ def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
 
     def predict(scale):
         sd = torch.full((1, len(TIMES), POINTS), 1.3 if scale <= 1 else 1.3 / scale**0.1)
-        return Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES))))
+        return [(Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES)))))]
 
     result = choose_diffusion_scale(predict, bins=1, narrower=())
     shares = [2 * norm.cdf(1.645 * sd) - 1 for sd in (1.3, 1.3 / 5.6**0.1)]
@@ -186,7 +186,9 @@ def test_parts_of_the_horizon_without_observations_are_left_out():
     gappy = Trajectories(TIMES, values, missing="mask")
     predict = case_of(spread, sd_at_one=0.7)
     complete = choose_diffusion_scale(predict, bins=3, scales=SCALES)
-    result = choose_diffusion_scale(lambda scale: (predict(scale)[0], gappy), bins=3, scales=SCALES)
+    result = choose_diffusion_scale(
+        lambda scale: [(predict(scale)[0][0], gappy)], bins=3, scales=SCALES
+    )
     assert result.scale == complete.scale == 2.0
     assert_allclose(result.coverage, np.asarray(complete.coverage)[:, :2], **ONE_POINT)
 
