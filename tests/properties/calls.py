@@ -91,6 +91,8 @@ def calls() -> dict[str, Call]:
 
     sizes = {"n_eta": 1, "seed": 0, "width": 8}
     scored = {"fc": fc, "truth": U}
+    weighed = {"bins": 4, "weights": 1.0 + np.arange(float(U.shape[2])), **scored}
+    anomalies = {"relative_to": U[0, 0] - 1.0, **weighed}
     drawn = {"fc": fc, "truth": data}
     return {
         # data
@@ -324,14 +326,16 @@ def calls() -> dict[str, Call]:
         "Forecast.quantile": Call(fc.quantile, arguments(level=0.9)),
         "Forecast.chunks": Call(lambda seed: list(fc.chunks(seed)), arguments(seed=0)),
         # scores
-        "nrmse": Call(pyro_msde.nrmse, arguments(bins=4, **scored)),
-        "coverage": Call(pyro_msde.coverage, arguments(level=0.9, bins=4, **scored)),
-        "crps": Call(pyro_msde.crps, arguments(bins=4, **scored)),
-        "spread_skill": Call(pyro_msde.spread_skill, arguments(bins=4, **scored)),
+        "nrmse": Call(pyro_msde.nrmse, arguments(**anomalies)),
+        "skill": Call(pyro_msde.skill, arguments(**anomalies)),
+        "anomaly_correlation": Call(pyro_msde.anomaly_correlation, arguments(**anomalies)),
+        "coverage": Call(pyro_msde.coverage, arguments(level=0.9, **weighed)),
+        "crps": Call(pyro_msde.crps, arguments(**weighed)),
+        "spread_skill": Call(pyro_msde.spread_skill, arguments(**weighed)),
         "pit": Call(pyro_msde.pit, arguments(**scored)),
         "calibration": Call(
             pyro_msde.calibration,
-            arguments(levels=[0.5, 0.9], bins=4, interval=0.9, seed=0, **scored),
+            arguments(levels=[0.5, 0.9], interval=0.9, seed=0, **weighed),
         ),
         "CalibrationReport.average": Call(report.average, arguments(name="crps")),
         "innovations": Call(innovations, arguments(fit=lambda: _linear_fit(data), data=data)),
