@@ -11,9 +11,15 @@ from pyro_msde.data.common_times import common_batches
 from pyro_msde.data.instants import TimeUnits, duration_units, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
+from pyro_msde.data.padding import Padding, cropped, padded
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
-from pyro_msde.data.scaled_fields import ScaledFields, observed_by_channel, observed_in
+from pyro_msde.data.scaled_fields import (
+    ScaledFields,
+    observed_by_channel,
+    observed_in,
+    without_gaps,
+)
 from pyro_msde.data.segmentation import (
     cut,
     duration_of,
@@ -32,6 +38,7 @@ __all__ = [
     "STRIDE",
     "Cycle",
     "Metadata",
+    "Padding",
     "Quadrature",
     "Reference",
     "ScaledFields",
@@ -44,6 +51,7 @@ __all__ = [
     "as_array",
     "check_trajectories",
     "common_batches",
+    "cropped",
     "cut",
     "duration_of",
     "duration_units",
@@ -54,6 +62,7 @@ __all__ = [
     "num_covariates_of",
     "observed_by_channel",
     "observed_in",
+    "padded",
     "picks_by_segment",
     "reference_of",
     "rounding",
@@ -62,4 +71,5 @@ __all__ = [
     "segments_of",
     "to_numpy",
     "warn_of_outliers",
+    "without_gaps",
 ]

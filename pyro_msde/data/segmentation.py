@@ -120,7 +120,7 @@ def scaled_segments(
     covariates = None
     if data.covariates is not None:
         covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
-    mask = None if grid.mask is None else torch.as_tensor(grid.mask, device=like.device)
+    mask = None if grid.mask is None else torch.tensor(grid.mask, device=like.device)
     fields = [
         ScaledFields(
             torch.as_tensor(v).to(like.device),
@@ -129,8 +129,9 @@ def scaled_segments(
             dtype=like.dtype,
             filling=grid.filled,
             mask=mask,
+            padding=grid.padding,
         )
-        for t, v in zip(data.times, data.fields(grid.channels, grid.shape), strict=True)
+        for t, v in zip(data.times, data.fields(grid.channels, grid.data_shape), strict=True)
     ]
     clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
     return Segments(clocks, fields, covariates=covariates, **how)

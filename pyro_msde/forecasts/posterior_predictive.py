@@ -74,7 +74,7 @@ class Forecast:
     def shape(self) -> tuple[int, ...]:
         """(…, time, *field): the shape of the moments, without decoding anything."""
         grid = self.model.grid
-        field_shape = grid.field_shape if self.has_channel else grid.shape
+        field_shape = (grid.channels, *grid.data_shape) if self.has_channel else grid.data_shape
         batch = (self.paths.shape[2],) if self.batched else ()
         return (*batch, len(self.times), *field_shape)
 
@@ -211,7 +211,7 @@ class Forecast:
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
-        mask = None if grid.mask is None else torch.as_tensor(grid.mask)
+        mask = None if grid.mask is None else torch.tensor(grid.mask)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
             laws = [
@@ -221,7 +221,7 @@ class Forecast:
             reference = self.reference
             if reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]
-            yield Mixture(window, laws, scale, self.has_channel, reference, mask)
+            yield Mixture(window, laws, scale, self.has_channel, reference, mask, grid.padding)
 
     def _as_batch(self, values: Tensor) -> Tensor:
         """(batch, time, *field) from the user's layout."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Scaling, observed_in
+from pyro_msde.data import Metadata, Scaling, without_gaps
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
@@ -73,10 +73,7 @@ def forecast(
     dtype = place_of(model)[0]
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
     scaled = scaling.to_scaled(y0, np.full(len(y0), t0)).to(dtype)
-    mask = model.grid.mask
-    observed = observed_in(y0, None if mask is None else torch.as_tensor(mask, device=y0.device))
-    if observed is not None:
-        scaled = model.grid.filled(scaled.where(observed, 0), observed)
+    scaled, observed = without_gaps(scaled, y0, model.grid)
     seen = {} if observed is None else {"observed": observed}
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0

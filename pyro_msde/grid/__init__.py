@@ -9,6 +9,7 @@ from pyro_msde.grid.grids import Grid, sizes_of
 from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
 from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
 from pyro_msde.grid.operators import ScaleOperators
+from pyro_msde.grid.padding import positions_at
 
 __all__ = [
     "BOUNDARIES",
@@ -24,5 +25,6 @@ __all__ = [
     "gaussian_kernel",
     "lanczos_kernel",
     "neighbour_table",
+    "positions_at",
     "sizes_of",
 ]

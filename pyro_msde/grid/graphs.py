@@ -45,6 +45,7 @@ class SensorGraph:
     regular = False  # nodes lie on no axes
     has_waves = False
     mask = None
+    padding = ((0, 0),)
 
     def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
         self.channels = check_whole("channels", channels, 1, 2**20)
@@ -69,7 +70,7 @@ class SensorGraph:
         """(n,)."""
         return (len(self.table),)
 
-    coarse = shape
+    coarse = data_shape = shape
 
     @property
     def num_points(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.data import cropped, without_gaps
 from pyro_msde.forecasts import initial_fields, scaled_covariates
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import private
@@ -41,7 +42,7 @@ class Encoded:
 
     Attributes:
         fields: (field, channel, *space) float64 in the user's units.
-        scaled: The same in scaled units.
+        scaled: The same in scaled units, as the model sees them.
         unit: Scaled units in the user's, (channel, 1, …).
         z: (field, latent) in scaled units.
         theta: The model at that draw of θ.
@@ -80,7 +81,9 @@ class Encoded:
         with Isolation(0, fields.device).turn():
             theta = private(fit.model.bind(fit.guide.read_theta()))
             scaled = (fields / unit).to(place_of(fit.model)[0])
-            z, _ = fit.guide.encode(scaled, theta, inputs)
+            scaled, observed = without_gaps(scaled, fields, fit.model.grid)
+            seen = {} if observed is None else {"observed": observed}
+            z, _ = fit.guide.encode(scaled, theta, inputs, **seen)
         return cls(fit.model, fields, scaled, unit, z, theta, inputs)
 
     @torch.no_grad()
@@ -94,5 +97,6 @@ class Encoded:
             kind = type(self.model).__name__
             raise ValueError(f"fit: a {kind} has no two scales. Plot its forecasts instead.")
         macro, total = self.theta.experts(self.z)[0], self.theta.observe(self.z).mean
+        macro, total = (cropped(part, self.model.grid.padding) for part in (macro, total))
         parts = (self.fields, macro * self.unit, total * self.unit)
         return Scales(*(np.asarray(part.cpu()) for part in parts))

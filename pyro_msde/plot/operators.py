@@ -9,7 +9,8 @@ import torch
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.data import Trajectories, cropped, to_numpy
+from pyro_msde.grid import positions_at
 from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
@@ -178,7 +179,9 @@ def _applied(fit: FittedModel, y: Any, covariates: Any) -> list[Array]:
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
-    applied = (smoothed, restricted, operators.prolong(restricted))
+    padding = fit.model.grid.padding
+    prolonged = cropped(operators.prolong(restricted), padding)
+    applied = (cropped(smoothed, padding), restricted, prolonged)
     fields = (encoded.fields, *(values * encoded.unit for values in applied))
     return [np.asarray(values[0].cpu()) for values in fields]
 
@@ -192,7 +195,7 @@ def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
         {"color": "black", "linewidth": 1, "linestyle": "--"},
     )
     for name, values, style in zip(_NAMES, fields, styles, strict=True):
-        points = x[coarse] if style.get("marker") else x
+        points = positions_at(x, coarse) if style.get("marker") else x
         ax.plot(points, values, label=name, **style)
     ax.set_xlim(x[0], x[-1])
     ax.set_xlabel(words.space[0].label)
@@ -205,7 +208,7 @@ def _images(
 ) -> None:
     colours = value_colours(fields[0])
     fine = [axis.x for axis in words.space]
-    sparse = [x[index] for x, index in zip(fine, coarse, strict=True)]
+    sparse = [positions_at(x, index) for x, index in zip(fine, coarse, strict=True)]
     for ax, title, values in zip(axes.flat, _NAMES, fields, strict=True):
         points = fine if values.shape == fields[0].shape else sparse
         image = add_image(ax, points[0], points[1], values, **colours)

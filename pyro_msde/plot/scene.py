@@ -60,7 +60,7 @@ class Words:
         if not isinstance(data, Trajectories):
             space = tuple(Axis(n, x, None) for n, x in zip("xyz", grid.coordinates, strict=False))
             return cls(space, tuple(map(str, channels)), "u", None, None)
-        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
         dims = data.dims or ("channel", *"xyz"[: grid.ndim])[1 - has_channel :]
         space = tuple(
             Axis(d, np.asarray(data.coords.get(d, x)), data.units.get(d))

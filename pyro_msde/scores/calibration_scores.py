@@ -102,7 +102,7 @@ def calibration(
     means = {name: by_lead(fc.times, value, bins) for name, value in by_time.items()}
     power = None
     if _has_waves(fc.grid):
-        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.shape))
+        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.data_shape))
         power = BandPower(edges, *(means.pop(name) for name in _POWERS))
     return CalibrationReport(
         levels=nominal,
@@ -150,12 +150,12 @@ def _powers(grid: Any, mean: Tensor, draws: Tensor, y: Tensor) -> dict[str, Arra
 
 
 def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
-    spacing = [float(x[1] - x[0]) for x in grid.coordinates]
+    spacing = [abs(float(x[1] - x[0])) for x in grid.coordinates]
     return band_power(values, grid.boundary, spacing, _BANDS)
 
 
 def _has_waves(grid: Any) -> bool:
-    return grid is not None and grid.has_waves and min(grid.shape) > 1
+    return grid is not None and grid.has_waves and min(grid.data_shape) > 1
 
 
 def _units(truth: Any) -> dict[str, str]:

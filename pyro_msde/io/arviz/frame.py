@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, nearest, to_numpy
+from pyro_msde.grid import positions_at
 from pyro_msde.protocols import Places
 
 __all__ = ["Frame", "Variable", "units_attr"]
@@ -56,7 +57,7 @@ class Frame:
         Raises:
             ValueError: Data of another grid, an unknown axis, positions outside the data.
         """
-        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
         dims = data.dims or tuple(f"dim_{i}" for i in range(len(data.field_shape)))
         channel, space = dims[: int(has_channel)], dims[int(has_channel) :]
         if not isinstance(probes, Mapping | None):
@@ -70,8 +71,10 @@ class Frame:
         index = []
         for d, default, coarse in zip(space, grid.coordinates, grid.coarse_index, strict=True):
             x = np.asarray(data.coords.get(d, default))
-            index.append(_nearest(x, wanted[d], d) if d in wanted else coarse)
-            places = {d: x, f"{d}_probe": x[index[-1]], f"{d}_coarse": x[coarse]}
+            inside = np.unique(coarse.clip(0, len(x) - 1))
+            index.append(_nearest(x, wanted[d], d) if d in wanted else inside)
+            there = positions_at(x, coarse)
+            places = {d: x, f"{d}_probe": x[index[-1]], f"{d}_coarse": there}
             for name, place in places.items():
                 coords[name] = xr.Variable((name,), place, units_attr(data.units.get(d)))
         lead = ("trajectory", str(times.dims[-1]))
