@@ -17,6 +17,7 @@ from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import FAMILIES
+from pyro_msde.models.from_data import Factory
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
@@ -46,6 +47,7 @@ _MOST_STATES = 256  # that the microscale drift sees one by one
 
 
 @register("multiscale")
+@Factory
 @renamed_arguments(num_parameters="num_covariates", recipe="architecture")
 def multiscale(
     grid: int | Sequence[int] | Grid | None = None,
@@ -73,6 +75,8 @@ def multiscale(
     seed: int = 0,
 ) -> Multiscale:
     """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
+
+    `multiscale.like(data, n_eta=…)` reads the grid from trajectories.
 
     Args:
         grid: Points per axis, one to three axes; or a `Grid`, which says the same as `coarse`,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pyro_msde.grid.boundaries import BOUNDARIES, BoundaryWords, ends_of
+from pyro_msde.grid.boundaries import BOUNDARIES, BoundaryWords, ends_by_channel, ends_of
 from pyro_msde.grid.coordinates import check_on_grid
+from pyro_msde.grid.default_coarse import default_coarse
 from pyro_msde.grid.graphs import GraphOperators, SensorGraph
 from pyro_msde.grid.grids import Grid, sizes_of
 from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
@@ -21,6 +22,8 @@ __all__ = [
     "Stencil",
     "adjacency_table",
     "check_on_grid",
+    "default_coarse",
+    "ends_by_channel",
     "ends_of",
     "gaussian_kernel",
     "lanczos_kernel",

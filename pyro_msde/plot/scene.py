@@ -40,6 +40,7 @@ class Words:
     Attributes:
         space: The axes of space.
         channels: A name for each channel; empty if there is one only.
+        channel_units: Of each channel that has its own; else empty.
         field: The field's name.
         field_units: Its units.
         time_units: Units of time.
@@ -52,6 +53,7 @@ class Words:
     field_units: str | None
     time_units: str | None
     calendar: str | None = None
+    channel_units: tuple[str | None, ...] = ()
 
     @classmethod
     def of(cls, grid: Grid, data: Any) -> Words:
@@ -66,15 +68,16 @@ class Words:
             Axis(d, np.asarray(data.coords.get(d, x)), data.units.get(d))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
-        names = data.coords.get(dims[0], channels) if channels else ()
+        names: Any = data.channel_names or data.coords.get(dims[0], channels)
         units = data.units
         return cls(
             space,
-            tuple(map(str, names)),
+            tuple(map(str, names)) if channels else (),
             data.name,
             units.get(data.name),
             units.get("time"),
             data.calendar,
+            tuple(units.get(key, units.get(data.name)) for key in data.channel_names or ()),
         )
 
     @property
@@ -93,12 +96,16 @@ class Words:
         return f"t = {t:.4g}{units}"
 
     def field_name(self, channel: int = 0) -> str:
-        """The field's name and the channel's."""
-        return f"{self.field}, {self.channels[channel]}" if self.channels else self.field
+        """The field's name and the channel's; the channel's alone if it has its own units."""
+        if not self.channels:
+            return self.field
+        name = self.channels[channel]
+        return name if self.channel_units else f"{self.field}, {name}"
 
     def field_label(self, channel: int = 0) -> str:
         """Label of an axis of the field's values."""
-        return label(self.field_name(channel), self.field_units)
+        units = self.channel_units[channel] if self.channel_units else self.field_units
+        return label(self.field_name(channel), units)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class Frame:
             raise ValueError(f"probes: axes {sorted(wanted)}, but those of space are {space}.")
         coords = {"time": times.variable}
         for d in channel:
-            coords[d] = xr.Variable((d,), data.coords.get(d, np.arange(grid.channels)))
+            names = data.channel_names or data.coords.get(d, np.arange(grid.channels))
+            coords[d] = xr.Variable((d,), np.asarray(names))
         index = []
         for d, default, coarse in zip(space, grid.coordinates, grid.coarse_index, strict=True):
             x = np.asarray(data.coords.get(d, default))
