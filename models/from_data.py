@@ -40,6 +40,10 @@ class Factory(Generic[P, M]):
         """What the function makes."""
         return self._make(*args, **options)
 
+    def __reduce__(self) -> str:
+        """Pickled by name, as functions are."""
+        return self._make.__name__
+
     def like(
         self,
         data: Trajectories,
@@ -61,7 +65,8 @@ class Factory(Generic[P, M]):
             boundary: As for the model. None: longitudes that close are a ring, "periodic"; other
                 axes are "neumann".
             channels: Values per point, which the first axis of the fields is for. None: it is for
-                channels where the data name these or the axis "channel", or have four axes.
+                channels where the data name these or the axis "channel", or have four axes, or
+                where it is one long.
             mask: Where there is a field, as for `Grid`; "unobserved": at all points but those that
                 never hold an observation in these data. None: at all points.
             **options: Other options of the model.
@@ -120,6 +125,7 @@ def _has_channel(data: Trajectories, channels: int | None) -> bool:
     """
     first = None if data.dims is None else data.dims[0]
     named = data.channel_names is not None or first == "channel" or len(data.field_shape) == 4
+    named |= data.field_shape[0] == 1
     if channels is None:
         return named and len(data.field_shape) > 1
     channels = check_whole("channels", channels, 1)

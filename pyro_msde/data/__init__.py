@@ -31,6 +31,7 @@ from pyro_msde.data.segmentation import (
 from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.data.units import ROOM, Scaling
+from pyro_msde.data.xarray_io import dated
 
 __all__ = [
     "LENGTH",
@@ -53,6 +54,7 @@ __all__ = [
     "common_batches",
     "cropped",
     "cut",
+    "dated",
     "duration_of",
     "duration_units",
     "each_trajectory",

@@ -85,6 +85,11 @@ class TimeUnits:
                 raise ValueError(f"calendar: {self.calendar!r} is unknown. Pass one of {known}.")
         object.__setattr__(self, "calendar", name)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the unit has a fixed length, as days have and months have not."""
+        return _symbol(self.text) in _SECONDS
+
     def numbers(self, times: Any, argument: str) -> Array:
         """Times as float64 in these units, NaN where there is none.
 

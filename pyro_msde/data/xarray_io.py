@@ -14,7 +14,7 @@ from pyro_msde.data.arrays import to_numpy
 from pyro_msde.data.instants import TimeUnits, read_times
 from pyro_msde.data.missing_values import decoded
 
-__all__ = ["read_xarray", "write_xarray"]
+__all__ = ["dated", "read_xarray", "write_xarray"]
 
 Array = NDArray[Any]
 
@@ -217,6 +217,17 @@ def write_xarray(
     if calendar is not None:
         ds["time"].attrs["calendar"] = calendar
     return ds
+
+
+def dated(ds: xr.Dataset) -> xr.Dataset:
+    """Times that count from a date as dates, which files hold in their units of before."""
+    time = ds["time"]
+    units = TimeUnits(time.attrs.get("units"), time.attrs.get("calendar"))
+    if units.calendar is None or not units.is_fixed:
+        return ds
+    dates = xr.decode_cf(xr.Dataset(coords={"time": time.variable}))["time"].variable
+    dates.encoding |= {"dtype": "float64", "_FillValue": None}
+    return ds.assign_coords(time=dates)
 
 
 def _padded(arrays: Sequence[Array]) -> Array:

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
+from pyro_msde.forecasts.forecast_dataset import forecast_dataset
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.renaming import renamed_attribute
@@ -164,6 +166,23 @@ class Forecast:
         check_level("level", level)
         parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.mixtures())
         return self._collected(parts)["quantile"]
+
+    def to_xarray(self, quantiles: Sequence[float] = ()) -> xr.Dataset:
+        """Mean, standard deviation and the parts of the variance, named and in units as the data.
+
+        Of a field u these are `u_mean`, `u_sd`, `u_reconstruction_var`, `u_propagated_var`,
+        `u_parameter_var` and `u_quantile`, (trajectory, time, *field) for a batch, (time, *field)
+        for one initial field. Channels with names have such variables each, without an axis of
+        channels. Positions are those of the data or else of the grid, and times are dates where the
+        data had dates. `to_netcdf` of the Dataset writes a file that follows CF.
+
+        Args:
+            quantiles: Levels of `u_quantile` (quantile, …), inside (0, 1); none: it is left out.
+
+        Raises:
+            ValueError: A level outside (0, 1).
+        """
+        return forecast_dataset(self, quantiles)
 
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
