@@ -104,6 +104,7 @@ def _grid_of(
         (0.0, 1.0) if x is None else ends[k].domain(x)
         for k, x in enumerate(_positions(data, axis) for axis in axes)
     ]
+    unobserved = isinstance(mask, str) and mask == "unobserved"
     grid = Grid(
         shape,
         default_coarse(shape, boundary, count) if coarse is None else coarse,
@@ -111,7 +112,7 @@ def _grid_of(
         boundary=boundary,
         lower=[low for low, _ in domain],
         upper=[high for _, high in domain],
-        mask=_observed(data, count, shape) if isinstance(mask, str) else mask,
+        mask=_observed(data, count, shape) if unobserved else mask,
     )
     check_on_grid("data", data, grid)
     return grid

@@ -45,7 +45,9 @@ class _Field(NamedTuple):
 
 def forecast_dataset(fc: Forecast, quantiles: Sequence[float]) -> xr.Dataset:
     """See `Forecast.to_xarray`."""
-    levels = to_numpy(list(quantiles), "quantiles").astype(np.float64).reshape(-1)
+    levels = np.atleast_1d(to_numpy(quantiles, "quantiles").astype(np.float64))
+    if levels.ndim > 1:
+        raise ValueError(f"quantiles: shape {levels.shape}. Pass a row of levels.")
     for level in levels:
         check_level("quantiles", float(level))
     metadata = fc.metadata or Metadata("u", None, {}, {}, None, ())

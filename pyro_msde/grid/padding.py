@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from pyro_msde.grid.boundaries import Ends
 
-__all__ = ["padding_of", "positions_at"]
+__all__ = ["padding_of", "padding_on_axis", "positions_at"]
+
+_SEARCHED = 2**16  # numbers of coarse points that an error looks through
 
 
 def padding_of(
@@ -32,36 +34,48 @@ def padding_of(
             are so many that one would have no point of the fields about it.
     """
     return tuple(
-        _on_axis(axis, n, n_c, [channel[axis] for channel in ends])
+        _checked(axis, n, n_c, [channel[axis] for channel in ends])
         for axis, (n, n_c) in enumerate(zip(shape, coarse, strict=True))
     )
 
 
-def _on_axis(axis: int, n: int, n_c: int, channels: list[Ends]) -> tuple[int, int]:
-    is_open = tuple(all(ends.open[side] for ends in channels) for side in (0, 1))
-    split = _split(n, n_c, is_open)
-    if split is None:
-        fitting = (k for k in range(1, n + 1) if _split(n, k, is_open) is not None)
+def _checked(axis: int, n: int, n_c: int, channels: list[Ends]) -> tuple[int, int]:
+    padding = padding_on_axis(n, n_c, channels)
+    if padding is None:
+        around = range(1, min(n, _SEARCHED) + 1)
+        fitting = [k for k in around if padding_on_axis(n, k, channels) is not None]
+        fitting += [] if n in fitting else [n]
         nearest = sorted(sorted(fitting, key=lambda k: abs(k - n_c))[:6])
-        wall = not any(is_open) and not channels[0].periodic
+        wall = not (channels[0].periodic or any(_open_sides(channels)))
         raise ValueError(
             f"coarse: n_y={n} not divisible by n_c={n_c} on axis {axis}; "
             f"choose one of {', '.join(map(str, nearest))}"
             + (". Points are added only where no wall holds the field" if wall else "")
         )
-    return split
+    return padding
 
 
-def _split(n: int, n_c: int, is_open: tuple[bool, ...]) -> tuple[int, int] | None:
-    """Points before and after; None: each coarse point must have a point of the fields about it."""
+def padding_on_axis(n: int, n_c: int, channels: list[Ends]) -> tuple[int, int] | None:
+    """Points before and after; None: some coarse point would have no point of the fields about it.
+
+    Args:
+        n: Points of the fields.
+        n_c: Coarse points.
+        channels: Ends of the axis, for each channel or for all.
+    """
     stride = -(-n // n_c)
     extra = stride * n_c - n
-    if not all(is_open):
-        before, after = (extra, 0) if is_open[0] else (0, extra)
-    else:
-        before, after = extra - extra // 2, extra // 2
-    fits = extra == 0 or (any(is_open) and max(before, after) < stride)
+    lower, upper = _open_sides(channels)
+    before = extra - extra // 2 if lower and upper else extra * lower
+    after = extra - before
+    fits = extra == 0 or ((lower or upper) and max(before, after) < stride)
     return (before, after) if fits else None
+
+
+def _open_sides(channels: list[Ends]) -> tuple[bool, bool]:
+    """Whether points may be put before each end, in all channels."""
+    lower, upper = (all(ends.open[side] for ends in channels) for side in (0, 1))
+    return lower, upper
 
 
 def positions_at(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:

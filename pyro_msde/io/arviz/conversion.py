@@ -36,6 +36,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Trajectories, check_trajectories, duration_of, matched
 from pyro_msde.errors import warn
@@ -148,7 +150,8 @@ def to_arviz(
     _check_names(test)
     chosen = Selection.of(test, times, horizon)
     truth = chosen.picked.to_xarray()
-    values = truth[test.name].values
+    names = test.channel_names
+    values = truth[test.name].values if names is None else np.stack([truth[c] for c in names], 2)
     frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
     draws, groups = forecast_groups(
         fit, chosen, frame, num_samples, num_theta, seed=seed, log_likelihood=log_likelihood
