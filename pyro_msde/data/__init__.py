@@ -12,9 +12,15 @@ from pyro_msde.data.cutting import Splits
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
+from pyro_msde.data.padding import Padding, cropped, padded
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
-from pyro_msde.data.scaled_fields import ScaledFields, observed_by_channel, observed_in
+from pyro_msde.data.scaled_fields import (
+    ScaledFields,
+    observed_by_channel,
+    observed_in,
+    without_gaps,
+)
 from pyro_msde.data.segment_sizes import segment_sizes
 from pyro_msde.data.segmentation import (
     cut,
@@ -37,6 +43,7 @@ __all__ = [
     "Batch",
     "Cycle",
     "Metadata",
+    "Padding",
     "Quadrature",
     "Reference",
     "ScaledFields",
@@ -51,6 +58,7 @@ __all__ = [
     "as_array",
     "check_trajectories",
     "common_batches",
+    "cropped",
     "cut",
     "dated",
     "duration_of",
@@ -62,6 +70,7 @@ __all__ = [
     "num_covariates_of",
     "observed_by_channel",
     "observed_in",
+    "padded",
     "picks_by_segment",
     "reference_of",
     "rounding",
@@ -71,4 +80,5 @@ __all__ = [
     "segments_of",
     "to_numpy",
     "warn_of_outliers",
+    "without_gaps",
 ]

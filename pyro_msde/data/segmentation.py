@@ -129,8 +129,9 @@ def scaled_segments(
             dtype=like.dtype,
             filling=grid.filled,
             mask=mask,
+            padding=grid.padding,
         )
-        for t, v in zip(data.times, data.fields(grid.channels, grid.shape), strict=True)
+        for t, v in zip(data.times, data.fields(grid.channels, grid.data_shape), strict=True)
     ]
     clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
     return Segments(clocks, fields, covariates=covariates, **how)

@@ -86,7 +86,7 @@ def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Ten
     device = place_of(fit.model)[1]
     value = torch.as_tensor(to_numpy(y0, argument))
     grid = fit.model.grid
-    one = grid.field_shape if fit.has_channel else grid.shape
+    one = (grid.channels, *grid.data_shape) if fit.has_channel else grid.data_shape
     if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
         raise ValueError(
             f"{argument}: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Scaling, observed_in
+from pyro_msde.data import Metadata, Scaling, without_gaps
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
@@ -158,14 +158,11 @@ def encodable(
         times: (batch,) theirs, in the user's units.
 
     Returns:
-        The scaled fields, and a bool mask shaped alike of what was observed; None: everything.
+        The scaled fields on the model's grid, and a bool mask shaped alike of what was observed;
+        None: everything.
     """
-    scaled, mask = scaling.to_scaled(fields, times).to(place_of(model)[0]), model.grid.mask
-    exists = None if mask is None else torch.tensor(mask, device=fields.device)
-    observed = observed_in(fields, exists)
-    if observed is not None:
-        scaled = model.grid.filled(scaled.where(observed, 0), observed)
-    return scaled, observed
+    scaled = scaling.to_scaled(fields, times).to(place_of(model)[0])
+    return without_gaps(scaled, fields, model.grid)
 
 
 def _draws_of_theta(

@@ -117,7 +117,7 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
     coefficients = scaling.reference.coefficients
     if coefficients is not None:
         count, *shape = coefficients.shape
-        full = (grid.channels, *grid.shape)
+        full = (grid.channels, *grid.data_shape)
         fits = len(shape) == len(full) and all(
             n in (1, m) for n, m in zip(shape, full, strict=True)
         )

@@ -163,7 +163,7 @@ def fit(
     model, guide = free_of_fits(model, guide)
     check_trajectories("data", model, data)
     grid = model.grid
-    fields = data.fields(grid.channels, grid.shape)
+    fields = data.fields(grid.channels, grid.data_shape)
     check_on_grid("data", data, grid)
     if grid.mask is not None:
         fields = [np.where(grid.mask, field, np.nan) for field in fields]

@@ -93,7 +93,7 @@ def check_data(name: str, data: Any, grid: Grid) -> None:
     if data is not None:
         check_kind(name, data, Trajectories, "pyro_msde.Trajectories, or leave it out")
         try:
-            data.has_channel_axis(grid.channels, grid.shape)
+            data.has_channel_axis(grid.channels, grid.data_shape)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 

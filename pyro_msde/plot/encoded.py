@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.data import TimeUnits
+from pyro_msde.data import TimeUnits, cropped
 from pyro_msde.forecasts import encodable, initial_fields, scaled_covariates
 from pyro_msde.isolation import Isolation
 from pyro_msde.priors import private
@@ -44,7 +44,8 @@ class Encoded:
 
     Attributes:
         fields: (field, channel, *space) float64 in the user's units, NaN in gaps.
-        scaled: The same in scaled units, less the fit's reference, gaps filled in.
+        scaled: The same in scaled units, less the fit's reference, as the model sees them: with the
+            padding, gaps filled in.
         unit: Scaled units in the user's, (channel, 1, …).
         reference: What was subtracted, in the user's units, broadcast against the fields.
         z: (field, latent) in scaled units.
@@ -97,19 +98,22 @@ class Encoded:
             seen = {} if observed is None else {"observed": observed}
             z, _ = fit.guide.encode(scaled, theta, inputs, **seen)
         if observed is not None:
-            fields = fields.where(observed, torch.nan)
+            fields = fields.where(cropped(observed, fit.model.grid.padding), torch.nan)
         reference = fit.scaling.reference_at(clock, fields)
         return cls(fit.model, fields, scaled, unit, reference, z, theta, inputs)
 
     def in_units(self, scaled: Tensor) -> Tensor:
-        """Scaled fields (field, channel, *space), or at coarse points, in the user's units."""
+        """Scaled fields (field, channel, *space), or at coarse points, in the user's units.
+
+        Fields on the model's grid lose the padding.
+        """
         reference, grid = self.reference, self.model.grid
-        if scaled.shape[2:] == grid.coarse and reference.ndim:
-            for axis, index in enumerate(grid.coarse_index, start=2):
-                if reference.shape[axis] > 1:
-                    reference = reference.index_select(
-                        axis, torch.as_tensor(index).to(scaled.device)
-                    )
+        if scaled.shape[2:] != grid.coarse:
+            return cropped(scaled, grid.padding) * self.unit + reference
+        for axis, index in enumerate(grid.coarse_index, start=2):
+            if reference.ndim and reference.shape[axis] > 1:
+                inside = torch.as_tensor(index.clip(0, reference.shape[axis] - 1))
+                reference = reference.index_select(axis, inside.to(scaled.device))
         return scaled * self.unit + reference
 
     @torch.no_grad()

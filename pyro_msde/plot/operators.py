@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, to_numpy
-from pyro_msde.grid import SensorGraph
+from pyro_msde.grid import SensorGraph, positions_at
 from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
@@ -201,7 +201,7 @@ def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
         {"color": "black", "linewidth": 1, "linestyle": "--"},
     )
     for name, values, style in zip(_NAMES, fields, styles, strict=True):
-        points = x[coarse] if style.get("marker") else x
+        points = positions_at(x, coarse) if style.get("marker") else x
         ax.plot(points, values, label=name, **style)
     ax.set_xlim(x[0], x[-1])
     ax.set_xlabel(words.space[0].label)
@@ -214,7 +214,7 @@ def _images(
 ) -> None:
     colours = value_colours(fields[0])
     for ax, title, values in zip(axes.flat, _NAMES, fields, strict=True):
-        here = canvas if values.shape == fields[0].shape else canvas.at(coarse)
+        here = canvas if values.shape == fields[0].shape else canvas.at_coarse(coarse)
         image = here.draw(ax, values, **colours)
         if canvas.nodes is None:
             ax.set_xlim(canvas.across.x[0], canvas.across.x[-1])

@@ -99,7 +99,7 @@ def calibration(
     means = {name: target.by_lead(value, bins) for name, value in by_time.items()}
     power = None
     if has_waves:
-        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.shape))
+        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.data_shape))
         power = BandPower(edges, *(means.pop(name) for name in _POWERS))
     return CalibrationReport(
         levels=nominal,
@@ -154,12 +154,12 @@ def _powers(grid: Any, mean: Tensor, draws: Tensor, y: Tensor) -> dict[str, Arra
 
 
 def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
-    spacing = [float(x[1] - x[0]) for x in grid.coordinates]
+    spacing = [abs(float(x[1] - x[0])) for x in grid.coordinates]
     return band_power(values, grid.boundary, spacing, _BANDS)
 
 
 def _has_waves(grid: Any) -> bool:
-    if grid is None or not grid.has_waves or min(grid.shape) < 2:
+    if grid is None or not grid.has_waves or min(grid.data_shape) < 2:
         return False
     return grid.mask is None
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from pyro_msde.checks import check_kind, check_whole
-from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
+from pyro_msde.data import Trajectories, check_trajectories, cropped, matched, to_numpy
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import FittedModel
@@ -151,7 +151,7 @@ def innovations(fit: FittedModel, data: Trajectories) -> list[Array]:
         raise ValueError(
             "fit: its decoder does not tell all latent states apart. Train longer, or with fewer."
         )
-    fields = data.fields(grid.channels, grid.shape)
+    fields = data.fields(grid.channels, grid.data_shape)
     out = []
     for t, y in zip(data.times, fields, strict=True):
         scaled = fit.scaling.to_scaled(torch.as_tensor(y, dtype=torch.float64), t)
@@ -257,7 +257,7 @@ def linear_model(fit: FittedModel) -> LinearModel:
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
 
     def field(z: torch.Tensor) -> torch.Tensor:
-        return theta.observe(z).mean.flatten(1)
+        return cropped(theta.observe(z).mean, model.grid.padding).flatten(1)
 
     def drift(z: torch.Tensor) -> torch.Tensor:
         return theta.drift(z[:, None, None], clock)[:, 0, 0]
@@ -278,5 +278,6 @@ def linear_model(fit: FittedModel) -> LinearModel:
             raise ValueError(f"fit: the model's {name} is not linear, as innovations need it.")
         matrices.append(matrix.T.double().cpu().numpy())
     C = torch.diag(theta.diffusion).double().cpu().numpy() * fit.diffusion_scale**2
-    R = theta.observe(eye[0]).variance.flatten().double().cpu().numpy()
+    var = cropped(theta.observe(eye[0]).variance, model.grid.padding)
+    R = var.flatten().double().cpu().numpy()
     return LinearModel(matrices[0], C, matrices[1], R)

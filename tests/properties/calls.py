@@ -107,6 +107,7 @@ def calls() -> dict[str, Call]:
                 dims=["x"],
                 coords={"x": np.arange(POINTS)},
                 units={"u": "K"},
+                attrs={"x": {"axis": "X"}},
             ),
         ),
         "Trajectories.from_xarray": Call(
@@ -120,6 +121,10 @@ def calls() -> dict[str, Call]:
                 covariates=None,
                 controls=None,
             ),
+        ),
+        "Trajectories.from_xarray, several": Call(
+            pyro_msde.Trajectories.from_xarray,
+            arguments(ds=data.to_xarray().assign(v=data.to_xarray().u), name=["u", "v"]),
         ),
         "Trajectories.__getitem__": Call(
             lambda index: data[index], arguments(index=[0, 2]), (IndexError,)
@@ -163,7 +168,14 @@ def calls() -> dict[str, Call]:
         "lanczos_kernel": Call(
             grid.lanczos_kernel, arguments(grid=fit.model.grid, radius=3, dtype=torch.float64)
         ),
+        "default_coarse": Call(
+            grid.default_coarse, arguments(shape=(POINTS,), boundary="neumann", channels=1)
+        ),
         # models, guides, priors
+        "multiscale.like": Call(
+            models.multiscale.like,
+            arguments(data=data, coarse=COARSE, boundary=None, channels=1, mask=None, **sizes),
+        ),
         "multiscale": Call(
             models.multiscale,
             arguments(
@@ -324,6 +336,7 @@ def calls() -> dict[str, Call]:
         "Ensemble": Call(pyro_msde.Ensemble, arguments(fits=lambda: [fit, small_fit(seed=1)])),
         "Forecast.cdf": Call(one.cdf, arguments(values=U[0])),
         "Forecast.quantile": Call(fc.quantile, arguments(level=0.9)),
+        "Forecast.to_xarray": Call(one.to_xarray, arguments(quantiles=(0.1, 0.9))),
         "Forecast.chunks": Call(lambda seed: list(fc.chunks(seed)), arguments(seed=0)),
         # scores
         "nrmse": Call(pyro_msde.nrmse, arguments(**anomalies)),

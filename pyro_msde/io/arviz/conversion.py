@@ -155,6 +155,8 @@ def to_arviz(
     _check_names(test, ("probe",) if fit.model.grid.mask is not None else ())
     chosen = Selection.of(test, times, horizon)
     truth = chosen.picked.to_xarray()
+    names = test.channel_names
+    values = truth[test.name].values if names is None else np.stack([truth[c] for c in names], 2)
     frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
     values = truth[test.name].values
     values = values if fit.model.grid.mask is None else np.where(frame.exists, values, np.nan)

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, nearest, to_numpy
+from pyro_msde.grid import positions_at
 from pyro_msde.protocols import Places
 
 __all__ = ["Frame", "Variable", "units_attr"]
@@ -60,7 +61,7 @@ class Frame:
         Raises:
             ValueError: Data of another grid, an unknown axis, positions outside the data.
         """
-        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
         dims = data.dims or tuple(f"dim_{i}" for i in range(len(data.field_shape)))
         channel, space = dims[: int(has_channel)], dims[int(has_channel) :]
         if not isinstance(probes, Mapping | None):
@@ -70,16 +71,17 @@ class Frame:
             raise ValueError(f"probes: axes {sorted(wanted)}, but those of space are {space}.")
         coords = {"time": times.variable}
         for d in channel:
-            coords[d] = xr.Variable((d,), data.coords.get(d, np.arange(grid.channels)))
+            names = data.channel_names or data.coords.get(d, np.arange(grid.channels))
+            coords[d] = xr.Variable((d,), np.asarray(names))
         known = dict(zip(space, grid.coordinates, strict=True))
         positions = {d: np.asarray(data.coords.get(d, known[d])) for d in space}
         chosen = [
-            _nearest(x, wanted[d], d) if d in wanted else coarse
+            _nearest(x, wanted[d], d) if d in wanted else np.unique(coarse.clip(0, len(x) - 1))
             for (d, x), coarse in zip(positions.items(), grid.coarse_index, strict=True)
         ]
         index, stacked = _on_grid(grid, chosen)
         for (d, x), at, coarse in zip(positions.items(), index, grid.coarse_index, strict=True):
-            places = {d: x, f"{d}_probe": x[at], f"{d}_coarse": x[coarse]}
+            places = {d: x, f"{d}_probe": x[at], f"{d}_coarse": positions_at(x, coarse)}
             for name, place in places.items():
                 axis = "probe" if stacked and name == f"{d}_probe" else name
                 coords[name] = xr.Variable((axis,), place, units_attr(data.units.get(d)))

@@ -100,5 +100,6 @@ def _laws(
                     fit.has_channel,
                     None if not fit.scaling.reference else reference[places[part] % len(reference)],
                     mask,
+                    fit.model.grid.padding,
                 )
                 yield where, places[part], law
