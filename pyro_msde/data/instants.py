@@ -150,7 +150,9 @@ class TimeUnits:
             whole, rest = zero_since_1970(self.text, self.calendar, "times")
             start = 1_000_000 * whole + np.rint(1e6 * rest).astype(np.int64)
             plain = np.asarray(start + since).astype("datetime64[us]")
-            if self.calendar == "proleptic_gregorian" or bool((plain >= REFORM).all()):
+            if self.calendar == "proleptic_gregorian" or bool(
+                (plain.astype("M8[s]") >= REFORM).all()
+            ):
                 return plain
         units = counted("microseconds", self.text)
         found = cftime_for("times").num2date(since, units, calendar=self.calendar)
@@ -202,7 +204,8 @@ class TimeUnits:
         plain = dates if dates.dtype.kind == "M" else gregorian(dates)
         zero(self.text, self.calendar, argument)  # which the units have to name
         if plain is not None and self.calendar in GREGORIAN:
-            if self.calendar == "standard" and (plain < REFORM).any():
+            # in nanoseconds REFORM itself would overflow
+            if self.calendar == "standard" and (plain.astype("M8[s]") < REFORM).any():
                 self._refuse_calendar(argument, "proleptic_gregorian")
             (whole, rest), (first, part) = (
                 since_1970(plain),

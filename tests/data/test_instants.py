@@ -379,3 +379,10 @@ def test_t0_equal_but_for_rounding(times, t0, start):
 def test_times_without_sense_are_refused(times, t0, message):
     with pytest.raises(ValueError, match=message):
         checked_times(times, t0, TimeUnits())
+
+
+@pytest.mark.parametrize("unit", ["D", "h", "s", "ms", "us", "ns"])
+def test_dates_of_any_resolution_count_in_the_standard_calendar(unit):
+    dates = np.array(["2001-01-02", "2001-01-04"], f"M8[{unit}]")
+    days = TimeUnits("days since 2001-01-01", "standard").numbers(dates, "times")
+    assert days.tolist() == [1.0, 3.0]
