@@ -134,7 +134,7 @@ def test_ragged_trajectories_are_forecast_at_all_their_times():
     assert_allclose(fc.starts, [0.0, 0.02])
     error = np.square(fc.mean[1, :7].double().numpy() - own.values[1]).sum(1)
     expected = np.sqrt((error / np.square(own.values[1]).sum(1)).mean())
-    assert_allclose(nrmse(fc, own)[1], expected, rtol=1e-12)
+    assert_allclose(nrmse(fc, own)[1], expected, rtol=1e-6)
 
 
 def test_trajectories_are_put_together_by_lead_time():
