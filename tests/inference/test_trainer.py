@@ -263,7 +263,7 @@ def test_the_parameters_that_validated_best_are_kept(scores, best, monkeypatch):
     assert not same(seen[0], seen[1])
     assert result.history.validation == scores
     assert result.history.validation_steps == [2, 4, 6]
-    assert "validation NRMSE 100.00%" in repr(result)
+    assert "validation NRMSE of anomalies 100.00%" in repr(result)
 
 
 def test_validation_is_the_error_of_forecasts_over_their_own_size():
