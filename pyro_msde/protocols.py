@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, dtype, nn
 from torch.distributions import Distribution
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Places(Protocol):
     axis, of the points; `coarse_index`: per axis, which of them are coarse. `mask`: (channel,
     *space), True where there is a field; None: everywhere. `admits_constant`: by channel, whether
     the boundaries allow a constant. `filled`: fields with their gaps filled in.
+    `unseen_points`, `unseen_states`: from where fields were observed, the share of their variance
+    that is left at each point, and of each macroscale state and, last, of the field as a whole.
     """
 
     @property
@@ -115,6 +117,8 @@ class Places(Protocol):
     def kernel(self, smoothing: str, radius: int) -> Tensor: ...
     def operators(self, kernel: Tensor) -> ScaleOperators | GraphOperators: ...
     def filled(self, fields: Tensor, observed: Tensor) -> Tensor: ...
+    def unseen_points(self, observed: Tensor, dtype: dtype) -> Tensor: ...
+    def unseen_states(self, observed: Tensor, dtype: dtype) -> Tensor: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 

@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
-from pyro_msde.grid.filling import filled_on_graph
+from pyro_msde.grid.filling import depth_on_graph, filled_on_graph
 from pyro_msde.grid.neighbours import Stencil, adjacency_table
+from pyro_msde.grid.unseen import share_left, share_left_of_states
 
 __all__ = ["GraphOperators", "SensorGraph"]
 
@@ -63,6 +64,15 @@ class SensorGraph:
             observed: Where they are given, shaped alike.
         """
         return filled_on_graph(self.table, fields, observed)
+
+    def unseen_points(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Share of the variance left at each node, shaped as `observed` (..., channel, node)."""
+        return share_left(depth_on_graph(self.table, observed, dtype))
+
+    def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Share of the variance left of each state and, last, of the field, (..., num_zeta + 1)."""
+        share = self.unseen_points(observed, dtype)
+        return share_left_of_states(self, share, self.operators(self.kernel().to(share)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,65 @@
+"""What share of the variance of fields and states is left where little was observed.
+
+A point that lies w deep within a gap (`pyro_msde.grid.filling`) keeps the share
+u = (1 + a) w²/(w² + a) of its variance: what is filled in errs by a few w while gaps are narrow,
+and far within them by as much as the field varies. A macroscale state keeps the mean of u around
+its coarse point, with the weights κ² of a Lanczos kernel, which are positive. Points where there is
+no field do not count; a state that hardly sees any others keeps all of its variance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pyro_msde.grid.kernels import lanczos_kernel
+from pyro_msde.grid.operators import ScaleOperators
+
+if TYPE_CHECKING:
+    from pyro_msde.grid.graphs import GraphOperators, SensorGraph
+    from pyro_msde.grid.grids import Grid
+
+__all__ = ["averaging", "share_left", "share_left_of_states"]
+
+_HALF = 0.1  # a; `benchmarks.filling` compares the error of states with what this makes of it
+_RADIUS = 2  # of the kernel, in coarse spacings
+_LEAST = 0.05  # of its weight that has to lie on points where there is a field
+
+
+def share_left(depth: Tensor) -> Tensor:
+    """Share u in [0, 1] from w in [0, 1], shaped alike; 1 where w is."""
+    square = depth.square()
+    return square / (square + _HALF) * (1 + _HALF)
+
+
+def share_left_of_states(
+    places: Grid | SensorGraph, share: Tensor, operators: ScaleOperators | GraphOperators
+) -> Tensor:
+    """Share of each macroscale state and, last, of the whole field, (..., num_zeta + 1).
+
+    Args:
+        places: Grid or graph.
+        share: u of each point, (..., channel, *space).
+        operators: That take means of points, with weights that are not negative.
+    """
+    exists = share.new_ones(places.field_shape)
+    if places.mask is not None:
+        exists = torch.tensor(places.mask).to(share)
+    weight = operators.restrict(exists)
+    there = weight > _LEAST
+    states = operators.restrict(share * exists) / weight.where(there, 1)
+    states = states.where(there, 1).clamp(0, 1)
+    whole = (share * exists).flatten(-places.ndim - 1).sum(-1) / exists.sum()
+    return torch.cat([places.flatten(states), whole[..., None]], -1)
+
+
+def averaging(grid: Grid, like: Tensor) -> ScaleOperators:
+    """Operators whose restriction takes means of points around each coarse point."""
+    # no ghosts with a sign, as fields may have them
+    ends = ["periodic" if ring else "neumann" for ring in grid.periodic]
+    plain = type(grid)(grid.shape, grid.coarse, channels=grid.channels, boundary=ends)
+    kernel = lanczos_kernel(plain, _RADIUS, like.dtype).square().to(like.device)
+    kernel = kernel / kernel.sum(tuple(range(1, kernel.ndim)), keepdim=True)
+    return ScaleOperators(kernel, plain)
