@@ -3,6 +3,8 @@
     q(z|t) = N(μ(t), Σ(t)),   μ(t) = W(t) μ_nodes,   μ_nodes,i = (T_r y_i, E(y_i − S y_i)),
 
 log Σ(t) likewise, from Σ_e at the nodes: learned, constant and diagonal unless asked otherwise.
+Where a snapshot has gaps, Σ_e grows by the share of the prior's variance that nothing tells of
+(`pyro_msde.grid.unseen`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from pyro_msde.runs import check_size, register
 from pyro_msde.sde import GaussianMarginals, Moments
 
 __all__ = ["AmortizedGP", "EncodableModel"]
+
+_PRIOR_VARIANCE = 1.0  # of a state that nothing was seen of, in scaled units
 
 
 class EncodableModel(Model, Protocol):
@@ -143,7 +147,10 @@ class AmortizedGP(PyroModule):
             (..., latent), and (..., latent) or (..., latent, latent) float64.
         """
         mean = self.encoder_mean(values, bound, covariates)
-        var = self.node_log_variance(mean).exp().expand_as(mean)
+        log = self.node_log_variance(mean)
+        if observed is not None:
+            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype))
+        var = log.exp().expand_as(mean)
         return mean, var if self.axes is None else along_axes(var, self.axes())
 
     def encoder_mean(
@@ -164,11 +171,31 @@ class AmortizedGP(PyroModule):
         log = self.node_variance().log()
         return log if self.deviation is None else log + self.deviation(mean)
 
+    def grown(self, log_variance: Tensor, unseen: Tensor) -> Tensor:
+        """Log λ of snapshots with gaps, (..., latent).
+
+        Args:
+            log_variance: Without gaps, (latent,) or (..., latent).
+            unseen: (..., num_zeta + 1) of `Places.unseen_states`; microscale states are of the
+                field as a whole.
+        """
+        split = unseen.shape[-1] - 1
+        share = torch.cat(
+            [unseen[..., :split], unseen[..., split:].expand(*unseen.shape[:-1], self.model.n_eta)],
+            -1,
+        )
+        if self.axes is not None:
+            share = share @ self.axes().square().to(share)
+        return (log_variance.exp() + _PRIOR_VARIANCE * share).log()
+
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
         covariates = None if batch.covariates is None else batch.covariates[:, None]
         nodes = self.encoder_mean(batch.values, bound, covariates)
-        return self.interpolated(batch, nodes, self.node_log_variance(nodes))
+        log = self.node_log_variance(nodes)
+        return self.interpolated(
+            batch, nodes, log if batch.unseen is None else self.grown(log, batch.unseen)
+        )
 
     def interpolated(
         self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor

@@ -8,6 +8,11 @@ from pyro_msde.data.arguments import check_trajectories, num_covariates_of
 from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import common_batches
+from pyro_msde.data.empty_snapshots import (
+    first_observed,
+    observed_snapshots,
+    since_first_observed,
+)
 from pyro_msde.data.instants import TimeUnits, duration_units, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
@@ -49,17 +54,20 @@ __all__ = [
     "duration_units",
     "each_trajectory",
     "evenly_spaced",
+    "first_observed",
     "matched",
     "nearest",
     "num_covariates_of",
     "observed_by_channel",
     "observed_in",
+    "observed_snapshots",
     "picks_by_segment",
     "reference_of",
     "rounding",
     "same_times",
     "scaled_segments",
     "segments_of",
+    "since_first_observed",
     "to_numpy",
     "warn_of_outliers",
 ]

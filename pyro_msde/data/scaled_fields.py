@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.data.units import Scaling
+from pyro_msde.protocols import Places
 
 __all__ = ["ScaledFields", "observed_by_channel", "observed_in"]
 
 _AT_ONCE = 256  # snapshots whose gaps are filled at a time
-
-Filling = Callable[[Tensor, Tensor], Tensor]
 
 
 class ScaledFields:
@@ -30,14 +29,12 @@ class ScaledFields:
         times: (time,) in the user's units.
         scaling: Between the two kinds of units.
         dtype: Of the scaled fields.
-        filling: From scaled fields (time, channel, *space), zero in gaps, and a mask shaped alike
-            of what was observed, to fields without gaps.
-        mask: Of points where there is something to observe; broadcasts against fields. None:
-            everywhere.
+        places: Where the fields are: it fills gaps, and its mask has points without a field.
 
     Attributes:
         values: As given.
         observed: (time, channel, *space) bool, False in gaps; None: there are none.
+        unseen: (time, num_zeta + 1) of `Places.unseen_states`; None likewise.
     """
 
     def __init__(
@@ -47,19 +44,22 @@ class ScaledFields:
         scaling: Scaling,
         *,
         dtype: torch.dtype,
-        filling: Filling,
-        mask: Tensor | None = None,
+        places: Places,
     ) -> None:
         self.values, self.dtype = values, dtype
         self._times, self._scaling = times, scaling
+        mask = None if places.mask is None else torch.tensor(places.mask, device=values.device)
         self.observed = observed_in(values, mask)
         self._filled: Tensor | None = None
+        self.unseen: Tensor | None = None
         if self.observed is not None:
             self._filled = values.new_empty(values.shape, dtype=dtype)
+            self.unseen = values.new_empty(len(values), places.num_zeta + 1, dtype=dtype)
             for start in range(0, len(values), _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
                 seen = self.observed[part]
-                self._filled[part] = filling(self._scaled(part).where(seen, 0), seen)
+                self._filled[part] = places.filled(self._scaled(part).where(seen, 0), seen)
+                self.unseen[part] = places.unseen_states(seen, dtype)
 
     def __len__(self) -> int:
         """Number of snapshots."""

@@ -17,6 +17,7 @@ from pyro_msde.data import (
     Trajectories,
     check_trajectories,
     common_batches,
+    first_observed,
     matched,
     num_covariates_of,
     rounding,
@@ -208,9 +209,18 @@ def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) ->
     """Arguments of `predict` for forecasts of trajectories from their first snapshots.
 
     Raises:
-        ValueError: Times that differ between trajectories, or another grid.
+        ValueError: Times that differ between trajectories, another grid, or a first snapshot of
+            which nothing was observed.
     """
     clock, values, covariates = on_common_times(fit, "trajectories", trajectories)
+    starts = first_observed(trajectories, fit.model.grid, "trajectories")
+    if any(starts):
+        late = max(starts)
+        raise ValueError(
+            f"trajectories: the first snapshot of trajectory {starts.index(late)} is missing "
+            f"whole, and all before index {late} (t={clock[late]:.9g}). Start there: "
+            f"trajectories.snapshots([slice({late}, None)] * len(trajectories))."
+        )
     return {
         "y0": values[:, 0],
         "times": clock if times is None else times,

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyro_msde.checks import check_number, check_seed, check_whole
-from pyro_msde.data import Trajectories, check_trajectories, each_trajectory, matched
+from pyro_msde.data import (
+    Trajectories,
+    check_trajectories,
+    each_trajectory,
+    matched,
+    observed_snapshots,
+    since_first_observed,
+)
 from pyro_msde.forecasts import Forecast, on_common_times
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
 from pyro_msde.isolation import Isolation, place_of
@@ -22,6 +29,8 @@ __all__ = ["chosen_scale", "jackknife_of"]
 
 def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: int) -> Calibration:
     """The scale of L = √C at which forecasts of validation trajectories cover them as claimed."""
+    check_trajectories("validation", fit.model, validation)
+    validation = since_first_observed(validation, fit.model.grid, "validation", together=True)
     times, values, _ = on_common_times(fit, "validation", validation)
     check_whole("num_times", num_times, BINS)
     if len(times) <= BINS:
@@ -30,7 +39,7 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
             f"horizon takes more than {BINS}. Pass longer trajectories."
         )
     every = max(1, (len(times) - 1) // num_times)
-    truth = Trajectories(times[::every], values[:, ::every])
+    truth = Trajectories(times[::every], values[:, ::every], missing=validation.missing)
 
     def predict(scale: float) -> tuple[Forecast, Trajectories]:
         fc = fit.adjusted(Calibration(scale)).forecast(
@@ -50,7 +59,7 @@ def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jack
             f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "
             "uncertain; otherwise let it be a pyro_msde.protocols.LastLayer or pool an `Ensemble`."
         )
-    train = matched(fit.metadata, "train", train)
+    train = matched(fit.metadata, "train", observed_snapshots(train, fit.model.grid, "train"))
     for k, times in enumerate(train.times):
         if len(times) < 2:
             raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")
