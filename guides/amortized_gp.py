@@ -31,7 +31,9 @@ from pyro_msde.sde import GaussianMarginals, Moments
 
 __all__ = ["AmortizedGP", "EncodableModel"]
 
-_PRIOR_VARIANCE = 1.0  # of a state that nothing was seen of, in scaled units
+# of states that nothing was seen of: in scaled units a field's is 1; microscale states have no
+# units, and varied by 1 to 4 in all runs that were looked at
+_VARIANCE_ZETA, _VARIANCE_ETA = 1.0, 2.0
 
 
 class EncodableModel(Model, Protocol):
@@ -176,17 +178,13 @@ class AmortizedGP(PyroModule):
 
         Args:
             log_variance: Without gaps, (latent,) or (..., latent).
-            unseen: (..., num_zeta + 1) of `Places.unseen_states`; microscale states are of the
-                field as a whole.
+            unseen: (..., num_zeta + 1) of `Places.unseen_states`.
         """
-        split = unseen.shape[-1] - 1
-        share = torch.cat(
-            [unseen[..., :split], unseen[..., split:].expand(*unseen.shape[:-1], self.model.n_eta)],
-            -1,
-        )
+        zeta, eta = unseen[..., :-1], unseen[..., -1:].expand(*unseen.shape[:-1], self.model.n_eta)
+        growth = torch.cat([_VARIANCE_ZETA * zeta, _VARIANCE_ETA * eta], -1)
         if self.axes is not None:
-            share = share @ self.axes().square().to(share)
-        return (log_variance.exp() + _PRIOR_VARIANCE * share).log()
+            growth = growth @ self.axes().square().to(growth)
+        return (log_variance.exp() + growth).log()
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""

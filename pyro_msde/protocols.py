@@ -75,7 +75,7 @@ class Places(Protocol):
     *space), True where there is a field; None: everywhere. `admits_constant`: by channel, whether
     the boundaries allow a constant. `filled`: fields with their gaps filled in.
     `unseen_points`, `unseen_states`: from where fields were observed, the share of their variance
-    that is left at each point, and of each macroscale state and, last, of the field as a whole.
+    that is left at each point, and of each macroscale state and, last, of microscale states.
     """
 
     @property

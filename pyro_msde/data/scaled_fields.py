@@ -59,7 +59,7 @@ class ScaledFields:
                 part = slice(start, start + _AT_ONCE)
                 seen = self.observed[part]
                 self._filled[part] = places.filled(self._scaled(part).where(seen, 0), seen)
-                self.unseen[part] = places.unseen_states(seen, dtype)
+                self.unseen[part] = self._unseen(seen, places)
 
     def __len__(self) -> int:
         """Number of snapshots."""
@@ -68,6 +68,14 @@ class ScaledFields:
     def __getitem__(self, index: Any) -> Tensor:
         """Scaled fields without gaps of some snapshots."""
         return self._scaled(index) if self._filled is None else self._filled[index]
+
+    def _unseen(self, seen: Tensor, places: Places) -> Tensor:
+        """Shares of fields seen here; microscale states are of points that are seen at all."""
+        share = places.unseen_states(seen, self.dtype)
+        if self._scaling.never_observed is not None:
+            known = self._scaling.with_never_observed(seen)
+            share[..., -1:] = places.unseen_states(known, self.dtype)[..., -1:]
+        return share
 
     def _scaled(self, index: Any) -> Tensor:
         times = self._times[index.numpy(force=True) if isinstance(index, Tensor) else index]

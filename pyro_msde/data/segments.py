@@ -45,7 +45,7 @@ class SegmentBatch:
         observed: (segment, time, channel, *space) bool, where `values` are observations; elsewhere
             they are filled in, and the likelihood leaves them out. None: everywhere.
         unseen: (segment, time, num_zeta + 1) share of the variance that is left of each macroscale
-            state and of the field as a whole, 0 where all was observed. None likewise.
+            state and, last, of microscale states, 0 where all was observed. None likewise.
     """
 
     times: Tensor

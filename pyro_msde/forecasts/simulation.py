@@ -77,7 +77,7 @@ def forecast(
     observed = observed_in(y0, None if mask is None else torch.as_tensor(mask, device=y0.device))
     if observed is not None:
         scaled = model.grid.filled(scaled.where(observed, 0), observed)
-    seen = {} if observed is None else {"observed": observed}
+    seen = {} if observed is None else {"observed": scaling.with_never_observed(observed)}
     clock = np.asarray(times, dtype=np.float64)
     starts_late = clock[0] > t0
     full = np.concatenate([[t0], clock]) if starts_late else clock

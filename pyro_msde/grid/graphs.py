@@ -70,7 +70,7 @@ class SensorGraph:
         return share_left(depth_on_graph(self.table, observed, dtype))
 
     def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
-        """Share of the variance left of each state and, last, of the field, (..., num_zeta + 1)."""
+        """Share left of each state and, last, of microscale states, (..., num_zeta + 1)."""
         share = self.unseen_points(observed, dtype)
         return share_left_of_states(self, share, self.operators(self.kernel().to(share)))
 

@@ -249,7 +249,7 @@ class Grid:
         return share_left(depth(self, observed, dtype))
 
     def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
-        """Share of the variance left of each macroscale state and, last, of the field as a whole.
+        """Share of the variance left of each macroscale state and, last, of microscale states.
 
         (..., num_zeta + 1), from where fields (..., channel, *space) were observed; see
         `pyro_msde.grid.unseen`.

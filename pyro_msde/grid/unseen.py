@@ -4,7 +4,9 @@ A point that lies w deep within a gap (`pyro_msde.grid.filling`) keeps the share
 u = (1 + a) w²/(w² + a) of its variance: what is filled in errs by a few w while gaps are narrow,
 and far within them by as much as the field varies. A macroscale state keeps the mean of u around
 its coarse point, with the weights κ² of a Lanczos kernel, which are positive. Points where there is
-no field do not count; a state that hardly sees any others keeps all of its variance.
+no field do not count; a state that hardly sees any others keeps all of its variance. Microscale
+states are functions of the small part of the field that the coarse grid leaves over: they keep
+(1 + f) m/(m + f), with m the mean of u over all points.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["averaging", "share_left", "share_left_of_states"]
 
 _HALF = 0.1  # a; `benchmarks.filling` compares the error of states with what this makes of it
+_FINE = 0.03  # f, likewise
 _RADIUS = 2  # of the kernel, in coarse spacings
 _LEAST = 0.05  # of its weight that has to lie on points where there is a field
 
@@ -37,7 +40,7 @@ def share_left(depth: Tensor) -> Tensor:
 def share_left_of_states(
     places: Grid | SensorGraph, share: Tensor, operators: ScaleOperators | GraphOperators
 ) -> Tensor:
-    """Share of each macroscale state and, last, of the whole field, (..., num_zeta + 1).
+    """Share of each macroscale state and, last, of microscale states, (..., num_zeta + 1).
 
     Args:
         places: Grid or graph.
@@ -51,8 +54,8 @@ def share_left_of_states(
     there = weight > _LEAST
     states = operators.restrict(share * exists) / weight.where(there, 1)
     states = states.where(there, 1).clamp(0, 1)
-    whole = (share * exists).flatten(-places.ndim - 1).sum(-1) / exists.sum()
-    return torch.cat([places.flatten(states), whole[..., None]], -1)
+    mean = (share * exists).flatten(-places.ndim - 1).sum(-1, keepdim=True) / exists.sum()
+    return torch.cat([places.flatten(states), mean / (mean + _FINE) * (1 + _FINE)], -1)
 
 
 def averaging(grid: Grid, like: Tensor) -> ScaleOperators:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from problems import NUM_COARSE, NUM_POINTS, tiny_batch, tiny_data, tiny_model
+from torch import nn
 from torch.testing import assert_close
 
 from pyro_msde import Grid
@@ -31,7 +32,7 @@ def test_variance_is_that_of_a_complete_snapshot_and_the_share_that_is_left(hete
     mean, var = guide.encode(batch.values, model.bind({}))
     same, grown = guide.encode(batch.values, model.bind({}), observed=observed)
     share = model.grid.unseen_states(observed, torch.float32)
-    field = share[..., NUM_COARSE:].expand(*share.shape[:-1], N_ETA)
+    field = 2 * share[..., NUM_COARSE:].expand(*share.shape[:-1], N_ETA)
     assert_close(same, mean)
     assert_close(grown, var + torch.cat([share[..., :NUM_COARSE], field], -1))
     assert grown[..., 3].min() > 0.3  # coarse point 18 is in the gap
@@ -51,7 +52,7 @@ def test_dense_covariances_grow_by_as_much_in_all(covariance):
     )
     share = model.grid.unseen_states(a_gap(batch), torch.float64)
     trace = (grown - cov).diagonal(dim1=-2, dim2=-1).sum(-1)
-    assert_close(trace, share[..., :-1].sum(-1) + N_ETA * share[..., -1], rtol=1e-4, atol=1e-5)
+    assert_close(trace, share[..., :-1].sum(-1) + 2 * N_ETA * share[..., -1], rtol=1e-4, atol=1e-5)
     assert (torch.linalg.eigvalsh(grown - cov) > -1e-6).all()
 
 
@@ -70,6 +71,7 @@ def test_nodes_of_a_path_grow_alike():
     batch = segments.gather([(0, 5), (1, 5)])
     assert batch.unseen.shape == (2, 7, NUM_COARSE + 1)
     assert_close(batch.unseen, model.grid.unseen_states(batch.observed, torch.float32))
+    assert scaling.never_observed is None
     var = guide.path_marginals(batch, model.bind({})).variance
     assert (var[:, 3, 3] > 10 * var[:, 0, 3]).all()
     assert (var[:, 3, 3] > 10 * var[:, 3, 0]).all()
@@ -79,8 +81,10 @@ def test_nodes_of_a_path_grow_alike():
 
 def test_without_an_encoder_the_states_fit_what_was_observed():
     """Moving η away from what `encode` finds makes the misfit outside the gap larger."""
-    model, batch = tiny_model(N_ETA), tiny_batch()
-    guide = UnamortizedGP(model, tiny_data())
+    model = tiny_model(
+        N_ETA, decoder=nn.Sequential(nn.Linear(N_ETA, 30), nn.Unflatten(-1, (1, 30)))
+    )
+    guide, batch = UnamortizedGP(model, tiny_data()), tiny_batch()
     observed, theta = a_gap(batch), model.bind({})
     found, var = guide.encode(batch.values, theta, observed=observed)
 
