@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["depth", "depth_on_graph", "filled", "filled_on_graph"]
 
-# λ, and the kernel's radius in coarse spacings: `benchmarks.filling` compares others
+# λ, and the kernel's radius in coarse spacings: `benchmarks.studies.filling` compares others
 _RIDGE = 1e-2
 _RADIUS = 4
 _ITERATIONS, _TOLERANCE = 60, 1e-4

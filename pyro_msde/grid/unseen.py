@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["averaging", "share_left", "share_left_of_states"]
 
-_HALF = 0.1  # a; `benchmarks.filling` compares the error of states with what this makes of it
+_HALF = 0.1  # a; `benchmarks.studies.filling` compares errors with what this expects
 _FINE = 0.03  # f, likewise
 _RADIUS = 2  # of the kernel, in coarse spacings
 _LEAST = 0.05  # of its weight that has to lie on points where there is a field
