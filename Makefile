@@ -72,11 +72,11 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@echo "==> 2/4 torch (the longest download)"
 	$(INSTALL) torch
 	@echo "==> 3/4 pyro_msde, in place, and what it needs"
-	$(INSTALL) -e '.[test,benchmarks]'
+	$(INSTALL) -e '.[test,benchmarks,observed]'
 	@echo "==> 4/4 does all that import?"
 	@$(PY) -W ignore -c 'import $(IMPORTS)' || \
 		{ echo "==> no: installing them once more"; \
-		  $(INSTALL) --force-reinstall -e '.[test,benchmarks]' && \
+		  $(INSTALL) --force-reinstall -e '.[test,benchmarks,observed]' && \
 		  $(PY) -W ignore -c 'import $(IMPORTS)'; }
 	@touch $@
 

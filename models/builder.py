@@ -6,7 +6,7 @@ Cases are short configurations of `multiscale`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -48,7 +48,7 @@ _MOST_STATES = 256  # that the microscale drift sees one by one
 @register("multiscale")
 @renamed_arguments(num_parameters="num_covariates", recipe="architecture")
 def multiscale(
-    grid: int | Sequence[int] | Grid | None = None,
+    grid: int | Sequence[int] | Grid | SensorGraph | None = None,
     coarse: int | Sequence[int] | None = None,
     *,
     n_eta: int = 0,
@@ -74,11 +74,13 @@ def multiscale(
     """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
 
     Args:
-        grid: Fine points per axis, one to three axes; or a `Grid`, which says the next five.
-        coarse: Coarse points per axis; each divides the fine number.
+        grid: Fine points per axis, one to three axes; or a `Grid` or `SensorGraph`, which says
+            coarse points, channels, boundary and domain.
+        coarse: Coarse points per axis; each divides the fine number. Of sensors on a graph, the
+            number of clusters; None: each sensor is a coarse point.
         n_eta: Microscale states; 0 is the implicit-scale (closure) model.
-        adjacency: Instead of a grid, the neighbours of sensors: an index table (n, k) or a 0/1
-            matrix (n, n). Each sensor then is a coarse point.
+        adjacency: Instead of a grid, the neighbours of sensors, as `SensorGraph` takes them: an
+            index table (n, k), a matrix (n, n), edges (2, E), or a graph of networkx.
         channels: Values per grid point.
         boundary: What lies beyond the ends of the domain: "periodic" (the other end), "dirichlet"
             (zero), "neumann" (the mirror image), "replicate" (the end point's value) or an object
@@ -90,10 +92,11 @@ def multiscale(
         num_covariates: Numbers fixed along a trajectory (`Trajectories.covariates`), such as a
             viscosity, which drifts and microscale encoder take.
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
-            three dimensions, or what the coarse grid has room for; published: 2.
+            three dimensions, or what the coarse grid has room for; published: 2. On a graph with
+            weighted edges, how many steps along them the drift sees; None: 2.
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
-            coordinates, others scaled to [−1, 1]. For dynamics that differ from place to place,
-            such as a conductivity or an obstacle in the domain.
+            coordinates, others, and the `positions` of a graph, scaled to [−1, 1]. For dynamics
+            that differ from place to place, such as a conductivity or an obstacle in the domain.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
@@ -205,7 +208,7 @@ def multiscale(
 
 
 def _places(
-    grid: int | Sequence[int] | Grid | None,
+    grid: int | Sequence[int] | Grid | SensorGraph | Mapping[str, Any] | None,
     coarse: int | Sequence[int] | None,
     adjacency: Any,
     channels: int,
@@ -213,12 +216,14 @@ def _places(
     lower: float | Sequence[float] | None,
     upper: float | Sequence[float] | None,
 ) -> Places:
+    if adjacency is not None:
+        if grid is not None:
+            raise ValueError("adjacency: takes the place of grid. Give one of them.")
+        return SensorGraph(adjacency, channels=channels, coarse=coarse)
     if isinstance(grid, Places):
         return grid
-    if adjacency is not None:
-        if grid is not None or coarse is not None:
-            raise ValueError("adjacency: takes the place of grid and coarse. Give one of them.")
-        return SensorGraph(adjacency, channels=channels)
+    if isinstance(grid, Mapping):  # of a saved run
+        return SensorGraph(**grid)
     if grid is None:
         raise ValueError("grid: missing. Give points per axis and coarse points, or adjacency.")
     if coarse is None:
@@ -230,6 +235,8 @@ def _places(
 def _described(places: Places) -> dict[str, Any]:
     """The arguments of `multiscale` that give these places."""
     described = places.to_dict()
+    if isinstance(places, SensorGraph) and set(described) != {"adjacency", "channels"}:
+        return {"grid": described}
     return {"grid" if name == "shape" else name: v for name, v in described.items()}
 
 

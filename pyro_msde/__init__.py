@@ -7,7 +7,7 @@ forecast = fit.predict(y0, times)
 from pyro_msde.data import Cycle, Trajectories
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
 from pyro_msde.forecasts import Forecast
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.interface import Ensemble, Fit, fit, fit_hierarchical, grow, load
 from pyro_msde.protocols import Callback
@@ -15,6 +15,7 @@ from pyro_msde.runs import History, Recipe
 from pyro_msde.scores import (
     CalibrationReport,
     calibration,
+    compare,
     coverage,
     crps,
     nrmse,
@@ -37,8 +38,10 @@ __all__ = [
     "NotPositiveDefiniteError",
     "Recipe",
     "SavedRunError",
+    "SensorGraph",
     "Trajectories",
     "calibration",
+    "compare",
     "coverage",
     "crps",
     "fit",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_kind, check_whole
-from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.data import Trajectories, common_batches, to_numpy
 from pyro_msde.renaming import renamed_arguments
 
 __all__ = [
@@ -233,10 +233,10 @@ def _starts(train: Trajectories) -> Array:
 
 
 def _common_length(train: Trajectories) -> int:
-    times = train.common_times()
-    if times is None:
-        raise ValueError("train: times differ between trajectories; resample them first.")
-    return len(times)
+    batches = common_batches(train)
+    if len(batches) > 1:
+        raise ValueError("train: lead times differ between trajectories; resample them first.")
+    return len(batches[0].times)
 
 
 def _unseen(train: Trajectories, y0: Any, covariates: Any) -> tuple[Array, Array | None]:

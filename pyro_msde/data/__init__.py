@@ -7,18 +7,20 @@ minibatches of segments.
 from pyro_msde.data.arguments import check_trajectories, num_covariates_of
 from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
-from pyro_msde.data.common_times import common_batches
+from pyro_msde.data.common_times import Batch, all_times, common_batches
+from pyro_msde.data.cutting import Splits
 from pyro_msde.data.empty_snapshots import (
     first_observed,
     observed_snapshots,
     since_first_observed,
 )
-from pyro_msde.data.instants import TimeUnits, duration_units, rounding, same_times
+from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
 from pyro_msde.data.scaled_fields import ScaledFields, observed_by_channel, observed_in
+from pyro_msde.data.segment_sizes import segment_sizes
 from pyro_msde.data.segmentation import (
     cut,
     duration_of,
@@ -28,13 +30,16 @@ from pyro_msde.data.segmentation import (
     segments_of,
 )
 from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
+from pyro_msde.data.time_symbols import duration_units
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.data.units import ROOM, Scaling
+from pyro_msde.data.xarray_io import dated
 
 __all__ = [
     "LENGTH",
     "ROOM",
     "STRIDE",
+    "Batch",
     "Cycle",
     "Metadata",
     "Quadrature",
@@ -43,13 +48,16 @@ __all__ = [
     "Scaling",
     "SegmentBatch",
     "Segments",
+    "Splits",
     "StratifiedQuadrature",
     "TimeUnits",
     "Trajectories",
+    "all_times",
     "as_array",
     "check_trajectories",
     "common_batches",
     "cut",
+    "dated",
     "duration_of",
     "duration_units",
     "each_trajectory",
@@ -66,6 +74,7 @@ __all__ = [
     "rounding",
     "same_times",
     "scaled_segments",
+    "segment_sizes",
     "segments_of",
     "since_first_observed",
     "to_numpy",

@@ -21,6 +21,7 @@ __all__ = [
     "date_text",
     "gregorian",
     "in_seconds",
+    "is_date_text",
     "reference",
     "since_1970",
     "time_array",
@@ -113,9 +114,10 @@ def gregorian(dates: Array) -> Array | None:
     for date in dates.flat:
         if date.calendar not in ("standard", "gregorian", "proleptic_gregorian"):
             return None
-        plain.append(np.datetime64(date_text(date)))
-        if date.calendar != "proleptic_gregorian" and plain[-1] < REFORM:
+        julian = (date.year, date.month, date.day) < (1582, 10, 15)
+        if julian and date.calendar != "proleptic_gregorian":
             return None
+        plain.append(np.datetime64(date_text(date)))
     return np.array(plain).reshape(dates.shape)
 
 
@@ -124,6 +126,17 @@ def date_text(date: Any) -> str:
     sign, year = "-" if date.year < 0 else "", abs(date.year)
     day = f"{sign}{year:04d}-{date.month:02d}-{date.day:02d}"
     return f"{day}T{date.hour:02d}:{date.minute:02d}:{date.second:02d}.{date.microsecond:06d}"
+
+
+def is_date_text(times: Any) -> bool:
+    """Whether these are texts of whole days, such as "2000-01-31", or of times of day."""
+    texts = [times] if isinstance(times, str) else times
+    if isinstance(texts, np.ndarray):
+        texts = texts.ravel().tolist() if texts.dtype.kind == "U" else []
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        return False
+    matches = [_REFERENCE.fullmatch(text) for text in texts]
+    return bool(matches) and all(match is not None and match["day"] for match in matches)
 
 
 def reference(text: str) -> np.datetime64 | None:

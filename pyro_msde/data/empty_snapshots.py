@@ -45,32 +45,19 @@ def first_observed(data: Trajectories, grid: Places, argument: str) -> list[int]
     return [int(s.argmax()) for s in _with_something(data, grid, argument)]
 
 
-def since_first_observed(
-    data: Trajectories, grid: Places, argument: str, *, together: bool = False
-) -> Trajectories:
+def since_first_observed(data: Trajectories, grid: Places, argument: str) -> Trajectories:
     """Each trajectory from the first snapshot of which something was observed.
 
     Args:
         data: Trajectories on the grid.
         grid: Whose mask counts.
         argument: What errors call the data.
-        together: All from the first that none of them misses, so that times stay common.
 
     Raises:
-        ValueError: There is none.
+        ValueError: A trajectory has none.
     """
-    if not together:
-        starts = first_observed(data, grid, argument)
-        return data.snapshots([slice(i, None) for i in starts]) if any(starts) else data
-    some = _with_something(data, grid, argument)
-    every = np.all([s[: min(map(len, some))] for s in some], axis=0)
-    if not every.any():
-        raise ValueError(
-            f"{argument}: at no time was something observed in every trajectory. Forecast one "
-            "after the other."
-        )
-    start = int(every.argmax())
-    return data.snapshots([slice(start, None)] * len(data)) if start else data
+    starts = first_observed(data, grid, argument)
+    return data.snapshots([slice(i, None) for i in starts]) if any(starts) else data
 
 
 def _with_something(data: Trajectories, grid: Places, argument: str) -> Sequence[NDArray[Any]]:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_choice, check_whole
 from pyro_msde.data.arrays import as_array
-from pyro_msde.data.instants import TimeUnits, rounding, same_times
+from pyro_msde.data.cutting import (
+    Splits,
+    after,
+    between,
+    cut_windows,
+    split_in_time,
+    until,
+)
+from pyro_msde.data.instants import TimeUnits, same_times
 from pyro_msde.data.missing_values import advice_on
 from pyro_msde.data.validation import (
     as_columns,
@@ -144,7 +152,8 @@ class Trajectories:
             name: The variable, with any order of dimensions.
             trajectory: Its dimension of trajectories; without it there is one trajectory.
             time: Variable or coordinate of times, along one dimension or (trajectory, another).
-                Dates become seconds since the first, recorded in `units["time"]`.
+                Dates are counted in the units of the file that they were read from, or in seconds
+                since the first; `units["time"]` says which.
             channel: Its dimension of channels, if any; put before the axes of space.
             missing: As for the class.
             covariates: Variables along `trajectory` only.
@@ -168,7 +177,9 @@ class Trajectories:
         """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.
 
         `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
-        of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot).
+        of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot). Times are
+        dates where the data have dates, but numbers in units since a date where shorter
+        trajectories of a calendar that only cftime knows would lack some.
         Covariates and controls are variables of their names.
         """
         return write_xarray(
@@ -238,20 +249,68 @@ class Trajectories:
         """The snapshots of each trajectory up to a time, without a copy.
 
         Args:
-            time: A number in the data's unit, or a date if the data have dates.
+            time: A number in the data's unit, or a date if the data have dates, such as
+                "2000-01-31", a cftime or numpy's.
 
         Raises:
             ValueError: If a trajectory has none, or there is no such time.
         """
-        end = self.time_units.numbers(time, "time")
-        if end.shape != () or np.isnan(end):
-            raise ValueError(f"time: {time!r}. Pass one time.")
-        ends = [end, *(t[0] for t in self.times), *(t[-1] for t in self.times)]
-        slack = rounding(np.array(ends)) if np.isfinite(end) else 0.0
-        counts = [int(np.searchsorted(t, end + slack, side="right")) for t in self.times]
-        if min(counts) == 0:
-            raise ValueError(f"time: {end:g} is before trajectory {counts.index(0)} begins.")
-        return self.snapshots([slice(n) for n in counts])
+        return until(self, time)
+
+    def after(self, time: Any) -> Trajectories:
+        """The snapshots of each trajectory that `until` leaves out, without a copy.
+
+        Arguments and errors as for `until`.
+        """
+        return after(self, time)
+
+    def between(self, start: Any, end: Any) -> Trajectories:
+        """The snapshots of each trajectory from a time to another, both included, without a copy.
+
+        Arguments and errors as for `until`.
+        """
+        return between(self, start, end)
+
+    def split(self, train: float = 0.7, validation: float = 0.15, *, gap: Any = None) -> Splits:
+        """Three parts of each trajectory, one after the other in time, without a copy.
+
+        For long records. Of many independent trajectories rather take some for each part, as in
+        data[:40]; windows that overlap are cut from the parts afterwards.
+
+        Args:
+            train: Share of the snapshots, less those in gaps, for training.
+            validation: Share that comes next. The test has the rest.
+            gap: What is left out between parts, so that what is known of one says nothing of the
+                next: a number of snapshots or a duration, such as np.timedelta64(10, "D"). Best the
+                length of the forecasts to be made. None: as many snapshots as the fields' anomalies
+                take to decorrelate (to 1/e), at most a twentieth of the trajectory's.
+
+        Returns:
+            `train`, `validation` and `test`.
+
+        Raises:
+            ValueError: If shares are not inside (0, 1) together, or a part has fewer than two
+                snapshots.
+        """
+        return split_in_time(self, train, validation, gap)
+
+    def cut(self, length: Any, every: Any = None) -> Trajectories:
+        """Windows of each trajectory, which may overlap, each a trajectory, without a copy.
+
+        They keep their times, or dates. What forecasts several of them (`Fit.forecast`,
+        `calibrated`, validation, scores) goes by lead time, from the start of each. They are not
+        meant for training, which cuts whole records into segments itself.
+
+        Args:
+            length: Of a window, as a number of snapshots, first and last included, or as a
+                duration, such as np.timedelta64(30, "D").
+            every: From the start of one to that of the next, likewise. None: as `length`, so that
+                windows of so many snapshots follow each other.
+
+        Raises:
+            ValueError: If no trajectory is as long, or these are no positive lengths.
+        """
+        return cut_windows(self, length, every)
 
     def in_time_units(self, units: TimeUnits, argument: str = "data") -> Trajectories:
         """The same at times counted in other units.
@@ -371,11 +430,12 @@ class Trajectories:
         lengths = [len(t) for t in self.times]
         low, high = min(lengths), max(lengths)
         start, end = min(t[0] for t in self.times), max(t[-1] for t in self.times)
+        shown = self.time_units.shown
         axes = "" if self.dims is None else f" {'×'.join(self.dims)}"
         extras = "" if self.covariates is None else f", {self.covariates.shape[1]} covariates"
         extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
         return (
             f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "
-            f"snapshots, t {start:.6g} to {end:.6g}, field {self.field_shape}{axes}, "
+            f"snapshots, t {shown(start)} to {shown(end)}, field {self.field_shape}{axes}, "
             f"{self.values[0].dtype}{extras})"
         )

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import checked_names
 from pyro_msde.data.arrays import as_array, to_numpy
-from pyro_msde.data.instants import TimeUnits, read_times
+from pyro_msde.data.instants import TimeUnits
+from pyro_msde.data.time_reading import read_times
 
 __all__ = [
     "as_columns",

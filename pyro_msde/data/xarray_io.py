@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import checked_names
 from pyro_msde.data.arrays import to_numpy
-from pyro_msde.data.instants import TimeUnits, read_times
+from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.missing_values import decoded
+from pyro_msde.data.time_reading import read_times
 
-__all__ = ["read_xarray", "write_xarray"]
+__all__ = ["dated", "read_xarray", "write_xarray"]
 
 Array = NDArray[Any]
 
@@ -54,7 +55,7 @@ def read_xarray(
     dims = [d for d in axes if d == channel] + [d for d in axes if d != channel]
     values = to_numpy(ds[name].transpose(trajectory, time_dim, *dims), name)
     instants = ds[time].transpose(trajectory, time_dim, missing_dims="ignore")
-    (times,), clock = read_times([instants], TimeUnits(), time)
+    (times,), clock = read_times([instants], _units_in_file(instants), time)
     times = np.broadcast_to(times, values.shape[:2])
     lengths = [_length(t, v, k) for k, (t, v) in enumerate(zip(times, values, strict=True))]
     with_units = (name, *dims, *(covariates or ()), *(controls or ()))
@@ -83,6 +84,14 @@ def _require(ds: xr.Dataset, variable: str, argument: str) -> None:
     if variable not in ds.variables:
         known = ", ".join(str(v) for v in ds.data_vars)
         raise ValueError(f"{argument}: no variable {variable!r}. The data hold {known}.")
+
+
+def _units_in_file(instants: xr.DataArray) -> TimeUnits:
+    """Units of dates in the file that they were read from, if these are known and fixed."""
+    text, calendar = (instants.encoding.get(key) for key in ("units", "calendar"))
+    units = TimeUnits(text, calendar) if isinstance(text, str) and " since " in text else None
+    is_numbers = instants.dtype.kind not in "MO"
+    return TimeUnits() if units is None or is_numbers or not units.is_fixed else units
 
 
 def _time_dim(ds: xr.Dataset, name: str, time: str, trajectory: str) -> str:
@@ -172,7 +181,29 @@ def write_xarray(
             ds[key].attrs["units"] = unit
     if calendar is not None:
         ds["time"].attrs["calendar"] = calendar
-    return ds
+    return dated(ds)
+
+
+def dated(ds: xr.Dataset) -> xr.Dataset:
+    """Times that count from a date as dates, which files hold in their units of before.
+
+    Numbers stay where they are no dates (`TimeUnits.dates`), and where one is missing in a calendar
+    of cftime, which has no such date.
+    """
+    found: dict[str, xr.Variable] = {}
+    for key, variable in ds.variables.items():
+        units = TimeUnits(variable.attrs.get("units"), variable.attrs.get("calendar"))
+        missing = np.isnan(variable.values) if units.calendar is not None else np.zeros(0, bool)
+        dates = units.dates(np.where(missing, 0.0, variable.values)) if missing.size else None
+        if dates is None or (dates.dtype.kind == "O" and missing.any()):
+            continue
+        if missing.any():
+            dates[missing] = np.datetime64("NaT")
+        attrs = {k: v for k, v in variable.attrs.items() if k not in ("units", "calendar")}
+        encoding = {"units": units.text, "calendar": units.calendar, "dtype": "float64"}
+        found[str(key)] = xr.Variable(variable.dims, dates, attrs, encoding)
+    coords = {key: variable for key, variable in found.items() if key in ds.coords}
+    return ds.assign({k: v for k, v in found.items() if k not in coords}).assign_coords(coords)
 
 
 def _padded(arrays: Sequence[Array]) -> Array:

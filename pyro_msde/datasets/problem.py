@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_number, check_seed, check_whole
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Splits, Trajectories
 from pyro_msde.datasets.storage import write_once
 
 __all__ = ["Problem", "Splits"]
@@ -26,15 +26,6 @@ Draw = Callable[[np.random.Generator], tuple[Array, tuple[float, ...]]]
 _MOST_TRAJECTORIES = 10**6
 _MOST_STEPS = 10**9
 _STREAMS = ("train", "validation", "test", "fresh", "generate")
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Training, validation and test trajectories, u (time, *space) each."""
-
-    train: Trajectories
-    validation: Trajectories
-    test: Trajectories
 
 
 @dataclass(frozen=True)
@@ -171,7 +162,7 @@ class Problem:
         parser.add_argument("--out", type=Path, required=True, help="folder for the files")
         args = parser.parse_args(argv)
         parts = self.splits(args.split, seed=args.seed, directory=args.out)
-        for part, trajectories in vars(parts).items():
+        for part, trajectories in parts._asdict().items():
             sys.stdout.write(f"{part}: {trajectories!r}\n")
 
     def _part(self, split: str, part: str, seed: int, directory: Path | None) -> Trajectories:

@@ -5,7 +5,7 @@ from pyro_msde.forecasts.arguments import (
     checked_start,
     first_snapshots,
     initial_fields,
-    on_common_times,
+    matched_trajectories,
     scaled_covariates,
 )
 from pyro_msde.forecasts.mixtures import Mixture
@@ -23,6 +23,6 @@ __all__ = [
     "forecast",
     "initial_fields",
     "learned_region",
-    "on_common_times",
+    "matched_trajectories",
     "scaled_covariates",
 ]

@@ -15,8 +15,8 @@ from pyro_msde.data import (
     Metadata,
     TimeUnits,
     Trajectories,
+    all_times,
     check_trajectories,
-    common_batches,
     first_observed,
     matched,
     num_covariates_of,
@@ -33,9 +33,11 @@ __all__ = [
     "checked_times",
     "first_snapshots",
     "initial_fields",
-    "on_common_times",
+    "matched_trajectories",
     "scaled_covariates",
 ]
+
+Array = NDArray[np.float64]
 
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
@@ -50,8 +52,15 @@ def checked_start(
     """
     longest = _longest_step(fit, max_step)
     units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
-    clock, start = checked_times(times, _time_of(y0) if t0 is None else t0, units)
+    given = _time_of(y0) if t0 is None else t0
+    starts = None if given is None else units.numbers(given, "t0")
+    each = starts is not None and starts.ndim == 1
+    start: float | Array
+    clock, start = (checked_leads if each else checked_times)(times, given, units)
     fields, batched = initial_fields(fit, y0)
+    if starts is not None and each and not (batched and len(starts) == len(fields)):
+        many = f"{len(fields)} of them" if batched else "one without a batch"
+        raise ValueError(f"t0: {len(starts)} times, but y0 is {many}. Pass one for each field.")
     return {
         "y0": fields,
         "times": clock,
@@ -182,54 +191,72 @@ def _longest_step(fit: FittedModel, max_step: float | None) -> float:
 def _time_of(y0: Any) -> Any:
     """The coordinate "time" of one field that has it; None elsewhere."""
     if isinstance(y0, xr.DataArray) and y0.coords.get("time", y0).ndim == 0:
-        return y0.coords["time"].values[()]
+        return y0.coords["time"]
     return None
 
 
-def on_common_times(
+def matched_trajectories(
     fit: FittedModel, argument: str, trajectories: Trajectories
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Times, values (trajectory, time, *field) and covariates of trajectories on a fit's grid.
+) -> Trajectories:
+    """Trajectories that suit a fit's model, in the units of its data.
 
     Raises:
-        ValueError: Times that differ between trajectories, or another grid.
+        ValueError: They are none, or of another grid, other covariates or units.
     """
     check_trajectories(argument, fit.model, trajectories)
-    trajectories = matched(fit.metadata, argument, trajectories)
-    times, values, covariates = common_batches(trajectories)[0]
-    if len(values) < len(trajectories):
-        raise ValueError(
-            f"{argument}: times differ between trajectories. Resample them first, or forecast one "
-            "after the other: [fit.forecast(one) for one in trajectories]."
-        )
-    return times, values, covariates
+    return matched(fit.metadata, argument, trajectories)
 
 
 def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) -> dict[str, Any]:
     """Arguments of `predict` for forecasts of trajectories from their first snapshots.
 
     Raises:
-        ValueError: Times that differ between trajectories, another grid, or a first snapshot of
-            which nothing was observed.
+        ValueError: As `matched_trajectories`; a first snapshot of which nothing was observed.
     """
-    clock, values, covariates = on_common_times(fit, "trajectories", trajectories)
+    trajectories = matched_trajectories(fit, "trajectories", trajectories)
     starts = first_observed(trajectories, fit.model.grid, "trajectories")
     if any(starts):
-        late = max(starts)
+        k = int(np.argmax(np.array(starts) > 0))
         raise ValueError(
-            f"trajectories: the first snapshot of trajectory {starts.index(late)} is missing "
-            f"whole, and all before index {late} (t={clock[late]:.9g}). Start there: "
-            f"trajectories.snapshots([slice({late}, None)] * len(trajectories))."
+            f"trajectories: trajectory {k} is missing whole before index {starts[k]} "
+            f"(t={trajectories.times[k][starts[k]]:.9g}). Forecast from there: "
+            f"trajectories.snapshots([slice(i, None) for i in {starts}])."
         )
+    start, clock = all_times(trajectories)
     return {
-        "y0": values[:, 0],
+        "y0": np.stack([values[0] for values in trajectories.values]),
         "times": clock if times is None else times,
-        "t0": clock[0],
-        "covariates": covariates,
+        "t0": start,
+        "covariates": trajectories.covariates,
     }
 
 
-def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[NDArray[np.float64], float]:
+def checked_leads(times: Any, t0: Any, units: TimeUnits) -> tuple[Array, Array]:
+    """Lead times of a forecast as (time,) float64, and the times (batch,) that they count from.
+
+    Args:
+        times: Numbers in the data's unit of time, or durations.
+        t0: Numbers, or dates where the data have such.
+        units: The data's.
+
+    Raises:
+        ValueError: They are not rows of finite times, or lead times are negative or do not
+            increase.
+    """
+    starts = units.numbers(t0, "t0")
+    if not np.isfinite(starts).all():
+        raise ValueError(f"t0={t0}: give the finite time of each y0.")
+    clock = np.atleast_1d(units.durations(times, "times"))
+    _check_row(clock)
+    if clock[0] < 0:
+        raise ValueError(
+            f"times: {clock[0]:g}. Where t0 is a row, they are counted from it, and forecasts run "
+            "forward from y0."
+        )
+    return clock, starts
+
+
+def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[Array, float]:
     """Times of a forecast as (time,) float64, and the time of y0.
 
     Args:
@@ -241,11 +268,7 @@ def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[NDArray[np.flo
         ValueError: They are not a row of finite increasing times, or begin before `t0`.
     """
     clock = np.atleast_1d(units.numbers(times, "times"))
-    if clock.ndim != 1 or len(clock) == 0 or not np.isfinite(clock).all():
-        raise ValueError(f"times: shape {clock.shape}; give a row of finite times.")
-    if (np.diff(clock) <= 0).any():
-        i = int(np.argmin(np.diff(clock))) + 1
-        raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")
+    _check_row(clock)
     if t0 is None:
         return clock, float(clock[0])
     given = units.numbers(t0, "t0")
@@ -259,3 +282,12 @@ def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[NDArray[np.flo
             f"times: begin at {clock[0]:g}, before t0={start:g}. Forecasts run forward from y0."
         )
     return clock, start
+
+
+def _check_row(clock: Array) -> None:
+    """Raise ValueError unless these are finite, increasing times (time,)."""
+    if clock.ndim != 1 or len(clock) == 0 or not np.isfinite(clock).all():
+        raise ValueError(f"times: shape {clock.shape}; give a row of finite times.")
+    if (np.diff(clock) <= 0).any():
+        i = int(np.argmin(np.diff(clock))) + 1
+        raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")

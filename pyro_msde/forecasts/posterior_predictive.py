@@ -36,7 +36,7 @@ class Forecast:
     them, written (…, time, *field) below; field has a channel axis if the initial field had one.
 
     Attributes:
-        times: (time,) float64.
+        times: (time,) float64, in the data's units; since `starts` where there are such.
         paths: (draw of θ, sample, batch, time, latent) latent paths in scaled units.
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
@@ -47,6 +47,7 @@ class Forecast:
         reference: (batch or 1, time or 1, channel, *space) float64, the reference in the user's
             units, which results have added to them and are float64 then; axes of space may have
             length one. None: nothing was subtracted.
+        starts: (batch,) times of the initial fields, where they differ; None: `times` hold for all.
 
     Where the grid has no field, on land or in a solid body, all results are NaN.
     """
@@ -62,8 +63,23 @@ class Forecast:
     sites: Sequence[Mapping[str, Tensor]] = ()
     metadata: Metadata | None = None
     reference: Tensor | None = None
+    starts: np.ndarray | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
+
+    @property
+    def valid_times(self) -> np.ndarray:
+        """(time,) `times`, or (batch, time) where initial fields are of different times."""
+        return self.times if self.starts is None else self.starts[:, None] + self.times
+
+    @property
+    def dates(self) -> np.ndarray | None:
+        """`valid_times` as dates, where the data of the fit have dates; None elsewhere.
+
+        numpy's datetime64 in the Gregorian calendar, cftime's objects in others; shaped alike.
+        """
+        units = None if self.metadata is None else self.metadata.time_units
+        return None if units is None else units.dates(self.valid_times)
 
     @property
     def num_samples(self) -> int:

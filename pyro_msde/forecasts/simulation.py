@@ -33,7 +33,7 @@ def forecast(
     y0: Tensor,
     times: np.ndarray,
     *,
-    t0: float,
+    t0: float | np.ndarray,
     num_samples: int,
     num_theta: int,
     seed: int,
@@ -52,8 +52,8 @@ def forecast(
         guide: Its guide, whose encoder gives z(t₀).
         scaling: Units.
         y0: (batch, channel, *space) float64, in the user's units.
-        times: (time,) float64, not before t0.
-        t0: Time of y0.
+        times: (time,) float64, not before t0; counted from t0 where that is a row.
+        t0: Time of y0, or (batch,) of each.
         num_samples: Paths altogether, rounded up to equal shares.
         num_theta: Draws of θ among which they are shared out, or of random adjustments.
         seed: Of all draws.
@@ -79,8 +79,11 @@ def forecast(
         scaled = model.grid.filled(scaled.where(observed, 0), observed)
     seen = {} if observed is None else {"observed": scaling.with_never_observed(observed)}
     clock = np.asarray(times, dtype=np.float64)
-    starts_late = clock[0] > t0
-    full = np.concatenate([[t0], clock]) if starts_late else clock
+    starts = t0 if isinstance(t0, np.ndarray) else None
+    zero = t0 if starts is None else 0.0
+    starts_late = clock[0] > zero
+    full = np.concatenate([[zero], clock]) if starts_late else clock
+    full = full if starts is None else starts[:, None] + full
     t = torch.as_tensor(full / scaling.time, device=y0.device).expand(len(y0), -1)
     longest = max_step / scaling.time
     at_once = num_theta if point else 1  # draws of random adjustments that share one θ
@@ -129,9 +132,11 @@ def forecast(
         read += [{name: value.detach().cpu() for name, value in sites.items()}] * at_once
     reference = None
     if scaling.reference:
-        reference = scaling.reference_at(np.broadcast_to(clock, (1, len(clock))), paths[0].cpu())
+        valid = clock[None] if starts is None else starts[:, None] + clock
+        reference = scaling.reference_at(valid, paths[0].cpu())
     return Forecast(
         times=clock,
+        starts=starts,
         paths=torch.cat(paths).cpu(),
         batched=layout["batched"],
         has_channel=layout["has_channel"],

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pyro_msde.grid.boundaries import BOUNDARIES, BoundaryWords, ends_of
 from pyro_msde.grid.coordinates import check_on_grid
-from pyro_msde.grid.graphs import GraphOperators, SensorGraph
+from pyro_msde.grid.graphs import SensorGraph
 from pyro_msde.grid.grids import Grid, sizes_of
 from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
+from pyro_msde.grid.neighbour_sums import NeighbourSums
 from pyro_msde.grid.neighbours import Stencil, adjacency_table, neighbour_table
 from pyro_msde.grid.operators import ScaleOperators
+from pyro_msde.grid.ordered_neighbours import GraphOperators
+from pyro_msde.grid.weighted_edges import ClusterOperators
 
 __all__ = [
     "BOUNDARIES",
     "BoundaryWords",
+    "ClusterOperators",
     "GraphOperators",
     "Grid",
+    "NeighbourSums",
     "ScaleOperators",
     "SensorGraph",
     "Stencil",

@@ -68,25 +68,26 @@ def depth(grid: Grid, observed: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def filled_on_graph(table: Tensor, fields: Tensor, observed: Tensor) -> Tensor:
+def filled_on_graph(edges: Tensor, weights: Tensor, fields: Tensor, observed: Tensor) -> Tensor:
     """Fields on a graph with the gaps filled as smoothly as its edges allow.
 
-    What is observed stays, and the rest is argmin Σ_edges (x_i − x_j)² + λ Σ_nodes x_i².
+    What is observed stays, and the rest is argmin Σ_edges w_ij (x_i − x_j)² + λ Σ_nodes x_i².
 
     Args:
-        table: (node, K) each node and its neighbours.
+        edges: (2, edge) nodes that are joined, each pair once.
+        weights: (edge,) w, of size one.
         fields: (..., channel, node) scaled anomalies.
         observed: Where they are given, shaped alike.
     """
     known = torch.where(observed, fields, 0)
-    return _extended(partial(_screened_on_graph, table), known, observed, 0.0, 2)
+    return _extended(_screened_on_graph(edges, weights, known), known, observed, 0.0, 2)
 
 
 @torch.no_grad()
-def depth_on_graph(table: Tensor, observed: Tensor, dtype: torch.dtype) -> Tensor:
+def depth_on_graph(edges: Tensor, weights: Tensor, observed: Tensor, dtype: torch.dtype) -> Tensor:
     """As `depth`, of nodes (..., channel, node); a gap is deep beyond 1/√λ edges."""
     known = torch.zeros_like(observed, dtype=dtype)
-    operator = partial(_screened_on_graph, table)
+    operator = _screened_on_graph(edges, weights, known)
     return _extended(operator, known, observed, _RIDGE, 2).clamp(0, 1)
 
 
@@ -112,12 +113,16 @@ def _screened(grid: Grid, x: Tensor) -> Tensor:
     return total
 
 
-def _screened_on_graph(table: Tensor, x: Tensor) -> Tensor:
-    """λ x and the differences to all neighbours."""
-    neighbours = table[:, 1:].to(x.device)
-    difference = x[..., None] - x[..., neighbours]
-    pulled = difference.sum(-1).index_add(-1, neighbours.flatten(), -difference.flatten(-2))
-    return pulled + _RIDGE * x
+def _screened_on_graph(edges: Tensor, weights: Tensor, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """The function from x to λ x and the weighted differences along edges."""
+    i, j = edges.to(like.device)
+    w = weights.to(like)
+
+    def screened(x: Tensor) -> Tensor:
+        pull = w * (x[..., i] - x[..., j])
+        return (_RIDGE * x).index_add(-1, i, pull).index_add(-1, j, -pull)
+
+    return screened
 
 
 @lru_cache(maxsize=8)

@@ -1,9 +1,8 @@
-"""Sensors without a grid: fields on the nodes of a graph, each node its own coarse point.
+"""Sensors without a grid: fields on the nodes of a graph, some or all of which are coarse points.
 
-    (S y)_j = Σ_k κ_k y_{A(j, k)},      T_r = S,      T_p = Sᵀ,
-
-with A(j, 0) = j and A(j, 1), A(j, 2), … the neighbours of node j (Ilersich & Nair 2025, eq. 10, for
-any adjacency): one kernel κ for all nodes, as on a grid.
+Two kinds of graphs have different operators, and drifts see different things of them: with as many
+neighbours each, in an order that has a meaning (`ordered_neighbours`), and with weighted edges, any
+number each (`weighted_edges`).
 """
 
 from __future__ import annotations
@@ -16,28 +15,49 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
+from pyro_msde.grid.adjacency import adjacency_matrix, neighbours_in_order
 from pyro_msde.grid.filling import depth_on_graph, filled_on_graph
-from pyro_msde.grid.neighbours import Stencil, adjacency_table
+from pyro_msde.grid.neighbour_sums import NeighbourSums
+from pyro_msde.grid.neighbours import Stencil
+from pyro_msde.grid.networkx_graphs import node_positions
+from pyro_msde.grid.ordered_neighbours import GraphOperators, OrderedNeighbours
 from pyro_msde.grid.unseen import share_left, share_left_of_states
+from pyro_msde.grid.weighted_edges import ClusterOperators, WeightedEdges
 
-__all__ = ["GraphOperators", "SensorGraph"]
+__all__ = ["SensorGraph"]
 
 
 class SensorGraph:
     """Nodes, their neighbours and the channels of the fields on them; stands in for a `Grid`.
 
+    An index table, or a matrix of zeros and ones with equally many in each row, says of each node
+    which neighbours it has in which order: the drift takes each of them by itself, and every node
+    is a coarse point. All other graphs have undirected edges with weights, and numbers of
+    neighbours that may differ or be zero: the drift takes weighted sums over neighbours. Of these
+    the coarse points are clusters of nodes, if `coarse` says how many. Then an index table or a
+    matrix is read as such edges, too.
+
     Args:
-        adjacency: Index table (n, k) or 0/1 matrix (n, n), see `adjacency_table`. Each node is put
-            before its neighbours where it is not among them.
+        adjacency: Index table (n, k) of neighbours; matrix (n, n), dense or of scipy.sparse, of
+            zeros and ones or of positive weights, the stronger the more alike the nodes are; edges
+            (2, E), each once or each in both directions; or a graph of networkx, in the order of
+            its nodes, whose edges may have a "weight".
         channels: Values per node.
+        coarse: Coarse points, each a cluster of nodes; or (n,) the number of each node's cluster,
+            from 0 on. None: every node is one.
+        weights: (E,) of the edges (2, E). None: one each.
+        num_nodes: Of edges (2, E), where the last nodes have none.
+        positions: (n, 2) where nodes are, for pictures and `multiscale(located=True)`. None: those
+            that a graph of networkx has as "pos".
 
     Attributes:
-        table: (n, K) int64, the nodes themselves in column 0.
         channels: Values per node.
+        positions: (n, 2) float64, or None.
 
     Raises:
-        ValueError: As `adjacency_table`, which names a node whose number of neighbours differs;
-            channels that are not a positive integer.
+        ValueError: What is none of these; self-loops, weights that are negative or NaN, edges in
+            one direction only; more clusters than nodes or fewer than connected parts; positions
+            of another shape or not finite.
     """
 
     ndim = 1
@@ -47,9 +67,37 @@ class SensorGraph:
     has_waves = False
     mask = None
 
-    def __init__(self, adjacency: ArrayLike | Tensor, *, channels: int = 1) -> None:
+    def __init__(
+        self,
+        adjacency: Any,
+        *,
+        channels: int = 1,
+        coarse: int | ArrayLike | None = None,
+        weights: ArrayLike | Tensor | None = None,
+        num_nodes: int | None = None,
+        positions: Any = None,
+    ) -> None:
         self.channels = check_whole("channels", channels, 1, 2**20)
-        self.table = _own_node_first(adjacency_table(adjacency))
+        table = None
+        if coarse is None and weights is None and num_nodes is None:
+            table = neighbours_in_order(adjacency)
+        self._neighbours: OrderedNeighbours | WeightedEdges
+        if table is not None:
+            self._neighbours = OrderedNeighbours(table)
+        else:
+            matrix = adjacency_matrix(adjacency, weights, num_nodes)
+            self._neighbours = WeightedEdges(matrix, coarse)
+        self.positions = node_positions(adjacency, positions, self.num_points)
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """(n,) the coarse point of each node."""
+        return self._neighbours.labels
+
+    @property
+    def edges(self) -> NDArray[np.int64]:
+        """(2, E) nodes that are joined, each pair once."""
+        return self._neighbours.edges
 
     @property
     def admits_constant(self) -> tuple[bool, ...]:
@@ -63,35 +111,51 @@ class SensorGraph:
             fields: (..., channel, node) anomalies.
             observed: Where they are given, shaped alike.
         """
-        return filled_on_graph(self.table, fields, observed)
+        weights = torch.from_numpy(self._neighbours.edge_weights)
+        return filled_on_graph(torch.from_numpy(self.edges), weights, fields, observed)
 
     def unseen_points(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
         """Share of the variance left at each node, shaped as `observed` (..., channel, node)."""
-        return share_left(depth_on_graph(self.table, observed, dtype))
+        weights = torch.from_numpy(self._neighbours.edge_weights)
+        depth = depth_on_graph(torch.from_numpy(self.edges), weights, observed, dtype)
+        return share_left(depth)
 
     def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
         """Share left of each state and, last, of microscale states, (..., num_zeta + 1)."""
-        share = self.unseen_points(observed, dtype)
-        return share_left_of_states(self, share, self.operators(self.kernel().to(share)))
+        labels = torch.from_numpy(self.clusters).to(observed.device)
+        sizes = labels.bincount().to(dtype)
+
+        def mean(nodes: Tensor) -> Tensor:
+            """Over each cluster."""
+            total = nodes.new_zeros(*nodes.shape[:-1], len(sizes))
+            return total.index_add(-1, labels, nodes) / sizes
+
+        return share_left_of_states(self, self.unseen_points(observed, dtype), mean)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(n,)."""
-        return (len(self.table),)
+        return (self.num_points,)
 
-    coarse = shape
+    @property
+    def coarse(self) -> tuple[int, ...]:
+        """(number of coarse points,)."""
+        return (self.num_coarse,)
 
     @property
     def num_points(self) -> int:
         """Nodes."""
-        return len(self.table)
+        return len(self.clusters)
 
-    num_coarse = num_points
+    @property
+    def num_coarse(self) -> int:
+        """Clusters."""
+        return int(self.clusters.max()) + 1
 
     @property
     def num_zeta(self) -> int:
-        """Size of the macroscale state, channels · nodes."""
-        return self.channels * self.num_points
+        """Size of the macroscale state, channels · coarse points."""
+        return self.channels * self.num_coarse
 
     @property
     def field_shape(self) -> tuple[int, ...]:
@@ -103,113 +167,86 @@ class SensorGraph:
         """Numbers of the nodes."""
         return (np.arange(self.num_points, dtype=np.float64),)
 
-    coarse_coordinates = coordinates
-
     @property
     def coarse_index(self) -> tuple[NDArray[np.int64], ...]:
-        """Every node."""
-        return (np.arange(self.num_points),)
+        """The middle node of each cluster."""
+        return (self._neighbours.middles,)
+
+    @property
+    def coarse_coordinates(self) -> tuple[NDArray[np.float64], ...]:
+        """Numbers of these nodes."""
+        return (self.coordinates[0][self.coarse_index[0]],)
 
     def locations(self) -> Tensor:
-        """Refused: nodes have none."""
-        raise ValueError("located: sensors on a graph have no coordinates.")
+        """(coarse point, 2) means of the clusters' positions, in [−1, 1].
+
+        Raises:
+            ValueError: The nodes have no positions.
+        """
+        if self.positions is None:
+            raise ValueError(
+                "located: sensors on a graph have no coordinates. Give them: "
+                "SensorGraph(…, positions=…)."
+            )
+        low, high = self.positions.min(0), self.positions.max(0)
+        scaled = 2 * (self.positions - low) / np.where(high > low, high - low, 1.0) - 1
+        sums = np.zeros((self.num_coarse, 2))
+        np.add.at(sums, self.clusters, scaled)
+        means = sums / np.bincount(self.clusters)[:, None]
+        return torch.as_tensor(means, dtype=torch.get_default_dtype())
 
     def half_width(self, most: int) -> int:
-        """0: a graph has no width to choose."""
-        return 0
+        """Steps along edges that the drift sees, at most so many; 0 of neighbours in order."""
+        return self._neighbours.half_width(most)
 
-    def stencil(self, half_width: int) -> Stencil:
-        """Gathers each node with its neighbours."""
-        return Stencil(self.table)
+    def stencil(self, half_width: int) -> Stencil | NeighbourSums:
+        """Gathers each coarse point with its neighbours, or with sums over them."""
+        return self._neighbours.stencil(half_width)
 
     def kernel(self, smoothing: str = "", radius: int = 0) -> Tensor:
-        """κ at the start, (channel, K): one half for the node, its neighbours share the other."""
-        count = self.table.shape[1] - 1
-        weights = torch.tensor([0.5] + [0.5 / count] * count if count else [1.0])
-        return weights.expand(self.channels, -1).clone()
+        """κ at the start, (channel, K); a graph knows no radius."""
+        return self._neighbours.kernel(smoothing).expand(self.channels, -1).clone()
 
-    def operators(self, kernel: Tensor) -> GraphOperators:
-        """Smoothing, restriction and prolongation with a kernel."""
-        return GraphOperators(kernel, self)
+    def operators(self, kernel: Tensor) -> GraphOperators | ClusterOperators:
+        """Smoothing, restriction and prolongation with a kernel (..., channel, K).
+
+        Raises:
+            ValueError: A kernel of another shape.
+        """
+        expected = (self.channels, self._neighbours.kernel_size)
+        if kernel.shape[-2:] != expected:
+            raise ValueError(
+                f"kernel: shape {tuple(kernel.shape)} does not end in (channel, K) = {expected}"
+            )
+        return self._neighbours.operators(kernel)
 
     def flatten(self, coarse_field: Tensor) -> Tensor:
-        """(..., num_zeta) from (..., channel, node)."""
+        """(..., num_zeta) from (..., channel, coarse point)."""
         return coarse_field.flatten(-2)
 
     def unflatten(self, zeta: Tensor) -> Tensor:
-        """(..., channel, node) from (..., num_zeta)."""
-        return zeta.unflatten(-1, self.field_shape)
+        """(..., channel, coarse point) from (..., num_zeta)."""
+        return zeta.unflatten(-1, (self.channels, self.num_coarse))
 
     def to_dict(self) -> dict[str, Any]:
-        """Lists and numbers that JSON can hold."""
-        return {"adjacency": self.table.tolist(), "channels": self.channels}
+        """Arguments that give this graph again, lists and numbers that JSON can hold."""
+        described = {**self._neighbours.to_dict(), "channels": self.channels}
+        if self.positions is not None:
+            described["positions"] = self.positions.tolist()
+        return described
 
     def __eq__(self, other: object) -> bool:
-        """Same neighbours in the same order, same channels."""
-        if not isinstance(other, SensorGraph) or self.channels != other.channels:
-            return False
-        return torch.equal(self.table, other.table)
+        """Same neighbours, coarse points, channels and positions."""
+        return isinstance(other, SensorGraph) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         """Of sizes only."""
-        return hash((self.channels, *self.table.shape))
+        return hash((self.channels, self.num_points, self.num_coarse))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SensorGraph:
+        """Itself: nothing changes a graph, and what it has computed is large."""
+        return self
 
     def __repr__(self) -> str:
         """Sizes."""
-        nodes, size = self.table.shape
-        return f"SensorGraph({nodes} nodes, {size - 1} neighbours each, channels={self.channels})"
-
-
-def _own_node_first(table: Tensor) -> Tensor:
-    nodes = torch.arange(len(table))[:, None]
-    among = (table == nodes).sum(1)
-    if (among == 0).all():
-        return torch.cat([nodes, table], 1)
-    if not (among == 1).all():
-        node = int((among != among.mode().values).int().argmax())
-        raise ValueError(
-            f"adjacency: node {node} is {int(among[node])} times among its own neighbours. Put "
-            "every node among its neighbours once, or none."
-        )
-    others = table[table != nodes].reshape(len(table), -1)
-    return torch.cat([nodes, others], 1)
-
-
-class GraphOperators:
-    """The three operators of one kernel on a graph, as `ScaleOperators` on a grid.
-
-    Args:
-        kernel: κ, (channel, K).
-        graph: The graph.
-
-    Raises:
-        ValueError: A kernel of another shape.
-    """
-
-    def __init__(self, kernel: Tensor, graph: SensorGraph) -> None:
-        nodes, size = graph.table.shape
-        if kernel.shape[-2:] != (graph.channels, size):
-            raise ValueError(
-                f"kernel: shape {tuple(kernel.shape)} does not end in (channel, neighbours) = "
-                f"{(graph.channels, size)}"
-            )
-        table = graph.table.to(kernel.device).expand(*kernel.shape[:-1], nodes, size)
-        weights = kernel[..., None, :].expand_as(table)
-        empty = kernel.new_zeros(*kernel.shape[:-1], nodes, nodes)
-        self._matrix = empty.scatter_add(-1, table, weights)
-
-    def smooth(self, y: Tensor) -> Tensor:
-        """S y, (..., channel, node), from y (..., channel, node)."""
-        return torch.einsum("...ci,...cji->...cj", y, self._matrix)
-
-    def sample(self, smoothed: Tensor) -> Tensor:
-        """T_r y from S y: the same, as every node is a coarse point."""
-        return smoothed
-
-    def restrict(self, y: Tensor) -> Tensor:
-        """T_r y, (..., channel, node)."""
-        return self.smooth(y)
-
-    def prolong(self, zeta_field: Tensor) -> Tensor:
-        """T_p ζ = Sᵀ ζ, (..., channel, node)."""
-        return torch.einsum("...cj,...cji->...ci", zeta_field, self._matrix)
+        return f"SensorGraph({self._neighbours}, channels={self.channels})"

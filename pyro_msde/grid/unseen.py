@@ -11,6 +11,7 @@ states are functions of the small part of the field that the coarse grid leaves 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,7 @@ from pyro_msde.grid.kernels import lanczos_kernel
 from pyro_msde.grid.operators import ScaleOperators
 
 if TYPE_CHECKING:
-    from pyro_msde.grid.graphs import GraphOperators, SensorGraph
+    from pyro_msde.grid.graphs import SensorGraph
     from pyro_msde.grid.grids import Grid
 
 __all__ = ["averaging", "share_left", "share_left_of_states"]
@@ -38,31 +39,31 @@ def share_left(depth: Tensor) -> Tensor:
 
 
 def share_left_of_states(
-    places: Grid | SensorGraph, share: Tensor, operators: ScaleOperators | GraphOperators
+    places: Grid | SensorGraph, share: Tensor, mean: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Share of each macroscale state and, last, of microscale states, (..., num_zeta + 1).
 
     Args:
         places: Grid or graph.
         share: u of each point, (..., channel, *space).
-        operators: That take means of points, with weights that are not negative.
+        mean: Weighted means (..., channel, *coarse) of points around each coarse point.
     """
     exists = share.new_ones(places.field_shape)
     if places.mask is not None:
         exists = torch.tensor(places.mask).to(share)
-    weight = operators.restrict(exists)
+    weight = mean(exists)
     there = weight > _LEAST
-    states = operators.restrict(share * exists) / weight.where(there, 1)
+    states = mean(share * exists) / weight.where(there, 1)
     states = states.where(there, 1).clamp(0, 1)
-    mean = (share * exists).flatten(-places.ndim - 1).sum(-1, keepdim=True) / exists.sum()
-    return torch.cat([places.flatten(states), mean / (mean + _FINE) * (1 + _FINE)], -1)
+    whole = (share * exists).flatten(-places.ndim - 1).sum(-1, keepdim=True) / exists.sum()
+    return torch.cat([places.flatten(states), whole / (whole + _FINE) * (1 + _FINE)], -1)
 
 
-def averaging(grid: Grid, like: Tensor) -> ScaleOperators:
-    """Operators whose restriction takes means of points around each coarse point."""
+def averaging(grid: Grid, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """Means of points around each coarse point, with weights that are not negative."""
     # no ghosts with a sign, as fields may have them
     ends = ["periodic" if ring else "neumann" for ring in grid.periodic]
     plain = type(grid)(grid.shape, grid.coarse, channels=grid.channels, boundary=ends)
     kernel = lanczos_kernel(plain, _RADIUS, like.dtype).square().to(like.device)
     kernel = kernel / kernel.sum(tuple(range(1, kernel.ndim)), keepdim=True)
-    return ScaleOperators(kernel, plain)
+    return ScaleOperators(kernel, plain).restrict

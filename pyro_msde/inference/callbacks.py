@@ -70,9 +70,9 @@ class Log(Callback):
         if view.step < view.steps:
             self.tell(f"step {view.step}: training stopped before step {view.steps}")
 
-    def tell(self, message: str) -> None:
+    def tell(self, message: str, level: int = logging.INFO) -> None:
         """Pass a message on."""
-        _LOGGER.info(message)
+        _LOGGER.log(level, message)
 
 
 class ProgressBar(Log):
@@ -95,10 +95,11 @@ class ProgressBar(Log):
         super().end(view)
         self.bar.close()
 
-    def tell(self, message: str) -> None:
-        """Pass a message on, and write it above the bar."""
-        super().tell(message)
-        self.bar.write(message)
+    def tell(self, message: str, level: int = logging.INFO) -> None:
+        """Pass a message on, and write it above the bar; Python itself shows warnings."""
+        super().tell(message, level)
+        if level < logging.WARNING:
+            self.bar.write(message)
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:

@@ -8,12 +8,13 @@ from pyro_msde.checks import check_number, check_seed, check_whole
 from pyro_msde.data import (
     Trajectories,
     check_trajectories,
+    common_batches,
     each_trajectory,
     matched,
     observed_snapshots,
     since_first_observed,
 )
-from pyro_msde.forecasts import Forecast, on_common_times
+from pyro_msde.forecasts import Forecast, matched_trajectories
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
@@ -29,23 +30,26 @@ __all__ = ["chosen_scale", "jackknife_of"]
 
 def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: int) -> Calibration:
     """The scale of L = √C at which forecasts of validation trajectories cover them as claimed."""
-    check_trajectories("validation", fit.model, validation)
-    validation = since_first_observed(validation, fit.model.grid, "validation", together=True)
-    times, values, _ = on_common_times(fit, "validation", validation)
+    validation = matched_trajectories(fit, "validation", validation)
+    validation = since_first_observed(validation, fit.model.grid, "validation")
     check_whole("num_times", num_times, BINS)
-    if len(times) <= BINS:
+    longest = max(len(t) for t in validation.times)
+    if longest <= BINS:
         raise ValueError(
-            f"validation: {len(times)} snapshots a trajectory; coverage in {BINS} parts of the "
+            f"validation: {longest} snapshots a trajectory; coverage in {BINS} parts of the "
             f"horizon takes more than {BINS}. Pass longer trajectories."
         )
-    every = max(1, (len(times) - 1) // num_times)
-    truth = Trajectories(times[::every], values[:, ::every], missing=validation.missing)
+    parts = []  # with lead times in common
+    for rows, _, times in common_batches(validation):
+        every = slice(None, None, max(1, (len(times) - 1) // num_times))
+        parts.append((validation[rows].snapshots([every] * len(rows)), times[every]))
 
-    def predict(scale: float) -> tuple[Forecast, Trajectories]:
-        fc = fit.adjusted(Calibration(scale)).forecast(
-            validation, truth.times[0], num_samples=32, max_step=CHOOSING_STEP * fit.scaling.time
-        )
-        return fc, truth
+    def predict(scale: float) -> list[tuple[Forecast, Trajectories]]:
+        scaled, step = fit.adjusted(Calibration(scale)), CHOOSING_STEP * fit.scaling.time
+        return [
+            (scaled.forecast(truth, times, num_samples=32, max_step=step), truth)
+            for truth, times in parts
+        ]
 
     return choose_diffusion_scale(predict, level=level)
 

@@ -99,14 +99,14 @@ class Fit:
         return mask if self.has_channel else mask[0]
 
     def reference_at(self, times: Any) -> NDArray[np.float64]:
-        """What was subtracted from fields at (time,), and is in every output: (time, *field).
+        """What was subtracted from fields at times (...), and is in every output: (..., *field).
 
         In the data's units; axes that it does not depend on have length one.
         """
         if not self.scaling.reference:
-            return np.zeros((1,) * (1 + self.model.grid.ndim + self.has_channel))
+            return np.zeros((1,) * (np.ndim(times) + self.model.grid.ndim + self.has_channel))
         values = self.scaling.reference.at(times)
-        return values if self.has_channel else values[:, 0]
+        return values if self.has_channel else values.squeeze(-self.model.grid.ndim - 1)
 
     def adjustment(self, name: str) -> Adjustment | None:
         """The adjustment of a name, such as "region"; None: it has none."""
@@ -155,8 +155,10 @@ class Fit:
             y0: One field, or a batch of fields along a first axis, with a channel axis if the
                 training data had one. Any array, in the data's units.
             times: (time,) increasing, in the data's units; or dates, if the data had dates, or
-                durations, if their unit of time is known.
-            t0: Time of y0. Unless given, that of y0's own coordinate "time", or times[0].
+                durations, if their unit of time is known. Where t0 is a row, they are counted from
+                it: lead times in the data's unit, or durations.
+            t0: Time of y0, or (batch,) times, one for each field. Unless given, that of y0's own
+                coordinate "time", or times[0].
             num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
                 of the drift where its uncertainty is measured. Unless given, 8, or as many as have
@@ -202,13 +204,17 @@ class Fit:
     def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
         """Forecast trajectories from their first snapshots, in one batch.
 
+        Where trajectories start at different times, as windows of a record do, `times` of the
+        forecast are lead times, and its `starts` say since when.
+
         Args:
-            trajectories: On common times, with their covariates if the model takes any.
-            times: (time,) to forecast at; None: those of the trajectories.
+            trajectories: With their covariates if the model takes any.
+            times: (time,) to forecast at, numbers or dates; lead times, numbers or durations, where
+                trajectories start at different times. None: all that any of the trajectories has.
             **options: Of `predict`.
 
         Raises:
-            ValueError: Times that differ between trajectories; what `predict` refuses.
+            ValueError: What `predict` refuses.
         """
         return self.predict(**first_snapshots(self, trajectories, times) | options)
 
@@ -220,12 +226,13 @@ class Fit:
         An explicit step after training; `calibration` of the copy holds what it was based on.
 
         Args:
-            validation: Trajectories on common times, not those that will be reported on.
+            validation: Trajectories, such as windows of a record, not those that will be reported
+                on.
             level: Nominal coverage of the central interval.
             num_times: Times, evenly spaced, at which coverage is counted, at least 10.
 
         Raises:
-            ValueError: Times that differ between trajectories, or too few of them.
+            ValueError: Trajectories of too few snapshots.
         """
         return self.adjusted(chosen_scale(self, validation, level, num_times))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ from pyro_msde.data import (
     observed_snapshots,
     reference_of,
     scaled_segments,
+    segment_sizes,
     warn_of_outliers,
 )
 from pyro_msde.grid import check_on_grid
@@ -34,6 +36,7 @@ from pyro_msde.inference import (
     check_roles,
     left_out,
 )
+from pyro_msde.interface.beside_baselines import beside_baselines
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
@@ -46,6 +49,8 @@ from pyro_msde.renaming import renamed_arguments, tell_renamed
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
 
 __all__ = ["fit"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @renamed_arguments(windows="segment_starts", spread="tube_width")
@@ -92,6 +97,10 @@ def fit(
     finished run is read as it was saved, calibrated or not. Where a checkpoint cannot be written, a
     warning says so and training goes on.
 
+    The log's last line says how validation forecasts compare with the best of persistence,
+    climatology, damped persistence and a linear inverse model; it is a warning where that does
+    better. `pyro_msde.compare` has more.
+
     `callbacks` see each step and each validation, and the ELBO's terms every 50 steps, when they
     are read from the device. They run between steps in your own random state, must change neither
     model nor guide, and are not saved: `start` tells them where a resumed run goes on. If `step` or
@@ -108,7 +117,9 @@ def fit(
         steps: Length of the run.
         seed: Of minibatches and noise; the global random state is left alone.
         recipe: "default"; "resolved", which is better at n_η = 0 where the coarse grid resolves
-            the field; "published"; or a `Recipe`.
+            the field; "published"; or a `Recipe`. Its length and stride of segments are shortened
+            to what the data allow, of which the log tells, unless they are given as `length=` or
+            `stride=`.
         checkpoint: Folder to save to at every validation; a run found there is resumed. It is
             locked meanwhile.
         validate_every: Steps between validations.
@@ -131,9 +142,9 @@ def fit(
         The `Fit`.
 
     Raises:
-        ValueError: Data that do not fit the model's grid, are too short for a segment or too large
-            or small for the dtype, an unknown recipe or a number of its without sense, a guide made
-            for another model.
+        ValueError: Data that do not fit the model's grid, are too short for the segments asked for,
+            or too large or small for the dtype, an unknown recipe or a number of its without sense,
+            a guide made for another model.
         SavedRunError: The checkpoint is of another run, in use, damaged, or cannot be written when
             training begins.
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
@@ -142,7 +153,8 @@ def fit(
     for name, value, least in (("steps", steps, 0), ("validate_every", validate_every, 1)):
         check_whole(name, value, least)
     check_seed("seed", seed)
-    callbacks = [ProgressBar() if progress else Log(), *check_callbacks(callbacks)]
+    log = ProgressBar() if progress else Log()
+    callbacks = [log, *check_callbacks(callbacks)]
     check_roles(model, guide)
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
         raise ValueError(
@@ -169,6 +181,7 @@ def fit(
     dtype, device = _place(model, dtype, device)
     scaling.check_room(dtype)
     warn_of_outliers(fields, data.times)
+    plan = _with_segments_that_fit(plan, data, fixed=_given_sizes(recipe, changes))
     with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
         model.to(device=device, dtype=dtype)
         guide.to(device=device, dtype=dtype)
@@ -200,6 +213,8 @@ def fit(
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
             result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)
+            if validation is not None and not stop.requested:
+                log.tell(*beside_baselines(result, data, validation))
         return with_copies(result)
 
 
@@ -222,6 +237,26 @@ def _recipe(recipe: str | Recipe, changes: dict[str, Any]) -> Recipe:
                 f"{', '.join(known)}."
             )
     return replace(recipe, **changes)
+
+
+def _given_sizes(recipe: str | Recipe, changes: dict[str, Any]) -> set[str]:
+    """Which of length and stride a user has chosen."""
+    usual = Recipe()
+    own = isinstance(recipe, Recipe)
+    return {
+        name
+        for name in ("length", "stride")
+        if name in changes or (own and getattr(recipe, name) != getattr(usual, name))
+    }
+
+
+def _with_segments_that_fit(plan: Recipe, data: Trajectories, fixed: set[str]) -> Recipe:
+    """The recipe with segments that the data allow."""
+    if len(fixed) == 2:
+        return plan
+    length, stride, why = segment_sizes(data, plan.length, plan.stride, fixed)
+    _LOG.info(why)
+    return replace(plan, length=length, stride=stride)
 
 
 def _place(

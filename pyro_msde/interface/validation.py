@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pyro_msde.data import (
+    Batch,
     Metadata,
     Scaling,
     Trajectories,
@@ -18,35 +23,58 @@ from pyro_msde.interface.fitted import Fit
 from pyro_msde.protocols import Model
 from pyro_msde.sde import VALIDATION_STEP
 
-__all__ = ["checked_validation", "validation_score"]
+__all__ = ["checked_validation", "relative_error", "validation_score"]
+
+Array = NDArray[Any]
 
 _LONGEST_VALIDATION = 40  # training horizons: 10 000 steps of 16 paths
 
 
 def validation_score(fit: Fit, validation: Trajectories, num_samples: int = 16) -> float:
-    """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
+    """`relative_error` of the fit's own forecasts, with one seed every time."""
 
-    Each against its own size, as snapshots may be zero; one that is zero throughout against the
-    training data's. With one seed every time. Infinite where a forecast is not finite.
-    """
-    scale = np.asarray(fit.scaling.channels)
-    errors = []
-    for times, values, covariates in common_batches(validation):
-        every = max(1, (len(times) - 1) // 50)
+    def mean(values: Array, batch: Batch, every: int) -> Array:
+        covariates = validation.covariates
         fc = fit.predict(
-            values[:, 0],
-            times[::every],
+            values,
+            batch.times[::every],
+            t0=batch.start,
             num_samples=num_samples,
-            covariates=covariates,
+            covariates=None if covariates is None else covariates[batch.rows],
             max_step=VALIDATION_STEP * fit.scaling.time,
         )
-        unit = scale.max()  # whose squares any dtype holds
-        y = values[:, ::every].astype(np.float64)
-        seen = np.isfinite(y) & fit.mask
+        return fc.mean.double().numpy()
+
+    return relative_error(fit, validation, mean)
+
+
+def relative_error(
+    fit: Fit, validation: Trajectories, mean: Callable[[Array, Batch, int], Array]
+) -> float:
+    """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
+
+    Each against its own size less the fit's reference, as snapshots may be zero; one that is zero
+    throughout against the training data's. Only what was observed counts. Infinite where a forecast
+    is not finite.
+
+    Args:
+        fit: Whose units, reference and mask these are.
+        validation: Trajectories to forecast from their first snapshots.
+        mean: From first snapshots (row, *field), the batch they are of, and a stride, to forecasts
+            (row, time, *field) at every so many of the batch's times.
+    """
+    scale = np.asarray(fit.scaling.channels)
+    unit = scale.max()  # whose squares any dtype holds
+    errors = []
+    for batch in common_batches(validation):
+        every = max(1, (len(batch.times) - 1) // 50)
+        y = np.stack([validation.values[k][::every] for k in batch.rows])
+        clock = np.expand_dims(batch.start, -1) + (batch.times - batch.times[0])[::every]
+        anomaly = y.astype(np.float64) - fit.reference_at(clock)
+        seen = np.isfinite(anomaly) & fit.mask
         axes = tuple(range(1, y.ndim))
         with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
-            error = np.square((fc.mean.double().numpy() - y) / unit).mean(axes, where=seen)
-        anomaly = y - fit.reference_at(times[::every])
+            error = np.square((mean(y[:, 0], batch, every) - y) / unit).mean(axes, where=seen)
         size = np.square(anomaly / unit).mean(axes, where=seen)
         size = np.where(size > 0, size, np.square(scale / unit).mean())
         errors.append(np.sqrt(error / size))

@@ -14,6 +14,7 @@ from pyro_msde.plot.comparison import forecast_comparison, forecast_images
 from pyro_msde.plot.diagnostics import coverage_by_lead, history
 from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
 from pyro_msde.plot.latent import latent_paths
+from pyro_msde.plot.lead_comparison import comparison_by_lead
 from pyro_msde.plot.operators import scale_operators, smoothing_kernel
 from pyro_msde.plot.overview import forecast_overview
 from pyro_msde.plot.scales import scale_images, scale_separation
@@ -22,6 +23,7 @@ from pyro_msde.plot.spectra import power_spectra
 
 __all__ = [
     "calibration_by_lead",
+    "comparison_by_lead",
     "coverage_by_lead",
     "drift_sensitivity",
     "forecast_comparison",

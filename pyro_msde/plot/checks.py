@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyro_msde.checks import check_kind
 from pyro_msde.data import Trajectories, to_numpy
 from pyro_msde.forecasts import Forecast
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.protocols import FittedModel, Places
 
 __all__ = [
@@ -28,33 +28,35 @@ __all__ = [
 Array = NDArray[Any]
 
 
-def check_forecast(name: str, fc: Any, axes_of_space: int) -> None:
-    """A forecast of fields with so many axes of space, or fewer.
+def check_forecast(name: str, fc: Any, axes_of_space: int, *, graphs: bool = False) -> None:
+    """A forecast of fields with so many axes of space, or fewer; on a graph, if `graphs`.
 
     Raises:
         TypeError: No `Forecast`.
         ValueError: More axes of space, or none.
     """
     check_kind(name, fc, Forecast, "what fit.predict gave")
-    check_grid(name, fc.grid, axes_of_space)
+    check_grid(name, fc.grid, axes_of_space, graphs=graphs)
 
 
-def check_fit(fit: FittedModel, data: Any, axes_of_space: int) -> Grid:
+def check_fit(fit: FittedModel, data: Any, axes_of_space: int, *, graphs: bool = False) -> Grid:
     """The grid of a fit of fields with so many axes of space, or fewer, and what names them.
+
+    If `graphs`, fields on a graph are drawn as well.
 
     Raises:
         TypeError: No `Fit`, or data that are neither None nor `Trajectories`.
         ValueError: More axes of space, or none; data of another grid.
     """
     check_kind("fit", fit, ("model", "guide"), "what pyro_msde.fit gave")  # `Fit` comes later
-    grid = check_grid("fit", fit.model.grid, axes_of_space)
+    grid = check_grid("fit", fit.model.grid, axes_of_space, graphs=graphs)
     check_data("data", data, grid)
     return grid
 
 
-def check_grid(name: str, grid: Places, axes_of_space: int) -> Grid:
-    """A regular grid with so many axes, or fewer."""
-    if not grid.regular:
+def check_grid(name: str, grid: Places, axes_of_space: int, *, graphs: bool = False) -> Grid:
+    """A regular grid with so many axes, or fewer; or a graph, if `graphs`."""
+    if not grid.regular and not (graphs and isinstance(grid, SensorGraph)):
         raise ValueError(f"{name}: fields are on {grid!r}; this picture is for regular grids.")
     if grid.ndim > axes_of_space:
         most = "one" if axes_of_space == 1 else "at most two"

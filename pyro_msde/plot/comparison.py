@@ -33,7 +33,8 @@ def forecast_images(
     """Truth, predictive mean, standard deviation and error of the mean, below each other.
 
     Fields with one axis of space are drawn over all of the forecast's times, in one column; those
-    with two in a column for each time chosen. Truth and mean share one colour scale, standard
+    with two in a column for each time chosen, and likewise those on a graph whose nodes have
+    positions. Truth and mean share one colour scale, standard
     deviation and absolute error another: where these two differ, the forecast is over- or
     underconfident.
 
@@ -41,8 +42,8 @@ def forecast_images(
         fc: Forecast of fields with one or two axes of space.
         truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
         trajectory: Which one, of both.
-        times: For two axes of space: how many of the forecast's times, evenly spaced, or times
-            near which to choose.
+        times: For two axes of space, and nodes with positions: how many of the forecast's times,
+            evenly spaced, or times near which to choose.
         channel: Which one.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
         axes: 4 × columns Axes. None: new ones.
@@ -54,9 +55,9 @@ def forecast_images(
         ValueError: Three axes of space, a truth of other times or shape, no such trajectory or
             channel, another number of Axes.
     """
-    check_forecast("fc", fc, 2)
+    check_forecast("fc", fc, 2, graphs=True)
     scene = Scene.of(fc, truth, trajectory, channel)
-    if fc.model.grid.ndim == 1:
+    if not Canvas.of(scene.words, scene.times).in_space:
         return _draw([scene], [slice(None)], None, channel, signed, axes)
     chosen = choose_times(scene.times, times, scene.words)
     titles = [scene.words.at_time(scene.times[i]) for i in chosen]
@@ -99,7 +100,7 @@ def forecast_comparison(
         raise ValueError("forecasts: empty. Pass at least one, by the title of its column.")
     first = next(iter(forecasts.values()))
     for name, fc in forecasts.items():
-        check_forecast(f"forecasts[{name!r}]", fc, 2)
+        check_forecast(f"forecasts[{name!r}]", fc, 2, graphs=True)
     for name, fc in forecasts.items():
         same = same_times(first.times, fc.times)
         if not same or fc.model.grid.field_shape != first.model.grid.field_shape:
@@ -110,10 +111,10 @@ def forecast_comparison(
     scenes = [Scene.of(fc, truth, trajectory, channel) for fc in forecasts.values()]
     titles = list(forecasts)
     at: Any = slice(None)
-    if first.model.grid.ndim == 2:
-        wanted = [first.times[-1] if time is None else time]
-        at = choose_times(first.times, wanted, scenes[0].words)[0]
-        titles = [f"{name}\n{scenes[0].words.at_time(first.times[at])}" for name in titles]
+    times = scenes[0].times
+    if Canvas.of(scenes[0].words, times).in_space:
+        at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
+        titles = [f"{name}\n{scenes[0].words.at_time(times[at])}" for name in titles]
     return _draw(scenes, [at] * len(scenes), titles, channel, signed, axes)
 
 

@@ -95,7 +95,8 @@ def forecast_spacetime(
     differ, the forecast is over- or underconfident.
 
     Args:
-        fc: Forecast of fields with one axis of space, at two times or more.
+        fc: Forecast of fields with one axis of space, or on a graph, whose nodes are drawn in
+            their order; at two times or more.
         truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
         trajectory: Which one, of both.
         channel: Which one.
@@ -107,7 +108,7 @@ def forecast_spacetime(
     Raises:
         ValueError: More axes of space, a truth of other times or shape, not four Axes.
     """
-    check_forecast("fc", fc, 1)
+    check_forecast("fc", fc, 1, graphs=True)
     scene = Scene.of(fc, truth, trajectory, channel)
     if axes is None:
         axes = new_axes(2, 2, height=3.3, sharex=True, sharey=True)

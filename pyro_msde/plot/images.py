@@ -1,4 +1,4 @@
-"""Rows of images that share axes: fields over time and space, or snapshots of two axes of space."""
+"""Rows of images that share axes: fields over time and space, or snapshots in two dimensions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pyro_msde.plot.scene import Axis, Words
-from pyro_msde.plot.style import add_image, clipped, colour_bar, letters, new_axes, panels
+from pyro_msde.plot.scene import Axis, Nodes, Words
+from pyro_msde.plot.style import (
+    add_image,
+    add_nodes,
+    clipped,
+    colour_bar,
+    letters,
+    new_axes,
+    panels,
+)
 
 __all__ = ["Canvas", "Row", "draw_rows"]
 
@@ -18,18 +26,29 @@ Array = NDArray[Any]
 
 _WIDTH = 2.2  # inches of a column of print that images have, beside labels and colour bars
 _TALLEST = 1.6
+_LOWEST = 0.5  # nodes may lie on a line
 
 
 class Canvas(NamedTuple):
-    """What images lie on: an axis across, an axis up, and whether both are of space."""
+    """What images lie on: an axis across, an axis up, and whether both are of space.
+
+    On a graph these are of the nodes' positions.
+    """
 
     across: Axis
     up: Axis
     in_space: bool
+    nodes: Nodes | None = None
 
     @classmethod
     def of(cls, words: Words, times: Array) -> Canvas:
-        """Time and space where there is one axis of space, else the two of space."""
+        """Time and space where there is one axis of space, else the two of space.
+
+        Nodes of a graph are in two dimensions if they have positions.
+        """
+        if words.nodes is not None:
+            x, y = words.nodes.positions.T
+            return cls(Axis("x", x, None), Axis("y", y, None), True, words.nodes)
         if len(words.space) == 1:
             return cls(Axis("t", times, words.time_units), words.space[0], False)
         return cls(words.space[0], words.space[1], True)
@@ -38,8 +57,24 @@ class Canvas(NamedTuple):
         """Of an image in inches, in so many columns."""
         if not self.in_space:
             return 0.85
-        across, up = (abs(float(a.x[-1] - a.x[0])) for a in (self.across, self.up))
+        across, up = (float(np.ptp(a.x)) for a in (self.across, self.up))
+        if self.nodes is not None:
+            return min(_TALLEST, max(_LOWEST, _WIDTH / columns * up / (across or up or 1.0)))
         return min(_TALLEST, _WIDTH / columns * up / across)
+
+    def at(self, index: Sequence[Array]) -> Canvas:
+        """The same with some of the points of its two axes."""
+        across, up = (a._replace(x=a.x[i]) for a, i in zip(self[:2], index, strict=True))
+        return self._replace(across=across, up=up)
+
+    def draw(self, ax: Any, values: Array, **colours: Any) -> Any:
+        """Draw values (across, up), or of the nodes of a graph, (n,)."""
+        if self.nodes is not None:
+            return add_nodes(ax, self.nodes.positions, self.nodes.edges, values, **colours)
+        image = add_image(ax, self.across.x, self.up.x, values, **colours)
+        if self.in_space:
+            ax.set_aspect("equal")
+        return image
 
 
 class Row(NamedTuple):
@@ -76,9 +111,7 @@ def draw_rows(
     grid = np.array(flat, dtype=object).reshape(len(rows), columns)
     for row, row_axes in zip(rows, grid, strict=True):
         for ax, values in zip(row_axes, row.images, strict=True):
-            image = add_image(ax, canvas.across.x, canvas.up.x, values, **row.colours)
-            if canvas.in_space:
-                ax.set_aspect("equal")
+            image = canvas.draw(ax, values, **row.colours)
         colour_bar(image, list(row_axes), row.name, extend=clipped(row.images, row.colours))
         row_axes[0].set_ylabel(canvas.up.label)
     for ax in grid[-1]:

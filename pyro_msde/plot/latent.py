@@ -14,7 +14,7 @@ from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid
 from pyro_msde.plot.checks import check_forecast, check_truth
-from pyro_msde.plot.scene import Axis, Words, trajectory_of
+from pyro_msde.plot.scene import Axis, Words, times_of, trajectory_of
 from pyro_msde.plot.style import CYCLE, DASHES, label, legend, panels
 
 __all__ = ["latent_paths"]
@@ -33,7 +33,7 @@ def latent_paths(
     """Mean and central 90 % of the latent paths: macroscale above, microscale below.
 
     Args:
-        fc: Forecast of fields with any number of axes of space.
+        fc: Forecast of fields with any number of axes of space, or on a graph.
         truth: As for `forecast_snapshots`, or nothing: `Trajectories` give names, positions and
             units. Latent states have no truth, so none is drawn.
         trajectory: Which one, of both.
@@ -46,7 +46,7 @@ def latent_paths(
     Raises:
         ValueError: No such trajectory, a truth of another shape, or another number of Axes.
     """
-    check_forecast("fc", fc, 3)
+    check_forecast("fc", fc, 3, graphs=True)
     check_whole("num_states", num_states, 1)
     grid = fc.grid
     if truth is not None:
@@ -57,11 +57,12 @@ def latent_paths(
     zeta, eta = paths[..., : grid.num_zeta], paths[..., grid.num_zeta :]
     count = 2 if eta.shape[-1] else 1
     drawn, _ = panels(axes, count, height=1.5 * count + 0.2, sharex=True)
-    _paths(drawn[0], fc.times, zeta, *_coarse_names(words, grid), most=num_states)
+    times = times_of(fc, trajectory)
+    _paths(drawn[0], times, zeta, *_coarse_names(words, grid), most=num_states)
     drawn[0].set_ylabel(label("ζ", words.field_units))
     if count == 2:
         names = [rf"$\eta_{{{k + 1}}}$" for k in range(eta.shape[-1])]
-        _paths(drawn[1], fc.times, eta, names, most=num_states)
+        _paths(drawn[1], times, eta, names, most=num_states)
         drawn[1].set_ylabel("η")
     drawn[-1].set_xlabel(words.time_label)
     return np.array(drawn, dtype=object)

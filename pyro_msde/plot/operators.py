@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, to_numpy
+from pyro_msde.grid import SensorGraph
 from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
+from pyro_msde.plot.images import Canvas
 from pyro_msde.plot.scene import Axis, Words, channel_of
 from pyro_msde.plot.style import (
     OKABE_ITO,
@@ -137,7 +139,8 @@ def scale_operators(
 ) -> Array:
     """One snapshot y, smoothed S y, restricted T_r y, and brought back T_p T_r y.
 
-    One axis of space: lines in one panel, T_r y as points. Two: four images on one colour scale.
+    One axis of space: lines in one panel, T_r y as points. Two: four images on one colour scale;
+    likewise on a graph whose nodes have positions, T_r y at all nodes of a cluster.
 
     Args:
         fit: The `Fit`, of fields with one or two axes of space. Of a posterior over θ one draw is
@@ -146,7 +149,8 @@ def scale_operators(
         covariates: As for `fit.predict`.
         data: Gives names, positions and units.
         channel: Which one.
-        axes: One Axes for one axis of space, four for two. None: new ones.
+        axes: One Axes for one axis of space, four for two and for nodes with positions. None: new
+            ones.
 
     Returns:
         (1, 1) or (2, 2) array of the Axes.
@@ -155,11 +159,12 @@ def scale_operators(
         ValueError: Three axes of space, a field of another grid, another number of Axes, no such
             channel.
     """
-    grid = check_fit(fit, data, 2)
+    grid = check_fit(fit, data, 2, graphs=True)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     fields = [values[channel] for values in _applied(fit, y, covariates)]
-    if grid.ndim == 1:
+    canvas = Canvas.of(words, np.zeros(1))
+    if not canvas.in_space:
         (ax,), _ = panels(axes, 1, height=2.1)
         _lines(ax, words, fields, grid.coarse_index[0])
         ax.set_ylabel(words.field_label(channel))
@@ -167,7 +172,9 @@ def scale_operators(
     if axes is None:
         axes = new_axes(2, 2, height=3.2, layout="compressed", sharex=True, sharey=True)
     drawn = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
-    _images(drawn, words, fields, grid.coarse_index, words.field_label(channel))
+    if isinstance(grid, SensorGraph):
+        fields[2] = fields[2][grid.clusters]
+    _images(drawn, canvas, fields, grid.coarse_index, words.field_label(channel))
     return drawn
 
 
@@ -201,20 +208,18 @@ def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
 
 
 def _images(
-    axes: Array, words: Words, fields: list[Array], coarse: tuple[Array, ...], name: str
+    axes: Array, canvas: Canvas, fields: list[Array], coarse: tuple[Array, ...], name: str
 ) -> None:
     colours = value_colours(fields[0])
-    fine = [axis.x for axis in words.space]
-    sparse = [x[index] for x, index in zip(fine, coarse, strict=True)]
     for ax, title, values in zip(axes.flat, _NAMES, fields, strict=True):
-        points = fine if values.shape == fields[0].shape else sparse
-        image = add_image(ax, points[0], points[1], values, **colours)
-        ax.set_aspect("equal")
-        ax.set_xlim(fine[0][0], fine[0][-1])
-        ax.set_ylim(fine[1][0], fine[1][-1])
+        here = canvas if values.shape == fields[0].shape else canvas.at(coarse)
+        image = here.draw(ax, values, **colours)
+        if canvas.nodes is None:
+            ax.set_xlim(canvas.across.x[0], canvas.across.x[-1])
+            ax.set_ylim(canvas.up.x[0], canvas.up.x[-1])
         ax.set_title(title, fontsize=letters(ax))
     colour_bar(image, list(axes.flat), name, extend=clipped(fields, colours))
     for ax in axes[1]:
-        ax.set_xlabel(words.space[0].label)
+        ax.set_xlabel(canvas.across.label)
     for ax in axes[:, 0]:
-        ax.set_ylabel(words.space[1].label)
+        ax.set_ylabel(canvas.up.label)

@@ -43,9 +43,10 @@ def scale_images(
 ) -> Array:
     """Images of y, of its two scales at the encoder's mean of z, and of what both leave over.
 
-    Fields with one axis of space are drawn over time, in one column; those with two in a column
-    for each time. y and T_p ζ share one colour scale; below, each with its own and white at zero,
-    stand Σ_y S_η D(η) and the rest y − T_p ζ − Σ_y S_η D(η), or y − T_p ζ without a microscale.
+    Fields with one axis of space are drawn over time, in one column; those with two, or on a graph
+    whose nodes have positions, in a column for each time. y and T_p ζ share one colour scale;
+    below, each with its own and white at zero, stand Σ_y S_η D(η) and the rest
+    y − T_p ζ − Σ_y S_η D(η), or y − T_p ζ without a microscale.
 
     Args:
         fit: The `Fit`, of fields with one or two axes of space. Of a posterior over θ one draw is
@@ -64,7 +65,7 @@ def scale_images(
         ValueError: Three axes of space, fields of another grid, another number of times or of
             Axes, no such channel.
     """
-    grid = check_fit(fit, data, 2)
+    grid = check_fit(fit, data, 2, graphs=True)
     channel = channel_of(grid, channel)
     parts = Encoded.of(fit, y, covariates=covariates).scales()
     words = Words.of(grid, data)
@@ -80,10 +81,11 @@ def scale_images(
     else:
         rows += [(r"$y - T_p\zeta$", whole - macro, signed_colours(whole - macro))]
     titles = [words.at_time(t) for t in clock]
-    in_time = grid.ndim == 1
+    canvas = Canvas.of(words, clock)
+    in_time = not canvas.in_space
     return draw_rows(
         axes,
-        Canvas.of(words, clock),
+        canvas,
         [
             Row(label(name, words.field_units), [field] if in_time else list(field), colours)
             for name, field, colours in rows

@@ -10,12 +10,21 @@ from numpy.typing import NDArray
 
 from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding
 from pyro_msde.forecasts import Forecast
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.plot.checks import check_finite_forecast, check_index, check_truth
 from pyro_msde.plot.style import label
 from pyro_msde.scores import aligned
 
-__all__ = ["Axis", "Scene", "Words", "channel_of", "choose_times", "trajectory_of"]
+__all__ = [
+    "Axis",
+    "Nodes",
+    "Scene",
+    "Words",
+    "channel_of",
+    "choose_times",
+    "times_of",
+    "trajectory_of",
+]
 
 Array = NDArray[Any]
 
@@ -33,6 +42,13 @@ class Axis(NamedTuple):
         return label(self.name, self.units)
 
 
+class Nodes(NamedTuple):
+    """Where the nodes of a graph are, (n, 2), and which are joined, (2, E)."""
+
+    positions: Array
+    edges: Array
+
+
 @dataclass(frozen=True)
 class Words:
     """Names, positions and units: the data's where there are data, else the grid's.
@@ -44,6 +60,7 @@ class Words:
         field_units: Its units.
         time_units: Units of time.
         calendar: Of the times, if they count from a date.
+        nodes: Of a graph whose nodes have positions.
     """
 
     space: tuple[Axis, ...]
@@ -52,18 +69,24 @@ class Words:
     field_units: str | None
     time_units: str | None
     calendar: str | None = None
+    nodes: Nodes | None = None
 
     @classmethod
     def of(cls, grid: Grid, data: Any) -> Words:
         """Of a grid and of `data`, if these are `Trajectories`."""
         channels = range(grid.channels) if grid.channels > 1 else ()
+        nodes, axes = None, tuple("xyz")
+        if isinstance(grid, SensorGraph):
+            axes = ("node",)
+            nodes = None if grid.positions is None else Nodes(grid.positions, grid.edges)
         if not isinstance(data, Trajectories):
-            space = tuple(Axis(n, x, None) for n, x in zip("xyz", grid.coordinates, strict=False))
-            return cls(space, tuple(map(str, channels)), "u", None, None)
+            space = tuple(Axis(n, x, None) for n, x in zip(axes, grid.coordinates, strict=False))
+            return cls(space, tuple(map(str, channels)), "u", None, None, nodes=nodes)
         has_channel = data.has_channel_axis(grid.channels, grid.shape)
-        dims = data.dims or ("channel", *"xyz"[: grid.ndim])[1 - has_channel :]
+        dims = data.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
+        known = data.coords if grid.regular else {}  # a graph's nodes may be known by names
         space = tuple(
-            Axis(d, np.asarray(data.coords.get(d, x)), data.units.get(d))
+            Axis(d, np.asarray(known.get(d, x)), data.units.get(d))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
         names = data.coords.get(dims[0], channels) if channels else ()
@@ -75,6 +98,7 @@ class Words:
             units.get(data.name),
             units.get("time"),
             data.calendar,
+            nodes,
         )
 
     @property
@@ -136,8 +160,15 @@ class Scene:
         row: Any = trajectory if fc.batched else slice(None)
         check_finite_forecast(fc, row)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
-        y = _at_times(truth, fc.times, trajectory) if values is None else values[row]
-        return cls(fc.times, mean, sd, y[field], words, words.field_label(channel))
+        times = times_of(fc, trajectory)
+        y = _at_times(truth, times, trajectory) if values is None else values[row]
+        return cls(times, mean, sd, y[field], words, words.field_label(channel))
+
+
+def times_of(fc: Forecast, trajectory: int) -> Array:
+    """(time,) of the forecast of one trajectory."""
+    times: Array = fc.valid_times
+    return times if fc.starts is None else times[trajectory]
 
 
 def trajectory_of(fc: Forecast, truth: Any, trajectory: int) -> int:

@@ -188,7 +188,8 @@ def _gather(jacobian: Array, grid: Places, half_width: int) -> StencilDerivative
     Where a place of the stencil is beyond a wall, or is the same point as another place, its
     derivative is not there to be seen, and the coarse point is left out of the average.
     """
-    table = grid.stencil(half_width).table.numpy()
+    stencil: Any = grid.stencil(half_width)  # a table's, as grids are regular
+    table = stencil.table.numpy()
     table = table.reshape(-1, *table.shape[-2:])[0]  # what lies beyond walls is the same for all
     alone = (table[:, :, None] == table[:, None, :]).sum(-1) == 1
     seen = alone & (table < grid.num_coarse)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SIGNED",
     "SPREAD",
     "add_image",
+    "add_nodes",
     "clipped",
     "colour_bar",
     "label",
@@ -137,7 +139,9 @@ def legend(ax: Axes, **options: Any) -> None:
     )
 
 
-def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
+def wide_legend(
+    axes: Sequence[Axes], new: bool, *, columns: int | None = None, **options: Any
+) -> None:
     """Legend of the first Axes: above the figure if it is ours, else in these Axes."""
     if not new:
         legend(axes[0], **options)
@@ -148,7 +152,7 @@ def wide_legend(axes: Sequence[Axes], new: bool, **options: Any) -> None:
         handles,
         names,
         loc="outside upper center",
-        ncols=len(names),
+        ncols=columns or len(names),
         frameon=False,
         fontsize=letters(axes[0]) - 1,
         handlelength=1.6,
@@ -195,6 +199,21 @@ def add_image(ax: Axes, x: Array, y: Array, values: Array, **colours: Any) -> An
     image = ax.pcolorfast(_edges(x), _edges(y), values.T, **colours)
     image.set_rasterized(True)
     return image
+
+
+def add_nodes(ax: Any, positions: Array, edges: Array, values: Array, **colours: Any) -> Any:
+    """Values (n,) of nodes at positions (n, 2), and lines between those that are joined (2, E)."""
+    lines = LineCollection(
+        list(positions[edges.T]), colors="0.8", linewidths=0.4, zorder=1, rasterized=True
+    )
+    ax.add_collection(lines)
+    width = 72 * ax.get_position().width * ax.figure.get_figwidth()  # points
+    size = float(np.clip(0.25 * width**2 / len(positions), 2, 40))
+    nodes = ax.scatter(*positions.T, c=values, s=size, linewidths=0, zorder=2, **colours)
+    nodes.set_rasterized(True)
+    ax.set_aspect("equal")
+    ax.margins(0.05)
+    return nodes
 
 
 def colour_bar(image: Any, axes: Sequence[Axes], name: str, *, extend: str = "neither") -> Any:

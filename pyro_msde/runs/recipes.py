@@ -17,8 +17,9 @@ class Recipe:
     """How to train: segments, quadrature, learning rates, annealing.
 
     Attributes:
-        length: Observations a segment.
-        stride: Every how many snapshots a segment takes one.
+        length: Observations a segment. `fit` takes fewer where trajectories are shorter.
+        stride: Every how many snapshots a segment takes one; `fit` takes more of them where fields
+            decorrelate faster or trajectories are shorter.
         segment_starts: "random": a segment may start at any snapshot. "fixed": each segment starts
             where the one before it ends.
         segments_per_step: Segments a minibatch.

@@ -2,6 +2,7 @@
 
 from pyro_msde.scores.calibration_report import CalibrationReport, mean_and_error, relative_power
 from pyro_msde.scores.calibration_scores import calibration
+from pyro_msde.scores.comparison import compare
 from pyro_msde.scores.forecast_scores import (
     coverage,
     crps,
@@ -21,6 +22,7 @@ __all__ = [
     "aligned",
     "calibration",
     "choose_diffusion_scale",
+    "compare",
     "coverage",
     "crps",
     "mean_and_error",

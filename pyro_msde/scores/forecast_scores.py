@@ -23,7 +23,15 @@ from pyro_msde.scores.predictive import (
 )
 from pyro_msde.scores.proper_scores import fair_crps, power_of_two
 
-__all__ = ["coverage", "crps", "nrmse", "pit", "relative_squares", "spread_skill"]
+__all__ = [
+    "coverage",
+    "coverage_by_time",
+    "crps",
+    "nrmse",
+    "pit",
+    "relative_squares",
+    "spread_skill",
+]
 
 
 def nrmse(fc: Forecast, truth: Truth, *, bins: int | None = None) -> float | Array:
@@ -85,9 +93,15 @@ def coverage(
     Raises:
         ValueError: As `nrmse`, and if level is not one number inside (0, 1).
     """
+    per_time = coverage_by_time(fc, truth, level=level)
+    return _shaped(fc, _over_time(fc, "coverage", per_time, bins))
+
+
+def coverage_by_time(fc: Forecast, truth: Truth, *, level: float) -> Array:
+    """(batch, time) shares of the field inside the interval, as `coverage` says."""
     check_level("level", level)
     inside = (_pit(fc, truth) - 0.5).abs() <= level / 2
-    return _shaped(fc, _over_time(fc, "coverage", _over_field(fc, inside.double()), bins))
+    return _over_field(fc, inside.double())
 
 
 def crps(fc: Forecast, truth: Truth, *, bins: int | None = None) -> float | Array:

@@ -26,6 +26,7 @@ __all__ = [
     "check_scored",
     "lead_bin",
     "matching",
+    "part_of_horizon",
     "to_array",
 ]
 
@@ -77,28 +78,42 @@ def aligned(fc: Forecast, truth: Truth) -> Truth:
 
 
 def _values_at(fc: Forecast, truth: Trajectories) -> NDArray[Any]:
-    """Values of all trajectories, whose times must be the forecast's."""
-    times = fc.times
+    """Values of all trajectories at the forecast's times, NaN where these go on without them."""
     count = fc.shape[0] if fc.batched else 1
     if len(truth) != count:
         raise ValueError(
             f"truth: number of trajectories {len(truth)}, but the forecast has {count}. "
             "Select those that were forecast: truth[k]."
         )
-    tolerance = rounding(times)
-    for k, clock in enumerate(truth.times):
-        if len(clock) != len(times):
+    valid = fc.valid_times if isinstance(fc, Forecast) else fc.times
+    valid = np.broadcast_to(valid, (count, len(fc.times)))
+    places = [_nearest(v, t) for v, t in zip(valid, truth.times, strict=True)]
+    # trajectories of unequal lengths are forecast at all times that any of them has
+    united = len(np.unique(np.concatenate(places))) == len(fc.times)
+    rows = []
+    for k, (times, clock, place) in enumerate(zip(valid, truth.times, places, strict=True)):
+        if len(clock) > len(times) or not (united or len(clock) == len(times)):
             raise ValueError(
                 f"truth: trajectory {k} has {_span(clock)}, but the forecast {_span(times)}. "
                 "Predict at them."
             )
-        i = int(np.abs(clock - times).argmax())
-        if abs(clock[i] - times[i]) > tolerance:
+        i = int(np.abs(clock - times[place]).argmax())
+        if abs(clock[i] - times[place[i]]) > rounding(times):
             raise ValueError(
                 f"truth: trajectory {k} has t={clock[i]:.9g} at index {i}, but the forecast "
-                f"t={times[i]:.9g}. Predict at the trajectory's times."
+                f"t={times[place[i]]:.9g}. Predict at the trajectory's times."
             )
-    return np.stack(truth.values) if fc.batched else truth.values[0]
+        values = np.full((len(times), *truth.field_shape), np.nan, truth.values[k].dtype)
+        values[place] = truth.values[k]
+        rows.append(values)
+    return np.stack(rows) if fc.batched else rows[0]
+
+
+def _nearest(times: Array, clock: Array) -> NDArray[np.int64]:
+    """Where among `times` each of the clock's is; one after the other if there are as many."""
+    if len(clock) == len(times):
+        return np.arange(len(times))
+    return np.searchsorted(0.5 * (times[1:] + times[:-1]), clock).astype(np.int64)
 
 
 def _span(times: Array) -> str:
@@ -141,16 +156,21 @@ def by_lead(times: Array, per_time: Array, bins: int) -> Array:
 def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:
     """Which of `bins` equal parts (start, end] of the horizon each time is in, from 0."""
     bins = check_whole("bins", bins, 1, _MOST_BINS)
-    horizon = float(times[-1] - times[0])
-    # a time at an edge stays below it in spite of rounding
-    position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
-    part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
+    part = part_of_horizon(times, bins, float(times[-1] - times[0]))
     empty = np.setdiff1d(np.arange(bins), part)
     if len(empty):
         raise ValueError(
             f"bins: part {empty[0]} of {bins} has none of the {len(times)} times, from "
             f"{times[0]:.6g} to {times[-1]:.6g}. Use fewer bins."
         )
+    return part
+
+
+def part_of_horizon(times: Array, bins: int, horizon: float) -> NDArray[np.int64]:
+    """Which of `bins` equal parts (start, end] of a horizon from the first time on each is in."""
+    # a time at an edge stays below it in spite of rounding
+    position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
+    part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
     return part
 
 

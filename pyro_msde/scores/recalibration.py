@@ -22,7 +22,8 @@ from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
-from pyro_msde.scores.forecast_scores import coverage
+from pyro_msde.scores.forecast_scores import coverage_by_time
+from pyro_msde.scores.predictive import part_of_horizon
 from pyro_msde.sde import Dynamics
 
 __all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
@@ -94,7 +95,7 @@ class Calibration:
 
 
 def choose_diffusion_scale(
-    predict: Callable[[float], tuple[Forecast, Trajectories]],
+    predict: Callable[[float], Sequence[tuple[Forecast, Trajectories]]],
     *,
     level: float = 0.9,
     bins: int = BINS,
@@ -109,9 +110,10 @@ def choose_diffusion_scale(
     is therefore flattering.
 
     Args:
-        predict: From a scale to a forecast of the validation trajectories, and these at its times.
+        predict: From a scale to forecasts of the validation trajectories, of those with common lead
+            times in a batch, and these at its times.
         level: Nominal coverage of the central interval.
-        bins: Equal parts of the horizon.
+        bins: Equal parts of the longest horizon, of which those without times are passed over.
         scales: Multiples of L to try.
         narrower: Smaller and smaller ones, tried while coverage stays above (1 + level)/2;
             () for none.
@@ -122,22 +124,39 @@ def choose_diffusion_scale(
     """
     check_level("level", level)
 
-    def covered(fc: Forecast, truth: Trajectories) -> Array:
-        return np.asarray(np.mean(coverage(fc, truth, level=level, bins=bins), axis=0))
+    def covered(pairs: Sequence[tuple[Forecast, Trajectories]]) -> Array:
+        return _coverage_by_lead(pairs, level, bins)
 
     best = float(scales[0])
-    tried = {best: covered(*predict(best))}
+    tried = {best: covered(predict(best))}
     if tried[best].mean() < level:
         for scale in scales[1:]:
-            fc, truth = predict(scale)
-            if bool(fc.mean.isfinite().all()):
-                tried[float(scale)] = covered(fc, truth)
+            pairs = predict(scale)
+            if all(bool(fc.mean.isfinite().all()) for fc, _ in pairs):
+                tried[float(scale)] = covered(pairs)
         best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
     else:
         for scale in (s for s in narrower if s < scales[0]):
-            tried[float(scale)] = covered(*predict(scale))
+            tried[float(scale)] = covered(predict(scale))
             if tried[float(scale)].mean() < 0.5 * (1 + level):
                 break
             best = float(scale)
     table = tuple(tuple(row.tolist()) for row in tried.values())
     return Calibration(best, level, tuple(tried), table)
+
+
+def _coverage_by_lead(
+    pairs: Sequence[tuple[Forecast, Trajectories]], level: float, bins: int
+) -> Array:
+    """(bin,) mean over the trajectories that have times in a part of the horizon."""
+    horizon = max(float(fc.times[-1] - fc.times[0]) for fc, _ in pairs)
+    means = []
+    for fc, truth in pairs:
+        share = coverage_by_time(fc, truth, level=level)
+        part = part_of_horizon(fc.times, bins, horizon)
+        each = np.full((len(share), bins), np.nan)
+        for b in np.unique(part):
+            each[:, b] = share[:, part == b].mean(1)
+        means.append(each)
+    every = np.concatenate(means)
+    return np.asarray(np.nanmean(every[:, ~np.isnan(every).all(0)], axis=0))

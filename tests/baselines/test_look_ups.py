@@ -202,5 +202,5 @@ def test_beyond_the_training_horizon_the_last_snapshot_is_held(look_up, train, y
 
 def test_training_trajectories_of_different_times_are_refused(train, y0):
     ragged = Trajectories([np.arange(5.0), np.arange(4.0)], [train[0], train[1, :4]])
-    with pytest.raises(ValueError, match="train: times differ"):
+    with pytest.raises(ValueError, match="train: lead times differ"):
         mean_trajectory(ragged, y0)

@@ -40,14 +40,6 @@ def test_trajectories_begin_where_something_was_observed():
     assert [t.tolist() for t in each.times] == [[1, 2, 3], [0, 1, 2]]
 
 
-def test_together_they_begin_at_the_first_time_that_none_misses():
-    data = data_of([NAN, 1, 5, 2], [3, NAN, 4, NAN])
-    together = since_first_observed(data, Grid(5, 5), "data", together=True)
-    assert [t.tolist() for t in together.times] == [[2, 3], [2, 3]]
-    with pytest.raises(ValueError, match=r"validation: at no time was something observed in every"):
-        since_first_observed(data_of([NAN, 1], [2, NAN]), Grid(5, 5), "validation", together=True)
-
-
 def test_what_was_observed_off_the_mask_does_not_count():
     sea = np.array([False, True, True, True, True])
     with pytest.raises(ValueError, match=r"data: nothing was observed in trajectory 0 where the g"):

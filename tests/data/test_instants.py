@@ -13,7 +13,8 @@ import xarray as xr
 from problems import NUM_POINTS, tiny_pair
 
 from pyro_msde import Fit, Trajectories
-from pyro_msde.data.instants import TimeUnits, duration_units
+from pyro_msde.data import duration_units
+from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.metadata import Metadata
 from pyro_msde.data.units import Scaling
 from pyro_msde.forecasts.arguments import checked_times
@@ -191,6 +192,136 @@ def test_durations_are_not_since():
     }
     assert {text: duration_units(text) for text in pairs} == pairs
     assert duration_units(None) is None
+
+
+CALENDARS = ["standard", "proleptic_gregorian", "julian", "noleap", "all_leap", "360_day"]
+
+
+@pytest.mark.parametrize("calendar", CALENDARS)
+@pytest.mark.parametrize(
+    "units",
+    [
+        "days since 1-1-1 00:00:0.0",
+        "hours since 1850-01-01",
+        "seconds since 2300-02-28 12:00",
+        "min since 2000-03-01 06:30:15.5",
+    ],
+)
+def test_dates_are_cftimes(calendar, units):
+    """Numbers of years 850 to 3200 as dates and back, by cftime's arithmetic."""
+    clock = TimeUnits(units, calendar)
+    years = [850, 1500, 1600, 1700, 2000, 2261, 2263, 3200]
+    for year in years:
+        made = [
+            cftime.datetime(year, month, day, hour, calendar=calendar)
+            for month, day, hour in ((1, 1, 0), (2, 28, 18), (3, 1, 5), (12, 30, 23))
+        ]
+        numbers = cftime.date2num(made, units, calendar=calendar).astype(float)
+        np.testing.assert_allclose(clock.numbers(made, "t"), numbers, rtol=1e-14)
+        found = clock.dates(numbers)
+        text = [f"{d.year:04d}-{d.month:02d}-{d.day:02d} {d.hour:02d}:00:00" for d in made]
+        if found.dtype.kind == "M":
+            assert calendar in ("standard", "proleptic_gregorian")
+            assert np.array_equal(found, [np.datetime64(t.replace(" ", "T")) for t in text])
+        else:
+            assert list(found) == made
+            assert {d.calendar for d in found} == {made[0].calendar}
+        np.testing.assert_allclose(clock.numbers(found, "t"), numbers, rtol=1e-14)
+        np.testing.assert_allclose(clock.numbers(text, "t"), numbers, rtol=1e-14)
+    assert clock.dates(np.zeros((2, 3))).shape == (2, 3)
+
+
+def test_dates_have_no_rounding_to_show():
+    """Hours that are thirds of tenths of days, 700 000 days from zero."""
+    hours = np.arange(0, 48)
+    clock = TimeUnits("days since 0001-01-01", "proleptic_gregorian")
+    numbers = 730_000 + hours / 24
+    first = np.datetime64("0001-01-01T00") + np.timedelta64(730_000 * 24, "h")
+    np.testing.assert_array_equal(clock.dates(numbers), first + hours)
+
+
+def test_numbers_that_are_no_dates():
+    for units in (TimeUnits(), TimeUnits("s"), TimeUnits("months since 2000-01-01")):
+        assert units.dates(np.arange(3.0)) is None
+
+
+def test_files_that_count_from_the_year_1_take_numpys_dates():
+    """cftime's count from 1 January of the year 1, a Julian date, to the first of 2000."""
+    for units in ("hours since 1-1-1 00:00:0.0", "days since 0001-01-01"):
+        clock = TimeUnits(units, "standard")
+        expected = cftime.date2num(cftime.DatetimeGregorian(2000, 1, 1), units, "standard")
+        assert float(clock.numbers(np.datetime64("2000-01-01"), "t")) == expected
+        other = TimeUnits("days since 2000-01-01", "proleptic_gregorian")
+        assert other.converted(np.array([float(expected)]), clock, "t") == 0.0
+        assert clock.converted(np.zeros(1), other, "t") == expected
+    with pytest.raises(ValueError, match="of the calendar standard"):
+        other.converted(np.array([100.0]), clock, "t")
+
+
+@pytest.mark.parametrize("text", ["2000-02-30", "2000-02-29 12:30", "1500-03-01T06:00:00"])
+def test_texts_are_dates_of_the_datas_calendar(text):
+    made = cftime.num2date(0, f"seconds since {text}", calendar="360_day")
+    clock = TimeUnits("days since 1850-01-01", "360_day")
+    assert clock.numbers(text, "t") == cftime.date2num(made, clock.text, "360_day")
+
+
+@pytest.mark.parametrize("text", ["2000-02-30", "2000-13-01"])
+def test_texts_of_no_date_are_refused(text):
+    with pytest.raises(ValueError, match=f"^t: '{text}' is no date of the calendar noleap"):
+        TimeUnits("days since 1850-01-01", "noleap").numbers(text, "t")
+
+
+@pytest.mark.parametrize("text", ["2000", "2000-02", "tomorrow"])
+def test_texts_without_a_day_are_refused(text):
+    with pytest.raises(ValueError, match=r"^t: .* is text. Pass numbers, or dates"):
+        TimeUnits("days since 1850-01-01").numbers(text, "t")
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"])
+def test_dates_of_every_unit_come_back(unit):
+    dates = np.datetime64("1999-12-30", unit) + np.arange(4)
+    found = data(dates)
+    expected = (dates - dates[0].astype(dates.dtype)).astype(f"m8[{unit}]")
+    if unit not in ("Y", "M"):
+        seconds = expected / np.timedelta64(1, "s")
+        np.testing.assert_allclose(np.diff(found.times[0]), np.diff(seconds), rtol=1e-6)
+    if unit != "ns":
+        np.testing.assert_array_equal(found.to_xarray().time.values, dates)
+
+
+@pytest.mark.parametrize("calendar", CALENDARS)
+@pytest.mark.parametrize("year", [1200, 1999, 2400])
+def test_decoded_and_undecoded_files_are_the_same(calendar, year, tmp_path):
+    units = f"days since {year}-01-01"
+    times = xr.Variable("time", 58.0 + np.arange(5.0), {"units": units, "calendar": calendar})
+    raw = xr.Dataset({"u": (("time", "x"), np.ones((5, 3)))}, {"time": times})
+    raw.to_netcdf(tmp_path / "u.nc", engine="h5netcdf")
+    cf = xr.coders.CFDatetimeCoder(time_unit="us")
+    if calendar in ("standard", "proleptic_gregorian") and year == 1200:
+        cf = xr.coders.CFDatetimeCoder(use_cftime=True)
+    plain = Trajectories.from_xarray(raw, "u")
+    with xr.open_dataset(tmp_path / "u.nc", engine="h5netcdf", decode_times=cf) as ds:
+        assert ds.time.dtype.kind in "MO"
+        found = Trajectories.from_xarray(ds, "u")
+    assert (found.units, found.calendar) == (plain.units, plain.calendar)
+    np.testing.assert_array_equal(found.times[0], plain.times[0])
+    made = cftime.num2date(60.0, units, calendar=calendar)
+    for time in (made, f"{made.year}-{made.month:02d}-{made.day:02d}"):
+        assert len(found.until(time).times[0]) == 3
+        assert len(found.after(time).times[0]) == 2
+    back = Trajectories.from_xarray(found.to_xarray(), "u")
+    assert (back.units, back.calendar) == (plain.units, plain.calendar)
+    np.testing.assert_array_equal(back.times[0], plain.times[0])
+
+
+def test_ragged_dates_of_cftimes_calendars_stay_numbers():
+    make = cftime.DatetimeNoLeap
+    times = [[make(2000, 2, 28), make(2000, 3, 1)], [make(2001, 1, 1)]]
+    found = Trajectories(times, [np.ones((2, 3)), np.ones((1, 3))])
+    ds = found.to_xarray()
+    assert ds.time.attrs["calendar"] == "noleap"
+    back = Trajectories.from_xarray(ds, "u")
+    assert [t.tolist() for t in back.times] == [t.tolist() for t in found.times]
 
 
 # where times enter

@@ -253,7 +253,7 @@ def test_the_time_of_an_initial_field_is_where_its_forecast_starts():
     fit = Fit(*tiny_pair(0), Scaling((1.0,), 86400.0), metadata=Metadata.of(data))
     ds = data.to_xarray()["h"].isel(trajectory=0)
     options = {"num_samples": 2, "max_step": 3600.0}
-    start, later = float(ds["time"][1]), float(ds["time"][3])
+    start, later = data.times[0][1], data.times[0][3]
     expected = fit.predict(ds[1].values, [later], t0=start, **options)
     assert torch.equal(fit.predict(ds[1], [later], **options).paths, expected.paths)
     with pytest.raises(ValueError, match="times: begin at"):

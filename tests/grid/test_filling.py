@@ -135,16 +135,18 @@ def test_land_does_not_count():
     assert_close(share, torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]).double())
 
 
-def test_nodes_of_a_graph_are_as_unseen_as_their_neighbours():
+def test_states_of_a_graph_are_as_unseen_as_the_nodes_of_their_cluster():
     ring = [[(i - 1) % 40, (i + 1) % 40] for i in range(40)]
-    graph = SensorGraph(ring)
     observed = torch.ones(1, 40, dtype=torch.bool)
     observed[:, 5:25] = False
-    points = graph.unseen_points(observed, torch.float64)
-    A = 2 * laplacian(40, True) + 1e-2 * np.eye(40)
-    # the difference along an edge counts at both of its ends
+    points = SensorGraph(ring).unseen_points(observed, torch.float64)
+    A = laplacian(40, True) + 1e-2 * np.eye(40)
     w = solved_in_gaps(A, np.zeros(40), observed[0].numpy(), 1e-2)
     np.testing.assert_allclose(points[0], w**2 / (w**2 + 0.1) * 1.1, atol=1e-3)
-    states = graph.unseen_states(observed, torch.float64)
-    assert states.shape == (41,)
-    assert states[15] > states[5] > states[4] > 0 == states[0]
+    mean = points.mean()
+    last = mean / (mean + 0.03) * 1.03
+    states = SensorGraph(ring).unseen_states(observed, torch.float64)
+    assert_close(states, torch.cat([points[0], last[None]]))
+    clusters = SensorGraph(ring, coarse=np.repeat(np.arange(8), 5))
+    states = clusters.unseen_states(observed, torch.float64)
+    assert_close(states, torch.cat([points[0].reshape(8, 5).mean(1), last[None]]))

@@ -1,4 +1,4 @@
-"""Fields on graphs: neighbours and operators against dense matrices."""
+"""Fields on graphs with neighbours in order: operators against dense matrices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pyro_msde.grid import GraphOperators, Grid, SensorGraph
+from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.protocols import Places
 
 TABLE = np.array([[1, 4], [0, 2], [3, 3], [4, 0], [2, 1]])
@@ -28,7 +28,7 @@ def test_operators_are_the_matrices():
     rng = np.random.default_rng(0)
     graph = SensorGraph(TABLE, channels=2)
     kernel, y = rng.standard_normal((2, 3)), rng.standard_normal((4, 7, 2, 5))
-    operators = GraphOperators(torch.from_numpy(kernel), graph)
+    operators = graph.operators(torch.from_numpy(kernel))
     S = dense(kernel, TABLE)
     expected = torch.from_numpy(np.einsum("cji,stci->stcj", S, y))
     assert_close(operators.smooth(torch.from_numpy(y)), expected)
@@ -58,7 +58,7 @@ def test_kernel_starts_as_a_mean():
     kernel = graph.kernel()
     assert_close(kernel.sum(1), torch.ones(3))
     constant = torch.full((3, 5), 2.5)
-    assert_close(GraphOperators(kernel, graph).smooth(constant), constant)
+    assert_close(graph.operators(kernel).smooth(constant), constant)
 
 
 def test_the_own_node_comes_first_wherever_it_stood():
@@ -75,4 +75,4 @@ def test_bad_graphs_are_named():
     with pytest.raises(ValueError, match="channels=0: give"):
         SensorGraph(TABLE, channels=0)
     with pytest.raises(ValueError, match="kernel: shape"):
-        GraphOperators(torch.ones(1, 4), SensorGraph(TABLE))
+        SensorGraph(TABLE).operators(torch.ones(1, 4))

@@ -59,7 +59,9 @@ def test_free_nodes_are_those_of_the_snapshots_that_are_left():
 
 def test_a_forecast_from_a_snapshot_that_is_missing_says_where_to_start(result):
     late = with_gaps(tiny_data((9, 9)), empty=(0, 1))
-    with pytest.raises(ValueError, match=r"trajectory 0 is missing whole, and all before index 2 "):
+    with pytest.raises(
+        ValueError, match=r"trajectory 0 is missing whole before index 2 \(t=0\.1\)"
+    ):
         result.forecast(late)
     start = late.snapshots([slice(2, None)] * 2)
     assert result.forecast(start, num_samples=4).mean.isfinite().all()

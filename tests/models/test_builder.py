@@ -9,7 +9,7 @@ from problems import tiny_data
 from torch import nn
 
 import pyro_msde
-from pyro_msde import Grid, SavedRunError, Trajectories, fit
+from pyro_msde import Callback, Grid, SavedRunError, SensorGraph, Trajectories, fit
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers1d, burgers2d, ks, multiscale
 
@@ -99,6 +99,109 @@ def test_a_graph_of_sensors_is_trained_saved_and_forecast(
     ]
     assert forecasts[0].mean.shape == (2, *data.field_shape)
     assert torch.equal(forecasts[0].mean, forecasts[1].mean)
+
+
+UNEVEN = np.array(
+    [[0, 0, 0, 1, 2, 4, 4, 5, 6, 7, 8], [1, 2, 3, 2, 4, 5, 6, 6, 7, 8, 9]]
+)  # 10 alone
+PLACES = np.random.default_rng(0).uniform(size=(11, 2))
+
+
+def uneven_graph(coarse=5, **options):
+    return SensorGraph(
+        UNEVEN, weights=np.arange(1.0, 12), num_nodes=11, coarse=coarse, positions=PLACES, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_eta", "channels", "num_covariates", "coarse", "located"),
+    [(0, 1, 1, 5, True), (2, 2, 0, 5, False), (3, 1, 1, None, False)],
+)
+def test_a_graph_with_clusters_is_trained_saved_and_forecast(
+    n_eta, channels, num_covariates, coarse, located, tmp_path
+):
+    graph = uneven_graph(coarse, channels=channels)
+    options = {"n_eta": n_eta, "num_covariates": num_covariates, "located": located, "width": 7}
+    model = multiscale(graph, **options)
+    assert model.num_latent == channels * (coarse or 11) + n_eta
+    data = data_on((11,), channels, num_covariates)
+    result = fit(model, AmortizedGP(model), data, checkpoint=tmp_path, **QUICK)
+    loaded = pyro_msde.load(tmp_path)
+    assert loaded.model.grid == graph
+    again = multiscale(graph, **options)
+    resumed = fit(again, AmortizedGP(again), data, checkpoint=tmp_path, **QUICK)
+    own = None if data.covariates is None else data.covariates[0]
+    few = {"num_samples": 3, "covariates": own, "max_step": 0.02}
+    means = [
+        r.predict(data.values[0][0], [0.0, 0.05], **few).mean for r in (result, loaded, resumed)
+    ]
+    assert means[0].shape == (2, *data.field_shape)
+    assert torch.equal(means[0], means[1])
+    assert torch.equal(means[0], means[2])
+
+
+def test_a_stopped_run_on_a_graph_goes_on_to_the_same_weights(tmp_path):
+    class Stop(Callback):
+        def step(self, view):
+            if view.step == 2:
+                raise KeyboardInterrupt
+
+    def trained(**options):
+        model = multiscale(uneven_graph(), n_eta=1, width=7)
+        return fit(model, AmortizedGP(model), data_on((11,)), **QUICK | {"steps": 4} | options)
+
+    trained(checkpoint=tmp_path, callbacks=[Stop()])
+    resumed, whole = trained(checkpoint=tmp_path), trained()
+    assert resumed.steps == whole.steps == 4
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+
+
+def test_microscale_states_are_added_on_a_graph():
+    fits = pyro_msde.fit_hierarchical(
+        lambda n_eta: multiscale(uneven_graph(), n_eta=n_eta, width=7),
+        AmortizedGP,
+        data_on((11,)),
+        n_etas=(0, 2),
+        **QUICK,
+    )
+    kernels = [f.model.kernel.net.weight.shape for f in fits]
+    assert kernels[0] == kernels[1]
+
+
+def test_the_drift_of_clusters_sees_two_steps_along_edges():
+    chain = np.stack([np.arange(11), np.arange(1, 12)])
+    drift = multiscale(SensorGraph(chain, coarse=6), width=7).drift.net.double()
+    torch.manual_seed(0)
+    for p in drift.parameters():  # some start at zero
+        p.data.add_(0.1 * torch.randn_like(p))
+    t = torch.zeros(1, 1, dtype=torch.float64)
+    z = torch.randn(6, dtype=torch.float64)
+    jacobian = torch.func.jacrev(lambda v: drift(v[None, None], t)[0, 0])(z)
+    places = np.arange(6)  # clusters of a chain are in its order
+    near = abs(places[:, None] - places) <= 2
+    np.testing.assert_array_equal(jacobian.detach().numpy() != 0, near)
+
+
+@pytest.mark.slow
+def test_microscale_states_learn_what_clusters_do_not_resolve():
+    """Heat from one node of a lattice, of any strength: narrower than the clusters at first."""
+    side, times = 9, np.linspace(0, 1, 33)
+    x, y = np.divmod(np.arange(side**2), side)
+    weights = (abs(x[:, None] - x) + abs(y[:, None] - y) == 1).astype(float)
+    rates, modes = np.linalg.eigh(np.diag(weights.sum(1)) - weights)
+    start = np.exp(-((x - 4) ** 2 + (y - 3) ** 2) / 2)
+    path = np.exp(-0.5 * np.outer(times, rates)) * (modes.T @ start) @ modes.T
+    sizes = np.random.default_rng(0).uniform(0.5, 1.5, 14)
+    data = Trajectories([times] * 14, [s * path for s in sizes])
+    errors = []
+    for n_eta in (0, 2):
+        model = multiscale(SensorGraph(weights, coarse=9), n_eta=n_eta, width=32)
+        short = {"length": 16, "stride": 1, "steps": 200, "progress": False, "num_nodes": 16}
+        result = fit(model, AmortizedGP(model), data[:10], **short)
+        forecast = result.forecast(data[10:], num_samples=16)
+        errors.append(pyro_msde.nrmse(forecast, data[10:]).mean())
+    assert errors[1] < 0.5 * errors[0]
 
 
 def test_the_macroscale_drift_of_a_graph_sees_its_neighbours():
@@ -209,12 +312,14 @@ def test_bad_grids_are_named():
         multiscale()
     with pytest.raises(ValueError, match="adjacency: takes the place of grid"):
         multiscale(11, adjacency=RING)
+    with pytest.raises(ValueError, match="coarse=12: give a whole number, from 1 to 10"):
+        multiscale(adjacency=UNEVEN, coarse=12)
     with pytest.raises(ValueError, match="components: a graph has no convolutions"):
         multiscale(adjacency=RING, n_eta=1, components=0)
     uneven = np.zeros((4, 4), dtype=int)
     uneven[np.arange(4), (np.arange(4) + 1) % 4] = 1
     uneven[2, 0] = 1
-    with pytest.raises(ValueError, match="node 2 has 2 neighbours, node 0 has 1"):
+    with pytest.raises(ValueError, match="adjacency: not symmetric: the weight from node 0 to 1"):
         multiscale(adjacency=uneven)
     with pytest.raises(ValueError, match="coarse: missing"):
         multiscale(30)

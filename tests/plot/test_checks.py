@@ -55,7 +55,8 @@ def fit_arguments(name, fit, truth):
 
 
 def test_these_are_all_the_pictures():
-    known = {*OF_FORECASTS, *OF_FITS, *OF_REPORTS, "forecast_comparison", "history"}
+    others = {"comparison_by_lead", "forecast_comparison", "history"}
+    known = {*OF_FORECASTS, *OF_FITS, *OF_REPORTS, *others}
     assert known == set(plot.__all__)
 
 

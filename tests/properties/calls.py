@@ -64,6 +64,8 @@ def calls() -> dict[str, Call]:
     fc = fit.predict(U[:, 0], t, num_samples=32)
     one = fit.predict(U[0, 0], t, num_samples=4)
     first = data.until(0.3)  # a longer one takes seconds to calibrate on
+    learned = baselines.LinearInverseModel().fit(data)
+    table = pyro_msde.compare(fit, first, data, num_samples=2)
     report = pyro_msde.calibration(fc, data, bins=4, levels=[0.5, 0.9])
     folder = Path(tempfile.mkdtemp()) / "run"
     fit.save(folder)
@@ -122,6 +124,10 @@ def calls() -> dict[str, Call]:
         ),
         "Trajectories.thinned": Call(data.thinned, arguments(stride=2)),
         "Trajectories.until": Call(data.until, arguments(time=0.5)),
+        "Trajectories.after": Call(data.after, arguments(time=0.5)),
+        "Trajectories.between": Call(data.between, arguments(start=0.2, end=0.5)),
+        "Trajectories.split": Call(data.split, arguments(train=0.6, validation=0.2, gap=3)),
+        "Trajectories.cut": Call(data.cut, arguments(length=9, every=4)),
         "Trajectories.fields": Call(data.fields, arguments(channels=1, shape=(POINTS,))),
         # grids
         "Grid": Call(
@@ -137,6 +143,17 @@ def calls() -> dict[str, Call]:
             testing.check_boundary, arguments(boundary=("neumann", "dirichlet"))
         ),
         "adjacency_table": Call(grid.adjacency_table, arguments(adjacency=np.eye(4, dtype=int))),
+        "SensorGraph": Call(
+            pyro_msde.SensorGraph,
+            arguments(
+                adjacency=np.array([[0, 1, 2], [1, 2, 3]]),
+                channels=1,
+                coarse=2,
+                weights=np.array([1.0, 0.5, 2.0]),
+                num_nodes=4,
+                positions=np.arange(8.0).reshape(4, 2),
+            ),
+        ),
         "gaussian_kernel": Call(
             grid.gaussian_kernel,
             arguments(grid=fit.model.grid, radius=3, gain="unit", dtype=torch.float64),
@@ -338,6 +355,34 @@ def calls() -> dict[str, Call]:
             baselines.principal_regression,
             arguments(train=data, y0=U[:, 0], num_times=5, covariates=None, components=1, degree=1),
         ),
+        **{
+            f"{type(kind).__name__}.fit": Call(
+                kind.fit, arguments(train=data, validation=first, weights=np.ones(POINTS))
+            )
+            for kind in baselines.simple_baselines()
+        },
+        "LinearInverseModel": Call(
+            baselines.LinearInverseModel, arguments(period=0.5, harmonics=1)
+        ),
+        "FittedBaseline.forecast": Call(
+            lambda **given: vars(learned.forecast(**given)),
+            arguments(y0=U[:, 0], leads=t[:4], t0=np.zeros(3)),
+        ),
+        "compare": Call(
+            lambda **given: pyro_msde.compare(**given).drop_vars("anomaly_correlation"),
+            arguments(
+                fit=fit,
+                test=first[0],
+                train=data,
+                validation=first,
+                baselines=[baselines.Persistence()],
+                leads=t[1:3],
+                period=None,
+                weights=np.ones(POINTS),
+                num_samples=4,
+                seed=0,
+            ),
+        ),
         "pod_basis": Call(baselines.pod_basis, arguments(train=data, rank=3, max_snapshots=100)),
         # data sets, of which only what is refused is tried: the right calls take seconds
         "splits": Call(KDV.splits, arguments(split="publishd", seed=0, directory=None)),
@@ -365,6 +410,9 @@ def calls() -> dict[str, Call]:
         ),
         "plot.coverage_by_lead": Call(
             plot.coverage_by_lead, arguments(bins=4, level=0.9, ax=None, **drawn)
+        ),
+        "plot.comparison_by_lead": Call(
+            plot.comparison_by_lead, arguments(table=table, channel=0, axes=None)
         ),
         "plot.history": Call(plot.history, arguments(fit=fit, axes=None)),
         "plot.reliability_diagram": Call(

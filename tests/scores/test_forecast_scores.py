@@ -193,12 +193,11 @@ def test_truth_of_other_trajectories_or_times():
         crps(fc, Trajectories(TIMES, fc.mean[:2]))
     with pytest.raises(ValueError, match=r"number of trajectories 3, but the forecast has 1"):
         crps(only(fc, 0), Trajectories(TIMES, fc.mean))
-    ragged = Trajectories([TIMES, TIMES, TIMES[:4]], [fc.mean[0], fc.mean[1], fc.mean[2, :4]])
     with pytest.raises(
         ValueError,
-        match=r"trajectory 2 has 4 times \(0 to 0\.75\), but the forecast 5 times \(0 to 1\)",
+        match=r"trajectory 0 has 4 times \(0 to 0\.75\), but the forecast 5 times \(0 to 1\)",
     ):
-        coverage(fc, ragged)
+        coverage(fc, Trajectories(TIMES[:4], fc.mean[:, :4]))
     shifted = [TIMES, TIMES + np.array([0, 0, 0.01, 0, 0]), TIMES]
     with pytest.raises(ValueError, match=r"trajectory 1 has t=0\.51 at index 2, .* t=0\.5\."):
         pit(fc, Trajectories(shifted, list(fc.mean)))

@@ -55,7 +55,7 @@ def case_of(spread: np.ndarray, sd_at_one: float = 1.0):
 
     def predict(scale):
         sd = torch.full((len(spread), len(TIMES), POINTS), scale * sd_at_one, dtype=torch.float64)
-        return Normal(TIMES, sd), truth
+        return [(Normal(TIMES, sd), truth)]
 
     return predict
 
@@ -101,7 +101,7 @@ def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
 
     def predict(scale):
         sd = torch.full((1, len(TIMES), POINTS), 1.3 if scale <= 1 else 1.3 / scale**0.1)
-        return Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES))))
+        return [(Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES)))))]
 
     result = choose_diffusion_scale(predict, bins=1, narrower=())
     shares = [2 * norm.cdf(1.645 * sd) - 1 for sd in (1.3, 1.3 / 5.6**0.1)]

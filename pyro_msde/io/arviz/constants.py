@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import Trajectories, duration_units
+from pyro_msde.data import Trajectories, dated, duration_units
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.io.arviz.parameters import kernel_draws
 from pyro_msde.priors import part_of
@@ -56,9 +56,11 @@ def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -
 
 def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
     """What predictions beyond the data start from: first snapshots, their times, covariates."""
-    field, time = units_attr(frame.units.get(frame.name)), frame.coords["time"].attrs
+    field, units = units_attr(frame.units.get(frame.name)), test.time_units
+    time = {} if units.text is None else {"units": units.text}
+    time |= {} if units.calendar is None else {"calendar": units.calendar}
     first = np.stack([v[0] for v in test.values])
-    return frame.dataset(
+    ds = frame.dataset(
         {
             f"{frame.name}_initial": (("trajectory", *frame.field_dims()), first, field),
             "time_initial": ("trajectory", np.array([t[0] for t in test.times]), time),
@@ -67,6 +69,7 @@ def initial_fields(test: Trajectories, frame: Frame) -> xr.Dataset:
         },
         all_coords=True,
     )
+    return dated(ds)
 
 
 def training(history: History) -> xr.Dataset:

@@ -34,13 +34,15 @@ def dated_fit():
 
 
 def names_of_instants(ds: xr.Dataset) -> set[str]:
-    return {str(k) for k, v in ds.variables.items() if "since" in v.attrs.get("units", "")}
+    return {str(k) for k, v in ds.variables.items() if v.dtype.kind == "M"}
 
 
 def test_files_are_read_back_with_their_dates(tmp_path):
     idata = dated_fit().to_arviz(dated(), horizon=START + np.timedelta64(48, "h"), **OPTIONS)
     for group in idata.groups():
         assert names_of_instants(idata[group]) <= {"time", "time_initial", "time_end"}, group
+        if "time" in idata[group].variables:
+            assert "time" in names_of_instants(idata[group]), group
     assert idata.posterior["time_kernel_lengthscale"].attrs["units"] == "h"
     assert idata.constant_data["time_scale"].attrs["units"] == "h"
     assert idata.posterior["diffusion_sd_zeta"].attrs["units"] == "m h^-0.5"
@@ -58,16 +60,15 @@ def test_files_are_read_back_with_their_dates(tmp_path):
 
 def test_dates_choose_snapshots():
     idata = dated_fit().to_arviz(dated(), **{**OPTIONS, "times": START + STEPS[[1, 4]]})
-    hours = (START + STEPS[[1, 4]] - np.datetime64("2100-01-01")) / np.timedelta64(1, "h")
-    assert idata.posterior_predictive["time"].values.tolist() == hours.tolist()
+    np.testing.assert_array_equal(idata.posterior_predictive["time"], START + STEPS[[1, 4]])
 
 
 def test_data_that_count_from_another_date_are_recounted():
     units = {"time": "days since 2099-12-31"}
     other = Trajectories(START + STEPS, dated().values, name="h", dims=("s",), units=units)
     one, two = (dated_fit().to_arviz(d, **OPTIONS) for d in (dated(), other))
-    np.testing.assert_allclose(
-        two.posterior_predictive["time"], one.posterior_predictive["time"], rtol=1e-14
+    np.testing.assert_array_equal(
+        two.posterior_predictive["time"], one.posterior_predictive["time"]
     )
     # days are turned into hours with a rounding of 1e-16, which the drift passes on
     np.testing.assert_allclose(
