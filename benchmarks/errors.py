@@ -18,7 +18,10 @@ _CHUNK = 2**24  # numbers compared at once
 
 
 def trajectory_error(forecast: Array, y: Array) -> float:
-    """NRMSE of a forecast (time, *space), as `pyro_msde.nrmse`; infinite if it is not finite."""
+    """The paper's NRMSE of a forecast (time, *space), relative to zero as `pyro_msde.nrmse` can be.
+
+    Infinite if the forecast is not finite.
+    """
     if forecast.shape != y.shape:
         raise ValueError(f"forecast: shape {forecast.shape}, but the truth has {y.shape}.")
     size = max(1, _CHUNK // int(np.prod(y.shape[1:])))

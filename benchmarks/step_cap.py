@@ -63,7 +63,7 @@ def measured(fit: pyro_msde.Fit, truth: pyro_msde.Trajectories, max_step: float)
     fc = fit.forecast(truth, num_samples=SAMPLES, max_step=step)
     seconds = time.perf_counter() - began
     finite = bool(fc.mean.isfinite().all())
-    error = np.mean(pyro_msde.nrmse(fc, truth)) if finite else np.inf
+    error = np.mean(pyro_msde.nrmse(fc, truth, relative_to="zero")) if finite else np.inf
     return {
         "max_step": max_step,
         "nrmse": f"{error:.5f}",

@@ -49,7 +49,7 @@ def main() -> None:
     fit.save(out)
     test = data.test.until(setting.horizon).thinned(10)
     fc = fit.forecast(test)
-    errors = np.asarray(pyro_msde.nrmse(fc, test))
+    errors = np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero"))
     print(f"test NRMSE {errors.mean():.2%} ± {errors.std(ddof=1):.2%}")
     print(f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, test)):.3f}")
     picture = plot.forecast_images(fc, test)

@@ -36,7 +36,7 @@ def main() -> None:
     print("==> forecasting the 5 test trajectories from their first snapshots, at every 10th time")
     test = data.test.thinned(10)
     fc = fit.forecast(test, num_samples=64)
-    errors = np.asarray(pyro_msde.nrmse(fc, test))
+    errors = np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero"))
     metrics = {
         "case": "kdv",
         "n_eta": 5,

@@ -27,14 +27,14 @@ def score(fit: pyro_msde.Fit, split: str, test: pyro_msde.Trajectories) -> dict[
     """Error on the test trajectories; coverage, CRPS and error again on fresh ones."""
     times = test.times[0]
     fc = fit.forecast(test, num_samples=64)
-    errors = np.asarray(pyro_msde.nrmse(fc, test))
-    by_tenth = np.asarray(pyro_msde.nrmse(fc, test, bins=10)).mean(0)
+    errors = np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero"))
+    by_tenth = np.asarray(pyro_msde.nrmse(fc, test, bins=10, relative_to="zero")).mean(0)
     every = (len(times) - 1) // (NUM_TIMES - 1)
     unseen = fresh(split, NUM_FRESH, SEED_FRESH, float(times[-1]))
     truth = unseen.thinned(every)
     fc = fit.forecast(truth, num_samples=64, max_step=2 * DT)
     covered = np.asarray(pyro_msde.coverage(fc, truth, level=0.9, bins=10))
-    fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth))
+    fresh_errors = np.asarray(pyro_msde.nrmse(fc, truth, relative_to="zero"))
     return {
         "steps": fit.steps,
         "train_seconds": round(fit.training.seconds),

@@ -87,7 +87,7 @@ def main() -> None:
         share = relative_squares(fc.mean[:, instant], torch.as_tensor(y[:, instant])) ** 0.5
         print(f"relative error after {turns:g} Lyapunov times: {share.mean():.1%}")
     print(
-        f"NRMSE over two: {np.mean(pyro_msde.nrmse(fc, y)):.1%}, "
+        f"NRMSE over two: {np.mean(pyro_msde.nrmse(fc, y, relative_to='zero')):.1%}, "
         f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, y)):.2f}"
     )
     statistics(fit, test, args.out)

@@ -131,7 +131,7 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
         "theta_guide": theta,
         "path_guide": path,
         "elbo": f"{np.mean(elbo[-max(1, len(elbo) // 10) :]):.5g}",
-        "nrmse": f"{np.mean(pyro_msde.nrmse(fc, test)):.4f}",
+        "nrmse": f"{np.mean(pyro_msde.nrmse(fc, test, relative_to='zero')):.4f}",
         "coverage_90": f"{np.mean(pyro_msde.coverage(fc, test)):.3f}",
         "seconds_per_step": f"{seconds_per_step(swap, data):.4f}",
         "steps": fit.steps,

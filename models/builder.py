@@ -17,6 +17,7 @@ from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import FAMILIES
+from pyro_msde.models.from_data import Factory
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     MLP,
@@ -46,6 +47,7 @@ _MOST_STATES = 256  # that the microscale drift sees one by one
 
 
 @register("multiscale")
+@Factory
 @renamed_arguments(num_parameters="num_covariates", recipe="architecture")
 def multiscale(
     grid: int | Sequence[int] | Grid | SensorGraph | None = None,
@@ -57,6 +59,7 @@ def multiscale(
     boundary: BoundaryWords = "periodic",
     lower: float | Sequence[float] | None = None,
     upper: float | Sequence[float] | None = None,
+    mask: Any = None,
     num_covariates: int = 0,
     half_width: int | None = None,
     located: bool = False,
@@ -73,11 +76,15 @@ def multiscale(
 ) -> Multiscale:
     """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
 
+    `multiscale.like(data, n_eta=…)` reads the grid from trajectories.
+
     Args:
-        grid: Fine points per axis, one to three axes; or a `Grid` or `SensorGraph`, which says
-            coarse points, channels, boundary and domain.
-        coarse: Coarse points per axis; each divides the fine number. Of sensors on a graph, the
-            number of clusters; None: each sensor is a coarse point.
+        grid: Points per axis, one to three axes; or a `Grid` or `SensorGraph`, which says the same
+            as `coarse`, `channels`, `boundary`, `lower`, `upper` and `mask`.
+        coarse: Coarse points per axis. They divide the number of points, but on axes with an end
+            that is "neumann" or "replicate", which get more points than the fields have where
+            needed: see `Grid`. Of sensors on a graph, the number of clusters; None: each sensor is
+            a coarse point.
         n_eta: Microscale states; 0 is the implicit-scale (closure) model.
         adjacency: Instead of a grid, the neighbours of sensors, as `SensorGraph` takes them: an
             index table (n, k), a matrix (n, n), edges (2, E), or a graph of networkx.
@@ -87,8 +94,9 @@ def multiscale(
             of your own, for all axes or for each; ends and channels may differ, see `Grid`.
             Convolutions (`components=0`) wrap around periodic axes and put zeros beyond all other
             ends.
-        lower: Lower end of the domain per axis; 0 unless given.
-        upper: Upper end of the domain per axis; 1 unless given.
+        lower: Where the domain begins per axis; 0 unless given.
+        upper: Where it ends; 1 unless given.
+        mask: (*space) or (channel, *space) bool, True where there is a field; see `Grid`.
         num_covariates: Numbers fixed along a trajectory (`Trajectories.covariates`), such as a
             viscosity, which drifts and microscale encoder take.
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
@@ -119,8 +127,8 @@ def multiscale(
 
     Raises:
         ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
-            flags that are none or out of range; coarse points that do not divide the fine ones; a
-            stencil wider than a periodic coarse axis.
+            flags that are none or out of range; coarse points that do not divide the fine ones
+            where they have to; a stencil wider than a periodic coarse axis.
     """
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
@@ -130,7 +138,7 @@ def multiscale(
     if time_features is not None:
         check_flag("time_features", time_features)
     seed = check_seed("seed", seed)
-    places = _places(grid, coarse, adjacency, channels, boundary, lower, upper)
+    places = _places(grid, coarse, adjacency, channels, boundary, lower, upper, mask)
     values = places.channels * places.num_points
     n_eta = check_whole("n_eta", n_eta, 0, values)
     num_covariates = check_whole("num_covariates", num_covariates, 0)
@@ -215,6 +223,7 @@ def _places(
     boundary: BoundaryWords,
     lower: float | Sequence[float] | None,
     upper: float | Sequence[float] | None,
+    mask: Any,
 ) -> Places:
     if adjacency is not None:
         if grid is not None:
@@ -229,7 +238,15 @@ def _places(
     if coarse is None:
         raise ValueError("coarse: missing. Give the number of coarse points per axis.")
     fine = sizes_of("grid", grid)
-    return Grid(fine, coarse, channels=channels, boundary=boundary, lower=lower, upper=upper)
+    return Grid(
+        fine,
+        coarse,
+        channels=channels,
+        boundary=boundary,
+        lower=lower,
+        upper=upper,
+        mask=mask,
+    )
 
 
 def _described(places: Places) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from pyro_msde.protocols import Callback
 from pyro_msde.runs import History, Recipe
 from pyro_msde.scores import (
     CalibrationReport,
+    anomaly_correlation,
     calibration,
     compare,
     coverage,
     crps,
     nrmse,
     pit,
+    skill,
     spread_skill,
 )
 
@@ -40,6 +42,7 @@ __all__ = [
     "SavedRunError",
     "SensorGraph",
     "Trajectories",
+    "anomaly_correlation",
     "calibration",
     "compare",
     "coverage",
@@ -50,5 +53,6 @@ __all__ = [
     "load",
     "nrmse",
     "pit",
+    "skill",
     "spread_skill",
 ]

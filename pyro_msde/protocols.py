@@ -76,12 +76,14 @@ class Places(Protocol):
 
     `regular`: fields have axes with even spacing. `periodic`: per axis, whether it is a ring.
     `kernel`: κ at the start. `half_width`: of a stencil at most so wide, and no wider than fits.
-    `locations`: (num_coarse, k) features of where coarse points are. `coordinates`: per
-    axis, of the points; `coarse_index`: per axis, which of them are coarse. `mask`: (channel,
-    *space), True where there is a field; None: everywhere. `admits_constant`: by channel, whether
-    the boundaries allow a constant. `filled`: fields with their gaps filled in.
-    `unseen_points`, `unseen_states`: from where fields were observed, the share of their variance
-    that is left at each point, and of each macroscale state and, last, of microscale states.
+    `shape`: points per axis that models see; `data_shape`: those of the user's fields, without the
+    `padding` before and after. `locations`: (num_coarse, k) features of where coarse points are.
+    `coordinates`: per axis, of the fields' points; `coarse_index`: per axis, which of them are
+    coarse. `mask`: (channel, *space) of the fields' points, True where there is a field; None:
+    everywhere. `admits_constant`: by channel, whether the boundaries allow a constant. `filled`:
+    fields, with padding, whose gaps are filled in. `unseen_points`, `unseen_states`: from where
+    fields were observed, the share of their variance that is left at each point, and of each
+    macroscale state and, last, of microscale states.
     """
 
     @property
@@ -92,6 +94,10 @@ class Places(Protocol):
     def ndim(self) -> int: ...
     @property
     def shape(self) -> tuple[int, ...]: ...
+    @property
+    def data_shape(self) -> tuple[int, ...]: ...
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]: ...
     @property
     def coarse(self) -> tuple[int, ...]: ...
     @property

@@ -13,6 +13,11 @@ from torch import Tensor
 __all__ = ["Gaussian", "NormalWindow"]
 
 
+def _normal(law: Any) -> torch.distributions.Normal:
+    """Its law; parameters are NaN where the grid has no field."""
+    return torch.distributions.Normal(law.mean, law.sd, validate_args=False)
+
+
 @dataclass(frozen=True)
 class NormalWindow:
     """Some times of it, (batch, chunk, *field)."""
@@ -23,10 +28,10 @@ class NormalWindow:
     samples: int
 
     def cdf(self, values: Tensor) -> Tensor:
-        return torch.distributions.Normal(self.mean, self.sd).cdf(values)
+        return _normal(self).cdf(values)
 
     def quantile(self, level: float) -> Tensor:
-        return torch.distributions.Normal(self.mean, self.sd).icdf(self.mean.new_tensor(level))
+        return _normal(self).icdf(self.mean.new_tensor(level))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         shape = (self.samples, *self.mean.shape)
@@ -46,13 +51,15 @@ class Gaussian:
     grid: Any = None
     size: int = 2
     metadata: Any = None
+    mask: Any = None
+    reference_field: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self.mean.shape)
 
     def cdf(self, values: Tensor) -> Tensor:
-        return torch.distributions.Normal(self.mean, self.sd).cdf(values)
+        return _normal(self).cdf(values)
 
     def mixtures(self) -> Iterator[NormalWindow]:
         mean, sd = (x if self.batched else x[None] for x in (self.mean, self.sd))

@@ -8,7 +8,7 @@ import numpy as np
 from problems import NUM_POINTS, tiny_fields, tiny_model, tiny_pair
 
 from pyro_msde import Fit, Grid, Trajectories
-from pyro_msde.data import Scaling
+from pyro_msde.data import Metadata, Reference, Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 
@@ -58,6 +58,37 @@ def plane_data() -> Trajectories:
     units = {"w": "m", "a": "km", "b": "km", "time": "day"}
     dims = ("part", "a", "b")
     return Trajectories(times, values, name="w", dims=dims, coords=coords, units=units)
+
+
+def land() -> np.ndarray:
+    """(lat, lon) True on the sea: 8 × 12 points, a corner and an island are land."""
+    sea = np.ones((8, 12), dtype=bool)
+    sea[:3, :5] = sea[5, 5:8] = False
+    return sea
+
+
+def sea_fit(reference: Reference | None = None) -> Fit:
+    """An untrained fit of temperatures on `land`, one microscale state."""
+    grid = Grid((8, 12), (4, 3), boundary="neumann", mask=land())
+    macro, micro = PolynomialMLP([9 + 1, 7, 1], 3), PolynomialMLP([1 + 12, 11, 1], 3)
+    model = tiny_model(1, grid=grid, drift=MultiscaleDrift(grid, 1, macro, micro, half_width=1))
+    scaling = Scaling((SCALE,), HORIZON, reference=reference or Reference())
+    data = sea_data()
+    return Fit(model, AmortizedGP(model), scaling, metadata=Metadata.of(data))
+
+
+def sea_data(mean: float = 0.0) -> Trajectories:
+    """Two trajectories; NaN on land and in clouds, a snapshot that is missing, in kelvins."""
+    rng = np.random.default_rng(6)
+    times = 4.0 + np.array([0.0, 0.2, 0.3, 0.5, 0.6])
+    values = mean + rng.normal(size=(2, 5, 8, 12))
+    values[rng.uniform(size=values.shape) < 0.2] = np.nan
+    values[1, 2] = np.nan
+    values[..., ~land()] = np.nan
+    coords = {"lat": -70.0 + 20 * np.arange(8), "lon": 30.0 * np.arange(12)}
+    units = {"sst": "K", "lat": "degrees_north", "lon": "degrees_east", "time": "day"}
+    options: dict[str, Any] = {"name": "sst", "dims": ("lat", "lon"), "coords": coords}
+    return Trajectories(times, values, missing="mask", units=units, **options)
 
 
 def line(ax: Any, name: str) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Proper orthogonal decomposition: the rank-r subspace that holds most of the snapshots' energy.
 
-Nothing is centred, as in the scaling of our own models.
+Nothing is centred: a reference that a fit subtracts is no part of the basis.
 """
 
 from __future__ import annotations

@@ -17,9 +17,15 @@ from pyro_msde.data.empty_snapshots import (
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
+from pyro_msde.data.padding import Padding, cropped, padded
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
-from pyro_msde.data.scaled_fields import ScaledFields, observed_by_channel, observed_in
+from pyro_msde.data.scaled_fields import (
+    ScaledFields,
+    observed_by_channel,
+    observed_in,
+    without_gaps,
+)
 from pyro_msde.data.segment_sizes import segment_sizes
 from pyro_msde.data.segmentation import (
     cut,
@@ -42,6 +48,7 @@ __all__ = [
     "Batch",
     "Cycle",
     "Metadata",
+    "Padding",
     "Quadrature",
     "Reference",
     "ScaledFields",
@@ -56,6 +63,7 @@ __all__ = [
     "as_array",
     "check_trajectories",
     "common_batches",
+    "cropped",
     "cut",
     "dated",
     "duration_of",
@@ -69,6 +77,7 @@ __all__ = [
     "observed_by_channel",
     "observed_in",
     "observed_snapshots",
+    "padded",
     "picks_by_segment",
     "reference_of",
     "rounding",
@@ -79,4 +88,5 @@ __all__ = [
     "since_first_observed",
     "to_numpy",
     "warn_of_outliers",
+    "without_gaps",
 ]

@@ -65,7 +65,7 @@ def _with_something(data: Trajectories, grid: Places, argument: str) -> Sequence
     if data.missing != "mask":
         return [np.ones(len(t), dtype=bool) for t in data.times]
     out: list[NDArray[Any]] = []
-    for k, field in enumerate(data.fields(grid.channels, grid.shape)):
+    for k, field in enumerate(data.fields(grid.channels, grid.data_shape)):
         seen = ~np.isnan(field)
         if grid.mask is not None:
             seen &= grid.mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -31,6 +31,8 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     calendar: str | None
     covariates: tuple[str, ...]
     missing: str = "raise"
+    channels: tuple[str, ...] = ()
+    attrs: dict[str, dict[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Metadata:
         name: The field's.
         dims: Of its axes; None: not known.
         coords: Positions by name of axis.
-        units: By name of field, axis or "time".
+        units: By name of field, channel, axis or "time".
         calendar: Of the times, if these count from a date.
         covariates: Names of the trajectories' covariates.
         missing: What NaN means: see `Trajectories`.
+        channels: Names of the channels; empty if they have none.
+        attrs: CF's attributes by name of field, channel, axis or "time".
     """
 
     name: str
@@ -54,6 +58,8 @@ class Metadata:
     calendar: str | None
     covariates: tuple[str, ...]
     missing: str = "raise"
+    channels: tuple[str, ...] = ()
+    attrs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
@@ -68,6 +74,8 @@ class Metadata:
             data.calendar,
             data.covariate_names,
             data.missing,
+            data.channel_names or (),
+            data.attrs,
         )
 
     @classmethod
@@ -117,12 +125,14 @@ class Metadata:
         Warns of other names of axes and of other positions.
 
         Raises:
-            ValueError: Other units, or axes, positions or covariates in another order.
+            ValueError: Other units, or axes, positions, channels or covariates in another order.
         """
         self._check_units(argument, other)
+        channels = other.channels or (_names_along_first(other) if self.channels else ())
         for what, ours, theirs in (
             ("dims", self.dims or (), other.dims or ()),
             ("covariates", self.covariates, other.covariates),
+            ("channels", self.channels, channels),
         ):
             if ours != theirs and sorted(ours) == sorted(theirs):
                 raise ValueError(
@@ -130,6 +140,8 @@ class Metadata:
                     "or sort them."
                 )
         said = [f"axes {other.dims} against {self.dims}"] if self._axes_differ(other) else []
+        if self.channels and channels and self.channels != channels:
+            said.append(f"channels {channels} against {self.channels}")
         for mine, yours in zip(self.dims or (), other.dims or (), strict=False):
             if mine not in self.coords or yours not in other.coords:
                 continue
@@ -178,6 +190,12 @@ def matched(metadata: Metadata | None, argument: str, data: Trajectories) -> Tra
         return data
     metadata.check(argument, Metadata.of(data))
     return data.in_time_units(metadata.time_units, argument)
+
+
+def _names_along_first(other: Metadata) -> tuple[str, ...]:
+    """Names of the places along the first axis of fields, if they have such."""
+    along = other.coords.get(other.dims[0], ()) if other.dims else ()
+    return tuple(name for name in along if isinstance(name, str))
 
 
 def _positions(x: NDArray[Any]) -> Positions:

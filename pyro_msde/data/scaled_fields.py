@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.data.padding import Padding, padded
 from pyro_msde.data.units import Scaling
 from pyro_msde.protocols import Places
 
-__all__ = ["ScaledFields", "observed_by_channel", "observed_in"]
+__all__ = ["ScaledFields", "observed_by_channel", "observed_in", "without_gaps"]
 
 _AT_ONCE = 256  # snapshots whose gaps are filled at a time
 
@@ -29,11 +30,12 @@ class ScaledFields:
         times: (time,) in the user's units.
         scaling: Between the two kinds of units.
         dtype: Of the scaled fields.
-        places: Where the fields are: it fills gaps, and its mask has points without a field.
+        places: Where the fields are: it fills gaps, and has points beyond those of the data and
+            such without a field.
 
     Attributes:
         values: As given.
-        observed: (time, channel, *space) bool, False in gaps; None: there are none.
+        observed: (time, channel, *space) bool, False in gaps and the padding; None: there are none.
         unseen: (time, num_zeta + 1) of `Places.unseen_states`; None likewise.
     """
 
@@ -47,13 +49,13 @@ class ScaledFields:
         places: Places,
     ) -> None:
         self.values, self.dtype = values, dtype
-        self._times, self._scaling = times, scaling
+        self._times, self._scaling, self._padding = times, scaling, places.padding
         mask = None if places.mask is None else torch.tensor(places.mask, device=values.device)
-        self.observed = observed_in(values, mask)
+        self.observed = observed_in(values, mask, places.padding)
         self._filled: Tensor | None = None
         self.unseen: Tensor | None = None
         if self.observed is not None:
-            self._filled = values.new_empty(values.shape, dtype=dtype)
+            self._filled = values.new_empty(self.observed.shape, dtype=dtype)
             self.unseen = values.new_empty(len(values), places.num_zeta + 1, dtype=dtype)
             for start in range(0, len(values), _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
@@ -73,13 +75,14 @@ class ScaledFields:
         """Shares of fields seen here; microscale states are of points that are seen at all."""
         share = places.unseen_states(seen, self.dtype)
         if self._scaling.never_observed is not None:
-            known = self._scaling.with_never_observed(seen)
+            known = self._scaling.with_never_observed(seen, self._padding)
             share[..., -1:] = places.unseen_states(known, self.dtype)[..., -1:]
         return share
 
     def _scaled(self, index: Any) -> Tensor:
         times = self._times[index.numpy(force=True) if isinstance(index, Tensor) else index]
-        return self._scaling.to_scaled(self.values[index], times).to(self.dtype)
+        scaled = self._scaling.to_scaled(self.values[index], times).to(self.dtype)
+        return padded(scaled, self._padding)
 
 
 def observed_by_channel(fields: Sequence[NDArray[Any]]) -> list[int]:
@@ -88,14 +91,35 @@ def observed_by_channel(fields: Sequence[NDArray[Any]]) -> list[int]:
     return [int(n) for n in np.sum(counts, 0)]
 
 
-def observed_in(values: Tensor, mask: Tensor | None = None) -> Tensor | None:
-    """Where fields (..., channel, *space) hold an observation, shaped alike; None: everywhere.
+def observed_in(values: Tensor, mask: Tensor | None = None, padding: Padding = ()) -> Tensor | None:
+    """Where fields (..., channel, *space) with their padding are observed; None: everywhere.
 
     Args:
         values: NaN where nothing was observed.
         mask: Of points where there is something to observe; None: everywhere.
+        padding: Points that models have beyond those of the data, per axis of space.
     """
     seen = ~values.isnan()
     if mask is not None:
         seen = seen & mask
+    seen = padded(seen, padding)
     return None if bool(seen.all()) else seen
+
+
+def without_gaps(scaled: Tensor, values: Tensor, places: Places) -> tuple[Tensor, Tensor | None]:
+    """Fields as models see them: with the padding, and filled in where nothing was observed.
+
+    Args:
+        scaled: (..., channel, *space) in scaled units.
+        values: The same in the user's units, NaN where nothing was observed.
+        places: Where they are.
+
+    Returns:
+        Fields (..., channel, *padded space), and where they were observed; None: everywhere.
+    """
+    mask = None if places.mask is None else torch.tensor(places.mask, device=values.device)
+    observed = observed_in(values, mask, places.padding)
+    scaled = padded(scaled, places.padding)
+    if observed is None:
+        return scaled, None
+    return places.filled(scaled.where(observed, 0), observed), observed

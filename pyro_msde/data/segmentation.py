@@ -122,7 +122,7 @@ def scaled_segments(
         covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
     fields = [
         ScaledFields(torch.as_tensor(v).to(like.device), t, scaling, dtype=like.dtype, places=grid)
-        for t, v in zip(data.times, data.fields(grid.channels, grid.shape), strict=True)
+        for t, v in zip(data.times, data.fields(grid.channels, grid.data_shape), strict=True)
     ]
     clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
     return Segments(clocks, fields, covariates=covariates, **how)

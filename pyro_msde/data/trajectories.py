@@ -24,6 +24,8 @@ from pyro_msde.data.cutting import (
 from pyro_msde.data.instants import TimeUnits, same_times
 from pyro_msde.data.missing_values import advice_on
 from pyro_msde.data.validation import (
+    as_attrs,
+    as_channels,
     as_columns,
     as_controls,
     as_covariates,
@@ -62,9 +64,11 @@ class Trajectories:
         controls: A list of (n_k, c) or (n_k,) arrays or one rectangular array, what is imposed at
             the times.
         name: The field's name.
+        channel_names: Names of the channels, along the first axis of the field.
         dims: Names of the field's axes.
         coords: Positions along the axes that `dims` names.
-        units: Units by name of field, axis or "time"; a string is the field's units.
+        units: Units by name of field, channel, axis or "time"; a string is the field's units.
+        attrs: What else CF says of them, by name: `long_name`, `standard_name` and the like.
         calendar: CF's name of the calendar of times with units such as "days since 2000-01-01";
             "standard" unless given.
         covariate_names: Names of the covariates; covariate_0, … unless given.
@@ -77,9 +81,11 @@ class Trajectories:
         covariates: (trajectory, p) float64, or None.
         controls: Tuple of (n_k, c) arrays, or None.
         name: The field's name.
+        channel_names: As given, or None.
         dims: Names of the field's axes, or None.
         coords: Arrays by name of axis.
         units: Units by name.
+        attrs: Strings by name, for each a mapping.
         calendar: Of the times, if these count from a date; else None.
 
     Raises:
@@ -97,9 +103,11 @@ class Trajectories:
         covariates: Any = None,
         controls: Any = None,
         name: str = "u",
+        channel_names: Sequence[str] | None = None,
         dims: Sequence[str] | None = None,
         coords: Mapping[str, Any] | None = None,
         units: str | Mapping[str, str] | None = None,
+        attrs: Mapping[str, Mapping[str, str]] | None = None,
         calendar: str | None = None,
         covariate_names: Sequence[str] | None = None,
         control_names: Sequence[str] | None = None,
@@ -126,14 +134,19 @@ class Trajectories:
         self.name = name
         self.dims, self.coords = as_names(dims, coords, self.field_shape)
         self._names = covariate_names, control_names
-        check_names(name, self.dims, (*self.covariate_names, *self.control_names))
+        columns = (*self.covariate_names, *self.control_names)
+        check_names(name, self.dims, columns)
+        self.channel_names = as_channels(
+            channel_names, self.field_shape, (*(self.dims or ()), *columns)
+        )
+        self.attrs = as_attrs(attrs)
 
     @classmethod
     @renamed_arguments(parameters="covariates")
     def from_xarray(
         cls,
         ds: xr.Dataset | xr.DataArray,
-        name: str,
+        name: str | Sequence[str],
         *,
         trajectory: str = "trajectory",
         time: str = "time",
@@ -142,19 +155,24 @@ class Trajectories:
         covariates: Sequence[str] | None = None,
         controls: Sequence[str] | None = None,
     ) -> Trajectories:
-        """Trajectories of the variable `name`; snapshots at the end that are all NaN are dropped.
+        """Trajectories of a variable, or of several, which become channels.
+
+        Snapshots at the end that are all NaN are dropped.
 
         What CF's attributes `_FillValue`, `missing_value`, `valid_range` and the like call missing
         counts as NaN; packed variables (`scale_factor`, `add_offset`) are unpacked.
 
         Args:
             ds: A Dataset, or a DataArray (then `name` is what to call it).
-            name: The variable, with any order of dimensions.
+            name: The variable, with any order of dimensions; or variables, in the order of the
+                channels, with equal dimensions. Each has its own units, and its name is that of its
+                channel; the field's is all of them, as in "u_v".
             trajectory: Its dimension of trajectories; without it there is one trajectory.
             time: Variable or coordinate of times, along one dimension or (trajectory, another).
                 Dates are counted in the units of the file that they were read from, or in seconds
                 since the first; `units["time"]` says which.
-            channel: Its dimension of channels, if any; put before the axes of space.
+            channel: Its dimension of channels, if any, which is put before the axes of space; of
+                several variables, what to call that axis.
             missing: As for the class.
             covariates: Variables along `trajectory` only.
             controls: Variables along `trajectory` and time.
@@ -179,7 +197,8 @@ class Trajectories:
         `name` is (trajectory, time, *dims), with one `time` coordinate if no trajectory has times
         of its own, else (trajectory, snapshot, *dims) with `time` (trajectory, snapshot). Times are
         dates where the data have dates, but numbers in units since a date where shorter
-        trajectories of a calendar that only cftime knows would lack some.
+        trajectories of a calendar that only cftime knows would lack some. Channels with names are a
+        variable each, without an axis of channels.
         Covariates and controls are variables of their names.
         """
         return write_xarray(
@@ -189,9 +208,11 @@ class Trajectories:
             controls=self.controls,
             column_names=(self.covariate_names, self.control_names),
             name=self.name,
+            channel_names=self.channel_names,
             dims=self.dims or tuple(f"dim_{i}" for i in range(len(self.field_shape))),
             coords=self.coords,
             units=self.units,
+            attrs=self.attrs,
             calendar=self.calendar,
         )
 

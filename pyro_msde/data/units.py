@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.data.padding import Padding, padded
 from pyro_msde.data.reference import Reference
 
 __all__ = ["ROOM", "Scaling"]
@@ -142,10 +143,11 @@ class Scaling:
             values = values - self.reference_at(times, values)
         return values / scale
 
-    def with_never_observed(self, observed: Tensor) -> Tensor:
-        """Fields (..., channel, *space) of bool, True also where training had no observation."""
-        never = self.never_observed
-        return observed if never is None else observed | never.to(observed.device)
+    def with_never_observed(self, observed: Tensor, padding: Padding = ()) -> Tensor:
+        """Fields (..., channel, *padded space) of bool, True also where training saw nothing."""
+        if self.never_observed is None:
+            return observed
+        return observed | padded(self.never_observed, padding).to(observed.device)
 
     def scaled_covariates(self, covariates: Tensor) -> Tensor:
         """(..., p) in scaled units; as they are if their scales are unknown."""

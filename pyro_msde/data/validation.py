@@ -14,6 +14,8 @@ from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.time_reading import read_times
 
 __all__ = [
+    "as_attrs",
+    "as_channels",
     "as_columns",
     "as_controls",
     "as_covariates",
@@ -246,6 +248,43 @@ def as_units(units: str | Mapping[str, str] | None, name: str) -> dict[str, str]
     if not isinstance(given, Mapping) or not all(isinstance(x, str) for x in given.values()):
         raise ValueError(f"units: got {units!r}. Pass a string, or strings by name.")
     return dict(given)
+
+
+def as_attrs(given: Mapping[str, Mapping[str, str]] | None) -> dict[str, dict[str, str]]:
+    """CF's attributes by name of what they are of.
+
+    Raises:
+        ValueError: They are no strings by name, for each name.
+    """
+    attrs = {} if given is None else given
+    if isinstance(attrs, Mapping):
+        pairs = [(key, own) for key, own in attrs.items() if isinstance(own, Mapping)]
+        texts = [text for key, own in pairs for text in (key, *own, *own.values())]
+        if len(pairs) == len(attrs) and all(isinstance(text, str) for text in texts):
+            return {key: dict(own) for key, own in pairs}
+    raise ValueError(f"attrs: got {attrs!r}. Pass strings by name, for each name of an axis.")
+
+
+def as_channels(
+    names: Sequence[str] | None, field_shape: tuple[int, ...], taken: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Names of the channels, which lie along the first axis of fields.
+
+    Raises:
+        ValueError: If there are not as many as channels, or two things have one name.
+    """
+    if names is None:
+        return None
+    given = checked_names("channel_names", names)
+    if len(field_shape) < 2 or len(given) != field_shape[0] or len(set(given)) < len(given):
+        raise ValueError(
+            f"channel_names: {given} for fields {field_shape}. Pass as many different names as "
+            "their first axis, that of the channels, is long."
+        )
+    for name in given:
+        if name in (*taken, "trajectory", "time", "snapshot") or not name:
+            raise ValueError(f"channel_names: {name!r} is another's name. Call it otherwise.")
+    return given
 
 
 def as_columns(names: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:

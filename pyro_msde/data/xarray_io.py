@@ -19,10 +19,12 @@ __all__ = ["dated", "read_xarray", "write_xarray"]
 
 Array = NDArray[Any]
 
+_KEPT = ("standard_name", "long_name", "axis", "positive")
+
 
 def read_xarray(
     ds: xr.Dataset | xr.DataArray,
-    name: str,
+    name: str | Sequence[str],
     *,
     trajectory: str,
     time: str,
@@ -33,32 +35,41 @@ def read_xarray(
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
-    names = {"name": name, "trajectory": trajectory, "time": time, "channel": channel}
-    for argument, given in names.items():
+    several = not isinstance(name, str)
+    variables = checked_names("name", name) if not isinstance(name, str) else (name,)
+    if not variables:
+        raise ValueError("name: no variables. Pass one, or several.")
+    for argument, given in {"trajectory": trajectory, "time": time, "channel": channel}.items():
         if not isinstance(given, str):
             raise ValueError(f"{argument}: got {given!r}. Pass a name.")
     covariates = None if covariates is None else checked_names("covariates", covariates)
     controls = None if controls is None else checked_names("controls", controls)
-    ds = ds.to_dataset(name=name) if isinstance(ds, xr.DataArray) else ds
-    _require(ds, name, "name")
+    first = variables[0]
+    ds = ds.to_dataset(name=first) if isinstance(ds, xr.DataArray) else ds
+    for variable in variables:
+        _require(ds, variable, "name")
     if time not in ds.variables:
         raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
     for argument, keys in (("covariates", covariates), ("controls", controls)):
         for key in keys or ():
             _require(ds, key, argument)
     # what is not read may have any attributes
-    ds = decoded(ds[[name, time, *(covariates or ()), *(controls or ())]])
-    if trajectory not in ds[name].dims:
+    ds = decoded(ds[[*variables, time, *(covariates or ()), *(controls or ())]])
+    _check_dimensions(ds, variables, channel if several else None)
+    if trajectory not in ds[first].dims:
         ds = ds.expand_dims(trajectory)
-    time_dim = _time_dim(ds, name, time, trajectory)
-    axes = [str(d) for d in ds[name].dims if d not in (trajectory, time_dim)]
+    time_dim = _time_dim(ds, first, time, trajectory)
+    axes = [str(d) for d in ds[first].dims if d not in (trajectory, time_dim)]
     dims = [d for d in axes if d == channel] + [d for d in axes if d != channel]
-    values = to_numpy(ds[name].transpose(trajectory, time_dim, *dims), name)
+    parts = [to_numpy(ds[v].transpose(trajectory, time_dim, *dims), v) for v in variables]
+    values = np.stack(parts, 2) if several else parts[0]
+    dims = [channel, *dims] if several else dims
     instants = ds[time].transpose(trajectory, time_dim, missing_dims="ignore")
     (times,), clock = read_times([instants], _units_in_file(instants), time)
     times = np.broadcast_to(times, values.shape[:2])
     lengths = [_length(t, v, k) for k, (t, v) in enumerate(zip(times, values, strict=True))]
-    with_units = (name, *dims, *(covariates or ()), *(controls or ()))
+    described = [*variables, *(d for d in dims if d in ds.coords)]
+    with_units = (*described, *(covariates or ()), *(controls or ()))
     units = {key: ds[key].attrs["units"] for key in with_units if "units" in ds[key].attrs}
     units |= {} if clock.text is None else {"time": clock.text}
 
@@ -70,10 +81,12 @@ def read_xarray(
         "values": cut(values),
         "covariates": _covariates(ds, covariates, trajectory) if covariates else None,
         "controls": cut(_controls(ds, controls, trajectory, time_dim)) if controls else None,
-        "name": name,
+        "name": "_".join(variables),
+        "channel_names": variables if several else None,
         "dims": dims,
         "coords": {d: ds[d].values for d in dims if d in ds.coords},
         "units": {key: str(unit) for key, unit in units.items()},
+        "attrs": {key: own for key in (*described, time) if (own := _kept(ds[key].attrs))},
         "calendar": clock.calendar,
         "covariate_names": tuple(covariates or ()) or None,
         "control_names": tuple(controls or ()) or None,
@@ -92,6 +105,27 @@ def _units_in_file(instants: xr.DataArray) -> TimeUnits:
     units = TimeUnits(text, calendar) if isinstance(text, str) and " since " in text else None
     is_numbers = instants.dtype.kind not in "MO"
     return TimeUnits() if units is None or is_numbers or not units.is_fixed else units
+
+
+def _check_dimensions(ds: xr.Dataset, variables: Sequence[str], channel: str | None) -> None:
+    """Variables that become channels lie along the same dimensions, none of them for channels."""
+    first = variables[0]
+    for other in variables:
+        if set(ds[other].dims) != set(ds[first].dims):
+            raise ValueError(
+                f"name: {other!r} has dimensions {ds[other].dims}, but {first!r} has "
+                f"{ds[first].dims}. Select or interpolate, so that they are equal."
+            )
+    if channel in ds[first].dims:
+        raise ValueError(
+            f"channel: {channel!r} is a dimension of {first!r} already. Call that of the variables "
+            "otherwise."
+        )
+
+
+def _kept(attrs: dict[str, Any]) -> dict[str, str]:
+    """What CF says of a variable beside its units."""
+    return {key: attrs[key] for key in _KEPT if isinstance(attrs.get(key), str)}
 
 
 def _time_dim(ds: xr.Dataset, name: str, time: str, trajectory: str) -> str:
@@ -154,9 +188,11 @@ def write_xarray(
     controls: tuple[Array, ...] | None,
     column_names: tuple[Sequence[str], Sequence[str]],
     name: str,
+    channel_names: tuple[str, ...] | None,
     dims: tuple[str, ...],
     coords: dict[str, Array],
     units: dict[str, str],
+    attrs: dict[str, dict[str, str]],
     calendar: str | None,
 ) -> xr.Dataset:
     """A rectangular Dataset, NaN after a trajectory's end. See `Trajectories.to_xarray`."""
@@ -164,11 +200,16 @@ def write_xarray(
     # trajectories that only stop early share one axis; others get times (trajectory, snapshot)
     shared = all(np.array_equal(t, longest[: len(t)]) for t in times)
     lead = ("trajectory", "time" if shared else "snapshot")
+    variables: dict[str, Any] = {name: ((*lead, *dims), _padded(values))}
+    if channel_names is not None:
+        dims, parts = dims[1:], np.moveaxis(variables[name][1], 2, 0)
+        variables = {
+            own: ((*lead, *dims), part) for own, part in zip(channel_names, parts, strict=True)
+        }
     labels: dict[str, Any] = {
         "time": ("time", longest) if shared else (lead, _padded(times)),
         **{d: (d, coords[d]) for d in dims if d in coords},
     }
-    variables: dict[str, Any] = {name: ((*lead, *dims), _padded(values))}
     if covariates is not None:
         for p, key in enumerate(column_names[0]):
             variables[key] = ("trajectory", covariates[:, p])
@@ -176,6 +217,9 @@ def write_xarray(
         for c, key in enumerate(column_names[1]):
             variables[key] = (lead, _padded([k[:, c] for k in controls]))
     ds = xr.Dataset(variables, coords=labels)
+    for key, own in attrs.items():
+        if key in ds.variables:
+            ds[key].attrs.update(own)
     for key, unit in units.items():
         if key in ds.variables:
             ds[key].attrs["units"] = unit

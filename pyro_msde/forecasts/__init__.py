@@ -11,7 +11,7 @@ from pyro_msde.forecasts.arguments import (
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region
-from pyro_msde.forecasts.simulation import forecast
+from pyro_msde.forecasts.simulation import encodable, forecast
 
 __all__ = [
     "LARGEST_FIELD",
@@ -19,6 +19,7 @@ __all__ = [
     "Mixture",
     "Region",
     "checked_start",
+    "encodable",
     "first_snapshots",
     "forecast",
     "initial_fields",

@@ -87,7 +87,7 @@ def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Ten
     device = place_of(fit.model)[1]
     value = torch.as_tensor(to_numpy(y0, argument))
     grid = fit.model.grid
-    one = grid.field_shape if fit.has_channel else grid.shape
+    one = (grid.channels, *grid.data_shape) if fit.has_channel else grid.data_shape
     if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
         raise ValueError(
             f"{argument}: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
@@ -121,7 +121,7 @@ def _check_observed(fit: FittedModel, argument: str, value: Tensor) -> None:
     mask = fit.model.grid.mask
     counts = value.isfinite()
     if mask is not None:
-        exists = torch.as_tensor(mask)
+        exists = torch.tensor(mask)
         counts = counts | ~(exists if fit.has_channel else exists[0])
     if fit.metadata is not None and fit.metadata.missing == "mask":
         field = tuple(range(value.ndim - fit.model.grid.ndim - fit.has_channel, value.ndim))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
+from pyro_msde.data import Padding, cropped, padded
 from pyro_msde.isolation import Isolation
 
 __all__ = ["Mixture"]
@@ -41,6 +42,7 @@ class Mixture:
         reference: What is added in the user's units, float64, broadcast against (batch, chunk,
             channel, *space). None: nothing.
         mask: (channel, *space), False where there is no field, and results are NaN. None: nowhere.
+        padding: Points of the laws beyond those of the fields, per axis of space.
     """
 
     where: slice
@@ -49,6 +51,7 @@ class Mixture:
     has_channel: bool = True
     reference: Tensor | None = None
     mask: Tensor | None = None
+    padding: Padding = ()
 
     @property
     def mean(self) -> Tensor:
@@ -103,12 +106,16 @@ class Mixture:
 
     def _in_units(self, fields: Tensor) -> Tensor:
         """Fields in the user's units and layout, in the laws' dtype; float64 with a reference."""
-        fields = fields * self.scale.to(fields)
+        fields = cropped(fields, self.padding) * self.scale.to(fields)
         if self.reference is not None:
             fields = fields + self.reference.to(fields.device)
-        return self._given(fields)
+        return self._in_layout(fields)
 
     def _given(self, values: Tensor) -> Tensor:
+        """What the laws have at each point, at the user's points and in the user's layout."""
+        return self._in_layout(cropped(values, self.padding))
+
+    def _in_layout(self, values: Tensor) -> Tensor:
         """Values in the user's layout, on the CPU, NaN where there is no field."""
         values = values.detach().cpu()
         if self.mask is not None:
@@ -127,7 +134,7 @@ class Mixture:
         values = values if self.has_channel else values.unsqueeze(-self.scale.ndim)
         if self.reference is not None:
             values = values - self.reference
-        return (values / self.scale).to(self.laws[0].mean)
+        return padded((values / self.scale).to(self.laws[0].mean), self.padding)
 
 
 def _split_variance(laws: Sequence[Distribution]) -> dict[str, Tensor]:

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
+from pyro_msde.forecasts.forecast_dataset import forecast_dataset
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.renaming import renamed_attribute
@@ -90,7 +92,7 @@ class Forecast:
     def shape(self) -> tuple[int, ...]:
         """(…, time, *field): the shape of the moments, without decoding anything."""
         grid = self.model.grid
-        field_shape = grid.field_shape if self.has_channel else grid.shape
+        field_shape = (grid.channels, *grid.data_shape) if self.has_channel else grid.data_shape
         batch = (self.paths.shape[2],) if self.batched else ()
         return (*batch, len(self.times), *field_shape)
 
@@ -98,6 +100,22 @@ class Forecast:
     def grid(self) -> Any:
         """The model's `Grid`, or its `SensorGraph`."""
         return self.model.grid
+
+    @property
+    def mask(self) -> Tensor | None:
+        """(*field) bool, True where there is a field; None: everywhere."""
+        mask = self.model.grid.mask
+        if mask is None:
+            return None
+        return torch.tensor(mask if self.has_channel else mask[0])
+
+    @property
+    def reference_field(self) -> Tensor | None:
+        """`reference` in the layout of `mean`, against which it broadcasts; None: nothing."""
+        if self.reference is None:
+            return None
+        reference = self.reference if self.has_channel else self.reference.squeeze(2)
+        return reference if self.batched else reference[0]
 
     @property
     def latent(self) -> Tensor:
@@ -126,11 +144,8 @@ class Forecast:
     def mean(self) -> Tensor:
         """(…, time, *field), eq. (33)."""
         mean = self._moment("mean")
-        mean = mean * self._scale(mean.dtype)
-        if self.reference is None:
-            return mean
-        reference = self.reference if self.has_channel else self.reference.squeeze(2)
-        return mean + (reference if self.batched else reference[0])
+        mean, reference = mean * self._scale(mean.dtype), self.reference_field
+        return mean if reference is None else mean + reference
 
     @property
     def sd(self) -> Tensor:
@@ -181,6 +196,23 @@ class Forecast:
         parts = ((w.where, {"quantile": w.quantile(level)}) for w in self.mixtures())
         return self._collected(parts)["quantile"]
 
+    def to_xarray(self, quantiles: Sequence[float] = ()) -> xr.Dataset:
+        """Mean, standard deviation and the parts of the variance, named and in units as the data.
+
+        Of a field u these are `u_mean`, `u_sd`, `u_reconstruction_var`, `u_propagated_var`,
+        `u_parameter_var` and `u_quantile`, (trajectory, time, *field) for a batch, (time, *field)
+        for one initial field. Channels with names have such variables each, without an axis of
+        channels. Positions are those of the data or else of the grid, and times are dates where the
+        data had dates. `to_netcdf` of the Dataset writes a file that follows CF.
+
+        Args:
+            quantiles: Levels of `u_quantile` (quantile, …), inside (0, 1); none: it is left out.
+
+        Raises:
+            ValueError: A level outside (0, 1).
+        """
+        return forecast_dataset(self, quantiles)
+
     def chunks(self, seed: int = 0) -> Iterator[tuple[slice, Tensor]]:
         """Predictive draws (sample, …, chunk of time, *field), with the chunk's place in time."""
         generator = torch.Generator().manual_seed(check_seed("seed", seed))
@@ -227,7 +259,7 @@ class Forecast:
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
         scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
-        mask = None if grid.mask is None else torch.as_tensor(grid.mask)
+        mask = None if grid.mask is None else torch.tensor(grid.mask)
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
             laws = [
@@ -237,7 +269,7 @@ class Forecast:
             reference = self.reference
             if reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]
-            yield Mixture(window, laws, scale, self.has_channel, reference, mask)
+            yield Mixture(window, laws, scale, self.has_channel, reference, mask, grid.padding)
 
     def _as_batch(self, values: Tensor) -> Tensor:
         """(batch, time, *field) from the user's layout."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Scaling, observed_in
+from pyro_msde.data import Metadata, Scaling, without_gaps
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.isolation import Isolation, exclusive, place_of
 from pyro_msde.priors import private
@@ -72,12 +72,10 @@ def forecast(
     share = -(-num_samples // num_theta)
     dtype = place_of(model)[0]
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
-    scaled = scaling.to_scaled(y0, np.full(len(y0), t0)).to(dtype)
-    mask = model.grid.mask
-    observed = observed_in(y0, None if mask is None else torch.as_tensor(mask, device=y0.device))
+    scaled, observed = encodable(model, scaling, y0, np.full(len(y0), t0))
+    seen = {}
     if observed is not None:
-        scaled = model.grid.filled(scaled.where(observed, 0), observed)
-    seen = {} if observed is None else {"observed": scaling.with_never_observed(observed)}
+        seen["observed"] = scaling.with_never_observed(observed, model.grid.padding)
     clock = np.asarray(times, dtype=np.float64)
     starts = t0 if isinstance(t0, np.ndarray) else None
     zero = t0 if starts is None else 0.0
@@ -148,6 +146,25 @@ def forecast(
         metadata=metadata,
         reference=reference,
     )
+
+
+def encodable(
+    model: Model, scaling: Scaling, fields: Tensor, times: np.ndarray
+) -> tuple[Tensor, Tensor | None]:
+    """Fields as a guide encodes them: in scaled units and the model's dtype, gaps filled in.
+
+    Args:
+        model: Whose grid and dtype are taken.
+        scaling: Units.
+        fields: (batch, channel, *space) in the user's units, NaN where nothing was observed.
+        times: (batch,) theirs, in the user's units.
+
+    Returns:
+        The scaled fields on the model's grid, and a bool mask shaped alike of what was observed;
+        None: everything.
+    """
+    scaled = scaling.to_scaled(fields, times).to(place_of(model)[0])
+    return without_gaps(scaled, fields, model.grid)
 
 
 def _draws_of_theta(

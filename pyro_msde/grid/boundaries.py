@@ -125,8 +125,13 @@ class Ends:
     @property
     def admits_constant(self) -> bool:
         """Whether what stands beyond the ends of a constant field is that constant."""
-        weights = [np.asarray(end.ghosts(np.array([1]), 2)[1]) for end in (self.lower, self.upper)]
-        return all(bool((weight == 1).all()) for weight in weights)
+        return all(_is_open(end) for end in (self.lower, self.upper))
+
+    @property
+    def open(self) -> tuple[bool, bool]:
+        """Which end may have more points put before it: those that no wall holds, nor a ring."""
+        ends = (self.lower, self.upper)
+        return (False, False) if self.periodic else (_is_open(ends[0]), _is_open(ends[1]))
 
     @property
     def has_waves(self) -> bool:
@@ -177,6 +182,11 @@ class Ends:
     @property
     def _walls(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.periodic else (self.lower.wall, self.upper.wall)
+
+
+def _is_open(end: Boundary) -> bool:
+    """Whether a constant goes on beyond an end as it is."""
+    return bool((np.asarray(end.ghosts(np.array([1]), 2)[1]) == 1).all())
 
 
 def _ghosts(end: Boundary, distance: Integers, n: int) -> tuple[Integers, NDArray[np.float64]]:

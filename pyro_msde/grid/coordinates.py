@@ -26,7 +26,7 @@ def check_on_grid(argument: str, data: Trajectories, grid: Places) -> None:
     Warns if they are others than the model's grid has.
 
     Raises:
-        ValueError: They run down, are not in order, or not evenly spaced.
+        ValueError: They are not in order, or not evenly spaced.
     """
     if type(grid) is not Grid or data.dims is None:  # modes and sensors lie on no axes
         return
@@ -37,7 +37,7 @@ def check_on_grid(argument: str, data: Trajectories, grid: Places) -> None:
             continue
         x = x.astype(np.float64)
         _check_even(f"{argument}: coords[{axis!r}]", x)
-        spacing = float(place[1] - place[0])
+        spacing = abs(float(place[1] - place[0]))
         if np.abs(x - place).max() > _ELSEWHERE * spacing:
             lower, upper = ends.domain(x)
             warn(
@@ -50,13 +50,8 @@ def check_on_grid(argument: str, data: Trajectories, grid: Places) -> None:
 
 def _check_even(what: str, x: Array) -> None:
     steps = np.diff(x)
-    if (steps < 0).all():
-        raise ValueError(
-            f"{what} run down, from {x[0]:g} to {x[-1]:g}; the model's grid runs up. Flip the "
-            "axis: ds.sortby(…) of xarray, or [::-1] on this axis of values and coordinates."
-        )
     mean = float(x[-1] - x[0]) / len(steps)
-    bad = np.flatnonzero(steps <= 0)
+    bad = np.flatnonzero(steps * np.sign(np.median(steps) or 1.0) <= 0)
     if len(bad):
         i = int(bad[0]) + 1
         raise ValueError(

@@ -66,6 +66,7 @@ class SensorGraph:
     regular = False  # nodes lie on no axes
     has_waves = False
     mask = None
+    padding = ((0, 0),)
 
     def __init__(
         self,
@@ -136,6 +137,8 @@ class SensorGraph:
     def shape(self) -> tuple[int, ...]:
         """(n,)."""
         return (self.num_points,)
+
+    data_shape = shape
 
     @property
     def coarse(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Fine grid of the observations and coarse grid of the macroscale (Ilersich & Nair 2025, App. G.4).
 
 Every σ-th point of the fine grid is a coarse point: on periodic axes 0, σ, 2σ, …; on bounded axes
-σ//2, σ//2 + σ, …, so that no coarse point lies on a wall and none is missing at the far end.
+σ//2, σ//2 + σ, …, so that no coarse point lies on a wall and none is missing at the far end. Where
+σ does not divide the number of points, more are put at the ends (`pyro_msde.grid.padding`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
 from pyro_msde.grid.masks import mask_of, packed_mask
 from pyro_msde.grid.neighbours import Stencil, neighbour_weights
 from pyro_msde.grid.operators import ScaleOperators
+from pyro_msde.grid.padding import padding_of, positions_at
 from pyro_msde.grid.unseen import averaging, share_left, share_left_of_states
 
 __all__ = ["Grid", "sizes_of"]
@@ -37,21 +39,25 @@ class Grid:
     """Fine points, coarse points among them, channels and boundaries.
 
     Attributes:
-        shape: Fine points per axis.
-        coarse: Coarse points per axis; each divides the fine number on its axis.
+        shape: Fine points per axis that models see; each a multiple of the coarse number.
+        data_shape: Those that fields have. The others are never observed, and never forecast.
+        padding: Points that models see before and after those of the fields, per axis.
+        coarse: Coarse points per axis.
         channels: Values per grid point (d_u).
         boundary: Per axis a name or an object, a pair of them where the ends differ; by channel
             such a tuple, where the channels differ.
         ends: The same as objects: for each channel the ends of every axis; one entry if all
             channels are alike.
-        lower: Lower end of the domain per axis, in the user's units; used for coordinates only.
-        upper: Upper end of the domain per axis.
+        lower: Where the domain begins per axis, in the user's units; used for coordinates only.
+        upper: Where it ends; less than `lower` where coordinates run down, as latitudes may.
         mask: (channel, *space) bool, True where there is a field; None: everywhere. Elsewhere, as
             on land or in a solid body, nothing is observed, and nothing is forecast.
         packed: The mask as text, as `to_dict` gives it; it may be passed for the mask.
     """
 
     shape: tuple[int, ...]
+    data_shape: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
     coarse: tuple[int, ...]
     channels: int
     boundary: Any = field(hash=False)
@@ -77,8 +83,9 @@ class Grid:
         """Make a grid; a number stands for a sequence of length one.
 
         Args:
-            shape: Fine points per axis.
-            coarse: Coarse points per axis.
+            shape: Points per axis of the fields.
+            coarse: Coarse points per axis. Where they do not divide the points, the grid gets more
+                of these at ends that allow it: "neumann" and "replicate".
             channels: Values per grid point.
             boundary: What lies beyond the ends. "periodic": the axis is a ring. "dirichlet": zero,
                 from a wall one spacing beyond the end point. "neumann": the mirror image, about a
@@ -86,14 +93,15 @@ class Grid:
                 your own, `pyro_msde.protocols.Boundary`. One for all axes, or one per axis, where a
                 pair stands for the lower and the upper end: [("dirichlet", "neumann"), "periodic"].
                 Or such a boundary by channel: {0: "dirichlet", 1: "neumann"}.
-            lower: Lower end per axis; 0 unless given.
-            upper: Upper end per axis; 1 unless given.
-            mask: (*space) or (channel, *space), True where there is a field.
+            lower: Where the first end of each axis is; 0 unless given.
+            upper: Where the last one is; 1 unless given.
+            mask: (*space) or (channel, *space) of the fields, True where there is something.
 
         Raises:
             ValueError: Sizes that are not positive integers, more than three axes, a coarse size
-                that does not divide the fine one, numbers of axes that differ, an unknown boundary,
-                a domain that is empty or not finite, a mask of another shape or without a point.
+                that does not divide the fine one where this has to be, numbers of axes that differ,
+                an unknown boundary, a domain that is empty or not finite, a mask of another shape
+                or without a point.
         """
         fine_sizes = sizes_of("shape", shape)
         coarse_sizes = sizes_of("coarse", coarse)
@@ -104,18 +112,21 @@ class Grid:
                 f"{fine_sizes}; give one coarse size per axis"
             )
         channels = check_whole("channels", channels, 1, _MOST_POINTS // math.prod(fine_sizes))
-        for axis, (n, n_c) in enumerate(zip(fine_sizes, coarse_sizes, strict=True)):
-            _check_divides(axis, n, n_c)
         lower = _ends("lower", 0.0 if lower is None else lower, ndim)
         upper = _ends("upper", 1.0 if upper is None else upper, ndim)
         for axis, (start, end) in enumerate(zip(lower, upper, strict=True)):
-            if not start < end or not math.isfinite(end - start):
+            if start == end or not math.isfinite(end - start):
                 raise ValueError(
-                    f"upper: {end} is not above lower={start} on axis {axis}, by a finite number"
+                    f"upper: {end} is not apart from lower={start} on axis {axis}, by a finite "
+                    "number"
                 )
         ends = ends_by_channel(boundary, ndim, channels)
+        padding = padding_of(fine_sizes, coarse_sizes, ends)
+        pairs = zip(fine_sizes, padding, strict=True)
         self.__dict__.update(
-            shape=fine_sizes,
+            shape=sizes_of("shape", [n + before + after for n, (before, after) in pairs]),
+            data_shape=fine_sizes,
+            padding=padding,
             coarse=coarse_sizes,
             channels=channels,
             boundary=words_of(ends),
@@ -175,31 +186,34 @@ class Grid:
 
     @property
     def field_shape(self) -> tuple[int, ...]:
-        """Shape of one snapshot, (channel, *space)."""
+        """Shape of one snapshot as models see it, (channel, *space)."""
         return (self.channels, *self.shape)
 
     @property
     def coarse_index(self) -> tuple[NDArray[np.int64], ...]:
-        """Fine indices of the coarse points, one array of shape (coarse[axis],) per axis."""
-        triples = zip(self.coarse, self.stride, self.offset, strict=True)
-        return tuple(offset + stride * np.arange(n_c) for n_c, stride, offset in triples)
+        """Which of the fields' points are coarse, one array of shape (coarse[axis],) per axis.
+
+        Where there is padding, the first may be below 0 and the last beyond the last point.
+        """
+        axes = zip(self.coarse, self.stride, self.offset, self.padding, strict=True)
+        return tuple(first - before + step * np.arange(n) for n, step, first, (before, _) in axes)
 
     @property
     def coordinates(self) -> tuple[NDArray[np.float64], ...]:
-        """Coordinates of the fine points, one array of shape (shape[axis],) per axis.
+        """Coordinates of the fields' points, one array of shape (data_shape[axis],) per axis.
 
         Periodic: from `lower` on, `upper` left out. Dirichlet: the zeros at positions −1 and n
         lie on `lower` and `upper`. Neumann, replicate: cell centres. Where channels have different
         walls, those of the first count.
         """
-        axes = zip(self.ends[0], self.shape, self.lower, self.upper, strict=True)
+        axes = zip(self.ends[0], self.data_shape, self.lower, self.upper, strict=True)
         return tuple(ends.coordinates(n, low, high) for ends, n, low, high in axes)
 
     @property
     def coarse_coordinates(self) -> tuple[NDArray[np.float64], ...]:
         """Coordinates of the coarse points, one array of shape (coarse[axis],) per axis."""
         pairs = zip(self.coordinates, self.coarse_index, strict=True)
-        return tuple(x[index] for x, index in pairs)
+        return tuple(positions_at(x, index) for x, index in pairs)
 
     def locations(self) -> Tensor:
         """(num_coarse, k) where coarse points are: sines and cosines, or numbers in [−1, 1]."""
@@ -286,8 +300,9 @@ class Grid:
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: of a boundary of your own its `repr`, or the name of its class."""
-        names = ("shape", "coarse", "channels", "boundary", "lower", "upper")
+        names = ("coarse", "channels", "boundary", "lower", "upper")
         described = {name: _plain(getattr(self, name)) for name in names}
+        described = {"shape": _plain(self.data_shape), **described}
         return described if self.packed is None else described | {"mask": self.packed}
 
 
@@ -330,14 +345,3 @@ def _ends(name: str, ends: float | Sequence[float], ndim: int) -> tuple[float, .
         if not real or not math.isfinite(end):
             raise ValueError(f"{name}: {end!r} on axis {axis} is not a finite number")
     return tuple(float(end) for end in given)
-
-
-def _check_divides(axis: int, n: int, n_c: int) -> None:
-    if n % n_c:
-        small = [k for k in range(1, math.isqrt(n) + 1) if n % k == 0]
-        divisors = sorted({*small, *(n // k for k in small)})
-        nearest = sorted(sorted(divisors, key=lambda k: abs(k - n_c))[:6])
-        raise ValueError(
-            f"coarse: n_y={n} not divisible by n_c={n_c} on axis {axis}; "
-            f"choose one of {', '.join(map(str, nearest))}"
-        )

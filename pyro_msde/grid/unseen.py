@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pyro_msde.data import padded
 from pyro_msde.grid.kernels import lanczos_kernel
 from pyro_msde.grid.operators import ScaleOperators
 
@@ -48,9 +49,10 @@ def share_left_of_states(
         share: u of each point, (..., channel, *space).
         mean: Weighted means (..., channel, *coarse) of points around each coarse point.
     """
-    exists = share.new_ones(places.field_shape)
+    exists = torch.ones(places.channels, *places.data_shape, dtype=torch.bool)
     if places.mask is not None:
-        exists = torch.tensor(places.mask).to(share)
+        exists = torch.tensor(places.mask)
+    exists = padded(exists, places.padding).to(share)
     weight = mean(exists)
     there = weight > _LEAST
     states = mean(share * exists) / weight.where(there, 1)

@@ -117,7 +117,7 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
     coefficients = scaling.reference.coefficients
     if coefficients is not None:
         count, *shape = coefficients.shape
-        full = (grid.channels, *grid.shape)
+        full = (grid.channels, *grid.data_shape)
         fits = len(shape) == len(full) and all(
             n in (1, m) for n, m in zip(shape, full, strict=True)
         )
@@ -126,8 +126,10 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
         if (count > 1) != (scaling.reference.period is not None):
             raise ValueError("scaling.reference: a cycle without a period, or the other way round")
     never = scaling.never_observed
-    if never is not None and tuple(never.shape) != (grid.channels, *grid.shape):
-        raise ValueError(f"scaling.never_observed: {tuple(never.shape)} on a grid {grid.shape}")
+    if never is not None and tuple(never.shape) != (grid.channels, *grid.data_shape):
+        raise ValueError(
+            f"scaling.never_observed: {tuple(never.shape)} on a grid {grid.data_shape}"
+        )
     if len(scaling.covariates) not in (0, wanted):
         raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
     if not all(least <= s <= most for s in (*scaling.channels, *scaling.covariates)):

@@ -166,7 +166,7 @@ def fit(
     grid = model.grid
     check_on_grid("data", data, grid)
     data = observed_snapshots(data, grid)  # others are no nodes of a path
-    fields = data.fields(grid.channels, grid.shape)
+    fields = data.fields(grid.channels, grid.data_shape)
     if grid.mask is not None:
         fields = [np.where(grid.mask, field, np.nan) for field in fields]
     subtracted = reference_of(reference, fields, data.times, grid.admits_constant)

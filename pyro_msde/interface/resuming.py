@@ -71,7 +71,7 @@ def identity_of(
 
 def _fields(trainer: Trainer, data: Trajectories) -> list[Any]:
     grid = trainer.model.grid
-    return data.fields(grid.channels, grid.shape)
+    return data.fields(grid.channels, grid.data_shape)
 
 
 def _scale(trainer: Trainer, scaling: Scaling) -> Tensor:

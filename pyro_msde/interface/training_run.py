@@ -171,7 +171,7 @@ class TrainingRun:
             trainer.model,
             trainer.guide,
             self.scaling,
-            has_channel=data.has_channel_axis(grid.channels, grid.shape),
+            has_channel=data.has_channel_axis(grid.channels, grid.data_shape),
             metadata=Metadata.of(data),
             adjustments=() if region is None else (region,),
             training=TrainingRecord(

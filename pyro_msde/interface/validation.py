@@ -99,7 +99,7 @@ def checked_validation(
             "Give both the same grid, and a channel axis or none."
         )
     validation = since_first_observed(validation, model.grid, "validation")
-    fields = validation.fields(model.grid.channels, model.grid.shape)
+    fields = validation.fields(model.grid.channels, model.grid.data_shape)
     for k, (t, v) in enumerate(zip(validation.times, fields, strict=True)):
         anomaly = v[0] - scaling.reference.at(t[0]) if scaling.reference else v[0]
         span = (t[-1] - t[0]) / scaling.time

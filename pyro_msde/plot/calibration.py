@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.plot.checks import check_kind
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel, panels
-from pyro_msde.scores import CalibrationReport, mean_and_error, relative_power
+from pyro_msde.scores import CalibrationReport, mean_and_error, mean_of, relative_power
 
 __all__ = ["calibration_by_lead", "pit_histogram", "reliability_diagram", "spectral_error"]
 
@@ -37,10 +37,10 @@ def reliability_diagram(report: CalibrationReport, *, ax: Axes | None = None) ->
     ax = panel(ax, height=3.0)
     levels = report.levels
     ax.plot([0, 1], [0, 1], label="calibrated", **_IDEAL)
-    _line(ax, levels, report.coverage.mean(1), OKABE_ITO["blue"], "all lead times")
+    _line(ax, levels, mean_of(report.coverage, 1), OKABE_ITO["blue"], "all lead times")
     if len(report.lead) > 1:
         for i, colour, name in ((0, "sky", "earliest"), (-1, "vermilion", "latest")):
-            mean = report.coverage[:, i].mean(0)
+            mean = mean_of(report.coverage[:, i], 0)
             ax.plot(levels, mean, color=OKABE_ITO[colour], linewidth=0.8, label=name)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
@@ -64,7 +64,7 @@ def pit_histogram(report: CalibrationReport, *, ax: Axes | None = None) -> Axes:
     _check_report(report)
     ax = panel(ax, height=2.0)
     bars = report.pit.shape[2]
-    mean, error = mean_and_error(report.pit.mean(1) * bars)
+    mean, error = mean_and_error(mean_of(report.pit, 1) * bars)
     place = (np.arange(bars) + 0.5) / bars
     ax.bar(
         place,
@@ -107,7 +107,8 @@ def calibration_by_lead(
     shares = report.coverage[:, :, j]
     drawn[0].axhline(level, label=f"nominal {level:.0%}", **_IDEAL)
     _line(drawn[0], report.lead, shares, blue, "coverage")
-    low = float(np.nanmin(shares.mean(0) - 2 * np.nan_to_num(mean_and_error(shares)[1])))
+    mean, error = mean_and_error(shares)
+    low = float(np.nanmin(mean - 2 * np.nan_to_num(error)))
     drawn[0].set_ylim(0.5 if min(low, level) > 0.55 else 0, 1.01)
     drawn[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     drawn[0].set_ylabel("coverage")
@@ -138,7 +139,9 @@ def spectral_error(report: CalibrationReport, *, ax: Axes | None = None) -> Axes
     """
     _check_report(report)
     if report.power is None:
-        raise ValueError("report: has no spectra, as the fields are on no regular grid.")
+        raise ValueError(
+            "report: has no spectra, as the fields are on no regular grid, or have a mask or gaps."
+        )
     truth, edges = report.power.truth.mean(1), report.power.edges
     powers = (report.power.draws, report.power.mean)
     draws, mean = (relative_power(p.mean(1), truth) for p in powers)

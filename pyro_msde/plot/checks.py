@@ -70,10 +70,11 @@ def check_finite_forecast(fc: Forecast, row: Any) -> None:
     """One trajectory's mean and standard deviation.
 
     Raises:
-        ValueError: They are not finite.
+        ValueError: They are not finite where there is a field.
     """
     for name in ("mean", "sd"):
-        finite = getattr(fc, name)[row].flatten(1).isfinite().all(1)
+        finite = getattr(fc, name)[row].isfinite()
+        finite = (finite if fc.mask is None else finite | ~fc.mask).flatten(1).all(1)
         if not bool(finite.all()):
             i = int(finite.int().argmin())
             raise ValueError(
@@ -92,7 +93,7 @@ def check_data(name: str, data: Any, grid: Grid) -> None:
     if data is not None:
         check_kind(name, data, Trajectories, "pyro_msde.Trajectories, or leave it out")
         try:
-            data.has_channel_axis(grid.channels, grid.shape)
+            data.has_channel_axis(grid.channels, grid.data_shape)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 

@@ -103,7 +103,7 @@ def forecast_comparison(
         check_forecast(f"forecasts[{name!r}]", fc, 2, graphs=True)
     for name, fc in forecasts.items():
         same = same_times(first.times, fc.times)
-        if not same or fc.model.grid.field_shape != first.model.grid.field_shape:
+        if not same or fc.shape[-fc.model.grid.ndim :] != first.shape[-first.model.grid.ndim :]:
             raise ValueError(
                 f"forecasts: {name!r} has other times or another grid than the first. Predict both "
                 "at the same times."

@@ -16,7 +16,7 @@ from pyro_msde.plot.checks import check_kind
 from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, panel, panels
 from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import History
-from pyro_msde.scores import aligned, coverage
+from pyro_msde.scores import aligned, coverage, mean_of
 
 __all__ = ["coverage_by_lead", "history"]
 
@@ -131,7 +131,7 @@ def coverage_by_lead(
         ax.plot(middle, share, color=OKABE_ITO["sky"], linewidth=0.6, label=name)
     ax.plot(
         middle,
-        shares.mean(0),
+        mean_of(shares, 0),
         color=OKABE_ITO["blue"],
         marker="o",
         markersize=3,
@@ -140,7 +140,7 @@ def coverage_by_lead(
     )
     ax.axhline(level, color="black", linestyle="--", linewidth=0.8, label=f"nominal {level:.0%}")
     ax.set_xlim(0, horizon)
-    ax.set_ylim(0.5 if min(shares.min(), level) > 0.55 else 0, 1.01)
+    ax.set_ylim(0.5 if min(np.nanmin(shares), level) > 0.55 else 0, 1.01)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     truth = aligned(fc, truth)
     units = duration_units(truth.units.get("time")) if isinstance(truth, Trajectories) else None

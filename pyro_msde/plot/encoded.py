@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.forecasts import initial_fields, scaled_covariates
-from pyro_msde.isolation import Isolation, place_of
+from pyro_msde.data import TimeUnits, cropped
+from pyro_msde.forecasts import encodable, initial_fields, scaled_covariates
+from pyro_msde.isolation import Isolation
 from pyro_msde.priors import private
 from pyro_msde.protocols import FittedModel, Model
 
@@ -24,10 +25,12 @@ Array = NDArray[Any]
 class Scales:
     """Fields and their parts, each (field, channel, *space) in the user's units.
 
+    They are NaN where the grid has no field.
+
     Attributes:
         field: y.
-        macro: T_p ζ.
-        total: T_p ζ + Σ_y S_η D(η).
+        macro: T_p ζ, and the fit's reference.
+        total: T_p ζ + Σ_y S_η D(η), and the reference.
     """
 
     field: Array
@@ -40,9 +43,11 @@ class Encoded:
     """Fields, the encoder's mean of their z, and the draw of θ that this was made with.
 
     Attributes:
-        fields: (field, channel, *space) float64 in the user's units.
-        scaled: The same in scaled units.
+        fields: (field, channel, *space) float64 in the user's units, NaN in gaps.
+        scaled: The same in scaled units, less the fit's reference, as the model sees them: with the
+            padding, gaps filled in.
         unit: Scaled units in the user's, (channel, 1, …).
+        reference: What was subtracted, in the user's units, broadcast against the fields.
         z: (field, latent) in scaled units.
         theta: The model at that draw of θ.
         covariates: (field, p) in scaled units, or None.
@@ -52,6 +57,7 @@ class Encoded:
     fields: Tensor
     scaled: Tensor
     unit: Tensor
+    reference: Tensor
     z: Tensor
     theta: Any
     covariates: Tensor | None
@@ -59,7 +65,13 @@ class Encoded:
     @classmethod
     @torch.no_grad()
     def of(
-        cls, fit: FittedModel, y: Any, *, covariates: Any = None, single: bool = False
+        cls,
+        fit: FittedModel,
+        y: Any,
+        *,
+        covariates: Any = None,
+        times: Any = None,
+        single: bool = False,
     ) -> Encoded:
         """Encode.
 
@@ -67,21 +79,42 @@ class Encoded:
             fit: The `Fit`. Of a posterior over θ one draw is taken.
             y: One field or a batch of them, as `fit.predict` takes them.
             covariates: As for `fit.predict`.
+            times: (field,) of the fields, which a mean cycle asks for.
             single: Refuse a batch.
 
         Raises:
-            ValueError: Fields of another grid or not finite, or a batch where one is wanted.
+            ValueError: Fields of another grid or not finite, a batch where one is wanted, or no
+                times where the fit's reference is a mean cycle.
         """
         fields, batched = initial_fields(fit, y, "y")
         if single and batched:
             raise ValueError(f"y: {len(fields)} fields. Pass one.")
         inputs = scaled_covariates(fit, covariates, len(fields))
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
+        clock = _clock(fit, times, len(fields))
         with Isolation(0, fields.device).turn():
             theta = private(fit.model.bind(fit.guide.read_theta()))
-            scaled = (fields / unit).to(place_of(fit.model)[0])
-            z, _ = fit.guide.encode(scaled, theta, inputs)
-        return cls(fit.model, fields, scaled, unit, z, theta, inputs)
+            scaled, observed = encodable(fit.model, fit.scaling, fields, clock)
+            seen = {} if observed is None else {"observed": observed}
+            z, _ = fit.guide.encode(scaled, theta, inputs, **seen)
+        if observed is not None:
+            fields = fields.where(cropped(observed, fit.model.grid.padding), torch.nan)
+        reference = fit.scaling.reference_at(clock, fields)
+        return cls(fit.model, fields, scaled, unit, reference, z, theta, inputs)
+
+    def in_units(self, scaled: Tensor) -> Tensor:
+        """Scaled fields (field, channel, *space), or at coarse points, in the user's units.
+
+        Fields on the model's grid lose the padding.
+        """
+        reference, grid = self.reference, self.model.grid
+        if scaled.shape[2:] != grid.coarse:
+            return cropped(scaled, grid.padding) * self.unit + reference
+        for axis, index in enumerate(grid.coarse_index, start=2):
+            if reference.ndim and reference.shape[axis] > 1:
+                inside = torch.as_tensor(index.clip(0, reference.shape[axis] - 1))
+                reference = reference.index_select(axis, inside.to(scaled.device))
+        return scaled * self.unit + reference
 
     @torch.no_grad()
     def scales(self) -> Scales:
@@ -94,5 +127,24 @@ class Encoded:
             kind = type(self.model).__name__
             raise ValueError(f"fit: a {kind} has no two scales. Plot its forecasts instead.")
         macro, total = self.theta.experts(self.z)[0], self.theta.observe(self.z).mean
-        parts = (self.fields, macro * self.unit, total * self.unit)
+        parts, mask = [self.in_units(macro), self.in_units(total)], self.model.grid.mask
+        if mask is not None:
+            parts = [p.where(torch.tensor(mask, device=p.device), torch.nan) for p in parts]
+        parts = [self.fields, *parts]
         return Scales(*(np.asarray(part.cpu()) for part in parts))
+
+
+def _clock(fit: FittedModel, times: Any, count: int) -> Array:
+    """(field,) times in the units of the fit's data; zero where nothing depends on them."""
+    if times is None:
+        if fit.scaling.reference.period is not None:
+            raise ValueError(
+                "times: the fit's reference is a mean cycle, which depends on them. Pass the "
+                "fields' times."
+            )
+        return np.zeros(count)
+    units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
+    clock = np.atleast_1d(units.numbers(times, "times"))
+    if clock.shape != (count,) or not np.isfinite(clock).all():
+        raise ValueError(f"times: shape {clock.shape} for {count} fields; a finite one for each.")
+    return clock

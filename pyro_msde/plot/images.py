@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from pyro_msde.grid import positions_at
 from pyro_msde.plot.scene import Axis, Nodes, Words
 from pyro_msde.plot.style import (
     add_image,
@@ -62,9 +63,10 @@ class Canvas(NamedTuple):
             return min(_TALLEST, max(_LOWEST, _WIDTH / columns * up / (across or up or 1.0)))
         return min(_TALLEST, _WIDTH / columns * up / across)
 
-    def at(self, index: Sequence[Array]) -> Canvas:
-        """The same with some of the points of its two axes."""
-        across, up = (a._replace(x=a.x[i]) for a, i in zip(self[:2], index, strict=True))
+    def at_coarse(self, index: Sequence[Array]) -> Canvas:
+        """The same at other points of its two axes, which may lie beyond those that it has."""
+        pairs = zip(self[:2], index, strict=True)
+        across, up = (axis._replace(x=positions_at(axis.x, i)) for axis, i in pairs)
         return self._replace(across=across, up=up)
 
     def draw(self, ax: Any, values: Array, **colours: Any) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.checks import check_whole
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
-from pyro_msde.grid import Grid
+from pyro_msde.grid import Grid, positions_at
 from pyro_msde.plot.checks import check_forecast, check_truth
 from pyro_msde.plot.scene import Axis, Words, times_of, trajectory_of
 from pyro_msde.plot.style import CYCLE, DASHES, label, legend, panels
@@ -86,7 +86,8 @@ def _paths(
 
 def _coarse_names(words: Words, grid: Grid) -> tuple[list[str], str | None]:
     """Where each macroscale state is, channel-major, and what heads the list of them."""
-    places = [axis.x[index] for axis, index in zip(words.space, grid.coarse_index, strict=True)]
+    pairs = zip(words.space, grid.coarse_index, strict=True)
+    places = [positions_at(axis.x, index) for axis, index in pairs]
     if grid.ndim == 1:
         axis, head = words.space[0], None
         points = [f"{axis.name} = {x:.3g}{_unit(axis)}" for x in places[0]]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, to_numpy
-from pyro_msde.grid import SensorGraph
+from pyro_msde.grid import SensorGraph, positions_at
 from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
@@ -133,6 +133,7 @@ def scale_operators(
     y: Any,
     *,
     covariates: Any = None,
+    times: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -147,6 +148,7 @@ def scale_operators(
             taken.
         y: One field as `fit.predict` takes it.
         covariates: As for `fit.predict`.
+        times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
         channel: Which one.
         axes: One Axes for one axis of space, four for two and for nodes with positions. None: new
@@ -162,7 +164,7 @@ def scale_operators(
     grid = check_fit(fit, data, 2, graphs=True)
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
-    fields = [values[channel] for values in _applied(fit, y, covariates)]
+    fields = [values[channel] for values in _applied(fit, y, covariates, times)]
     canvas = Canvas.of(words, np.zeros(1))
     if not canvas.in_space:
         (ax,), _ = panels(axes, 1, height=2.1)
@@ -179,14 +181,14 @@ def scale_operators(
 
 
 @torch.no_grad()
-def _applied(fit: FittedModel, y: Any, covariates: Any) -> list[Array]:
+def _applied(fit: FittedModel, y: Any, covariates: Any, times: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
-    encoded = Encoded.of(fit, y, covariates=covariates, single=True)
+    encoded = Encoded.of(fit, y, covariates=covariates, times=times, single=True)
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
     applied = (smoothed, restricted, operators.prolong(restricted))
-    fields = (encoded.fields, *(values * encoded.unit for values in applied))
+    fields = (encoded.fields, *map(encoded.in_units, applied))
     return [np.asarray(values[0].cpu()) for values in fields]
 
 
@@ -199,7 +201,7 @@ def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
         {"color": "black", "linewidth": 1, "linestyle": "--"},
     )
     for name, values, style in zip(_NAMES, fields, styles, strict=True):
-        points = x[coarse] if style.get("marker") else x
+        points = positions_at(x, coarse) if style.get("marker") else x
         ax.plot(points, values, label=name, **style)
     ax.set_xlim(x[0], x[-1])
     ax.set_xlabel(words.space[0].label)
@@ -212,7 +214,7 @@ def _images(
 ) -> None:
     colours = value_colours(fields[0])
     for ax, title, values in zip(axes.flat, _NAMES, fields, strict=True):
-        here = canvas if values.shape == fields[0].shape else canvas.at(coarse)
+        here = canvas if values.shape == fields[0].shape else canvas.at_coarse(coarse)
         image = here.draw(ax, values, **colours)
         if canvas.nodes is None:
             ax.set_xlim(canvas.across.x[0], canvas.across.x[-1])

@@ -67,7 +67,7 @@ def scale_images(
     """
     grid = check_fit(fit, data, 2, graphs=True)
     channel = channel_of(grid, channel)
-    parts = Encoded.of(fit, y, covariates=covariates).scales()
+    parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
     words = Words.of(grid, data)
     clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
@@ -100,6 +100,7 @@ def scale_separation(
     y: Any,
     *,
     covariates: Any = None,
+    times: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     axes: Any = None,
@@ -113,6 +114,7 @@ def scale_separation(
         fit: The `Fit`, of fields with one axis of space. Of a posterior over θ one draw is taken.
         y: One field as `fit.predict` takes it.
         covariates: As for `fit.predict`.
+        times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
         channel: Which one.
         axes: Two Axes. None: new ones.
@@ -127,7 +129,7 @@ def scale_separation(
     grid = check_fit(fit, data, 1)
     words = Words.of(grid, data)
     channel = channel_of(grid, channel)
-    parts = Encoded.of(fit, y, covariates=covariates, single=True).scales()
+    parts = Encoded.of(fit, y, covariates=covariates, times=times, single=True).scales()
     snapshot, macro, total = (p[0, channel] for p in (parts.field, parts.macro, parts.total))
     drawn, _ = panels(axes, 2, height=3.0, sharex=True)
     x = words.space[0].x

@@ -56,6 +56,7 @@ class Words:
     Attributes:
         space: The axes of space.
         channels: A name for each channel; empty if there is one only.
+        channel_units: Of each channel that has its own; else empty.
         field: The field's name.
         field_units: Its units.
         time_units: Units of time.
@@ -70,6 +71,7 @@ class Words:
     time_units: str | None
     calendar: str | None = None
     nodes: Nodes | None = None
+    channel_units: tuple[str | None, ...] = ()
 
     @classmethod
     def of(cls, grid: Grid, data: Any) -> Words:
@@ -82,23 +84,24 @@ class Words:
         if not isinstance(data, Trajectories):
             space = tuple(Axis(n, x, None) for n, x in zip(axes, grid.coordinates, strict=False))
             return cls(space, tuple(map(str, channels)), "u", None, None, nodes=nodes)
-        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
         dims = data.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
         known = data.coords if grid.regular else {}  # a graph's nodes may be known by names
         space = tuple(
             Axis(d, np.asarray(known.get(d, x)), data.units.get(d))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
-        names = data.coords.get(dims[0], channels) if channels else ()
+        names: Any = data.channel_names or data.coords.get(dims[0], channels)
         units = data.units
         return cls(
             space,
-            tuple(map(str, names)),
+            tuple(map(str, names)) if channels else (),
             data.name,
             units.get(data.name),
             units.get("time"),
             data.calendar,
             nodes,
+            tuple(units.get(key, units.get(data.name)) for key in data.channel_names or ()),
         )
 
     @property
@@ -117,12 +120,16 @@ class Words:
         return f"t = {t:.4g}{units}"
 
     def field_name(self, channel: int = 0) -> str:
-        """The field's name and the channel's."""
-        return f"{self.field}, {self.channels[channel]}" if self.channels else self.field
+        """The field's name and the channel's; the channel's alone if it has its own units."""
+        if not self.channels:
+            return self.field
+        name = self.channels[channel]
+        return name if self.channel_units else f"{self.field}, {name}"
 
     def field_label(self, channel: int = 0) -> str:
         """Label of an axis of the field's values."""
-        return label(self.field_name(channel), self.field_units)
+        units = self.channel_units[channel] if self.channel_units else self.field_units
+        return label(self.field_name(channel), units)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def drift_sensitivity(
     *,
     reference: Callable[[Array], Any] | None = None,
     covariates: Any = None,
+    times: Any = None,
     half_width: int | None = None,
     data: Trajectories | None = None,
     channel: int = 0,
@@ -66,6 +67,7 @@ def drift_sensitivity(
             fields (field, *coarse) to their rate of change, shaped alike, in the user's units, with
             a channel axis if the data had one.
         covariates: As for `fit.predict`.
+        times: (field,) of y; a fit whose reference is a mean cycle asks for them.
         half_width: q of the stencil that is drawn; None: the drift's.
         data: Gives names, positions and units.
         channel: Whose drift.
@@ -89,11 +91,11 @@ def drift_sensitivity(
     check_whole("half_width", half_width, 0)
     if reference is not None and not callable(reference):
         raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
-    encoded = Encoded.of(fit, y, covariates=covariates)
+    encoded = Encoded.of(fit, y, covariates=covariates, times=times)
     chosen = {"half_width": half_width, "channel": of, "source": by}
     rows = [stencil_derivative(encoded, fit.scaling, **chosen)]
     if reference is not None:
-        zeta = encoded.unit * grid.unflatten(encoded.z[:, : grid.num_zeta])
+        zeta = encoded.in_units(grid.unflatten(encoded.z[:, : grid.num_zeta]))
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]
     words = Words.of(grid, data)
     name = label(_quotient(words, of, by), _rate_units(words))

@@ -31,6 +31,7 @@ def power_spectra(
     y: Any,
     *,
     covariates: Any = None,
+    times: Any = None,
     data: Trajectories | None = None,
     channel: int = 0,
     ax: Axes | None = None,
@@ -44,6 +45,7 @@ def power_spectra(
         fit: The `Fit`. Of a posterior over θ one draw is taken.
         y: One field or a batch of them, as `fit.predict` takes them.
         covariates: As for `fit.predict`.
+        times: (field,) of y; a fit whose reference is a mean cycle asks for them.
         data: Gives names, positions and units.
         channel: Which one.
         ax: Axes. None: new.
@@ -52,14 +54,23 @@ def power_spectra(
         The Axes, both scales logarithmic.
 
     Raises:
-        ValueError: Fields of another grid or that do not vary in space, no such channel, points
-            that are not evenly spaced.
+        ValueError: Fields of another grid, with gaps, or that do not vary in space, no such
+            channel, points that are not evenly spaced, a grid with a mask.
     """
     grid = check_fit(fit, data, 3)
+    if grid.mask is not None:
+        raise ValueError(
+            "fit: its grid has a mask, and fields with holes have no power spectrum. Plot "
+            "scale_images instead."
+        )
     channel = channel_of(grid, channel)
     words = Words.of(grid, data)
     spacing = [_spacing(axis) for axis in words.space]
-    parts = Encoded.of(fit, y, covariates=covariates).scales()
+    parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
+    if np.isnan(parts.field).any():
+        raise ValueError(
+            "y: has gaps, and fields with gaps have no power spectrum. Pass complete ones."
+        )
     lines: list[tuple[str, Array, dict[str, Any]]] = [
         ("$y$", parts.field, {"color": "0.65", "linewidth": 2.0}),
         (r"$T_p\zeta$", parts.macro, {"color": OKABE_ITO["blue"], "linewidth": 1}),

@@ -162,7 +162,7 @@ def wide_legend(
 
 def value_colours(values: Array) -> dict[str, Any]:
     """Colours of a field: sequential where it has one sign but for noise, else white at zero."""
-    low, high = float(values.min()), float(values.max())
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if low >= -0.03 * high:
         return {"cmap": POSITIVE, "vmin": min(low, 0.0), "vmax": high or 1.0}
     size = max(-low, high)

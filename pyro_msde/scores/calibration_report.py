@@ -14,10 +14,11 @@ import numpy as np
 import xarray as xr
 
 from pyro_msde.checks import check_level
+from pyro_msde.scores.averages import mean_and_error, mean_of, root_ratio, skill_of
 from pyro_msde.scores.predictive import Array
 from pyro_msde.scores.report_xarray import report_dataset
 
-__all__ = ["BandPower", "CalibrationReport", "mean_and_error", "relative_power"]
+__all__ = ["BandPower", "CalibrationReport", "relative_power"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,8 @@ class BandPower:
 class CalibrationReport:
     """Scores of a forecast, each the mean over snapshots in equal parts of the horizon.
 
+    They are NaN where nothing was observed of a trajectory in a part, and averages are of the rest.
+
     Attributes:
         levels: (level,) nominal coverages, increasing.
         lead_edges: (lead + 1,) ends of the parts, as times since the first.
@@ -61,7 +64,10 @@ class CalibrationReport:
         winkler: (trajectory, lead) interval score.
         variance: (trajectory, lead) predictive variance.
         squared_error: (trajectory, lead) of the predictive mean.
-        power: Powers in bands of wavenumber; None without a regular grid.
+        reference_error: (trajectory, lead) squared error of the reference that the fit has
+            subtracted, or of zero.
+        power: Powers in bands of wavenumber; None without a regular grid, where the grid has a
+            mask, and where the truth has gaps.
         units: Of "time", "field" and "length", where they are known.
     """
 
@@ -76,6 +82,7 @@ class CalibrationReport:
     winkler: Array
     variance: Array
     squared_error: Array
+    reference_error: Array
     power: BandPower | None = None
     units: Mapping[str, str] = field(default_factory=dict)
 
@@ -95,7 +102,15 @@ class CalibrationReport:
 
         Means are over trajectories as well.
         """
-        return _ratio(self.variance, self.squared_error)[0]
+        return root_ratio(self.variance, self.squared_error)[0]
+
+    @property
+    def skill(self) -> Array:
+        """(lead,) 1 − mean squared error / that of the reference, as `pyro_msde.skill`.
+
+        Means are over trajectories as well.
+        """
+        return skill_of(self.squared_error, self.reference_error)[0]
 
     @property
     def reliability_index(self) -> float:
@@ -103,15 +118,15 @@ class CalibrationReport:
 
         Delle Monache et al. 2006, doi:10.1029/2005JD006917.
         """
-        bars = self.pit.mean((0, 1))
+        bars = mean_of(self.pit, (0, 1))
         return float(np.abs(bars - 1 / len(bars)).sum())
 
     def average(self, name: str) -> tuple[Array, Array]:
         """Mean over trajectories of one of the attributes, and its standard error.
 
         Args:
-            name: Of an attribute with a trajectory axis, such as "coverage"; or "spread_skill", a
-                ratio of means, with the jackknife's standard error.
+            name: Of an attribute with a trajectory axis, such as "coverage"; or "spread_skill" or
+                "skill", of ratios of means, with the jackknife's standard error.
 
         Returns:
             Both without the trajectory axis; the standard error is NaN for one trajectory.
@@ -120,9 +135,11 @@ class CalibrationReport:
             ValueError: No such attribute.
         """
         if isinstance(name, str) and name == "spread_skill":
-            return _ratio(self.variance, self.squared_error)
+            return root_ratio(self.variance, self.squared_error)
+        if isinstance(name, str) and name == "skill":
+            return skill_of(self.squared_error, self.reference_error)
         if not isinstance(name, str) or name not in _SCORES:
-            known = ", ".join((*_SCORES, "spread_skill"))
+            known = ", ".join((*_SCORES, "spread_skill", "skill"))
             raise ValueError(f"name: {name!r} is unknown. Pass one of {known}.")
         return mean_and_error(getattr(self, name))
 
@@ -166,43 +183,36 @@ class CalibrationReport:
     def to_xarray(self) -> xr.Dataset:
         """Dimensions trajectory, lead, level, pit and band, at the middles of their intervals.
 
-        `spread_skill` (lead) is the one over all trajectories.
+        `spread_skill` (lead) and `skill` (lead) are those over all trajectories.
         """
         return report_dataset(self)
 
     def __repr__(self) -> str:
         """Sizes and the main scores, ± a standard error over trajectories."""
         i = int(np.abs(self.levels - self.interval).argmin())
-        covered, error = mean_and_error(self.coverage[:, :, i].mean(1))
+        covered, error = mean_and_error(mean_of(self.coverage[:, :, i], 1))
         plus_minus = "" if np.isnan(error) else f" ± {error:.3f}"
-        ratio, _ = _ratio(self.variance.mean(1), self.squared_error.mean(1))
+        squares = (self.variance, self.squared_error, self.reference_error)
+        variance, miss, size = (mean_of(x, 1) for x in squares)
+        skill, ratio = skill_of(miss, size)[0], root_ratio(variance, miss)[0]
         return (
             f"CalibrationReport({self.num_trajectories} trajectories, {len(self.lead)} lead times, "
-            f"{self.num_samples} samples: {self.levels[i]:.0%} intervals cover "
-            f"{covered:.3f}{plus_minus}, spread/skill {ratio:.2f}, CRPS {self.crps.mean():.4g}, "
-            f"energy {self.energy.mean():.4g}, reliability index {self.reliability_index:.3f})"
+            f"{self.num_samples} samples: skill {skill:.3f}, {self.levels[i]:.0%} intervals cover "
+            f"{covered:.3f}{plus_minus}, spread/skill {ratio:.2f}, CRPS {mean_of(self.crps):.4g}, "
+            f"energy {mean_of(self.energy):.4g}, reliability index {self.reliability_index:.3f})"
         )
 
 
-_SCORES = ("coverage", "pit", "crps", "energy", "winkler", "variance", "squared_error")
-
-
-def mean_and_error(x: Array) -> tuple[Array, Array]:
-    """Mean over the first axis and its standard error, NaN for one."""
-    error = x.std(0, ddof=1) / np.sqrt(len(x)) if len(x) > 1 else np.full(x.shape[1:], np.nan)
-    return x.mean(0), error
-
-
-def _ratio(variance: Array, squared_error: Array) -> tuple[Array, Array]:
-    """Root of the ratio of means over the first axis, and the jackknife's standard error."""
-    n = len(variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.sqrt(variance.mean(0) / squared_error.mean(0))
-        if n == 1:
-            return ratio, np.full_like(ratio, np.nan)
-        left = [np.sqrt((x.sum(0) - x) / (n - 1)) for x in (variance, squared_error)]
-        error = np.sqrt((n - 1) * np.var(left[0] / left[1], axis=0))
-    return ratio, error
+_SCORES = (
+    "coverage",
+    "pit",
+    "crps",
+    "energy",
+    "winkler",
+    "variance",
+    "squared_error",
+    "reference_error",
+)
 
 
 def relative_power(power: Array, truth: Array) -> Array:

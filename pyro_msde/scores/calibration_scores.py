@@ -17,25 +17,12 @@ from pyro_msde.checks import check_draws, check_level, check_levels, check_seed
 from pyro_msde.data import Trajectories, duration_units, to_numpy
 from pyro_msde.forecasts import Forecast, Mixture
 from pyro_msde.grid import Grid
+from pyro_msde.scores.anomalies import anomaly_base
 from pyro_msde.scores.calibration_report import BandPower, CalibrationReport
-from pyro_msde.scores.predictive import (
-    Array,
-    Truth,
-    aligned,
-    by_lead,
-    check_scored,
-    lead_bin,
-    matching,
-    to_array,
-)
-from pyro_msde.scores.proper_scores import (
-    covered,
-    fair_crps,
-    fair_energy,
-    interval_score,
-    pit_histogram,
-)
+from pyro_msde.scores.predictive import Array, check_scored, lead_bin, to_array
+from pyro_msde.scores.proper_scores import fair_crps, fair_energy, interval_score, pit_histogram
 from pyro_msde.scores.spectra import band_power
+from pyro_msde.scores.targets import Target, Truth, aligned, on_grid, target_of
 
 __all__ = ["calibration"]
 
@@ -52,18 +39,23 @@ def calibration(
     levels: Sequence[float] = LEVELS,
     bins: int = 10,
     interval: float = 0.9,
+    weights: Any = None,
     seed: int = 0,
 ) -> CalibrationReport:
     """Coverage, PIT, CRPS, energy and interval score, spread and skill, spectra, by lead time.
 
+    What was not observed does not count. Spectra are left out where the grid has a mask or the
+    truth has gaps: there are no waves then.
+
     Args:
         fc: Forecast.
         truth: Tensor or array shaped as `fc.mean`, or `Trajectories` at `fc.times`, which also
-            give the units.
+            give the units, and of which what is missing does not count.
         levels: Nominal coverages of central intervals, between 0 and 1.
         bins: Equal parts of the horizon, each without its start and with its end; the first has
             the initial time as well.
         interval: Nominal coverage of the interval whose Winkler score is taken.
+        weights: Of points in means over the field, as for `pyro_msde.nrmse`; spectra have none.
         seed: Of the predictive draws, which CRPS, energy score and spectra take.
 
     Returns:
@@ -79,8 +71,9 @@ def calibration(
     check_levels("levels", nominal)
     check_level("interval", interval)
     truth = aligned(fc, truth)
-    y = matching(fc, truth)
-    y = y if fc.batched else y[None]
+    target = target_of(fc, truth, weights)
+    reference = anomaly_base(fc, target, "reference")
+    has_waves = _has_waves(fc.grid) and not target.has_gaps
     lead_bin(fc.times, bins)
     generator = torch.Generator().manual_seed(check_seed("seed", seed))
     num_samples = 0
@@ -91,18 +84,22 @@ def calibration(
             num_samples = len(draws)
             check_draws("levels", float(nominal[-1]), num_samples)
             check_draws("interval", interval, num_samples)
-        times, target = fc.times[window.where], y[:, window.where]
-        check_scored("mean", to_array(window.mean), times)
-        scores = _scores(window, draws, target, nominal.tolist(), interval)
-        scores |= _powers(fc.grid, window.mean, draws, target)
+        times, part = fc.times[window.where], target.window(window.where)
+        check_scored("mean", to_array(on_grid(fc, window.mean)), times)
+        scores = _scores(window, draws, part, nominal.tolist(), interval)
+        scores["reference_error"] = part.over_field(
+            _less(part.values, reference, window.where).square()
+        )
+        if has_waves:
+            scores |= _powers(fc.grid, window.mean, draws, part.values)
         for name, per_time in scores.items():
             check_scored(name.replace("_", " "), per_time, times)
         windows.append(scores)
     by_time = {name: np.concatenate([w[name] for w in windows], 1) for name in windows[0]}
-    means = {name: by_lead(fc.times, value, bins) for name, value in by_time.items()}
+    means = {name: target.by_lead(value, bins) for name, value in by_time.items()}
     power = None
-    if _has_waves(fc.grid):
-        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.shape))
+    if has_waves:
+        edges, _ = _band_power(fc.grid, np.zeros(fc.grid.data_shape))
         power = BandPower(edges, *(means.pop(name) for name in _POWERS))
     return CalibrationReport(
         levels=nominal,
@@ -116,30 +113,37 @@ def calibration(
 
 
 def _scores(
-    window: Mixture, draws: Tensor, y: Tensor, levels: Sequence[float], interval: float
+    window: Mixture, draws: Tensor, target: Target, levels: Sequence[float], interval: float
 ) -> dict[str, Array]:
     """(batch, chunk, …) of a window, averaged over the field."""
-    target = y.to(draws)
-    probability = window.cdf(target)
+    y, weights = target.values.to(draws), target.weights
+    probability = target.kept(window.cdf(y))
     low, high = window.quantile(0.5 * (1 - interval)), window.quantile(0.5 * (1 + interval))
     per_point = {
-        "crps": fair_crps(draws, target),
-        "winkler": interval_score(low, high, target, interval),
+        "crps": fair_crps(draws, y),
+        "winkler": interval_score(low, high, y, interval),
         "variance": window.sd.double().square(),
-        "squared_error": (window.mean.double() - y).square(),
+        "squared_error": (window.mean.double() - target.values).square(),
     }
+    off = (probability - 0.5).abs()
+    inside = [target.over_field((off <= level / 2).double()) for level in levels]
     return {
-        "coverage": to_array(covered(probability, levels)),
-        "pit": to_array(pit_histogram(probability, _BARS)),
-        "energy": to_array(fair_energy(draws, target)),
-        **{name: to_array(x.flatten(2).mean(2)) for name, x in per_point.items()},
+        "coverage": np.stack(inside, axis=2),
+        "pit": to_array(pit_histogram(probability, _BARS, weights)),
+        "energy": to_array(fair_energy(target.kept(draws), target.kept(y), weights)),
+        **{name: target.over_field(x) for name, x in per_point.items()},
     }
+
+
+def _less(y: Tensor, reference: Tensor | None, where: slice) -> Tensor:
+    """The truth's anomalies in a window of time."""
+    if reference is None:
+        return y
+    return y - (reference[:, where] if reference.shape[1] > 1 else reference)
 
 
 def _powers(grid: Any, mean: Tensor, draws: Tensor, y: Tensor) -> dict[str, Array]:
-    """(batch, chunk, band) powers of truth, mean and draws; nothing without a regular grid."""
-    if not _has_waves(grid):
-        return {}
+    """(batch, chunk, band) powers of truth, mean and draws."""
     field = y.ndim - 2
 
     def power(x: Tensor) -> Array:
@@ -150,12 +154,14 @@ def _powers(grid: Any, mean: Tensor, draws: Tensor, y: Tensor) -> dict[str, Arra
 
 
 def _band_power(grid: Grid, values: Array) -> tuple[Array, Array]:
-    spacing = [float(x[1] - x[0]) for x in grid.coordinates]
+    spacing = [abs(float(x[1] - x[0])) for x in grid.coordinates]
     return band_power(values, grid.boundary, spacing, _BANDS)
 
 
 def _has_waves(grid: Any) -> bool:
-    return grid is not None and grid.has_waves and min(grid.shape) > 1
+    if grid is None or not grid.has_waves or min(grid.data_shape) < 2:
+        return False
+    return grid.mask is None
 
 
 def _units(truth: Any) -> dict[str, str]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pyro_msde.baselines import Baseline, Climatology, FittedBaseline, simple_baselines
 from pyro_msde.checks import check_kind, check_seed, check_whole
 from pyro_msde.data import (
+    Metadata,
     TimeUnits,
     Trajectories,
     check_trajectories,
@@ -31,6 +32,7 @@ from pyro_msde.data import (
 )
 from pyro_msde.forecasts import Forecast
 from pyro_msde.protocols import FittedModel
+from pyro_msde.scores.areas import area_weights
 from pyro_msde.scores.lead_places import batches, lead_places
 from pyro_msde.scores.predictive import to_array
 from pyro_msde.scores.proper_scores import fair_crps
@@ -76,7 +78,8 @@ def compare(
             None: all if there are at most 50, else 50 of them.
         period: Of the mean cycle, such as a year, in the data's unit of time, or a duration; None:
             climatology is a mean.
-        weights: Of places in means, such as areas, broadcast to fields; None: all equal.
+        weights: Of places in means: areas, broadcast to fields; "coslat" or an xarray DataArray, as
+            for `pyro_msde.nrmse`; None: all equal.
         num_samples: Paths of each forecast of the fit.
         seed: Of these.
 
@@ -98,6 +101,9 @@ def compare(
     test = _checked(model, "test", test)
     train = _checked(model, "train", train)
     validation = None if validation is None else _checked(model, "validation", validation)
+    if isinstance(weights, str | xr.DataArray):
+        known = Metadata.of(test)
+        weights = area_weights(weights, test.field_shape, model.model.grid.ndim, known)
     cycle = None if period is None else float(_durations(train, "period", period))
     places, spaced = lead_places(test, None if leads is None else _durations(test, "leads", leads))
     several = bool(model.has_channel) and test.field_shape[0] > 1

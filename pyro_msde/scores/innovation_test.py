@@ -7,6 +7,8 @@ If the latent SDE is Markovian and the model right, the innovations of its Kalma
 are independent in time; what memory the latent state lacks shows as their autocorrelation (Ilersich
 & Nair 2025, App. B). ẑ = N Hᵀ R⁻¹ y is the field's least-squares reading of the latent state and
 N = (Hᵀ R⁻¹ H)⁻¹ its covariance: sufficient for z, so nothing of the size of a field is factorised.
+Rows of H that were not observed are left out; a snapshot whose others do not tell all latent states
+apart has no ẑ, and is passed over: the innovations of the rest are still independent.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from pyro_msde.checks import check_kind, check_whole
-from pyro_msde.data import Trajectories, check_trajectories, matched, to_numpy
+from pyro_msde.data import Trajectories, check_trajectories, cropped, matched, to_numpy
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import FittedModel
@@ -40,6 +42,7 @@ __all__ = [
 Array = NDArray[Any]
 
 _LINEAR = 1e-4  # relative; models may be in float32
+_MOST_CONDITION = 1e12  # of Hᵀ R⁻¹ H
 
 
 class LinearModel(NamedTuple):
@@ -82,7 +85,8 @@ def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
     series.
 
     Args:
-        series: Each (time,) or (time, component); components count as independent series.
+        series: Each (time,) or (time, component); components count as independent series. NaN is
+            missing, and pairs with it do not count.
         num_lags: Largest lag.
 
     Raises:
@@ -92,19 +96,26 @@ def ljung_box(series: Sequence[Array], *, num_lags: int = 20) -> LjungBox:
     if not isinstance(series, Sequence | np.ndarray) or not np.ndim(np.asarray(series, object)):
         raise ValueError(f"series: got {type(series).__name__}. Pass a list of arrays.")
     given = [to_numpy(s, f"series[{k}]") for k, s in enumerate(series)]
-    if any(s.ndim not in (1, 2) or not np.isfinite(s).all() for s in given):
+    if any(s.ndim not in (1, 2) or np.isinf(s).any() for s in given):
         raise ValueError("series: give arrays (time,) or (time, component) of finite numbers.")
     columns = [column for s in given for column in s.reshape(len(s), -1).T]
+    seen = [~np.isnan(column) for column in columns]
+    columns = [np.where(there, c, 0.0) for there, c in zip(seen, columns, strict=True)]
     shortest = min(map(len, columns), default=0)
     if not 1 <= num_lags < shortest:
         raise ValueError(
             f"num_lags: {num_lags}, for {len(columns)} series, the shortest of {shortest} values. "
             "Choose at least 1, and fewer than that."
         )
-    count = sum(map(len, columns))
-    variance = sum(c @ c for c in columns) / count
     lags = np.arange(1, num_lags + 1)
-    pairs = count - lags * len(columns)
+    pairs = np.array([sum((there[k:] & there[:-k]).sum() for there in seen) for k in lags])
+    if not pairs.all():
+        raise ValueError(
+            f"num_lags: {num_lags}, but no two values are {lags[pairs.argmin()]} apart: too many "
+            "are missing. Choose fewer."
+        )
+    count = int(sum(there.sum() for there in seen))
+    variance = sum(c @ c for c in columns) / count
     products = np.array([sum(c[k:] @ c[:-k] for c in columns) for k in lags])
     rho = products / pairs / variance
     statistic = float((count + 2) / count * (pairs * rho**2).sum())
@@ -121,7 +132,8 @@ def innovations(fit: FittedModel, data: Trajectories) -> list[Array]:
         data: Trajectories, best not those that the model was fitted to.
 
     Returns:
-        For each trajectory (time − 1, n_ζ), from its second snapshot on.
+        For each trajectory (time − 1, n_ζ), from its second snapshot on; NaN where what was
+        observed does not tell all latent states apart.
 
     Raises:
         ValueError: A drift or decoder that is not linear, parameters with a posterior, microscale
@@ -133,23 +145,51 @@ def innovations(fit: FittedModel, data: Trajectories) -> list[Array]:
     A, C, H, R = linear_model(fit)
     model: Any = fit.model
     grid = model.grid
+    exists = np.ones(len(R), bool) if grid.mask is None else grid.mask.reshape(-1)
     weighted = H / R[:, None]
-    gram = weighted.T @ H
-    if np.linalg.cond(gram) > 1e12:
+    if not _tells_apart(weighted[exists].T @ H[exists]):
         raise ValueError(
             "fit: its decoder does not tell all latent states apart. Train longer, or with fewer."
         )
-    noise = np.linalg.inv(gram)
-    scale = np.asarray(fit.scaling.channels).reshape(-1, *(1,) * grid.ndim)
-    fields = data.fields(grid.channels, grid.shape)
+    fields = data.fields(grid.channels, grid.data_shape)
     out = []
     for t, y in zip(data.times, fields, strict=True):
-        scaled = (y.astype(np.float64) / scale).reshape(len(y), -1)
-        readings = scaled @ weighted @ noise
+        scaled = fit.scaling.to_scaled(torch.as_tensor(y, dtype=torch.float64), t)
+        read, noise, readings = _readings(H, weighted, np.asarray(scaled), exists)
         start = np.full(len(A), model.initial_sd**2)
-        times = t / fit.scaling.time
-        out.append(kalman_innovations(A, C, noise, readings, times, start, grid.num_zeta))
+        times = t[read] / fit.scaling.time
+        found = kalman_innovations(A, C, noise, readings, times, start, grid.num_zeta)
+        out.append(np.full((len(t) - 1, grid.num_zeta), np.nan))
+        out[-1][read[1:] - 1] = found
     return out
+
+
+def _readings(
+    H: Array, weighted: Array, scaled: Array, exists: Array
+) -> tuple[Array, Array, Array]:
+    """Which snapshots (time, channel, *space) tell all states apart, their N and ẑ.
+
+    Args:
+        H: (field, n) decoder.
+        weighted: R⁻¹ H.
+        scaled: NaN where nothing was observed.
+        exists: (field,) where there is a field.
+    """
+    flat = scaled.reshape(len(scaled), -1)
+    seen = ~np.isnan(flat) & exists
+    if seen.all():
+        noise = np.linalg.inv(weighted.T @ H)
+        return np.arange(len(flat)), noise, flat @ weighted @ noise
+    grams = np.stack([weighted[s].T @ H[s] for s in seen])
+    read = np.flatnonzero([_tells_apart(gram) for gram in grams])
+    noise = np.linalg.inv(grams[read])
+    products = np.where(seen, flat, 0.0)[read] @ weighted
+    return read, noise, np.einsum("ti,tij->tj", products, noise)
+
+
+def _tells_apart(gram: Array) -> bool:
+    """Whether Hᵀ R⁻¹ H can be inverted."""
+    return bool(np.linalg.cond(gram) <= _MOST_CONDITION)
 
 
 def kalman_innovations(
@@ -166,7 +206,7 @@ def kalman_innovations(
     Args:
         drift: (n, n) A.
         diffusion: (n, n) C = L Lᵀ.
-        noise: (n, n) N.
+        noise: (n, n) or (time, n, n) N.
         readings: (time, n) ẑ.
         times: (time,).
         initial_var: (n,) variance of z(t₀), whose mean is 0.
@@ -175,6 +215,7 @@ def kalman_innovations(
     Returns:
         (time − 1, num_tested), standard normal and independent if the model is right.
     """
+    noise = np.broadcast_to(noise, (len(readings), *noise.shape[-2:]))
     mean, cov = np.zeros(len(drift)), np.diag(initial_var)
     steps: dict[float, tuple[Array, Array]] = {}
     whitened = []
@@ -185,15 +226,15 @@ def kalman_innovations(
                 steps[step] = transition(drift, diffusion, step)
             phi, Q = steps[step]
             mean, cov = phi @ mean, phi @ cov @ phi.T + Q
-        total = cov + noise
+        total = cov + noise[i]
         e = reading - mean
         if i:
             chol = np.linalg.cholesky(total[:num_tested, :num_tested])
             whitened.append(np.linalg.solve(chol, e[:num_tested]))
         gain = np.linalg.solve(total, cov).T
-        mean, cov = mean + gain @ e, noise @ gain.T  # P − P S⁻¹ P = N S⁻¹ P
+        mean, cov = mean + gain @ e, noise[i] @ gain.T  # P − P S⁻¹ P = N S⁻¹ P
         cov = 0.5 * (cov + cov.T)
-    return np.array(whitened)
+    return np.array(whitened).reshape(-1, num_tested)
 
 
 @torch.no_grad()
@@ -216,7 +257,7 @@ def linear_model(fit: FittedModel) -> LinearModel:
     clock = torch.zeros(1, 1, dtype=torch.float64, device=device)
 
     def field(z: torch.Tensor) -> torch.Tensor:
-        return theta.observe(z).mean.flatten(1)
+        return cropped(theta.observe(z).mean, model.grid.padding).flatten(1)
 
     def drift(z: torch.Tensor) -> torch.Tensor:
         return theta.drift(z[:, None, None], clock)[:, 0, 0]
@@ -237,5 +278,6 @@ def linear_model(fit: FittedModel) -> LinearModel:
             raise ValueError(f"fit: the model's {name} is not linear, as innovations need it.")
         matrices.append(matrix.T.double().cpu().numpy())
     C = torch.diag(theta.diffusion).double().cpu().numpy() * fit.diffusion_scale**2
-    R = theta.observe(eye[0]).variance.flatten().double().cpu().numpy()
+    var = cropped(theta.observe(eye[0]).variance, model.grid.padding)
+    R = var.flatten().double().cpu().numpy()
     return LinearModel(matrices[0], C, matrices[1], R)

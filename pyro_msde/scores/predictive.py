@@ -1,123 +1,18 @@
-"""What scores need of a forecast, and of the truth that it is scored against.
-
-A forecast is a predictive distribution per trajectory, time and place (the mixture of App. F); the
-truth has the shape of its mean.
-"""
+"""Scores of a forecast by trajectory and time, and their means over parts of the horizon."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.checks import check_kind, check_whole
-from pyro_msde.data import Metadata, Trajectories, matched, rounding, to_numpy
-from pyro_msde.forecasts import Forecast
+from pyro_msde.checks import check_whole
+from pyro_msde.data import rounding
 
-__all__ = [
-    "Array",
-    "Truth",
-    "aligned",
-    "by_lead",
-    "check_scored",
-    "lead_bin",
-    "matching",
-    "part_of_horizon",
-    "to_array",
-]
+__all__ = ["Array", "by_lead", "check_scored", "lead_bin", "part_of_horizon", "to_array"]
 
 Array = NDArray[np.float64]
 _MOST_BINS = 10**6
-Truth = Trajectories | Tensor | NDArray[Any]
-
-
-def matching(fc: Forecast, truth: Truth) -> Tensor:
-    """The truth as a float64 tensor shaped as `fc.mean`.
-
-    Raises:
-        ValueError: Another number of trajectories, other times or another grid than the forecast's,
-            NaN or infinite values.
-    """
-    check_kind("fc", fc, ("times", "shape", "batched", "cdf"), "what fit.predict gave")
-    truth = aligned(fc, truth)
-    if isinstance(truth, Trajectories):
-        values = _values_at(fc, truth)
-    else:
-        values = to_numpy(truth, "truth")
-    shape = tuple(fc.shape)
-    if values.shape != shape:
-        raise ValueError(
-            f"truth: shape {values.shape}, but the forecast's mean has {shape}, "
-            f"{'(batch, time, *field)' if fc.batched else '(time, *field)'}. Make them equal."
-        )
-    bad = np.argwhere(~np.isfinite(values).reshape(*shape[: 1 + fc.batched], -1).all(-1))
-    if len(bad):
-        trajectory = f"trajectory {bad[0][0]}, " if fc.batched else ""
-        i = bad[0][-1]
-        raise ValueError(
-            f"truth: NaN or infinite in {trajectory}index {i} (t={fc.times[i]:.6g}), "
-            f"{len(bad)} snapshots in all. Leave them out. (Masked values are read as NaN.)"
-        )
-    return torch.as_tensor(values, dtype=torch.float64)
-
-
-def aligned(fc: Forecast, truth: Truth) -> Truth:
-    """Truth whose times are in the units of the forecast's, where both are known.
-
-    Raises:
-        ValueError: Other units, or another order, than the data of the fit had.
-    """
-    if isinstance(truth, xr.DataArray) and fc.metadata is not None:
-        axes = len(fc.shape) - 1 - fc.batched
-        fc.metadata.check("truth", Metadata.of_array(truth, axes))
-    return matched(fc.metadata, "truth", truth) if isinstance(truth, Trajectories) else truth
-
-
-def _values_at(fc: Forecast, truth: Trajectories) -> NDArray[Any]:
-    """Values of all trajectories at the forecast's times, NaN where these go on without them."""
-    count = fc.shape[0] if fc.batched else 1
-    if len(truth) != count:
-        raise ValueError(
-            f"truth: number of trajectories {len(truth)}, but the forecast has {count}. "
-            "Select those that were forecast: truth[k]."
-        )
-    valid = fc.valid_times if isinstance(fc, Forecast) else fc.times
-    valid = np.broadcast_to(valid, (count, len(fc.times)))
-    places = [_nearest(v, t) for v, t in zip(valid, truth.times, strict=True)]
-    # trajectories of unequal lengths are forecast at all times that any of them has
-    united = len(np.unique(np.concatenate(places))) == len(fc.times)
-    rows = []
-    for k, (times, clock, place) in enumerate(zip(valid, truth.times, places, strict=True)):
-        if len(clock) > len(times) or not (united or len(clock) == len(times)):
-            raise ValueError(
-                f"truth: trajectory {k} has {_span(clock)}, but the forecast {_span(times)}. "
-                "Predict at them."
-            )
-        i = int(np.abs(clock - times[place]).argmax())
-        if abs(clock[i] - times[place[i]]) > rounding(times):
-            raise ValueError(
-                f"truth: trajectory {k} has t={clock[i]:.9g} at index {i}, but the forecast "
-                f"t={times[place[i]]:.9g}. Predict at the trajectory's times."
-            )
-        values = np.full((len(times), *truth.field_shape), np.nan, truth.values[k].dtype)
-        values[place] = truth.values[k]
-        rows.append(values)
-    return np.stack(rows) if fc.batched else rows[0]
-
-
-def _nearest(times: Array, clock: Array) -> NDArray[np.int64]:
-    """Where among `times` each of the clock's is; one after the other if there are as many."""
-    if len(clock) == len(times):
-        return np.arange(len(times))
-    return np.searchsorted(0.5 * (times[1:] + times[:-1]), clock).astype(np.int64)
-
-
-def _span(times: Array) -> str:
-    return f"{len(times)} times ({times[0]:.6g} to {times[-1]:.6g})"
 
 
 def check_scored(name: str, per_time: Array, times: Array, *, batched: bool = True) -> None:
@@ -143,14 +38,28 @@ def check_scored(name: str, per_time: Array, times: Array, *, batched: bool = Tr
         )
 
 
-def by_lead(times: Array, per_time: Array, bins: int) -> Array:
+def by_lead(
+    times: Array, per_time: Array, bins: int, counted: NDArray[np.bool_] | None = None
+) -> Array:
     """(batch, bins, ...) means of (batch, time, ...) over equal parts of the horizon.
+
+    Args:
+        times: (time,).
+        per_time: What is averaged.
+        bins: How many parts.
+        counted: (batch, time) snapshots that count; a part without any is NaN. None: all do.
 
     Raises:
         ValueError: A number of bins that is not positive, or a bin without times.
     """
     part = lead_bin(times, bins)
-    return np.stack([per_time[:, part == b].mean(1) for b in range(bins)], axis=1)
+    if counted is None:
+        return np.stack([per_time[:, part == b].mean(1) for b in range(bins)], axis=1)
+    count = counted.reshape(*counted.shape, *(1,) * (per_time.ndim - 2))
+    sums = [(per_time * count)[:, part == b].sum(1) for b in range(bins)]
+    numbers = [count[:, part == b].sum(1) for b in range(bins)]
+    with np.errstate(invalid="ignore"):
+        return np.stack(sums, axis=1) / np.stack(numbers, axis=1)
 
 
 def lead_bin(times: Array, bins: int) -> NDArray[np.int64]:

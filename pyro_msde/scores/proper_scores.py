@@ -8,14 +8,12 @@ many there are (Ferro 2014, doi:10.1002/qj.2270); they can come out slightly neg
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from pyro.ops.stats import crps_empirical, energy_score_empirical
 from torch import Tensor
 
 __all__ = [
-    "covered",
     "fair_crps",
     "fair_energy",
     "interval_score",
@@ -37,19 +35,29 @@ def fair_crps(draws: Tensor, y: Tensor) -> Tensor:
     return _fair(score, (draws - y).abs().mean(0), n)
 
 
-def fair_energy(draws: Tensor, y: Tensor) -> Tensor:
+def fair_energy(draws: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
     """Energy score E‖x − y‖ − ½ E‖x − x'‖ of whole fields, (batch, time).
 
     ‖·‖ is the root mean square over the field, so the score is in its units and does not grow with
     the number of points (Gneiting & Raftery 2007, eq. 22, doi:10.1198/016214506000001437).
+
+    Args:
+        draws: (sample, batch, time, *field).
+        y: (batch, time, *field).
+        weights: Of the squares in the mean, of sum one over the field, broadcast against y; None:
+            all alike.
 
     Raises:
         ValueError: Less than two draws.
     """
     n = _at_least_two(draws, "energy score")
     centre = draws.mean(0)  # distances are differences of squares, which are to be small
-    x = (draws - centre).flatten(3).flatten(1, 2).movedim(0, 1)
-    z = (y - centre).flatten(2).flatten(0, 1)
+    apart, off = draws - centre, y - centre
+    if weights is not None:
+        root = (weights * y[0, 0].numel()).sqrt()
+        apart, off = apart * root, off * root
+    x = apart.flatten(3).flatten(1, 2).movedim(0, 1)
+    z = off.flatten(2).flatten(0, 1)
     unit = power_of_two(torch.maximum(x.abs().amax((1, 2)), z.abs().amax(1)))
     x, z = x / unit[:, None, None], z / unit[:, None]
     size = max(1, MOST_DISTANCES // n**2)
@@ -69,16 +77,18 @@ def interval_score(low: Tensor, high: Tensor, y: Tensor, level: float) -> Tensor
     return high - low + 2 / (1 - level) * outside
 
 
-def covered(probability: Tensor, levels: Sequence[float]) -> Tensor:
-    """(batch, time, level) shares of the field inside central intervals, |PIT − ½| ≤ level/2."""
-    off = (probability - 0.5).abs().flatten(2)
-    return torch.stack([(off <= level / 2).double().mean(2) for level in levels], dim=2)
+def pit_histogram(probability: Tensor, bins: int, weights: Tensor | None = None) -> Tensor:
+    """(batch, time, bins) shares of the field with PIT in equal parts of [0, 1].
 
-
-def pit_histogram(probability: Tensor, bins: int) -> Tensor:
-    """(batch, time, bins) shares of the field with PIT in equal parts of [0, 1]."""
+    Args:
+        probability: (batch, time, *field).
+        bins: How many parts.
+        weights: As for `fair_energy`.
+    """
     place = (probability.flatten(2) * bins).long().clamp(0, bins - 1)
     counts = torch.zeros(*place.shape[:2], bins, dtype=torch.float64)
+    if weights is not None:
+        return counts.scatter_add_(2, place, weights.expand(probability.shape).flatten(2))
     counts.scatter_add_(2, place, torch.ones_like(place, dtype=torch.float64))
     return counts / place.shape[2]
 

@@ -22,8 +22,10 @@ from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
+from pyro_msde.scores.averages import mean_of
 from pyro_msde.scores.forecast_scores import coverage_by_time
 from pyro_msde.scores.predictive import part_of_horizon
+from pyro_msde.scores.targets import on_grid
 from pyro_msde.sde import Dynamics
 
 __all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
@@ -49,7 +51,8 @@ class Calibration:
         scale: Multiple of L.
         level: Nominal coverage.
         scales: (candidate,) the multiples tried.
-        coverage: (candidate, bin) coverage of validation trajectories by lead time.
+        coverage: (candidate, bin) coverage of what was observed of validation trajectories, by lead
+            time; parts of the horizon without observations are left out.
     """
 
     name: ClassVar[str] = "calibration"
@@ -132,7 +135,7 @@ def choose_diffusion_scale(
     if tried[best].mean() < level:
         for scale in scales[1:]:
             pairs = predict(scale)
-            if all(bool(fc.mean.isfinite().all()) for fc, _ in pairs):
+            if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
                 tried[float(scale)] = covered(pairs)
         best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
     else:
@@ -156,7 +159,7 @@ def _coverage_by_lead(
         part = part_of_horizon(fc.times, bins, horizon)
         each = np.full((len(share), bins), np.nan)
         for b in np.unique(part):
-            each[:, b] = share[:, part == b].mean(1)
+            each[:, b] = mean_of(share[:, part == b], 1)
         means.append(each)
     every = np.concatenate(means)
     return np.asarray(np.nanmean(every[:, ~np.isnan(every).all(0)], axis=0))

@@ -29,7 +29,9 @@ def report_dataset(report: CalibrationReport) -> xr.Dataset:
         "winkler": (by, report.winkler, {**field, "level": report.interval}),
         "variance": (by, report.variance),
         "squared_error": (by, report.squared_error),
+        "reference_error": (by, report.reference_error),
         "spread_skill": ("lead", report.spread_skill),
+        "skill": ("lead", report.skill),
     }
     bars = report.pit.shape[2]
     coords: dict[str, Any] = {

@@ -61,6 +61,16 @@ def test_coordinates(boundary, expected):
     )
 
 
+@pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann", "replicate"])
+def test_coordinates_may_run_down(boundary):
+    up = Grid(6, 3, boundary=boundary, lower=-90.0, upper=30.0)
+    down = Grid(6, 3, boundary=boundary, lower=90.0, upper=-30.0)
+    for name in ("coordinates", "coarse_coordinates"):
+        (x,), (negative,) = getattr(up, name), getattr(down, name)
+        np.testing.assert_allclose(negative, -x, rtol=1e-14)  # rounding
+    np.testing.assert_allclose(down.locations(), up.locations(), rtol=1e-6, atol=1e-6)  # float32
+
+
 def test_flatten_is_channel_major_and_unflatten_undoes_it():
     grid = Grid((6, 15), (3, 5), channels=2)
     field = torch.randn(7, 4, 2, 3, 5)
@@ -98,7 +108,7 @@ def test_equal_grids_hash_alike_and_cannot_be_changed():
         ((12, 3), {"channels": -1}, "channels=-1: give a whole number, from 1 to"),
         ((12, 3), {"boundary": "circular"}, "choose one of periodic, dirichlet, neumann, repl"),
         ((12, 3), {"boundary": ("periodic",) * 2}, "boundary: 2 given for 1 axes"),
-        ((12, 3), {"lower": 1.0, "upper": 1.0}, "upper: 1.0 is not above lower=1.0 on axis 0"),
+        ((12, 3), {"lower": 1.0, "upper": 1.0}, "upper: 1.0 is not apart from lower=1.0 on axis 0"),
         ((12, 3), {"lower": (0.0, 0.0)}, "lower: 2 given for 1 axes"),
     ],
 )

@@ -91,6 +91,8 @@ def calls() -> dict[str, Call]:
 
     sizes = {"n_eta": 1, "seed": 0, "width": 8}
     scored = {"fc": fc, "truth": U}
+    weighed = {"bins": 4, "weights": 1.0 + np.arange(float(U.shape[2])), **scored}
+    anomalies = {"relative_to": U[0, 0] - 1.0, **weighed}
     drawn = {"fc": fc, "truth": data}
     return {
         # data
@@ -105,6 +107,7 @@ def calls() -> dict[str, Call]:
                 dims=["x"],
                 coords={"x": np.arange(POINTS)},
                 units={"u": "K"},
+                attrs={"x": {"axis": "X"}},
             ),
         ),
         "Trajectories.from_xarray": Call(
@@ -118,6 +121,10 @@ def calls() -> dict[str, Call]:
                 covariates=None,
                 controls=None,
             ),
+        ),
+        "Trajectories.from_xarray, several": Call(
+            pyro_msde.Trajectories.from_xarray,
+            arguments(ds=data.to_xarray().assign(v=data.to_xarray().u), name=["u", "v"]),
         ),
         "Trajectories.__getitem__": Call(
             lambda index: data[index], arguments(index=[0, 2]), (IndexError,)
@@ -161,7 +168,14 @@ def calls() -> dict[str, Call]:
         "lanczos_kernel": Call(
             grid.lanczos_kernel, arguments(grid=fit.model.grid, radius=3, dtype=torch.float64)
         ),
+        "default_coarse": Call(
+            grid.default_coarse, arguments(shape=(POINTS,), boundary="neumann", channels=1)
+        ),
         # models, guides, priors
+        "multiscale.like": Call(
+            models.multiscale.like,
+            arguments(data=data, coarse=COARSE, boundary=None, channels=1, mask=None, **sizes),
+        ),
         "multiscale": Call(
             models.multiscale,
             arguments(
@@ -322,16 +336,19 @@ def calls() -> dict[str, Call]:
         "Ensemble": Call(pyro_msde.Ensemble, arguments(fits=lambda: [fit, small_fit(seed=1)])),
         "Forecast.cdf": Call(one.cdf, arguments(values=U[0])),
         "Forecast.quantile": Call(fc.quantile, arguments(level=0.9)),
+        "Forecast.to_xarray": Call(one.to_xarray, arguments(quantiles=(0.1, 0.9))),
         "Forecast.chunks": Call(lambda seed: list(fc.chunks(seed)), arguments(seed=0)),
         # scores
-        "nrmse": Call(pyro_msde.nrmse, arguments(bins=4, **scored)),
-        "coverage": Call(pyro_msde.coverage, arguments(level=0.9, bins=4, **scored)),
-        "crps": Call(pyro_msde.crps, arguments(bins=4, **scored)),
-        "spread_skill": Call(pyro_msde.spread_skill, arguments(bins=4, **scored)),
+        "nrmse": Call(pyro_msde.nrmse, arguments(**anomalies)),
+        "skill": Call(pyro_msde.skill, arguments(**anomalies)),
+        "anomaly_correlation": Call(pyro_msde.anomaly_correlation, arguments(**anomalies)),
+        "coverage": Call(pyro_msde.coverage, arguments(level=0.9, **weighed)),
+        "crps": Call(pyro_msde.crps, arguments(**weighed)),
+        "spread_skill": Call(pyro_msde.spread_skill, arguments(**weighed)),
         "pit": Call(pyro_msde.pit, arguments(**scored)),
         "calibration": Call(
             pyro_msde.calibration,
-            arguments(levels=[0.5, 0.9], bins=4, interval=0.9, seed=0, **scored),
+            arguments(levels=[0.5, 0.9], interval=0.9, seed=0, **weighed),
         ),
         "CalibrationReport.average": Call(report.average, arguments(name="crps")),
         "innovations": Call(innovations, arguments(fit=lambda: _linear_fit(data), data=data)),

@@ -18,7 +18,8 @@ import pyro_msde
 from pyro_msde import CalibrationReport, Grid, Trajectories, calibration
 from pyro_msde.forecasts import posterior_predictive as forecasting
 from pyro_msde.grid import SensorGraph
-from pyro_msde.scores.calibration_report import mean_and_error, relative_power
+from pyro_msde.scores.averages import mean_and_error
+from pyro_msde.scores.calibration_report import relative_power
 
 BATCH, FIELD, SAMPLES = 3, (2, 8), 50
 TIMES = 5.0 + np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -206,8 +207,10 @@ def test_the_summary_is_short(case):
     _, _, report = case
     shares = report.coverage[:, :, 1].mean(1)
     ratio = np.sqrt(report.variance.mean() / report.squared_error.mean())
+    skill = 1 - report.squared_error.mean() / report.reference_error.mean()
     assert repr(report) == (
-        "CalibrationReport(3 trajectories, 2 lead times, 50 samples: 90% intervals cover "
+        f"CalibrationReport(3 trajectories, 2 lead times, 50 samples: skill {skill:.3f}, "
+        "90% intervals cover "
         f"{shares.mean():.3f} ± {shares.std(ddof=1) / np.sqrt(3):.3f}, spread/skill {ratio:.2f}, "
         f"CRPS {report.crps.mean():.4g}, energy {report.energy.mean():.4g}, reliability index "
         f"{report.reliability_index:.3f})"

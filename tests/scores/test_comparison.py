@@ -233,3 +233,15 @@ def test_what_cannot_be_compared_is_refused_by_name():
     ):
         with pytest.raises(ValueError, match=message):
             pyro_msde.compare(**{"fit": fit, "test": data, "train": data, **options})
+
+
+def test_areas_may_be_cosines_of_latitudes():
+    rng = np.random.default_rng(3)
+    latitude = np.array([-75.0, -45.0, -15.0, 15.0, 45.0, 75.0])
+    options = {"dims": ("lat",), "coords": {"lat": latitude}}
+    train, test = records((40,), rng, **options), records((9, 9), rng, **options)
+    found = pyro_msde.compare(stand_in(), test, train, weights="coslat")
+    expected = pyro_msde.compare(stand_in(), test, train, weights=np.cos(np.deg2rad(latitude)))
+    np.testing.assert_allclose(found["skill"], expected["skill"], rtol=1e-12)
+    plain = pyro_msde.compare(stand_in(), test, train)
+    assert not np.allclose(found["skill"], plain["skill"], rtol=1e-3)

@@ -9,14 +9,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from pyro_msde.data import Trajectories
-from pyro_msde.scores.forecast_scores import (
-    coverage,
-    crps,
-    nrmse,
-    pit,
-    relative_squares,
-    spread_skill,
-)
+from pyro_msde.scores.anomalies import relative_squares
+from pyro_msde.scores.forecast_scores import coverage, crps, nrmse, pit, spread_skill
 
 BATCH, FIELD = 3, (2, 7)
 TIMES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])

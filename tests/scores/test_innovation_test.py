@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +12,17 @@ from oracles.kalman import LinearSystem, Smoother
 from oracles.tolerance import standard_errors
 from torch import nn
 
-from pyro_msde.data import Scaling
+from pyro_msde import Trajectories
+from pyro_msde.data import Reference, Scaling
 from pyro_msde.datasets import gle as data
 from pyro_msde.interface import Fit
 from pyro_msde.models.gle import gle
-from pyro_msde.scores.innovation_test import innovations, kalman_innovations, ljung_box
+from pyro_msde.scores.innovation_test import (
+    innovations,
+    kalman_innovations,
+    linear_model,
+    ljung_box,
+)
 
 TIMES = np.array([0.0, 0.3, 0.4, 1.1, 1.5, 2.4, 2.5])
 
@@ -155,3 +162,79 @@ def test_microscale_states_that_look_alike_are_refused():
 def test_too_many_lags_are_refused():
     with pytest.raises(ValueError, match="num_lags: 20"):
         ljung_box([np.zeros(20)])
+
+
+def test_of_data_with_gaps_are_those_of_the_rows_that_were_observed():
+    """Against the same filter with other H and R at each time; a snapshot too few is left out."""
+    whole = data.GLE.fresh("relaxation", 1, 3, 0.8)
+    (times,), (y,) = whole.times, whole.values
+    rng = np.random.default_rng(7)
+    seen = rng.uniform(size=y.shape) > 0.4
+    seen[3] = False
+    seen[3, 5:7] = True  # two values, for three states
+    gappy = Trajectories(times, np.where(seen, y, np.nan)[None], missing="mask")
+    fit = exact_fit()
+    (found,) = innovations(fit, gappy)
+    assert found.shape == (8, 1)
+    assert np.isnan(found[2]).all()
+    system = linear_model(fit)
+    kept = np.delete(np.arange(len(times)), 3)
+    grams = [(system.decoder[s] / system.variance[s, None]).T @ system.decoder[s] for s in seen]
+    noise = np.linalg.inv(np.array([grams[i] for i in kept]))
+    readings = [
+        np.linalg.lstsq(
+            system.decoder[seen[i]] / np.sqrt(system.variance[seen[i], None]),
+            y[i, seen[i]].astype(float) / 0.7 / np.sqrt(system.variance[seen[i]]),
+            rcond=None,
+        )[0]
+        for i in kept
+    ]
+    expected = kalman_innovations(
+        system.drift,
+        system.diffusion,
+        noise,
+        np.array(readings),
+        times[kept] / 5.0,
+        np.full(3, fit.model.initial_sd**2),
+        1,
+    )
+    np.testing.assert_allclose(np.delete(found, 2, 0), expected, rtol=1e-7, atol=1e-8)
+
+
+def test_a_reference_is_taken_off_before_they_are_formed():
+    trajectories = data.GLE.fresh("relaxation", 2, 3, 0.8)
+    fit = exact_fit()
+    r = 280 + np.random.default_rng(1).normal(size=(1, 1, 33))
+    less = replace(fit, scaling=replace(fit.scaling, reference=Reference(r)))
+    shifted = Trajectories(trajectories.times, [v + r[0] for v in trajectories.values])
+    for found, expected in zip(
+        innovations(less, shifted), innovations(fit, trajectories), strict=True
+    ):
+        # numbers about 280 have lost three of sixteen digits; readings divide noise of .1
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
+
+
+def test_pairs_with_missing_values_do_not_count_in_ljung_box():
+    x = np.random.default_rng(2).standard_normal(61)
+    x[[3, 17, 18, 40]] = np.nan
+    seen, z = ~np.isnan(x), np.nan_to_num(x)
+    count, lags = seen.sum(), np.arange(1, 6)
+    pairs = np.array([(seen[k:] & seen[:-k]).sum() for k in lags])
+    r = np.array([z[k:] @ z[:-k] for k in lags]) / pairs / (z @ z / count)
+    found = ljung_box([x], num_lags=5)
+    np.testing.assert_allclose(found.autocorrelation, r, rtol=1e-12)
+    assert found.statistic == pytest.approx((count + 2) / count * np.sum(pairs * r**2), rel=1e-12)
+    with pytest.raises(ValueError, match=r"num_lags: 2, but no two values are 1 apart"):
+        ljung_box([np.where(np.arange(9) % 2, np.nan, 1.0)], num_lags=2)
+
+
+def test_innovations_of_half_of_the_values_are_standard_white_noise():
+    """3000 values or more; fails by chance at the rate of 1e-3 (the p-value) + 2e-5."""
+    rng = np.random.default_rng(8)
+    whole = data.GLE.fresh("stationary", 10, 6, 30.0)
+    values = [np.where(rng.uniform(size=v.shape) < 0.5, v, np.nan) for v in whole.values]
+    found = innovations(exact_fit(), Trajectories(whole.times, values, missing="mask"))
+    assert ljung_box(found).p_value > 1e-3
+    count = sum(map(len, found))
+    mean_square = np.nanmean(np.concatenate(found) ** 2)
+    assert abs(mean_square - 1) < standard_errors(1) * np.sqrt(2 / count)

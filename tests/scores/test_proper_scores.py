@@ -10,7 +10,6 @@ from scipy.stats import norm
 
 from pyro_msde.scores import proper_scores
 from pyro_msde.scores.proper_scores import (
-    covered,
     fair_crps,
     fair_energy,
     interval_score,
@@ -96,11 +95,8 @@ def test_the_interval_score_is_least_for_the_true_interval():
 def test_shares_inside_intervals_and_histograms_are_counts():
     p = np.random.default_rng(2).uniform(size=(BATCH, TIMES, *FIELD))
     p[0, 0, 0, :2] = 0.0, 1.0
-    levels, flat = (0.3, 0.9), p.reshape(BATCH, TIMES, -1)
-    shares = covered(torch.from_numpy(p), levels)
+    flat = p.reshape(BATCH, TIMES, -1)
     bars = pit_histogram(torch.from_numpy(p), 5)
     for b, t in np.ndindex(BATCH, TIMES):
-        inside = [((flat[b, t] > (1 - v) / 2) & (flat[b, t] < (1 + v) / 2)).mean() for v in levels]
-        assert_allclose(shares[b, t], inside, rtol=1e-12)
         counts, _ = np.histogram(flat[b, t], np.linspace(0, 1, 6))
         assert_allclose(bars[b, t], counts / 14, rtol=1e-12)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from linear_fits import HORIZON, SCALE, linear_fit
+from named_fields import land, sea_data, sea_fit
 from numpy.testing import assert_allclose, assert_array_equal
 from oracles.tolerance import standard_errors
 from problems import tiny_data
@@ -13,7 +14,9 @@ from scipy.stats import norm
 from torch import Tensor
 
 from pyro_msde.data import Trajectories
+from pyro_msde.scores import coverage
 from pyro_msde.scores.recalibration import Calibration, choose_diffusion_scale
+from pyro_msde.sde import CHOOSING_STEP
 
 POINTS = 999
 TIMES = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
@@ -30,6 +33,7 @@ class Normal:
     sd: Tensor
     batched: bool = True
     metadata: None = None
+    mask: None = None
 
     @property
     def mean(self) -> Tensor:
@@ -172,3 +176,37 @@ def test_the_variance_of_forecasts_grows_by_the_square_of_the_scale(scale):
     # variances of normal draws; the midpoint rule's bias is 0.03² / 6, a hundredth of that
     error = np.abs(fc.propagated_var.numpy() / expected - 1) / np.sqrt(2 / (draws - 1))
     assert error.max() < standard_errors(expected.size)
+
+
+def test_parts_of_the_horizon_without_observations_are_left_out():
+    spread = np.full((2, len(TIMES)), 1.4)
+    whole = truth_of(spread)
+    values = [np.where(TIMES[:, None] > 0.4, np.nan, v) for v in whole.values]
+    values[1][1] = np.nan  # a snapshot that only one has
+    gappy = Trajectories(TIMES, values, missing="mask")
+    predict = case_of(spread, sd_at_one=0.7)
+    complete = choose_diffusion_scale(predict, bins=3, scales=SCALES)
+    result = choose_diffusion_scale(
+        lambda scale: [(predict(scale)[0][0], gappy)], bins=3, scales=SCALES
+    )
+    assert result.scale == complete.scale == 2.0
+    assert_allclose(result.coverage, np.asarray(complete.coverage)[:, :2], **ONE_POINT)
+
+
+def test_a_fit_is_calibrated_on_what_was_observed():
+    """The forecast's coverage of the values that are there, as `coverage` counts it."""
+    fit, times = sea_fit(), 4.0 + 0.1 * np.arange(13)
+    rng = np.random.default_rng(0)
+    values = 0.2 * rng.normal(size=(2, 13, 8, 12))
+    values[rng.uniform(size=values.shape) < 0.3] = np.nan
+    values[0, 4] = np.nan
+    values[..., ~land()] = np.nan
+    known = sea_data()
+    names = {"name": known.name, "dims": known.dims, "coords": known.coords, "units": known.units}
+    validation = Trajectories(times, values, missing="mask", **names)
+    found = fit.calibrated(validation).calibration
+    fc = fit.adjusted(Calibration(found.scales[0])).forecast(
+        validation, num_samples=32, max_step=CHOOSING_STEP * fit.scaling.time
+    )
+    expected = np.nanmean(coverage(fc, validation, level=0.9, bins=10), axis=0)
+    assert_allclose(found.coverage[0], expected, rtol=1e-12)

@@ -28,8 +28,15 @@ def observed(values: Any, frame: Frame) -> dict[str, Variable]:
     return {frame.name: (dims, frame.at_probes(values), units)}
 
 
-def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
-    """The observed field (trajectory, time, *field), scales, coordinates; a smoothing kernel."""
+def constants(fit: FittedModel, picked: Trajectories, values: Any, frame: Frame) -> xr.Dataset:
+    """The observed field, reference and scales, coordinates; a smoothing kernel.
+
+    Args:
+        fit: The `Fit`.
+        picked: The snapshots that are compared with forecasts.
+        values: Theirs, (trajectory, time, *field).
+        frame: Axes at these snapshots.
+    """
     kernel: dict[str, Variable] = {}
     if part_of(fit.model, "kernel") is not None:  # not of every model
         mean = frame.squeeze(kernel_draws(fit).mean(0).numpy())
@@ -41,9 +48,10 @@ def constants(fit: FittedModel, test: Trajectories, values: Any, frame: Frame) -
         {
             f"{frame.name}_field": ((*frame.lead, *frame.field_dims()), values, field),
             **kernel,
+            **_reference(fit, picked, frame),
             "field_scale": (frame.channel, scale if frame.channel else scale[0], field),
             "time_scale": ((), fit.scaling.time, time),
-            **_inputs(test),
+            **_inputs(picked),
         },
         all_coords=True,
     )
@@ -83,6 +91,29 @@ def training(history: History) -> xr.Dataset:
         variables["validation"] = ("validation_step", np.asarray(history.validation), attrs)
         coords = {**coords, "validation_step": history.validation_steps}
     return xr.Dataset(variables, coords=coords, attrs={"inference_library": "pyro_msde"})
+
+
+def _reference(fit: FittedModel, picked: Trajectories, frame: Frame) -> dict[str, Variable]:
+    """What was subtracted from fields, along the axes that it depends on; nothing if that is so."""
+    reference = fit.scaling.reference
+    if not reference:
+        return {}
+    lead: tuple[str, ...] = ()
+    if reference.period is None:
+        values = reference.at(0.0)
+    elif frame.lead[1] == "time":
+        lead, values = frame.lead[1:], reference.at(picked.times[0])
+    else:
+        lead, each = frame.lead, [reference.at(t) for t in picked.times]
+        values = np.full((len(each), max(map(len, each)), *each[0].shape[1:]), np.nan)
+        for row, found in zip(values, each, strict=True):
+            row[: len(found)] = found
+    values = frame.squeeze(values)
+    dims = (*lead, *frame.field_dims())
+    same = tuple(i for i, d in enumerate(dims) if d in frame.space and values.shape[i] == 1)
+    kept = tuple(d for i, d in enumerate(dims) if i not in same)
+    units = units_attr(frame.units.get(frame.name))
+    return {"field_reference": (kept, values.squeeze(same), units)}
 
 
 def _inputs(test: Trajectories) -> dict[str, Any]:

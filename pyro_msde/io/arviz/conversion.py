@@ -18,12 +18,17 @@ with times (trajectory, snapshot) where trajectories have times of their own; �
     prior_predictive      u, zeta, eta as in posterior_predictive, with `prior`
     observed_data         u at the probes
     constant_data         u_field, the observed u on the whole grid, smoothing_kernel ([channel],
-                          x_lag) if the model has one, field_scale ([channel]), time_scale,
-                          covariate_0, … (trajectory), and all coordinates
+                          x_lag) if the model has one, field_reference where one was subtracted,
+                          along the axes that it depends on, field_scale ([channel]),
+                          time_scale, covariate_0, … (trajectory), and all coordinates
     predictions_constant_data  u_initial (trajectory, [channel], x), time_initial, time_end,
                           covariate_0, … (trajectory), with `horizon`
     training              elbo, log_likelihood, drift_residual, kl_parameters (step),
                           validation (validation_step)
+
+Where a probe would be off the grid's mask, on land or in a solid body, it is left out: x_probe of
+such data (y_probe, …) lie along one axis, `probe`. Elsewhere NaN stands for what was not observed,
+and log likelihoods of snapshots are of what was.
 
 ArviZ pairs variables of `observed_data` with draws of the same name, so u_field is not there; it
 takes those of `sample_stats` to have chain and draw, so the history is not there. The experts'
@@ -35,6 +40,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import (
@@ -151,11 +158,14 @@ def to_arviz(
             f"fit: forecasts have its adjustments {', '.join(others)}; the posterior's diffusion "
             "and draws of the prior are without them."
         )
-    _check_names(test)
+    _check_names(test, ("probe",) if fit.model.grid.mask is not None else ())
     chosen = Selection.of(test, times, horizon)
     truth = chosen.picked.to_xarray()
-    values = truth[test.name].values
+    names = test.channel_names
+    values = truth[test.name].values if names is None else np.stack([truth[c] for c in names], 2)
     frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
+    values = truth[test.name].values
+    values = values if fit.model.grid.mask is None else np.where(frame.exists, values, np.nan)
     draws, groups = forecast_groups(
         fit, chosen, frame, num_samples, num_theta, seed=seed, log_likelihood=log_likelihood
     )
@@ -164,7 +174,7 @@ def to_arviz(
     groups |= {
         "posterior": frame.dataset(theta),
         "observed_data": frame.dataset(observed(values, frame)),
-        "constant_data": constants(fit, test, values, frame),
+        "constant_data": constants(fit, chosen.picked, values, frame),
         "training": training(fit.training.history),
     }
     isolation = Isolation(seed, place_of(fit.model)[1])
@@ -192,14 +202,14 @@ def to_arviz(
     return container({name: groups[name] for name in _ORDER if name in groups})
 
 
-def _check_names(test: Trajectories) -> None:
-    """The field's name and its axes' are not among those that variables have here."""
+def _check_names(test: Trajectories, more: Sequence[str]) -> None:
+    """The field's name and its axes' are not among those that variables have here, or more."""
     dims = test.dims or ()
     axes = [f"{d}{end}" for d in dims for end in ("", "_probe", "_coarse", "_lag")]
     for what, name, taken in (
-        ("name", test.name, {*_DIMENSIONS, *axes, "zeta", "eta"}),
+        ("name", test.name, {*_DIMENSIONS, *more, *axes, "zeta", "eta"}),
         # an axis of channels is called so
-        *(("dims", d, {*_DIMENSIONS, test.name} - {"channel"}) for d in dims),
+        *(("dims", d, {*_DIMENSIONS, *more, test.name} - {"channel"}) for d in dims),
     ):
         if name in taken:
             raise ValueError(

@@ -89,12 +89,19 @@ def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
         frame: Axes.
 
     Returns:
-        "": of whole snapshots, (draw, batch, time); "_probes": of single values.
+        "": of what was observed of whole snapshots, (draw, batch, time); "_probes": of single
+        values. NaN where nothing was observed.
     """
     count = truth.shape[1]
     padded = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
-    each = law.log_density(padded)[:, :, :count]
-    whole = each.sum(tuple(range(3, each.ndim)), dtype=torch.float64)
+    each = law.log_density(padded.where(padded.isfinite(), 0))[:, :, :count]
+    axes, seen = tuple(range(3, each.ndim)), truth.isfinite() & torch.tensor(frame.exists)
+    if bool(seen.all()):
+        whole = each.sum(axes, dtype=torch.float64)
+    else:
+        whole = each.where(seen, 0).sum(axes, dtype=torch.float64)
+        whole = whole.where(seen.flatten(2).any(2), torch.nan)
+        each = each.where(seen, torch.nan)
     return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pyro_msde.data import Trajectories, nearest, to_numpy
+from pyro_msde.grid import positions_at
 from pyro_msde.protocols import Places
 
 __all__ = ["Frame", "Variable", "units_attr"]
@@ -29,7 +30,10 @@ class Frame:
         lead: Names of the axes of trajectories and of times.
         channel: Name of the channel axis, or nothing.
         space: Names of the axes of space.
-        index: Per axis of space, grid indices of the probes.
+        index: Per axis of space, grid indices of the probes; of one probe after the other, all
+            axes' equally long, where these are `stacked`.
+        stacked: Probes lie along one axis, "probe", since some of the points chosen are off the
+            grid's mask, and are left out.
         units: By name of field, axis or "time".
         coords: Coordinates by name, each along one or two dimensions.
     """
@@ -42,6 +46,7 @@ class Frame:
     index: tuple[Array, ...]
     units: Mapping[str, str]
     coords: Mapping[str, xr.Variable]
+    stacked: bool = False
 
     @classmethod
     def of(
@@ -56,7 +61,7 @@ class Frame:
         Raises:
             ValueError: Data of another grid, an unknown axis, positions outside the data.
         """
-        has_channel = data.has_channel_axis(grid.channels, grid.shape)
+        has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
         dims = data.dims or tuple(f"dim_{i}" for i in range(len(data.field_shape)))
         channel, space = dims[: int(has_channel)], dims[int(has_channel) :]
         if not isinstance(probes, Mapping | None):
@@ -66,16 +71,22 @@ class Frame:
             raise ValueError(f"probes: axes {sorted(wanted)}, but those of space are {space}.")
         coords = {"time": times.variable}
         for d in channel:
-            coords[d] = xr.Variable((d,), data.coords.get(d, np.arange(grid.channels)))
-        index = []
-        for d, default, coarse in zip(space, grid.coordinates, grid.coarse_index, strict=True):
-            x = np.asarray(data.coords.get(d, default))
-            index.append(_nearest(x, wanted[d], d) if d in wanted else coarse)
-            places = {d: x, f"{d}_probe": x[index[-1]], f"{d}_coarse": x[coarse]}
+            names = data.channel_names or data.coords.get(d, np.arange(grid.channels))
+            coords[d] = xr.Variable((d,), np.asarray(names))
+        known = dict(zip(space, grid.coordinates, strict=True))
+        positions = {d: np.asarray(data.coords.get(d, known[d])) for d in space}
+        chosen = [
+            _nearest(x, wanted[d], d) if d in wanted else np.unique(coarse.clip(0, len(x) - 1))
+            for (d, x), coarse in zip(positions.items(), grid.coarse_index, strict=True)
+        ]
+        index, stacked = _on_grid(grid, chosen)
+        for (d, x), at, coarse in zip(positions.items(), index, grid.coarse_index, strict=True):
+            places = {d: x, f"{d}_probe": x[at], f"{d}_coarse": positions_at(x, coarse)}
             for name, place in places.items():
-                coords[name] = xr.Variable((name,), place, units_attr(data.units.get(d)))
+                axis = "probe" if stacked and name == f"{d}_probe" else name
+                coords[name] = xr.Variable((axis,), place, units_attr(data.units.get(d)))
         lead = ("trajectory", str(times.dims[-1]))
-        return cls(grid, data.name, lead, channel, space, tuple(index), data.units, coords)
+        return cls(grid, data.name, lead, channel, space, index, data.units, coords, stacked)
 
     def at(self, times: xr.DataArray) -> Frame:
         """The same axes at other times."""
@@ -84,12 +95,22 @@ class Frame:
 
     def field_dims(self, kind: str = "") -> tuple[str, ...]:
         """Axes of fields: of the whole grid, or those of kind "probe", "coarse" or "lag"."""
+        if kind == "probe" and self.stacked:
+            return (*self.channel, "probe")
         return (*self.channel, *(f"{d}_{kind}" if kind else d for d in self.space))
 
     def at_probes(self, values: Array) -> Array:
         """Values (..., *field) at the probes."""
-        at: Any = (..., *np.ix_(*self.index))
+        at: Any = (..., *(self.index if self.stacked else np.ix_(*self.index)))
         return values[at]
+
+    @property
+    def exists(self) -> Array:
+        """(*field) bool, True where there is a field."""
+        mask = self.grid.mask
+        if mask is None:
+            return np.ones(self.grid.field_shape[int(not self.channel) :], dtype=bool)
+        return mask if self.channel else mask[0]
 
     def squeeze(self, values: Array) -> Array:
         """Values (..., channel, *space) without the channel axis where the data have none."""
@@ -107,6 +128,23 @@ class Frame:
 def units_attr(units: str | None) -> dict[str, str]:
     """Attributes of a variable with these units."""
     return {} if units is None else {"units": units}
+
+
+def _on_grid(grid: Places, chosen: Sequence[Array]) -> tuple[tuple[Array, ...], bool]:
+    """Indices of the probes by axis, and whether they are of one probe after the other.
+
+    Raises:
+        ValueError: None of them is where there is a field.
+    """
+    if grid.mask is None:
+        return tuple(chosen), False
+    each = np.meshgrid(*chosen, indexing="ij")
+    exists = np.asarray(grid.mask.any(0))[tuple(each)]
+    if exists.all():
+        return tuple(chosen), False
+    if not exists.any():
+        raise ValueError("probes: all are off the grid's mask. Pass positions of points on it.")
+    return tuple(at[exists] for at in each), True
 
 
 def _nearest(x: Array, positions: Any, name: str) -> Array:

@@ -80,7 +80,7 @@ def _laws(
     like = torch.empty(0, dtype=torch.float64)
     scale = fit.scaling.field_scale(like, fit.model.grid.ndim)
     reference = fit.scaling.reference_at(times, like)
-    mask = None if fit.model.grid.mask is None else torch.as_tensor(fit.model.grid.mask)
+    mask = None if fit.model.grid.mask is None else torch.tensor(fit.model.grid.mask)
     for start, places in picks_by_segment(len(times), how, index).items():
         batch = segments.gather([(0, start)])
         at = segments.times[0][index[places]][None].to(batch.times.device)
@@ -100,5 +100,6 @@ def _laws(
                     fit.has_channel,
                     None if not fit.scaling.reference else reference[places[part] % len(reference)],
                     mask,
+                    fit.model.grid.padding,
                 )
                 yield where, places[part], law

@@ -76,7 +76,8 @@ def parameters(
     L = L * (fit.diffusion_scale / math.sqrt(fit.scaling.time))
     zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
     variances = [t.observe(torch.zeros_like(t.diffusion)).variance.detach() for t in draws.theta]
-    noise = torch.stack([v.cpu().double().sqrt().flatten(1).mean(1) for v in variances]) * scale
+    exists = None if grid.mask is None else torch.tensor(grid.mask)
+    noise = torch.stack([_over_grid(v.cpu().double().sqrt(), exists) for v in variances]) * scale
     field, time = frame.units.get(frame.name), duration_units(frame.units.get("time"))
     per = {"long_name": "standard deviation gained over one unit of time"}
     out: dict[str, Variable] = {
@@ -105,6 +106,13 @@ def parameters(
             attrs,
         )
     return out
+
+
+def _over_grid(values: Tensor, exists: Tensor | None) -> Tensor:
+    """(channel,) means of (channel, *space) over where there is a field; None: everywhere."""
+    if exists is None:
+        return values.flatten(1).mean(1)
+    return torch.stack([row[there].mean() for row, there in zip(values, exists, strict=True)])
 
 
 def time_lengthscale(kernel: Any, duration: float) -> float:

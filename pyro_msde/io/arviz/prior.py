@@ -82,6 +82,8 @@ def prior_fields(
         bad = np.zeros((draws.count, len(rows)), dtype=bool)
         for name, (dims, values, attrs) in variables.items():
             good = np.isfinite(values)
+            if name == frame.name:
+                good |= ~frame.at_probes(frame.exists)
             bad |= ~good[0].all(axis=tuple(range(2, values.ndim - 1)))
             insert(out, name, (dims, np.where(good, values, np.nan), attrs), rows, chosen.shape)
         count["paths"] += bad.size
@@ -105,14 +107,18 @@ def _simulated(fit: FittedModel, picked: Trajectories, rows: Array, draws: Draws
             max_step=FORECAST_STEP,
         )
         paths.append(scaled.rsample((draws.repeats,)))
+    times, reference = picked.times[int(rows[0])], None
+    if fit.scaling.reference:
+        reference = fit.scaling.reference_at(times[None], torch.empty(0))
     return Forecast(
-        times=picked.times[int(rows[0])],
+        times=times,
         paths=torch.stack(paths).cpu(),
         batched=True,
         has_channel=fit.has_channel,
         model=fit.model,
         theta=draws.theta,
         scaling=fit.scaling,
+        reference=reference,
     )
 
 
