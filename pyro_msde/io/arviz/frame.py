@@ -109,7 +109,8 @@ class Frame:
         """(*field) bool, True where there is a field."""
         mask = self.grid.mask
         if mask is None:
-            return np.ones(self.grid.field_shape[int(not self.channel) :], dtype=bool)
+            shape = (self.grid.channels, *self.grid.data_shape)
+            return np.ones(shape[int(not self.channel) :], dtype=bool)
         return mask if self.channel else mask[0]
 
     def squeeze(self, values: Array) -> Array:
