@@ -67,6 +67,11 @@ def test_a_forecast_from_a_snapshot_that_is_missing_says_where_to_start(result):
     assert result.forecast(start, num_samples=4).mean.isfinite().all()
 
 
+def test_arviz_data_have_the_snapshots_of_which_something_was_observed(result):
+    groups = result.to_arviz(with_gaps(tiny_data((9, 9)), empty=(0, 5)), num_samples=4)
+    np.testing.assert_allclose(groups.observed_data["time"], DATA.times[0][[1, 2, 3, 4, 6, 7, 8]])
+
+
 def test_forecasts_are_less_certain_where_less_was_seen(result):
     """Paths start with the encoder's variance; 5 standard errors of that of 800 draws are .25."""
     y0 = DATA.values[0][0].copy()
