@@ -82,7 +82,7 @@ def save_bases(folder: Path) -> None:
     for name, build in BASES.items():
         model, guide = build()
         grid = model.grid
-        fields = [_waves(rng, grid.shape, grid.channels) for _ in range(3)]
+        fields = [_waves(rng, grid.data_shape, grid.channels) for _ in range(3)]
         fields = fields if grid.channels > 1 else [f[:, 0] for f in fields]
         own = np.linspace(0.5, 1.5, 3)[:, None] if model.num_covariates else None
         data = pyro_msde.Trajectories([np.linspace(0, 1, 21)] * 3, fields, covariates=own)
@@ -122,7 +122,7 @@ def outcome(folder: Path, name: str) -> tuple[str, str]:
 def _forecast(fit: Any) -> tuple[str, str]:
     """A forecast over a fiftieth of the horizon, from a field of the size of the training data."""
     grid, scaling = fit.model.grid, fit.scaling
-    waves = _waves(np.random.default_rng(2), grid.shape, grid.channels)[0]
+    waves = _waves(np.random.default_rng(2), grid.data_shape, grid.channels)[0]
     scale = np.array(scaling.channels).reshape(-1, *(1,) * grid.ndim)
     y0 = waves / waves.std() * scale
     wanted = fit.model.num_covariates

@@ -245,6 +245,7 @@ def dated(ds: xr.Dataset) -> xr.Dataset:
             dates[missing] = np.datetime64("NaT")
         attrs = {k: v for k, v in variable.attrs.items() if k not in ("units", "calendar")}
         encoding = {"units": units.text, "calendar": units.calendar, "dtype": "float64"}
+        encoding |= {} if missing.any() else {"_FillValue": None}  # CF has no missing positions
         found[str(key)] = xr.Variable(variable.dims, dates, attrs, encoding)
     coords = {key: variable for key, variable in found.items() if key in ds.coords}
     return ds.assign({k: v for k, v in found.items() if k not in coords}).assign_coords(coords)

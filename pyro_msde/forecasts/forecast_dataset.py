@@ -51,7 +51,8 @@ def forecast_dataset(fc: Forecast, quantiles: Sequence[float]) -> xr.Dataset:
     for level in levels:
         check_level("quantiles", float(level))
     metadata = fc.metadata or Metadata("u", None, {}, {}, None, ())
-    lead = ("trajectory", "time") if fc.batched else ("time",)
+    along = "time" if fc.starts is None else "lead"
+    lead = ("trajectory", along) if fc.batched else (along,)
     moments = {"mean": fc.mean.numpy(), "sd": fc.sd.numpy()}
     parts = {name: getattr(fc, name).numpy() for name in _PARTS}
     at_levels = [fc.quantile(float(level)).numpy() for level in levels]
@@ -108,16 +109,33 @@ def _coordinates(
     space = dims[int(fc.has_channel) :]
     for name, x in zip(space, fc.grid.coordinates, strict=True):
         yield name, _coordinate(name, np.asarray(metadata.coords.get(name, x)), metadata)
-    time = _coordinate("time", fc.times, metadata)
-    time.attrs |= {"standard_name": "time", "axis": "T"}
-    if metadata.time_units.calendar is not None:
-        time.attrs["calendar"] = metadata.time_units.calendar
-    yield "time", time
+    yield from _clocks(fc, metadata)
     if fc.batched:
         count = np.arange(fc.shape[0])
         yield "trajectory", xr.Variable("trajectory", count, {"long_name": "trajectory"})
     if len(levels):
         yield "quantile", xr.Variable("quantile", levels, {"long_name": "level", "units": "1"})
+
+
+def _clocks(fc: Forecast, metadata: Metadata) -> Iterator[tuple[str, xr.Variable]]:
+    """Times; where initial fields are of different times, also lead times and these."""
+    time = _coordinate("time", fc.times, metadata)
+    if metadata.time_units.calendar is not None:
+        time.attrs["calendar"] = metadata.time_units.calendar
+    if fc.starts is None:
+        time.attrs |= {"standard_name": "time", "axis": "T"}
+        yield "time", time
+        return
+    text = metadata.time_units.text
+    units = {} if text is None else {"units": text.split(" since ")[0]}
+    period = {"standard_name": "forecast_period", "long_name": "lead time"} | units
+    yield "lead", xr.Variable("lead", fc.times, period, {"_FillValue": None})
+    known = {k: v for k, v in time.attrs.items() if k in ("units", "calendar")}
+    attrs = {"standard_name": "forecast_reference_time"} | known
+    yield "start", xr.Variable("trajectory", fc.starts, attrs, {"_FillValue": None})
+    attrs = {"standard_name": "time"} | known
+    dims = ("trajectory", "lead")
+    yield "time", xr.Variable(dims, fc.valid_times, attrs, {"_FillValue": None})
 
 
 def _coordinate(name: str, values: Array, metadata: Metadata) -> xr.Variable:

@@ -150,7 +150,7 @@ def _checked(fit: Any, name: str, data: Any) -> Trajectories:
     """Trajectories of the fit's grid, in its units."""
     check_trajectories(name, fit.model, data)
     grid = fit.model.grid
-    expected = tuple(grid.field_shape if fit.has_channel else grid.shape)
+    expected = (*((grid.channels,) if fit.has_channel else ()), *grid.data_shape)
     if data.field_shape != expected:
         raise ValueError(
             f"{name}: fields {data.field_shape}, but those of the fit are {expected}. Pass data "

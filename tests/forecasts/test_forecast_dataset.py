@@ -167,3 +167,24 @@ def one_field_in(units):
         fit.scaling,
         metadata=Metadata("t", data.dims, {}, {"time": units}, "standard", ()),
     ), data
+
+
+@pytest.mark.parametrize("calendar", ["standard", "360_day"])
+def test_windows_have_lead_times_and_dates_of_their_own(calendar, tmp_path):
+    fit, data = one_field(calendar=calendar)
+    windows = data.cut(3, 1)
+    fc = fit.forecast(windows, num_samples=4, max_step=1.0)
+    ds = fc.to_xarray()
+    assert ds.t_mean.dims == ("trajectory", "lead", "lat", "lon")
+    np.testing.assert_array_equal(ds.lead, fc.times)
+    assert ds.lead.attrs["units"] == "days"
+    expected = cftime.num2date(np.stack(windows.times), UNITS["time"], calendar)
+    ds.to_netcdf(tmp_path / "windows.nc")
+    read = xr.open_dataset(
+        tmp_path / "windows.nc",
+        decode_times=xr.coders.CFDatetimeCoder(use_cftime=True),
+        decode_timedelta=False,
+    )
+    np.testing.assert_array_equal(read.time, expected)
+    np.testing.assert_array_equal(read.start, expected[:, 0])
+    np.testing.assert_array_equal(read.t_mean, fc.mean)

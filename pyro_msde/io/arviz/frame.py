@@ -109,8 +109,9 @@ class Frame:
         """(*field) bool, True where there is a field."""
         mask = self.grid.mask
         if mask is None:
-            shape = (self.grid.channels, *self.grid.data_shape)
-            return np.ones(shape[int(not self.channel) :], dtype=bool)
+            return np.ones(
+                (self.grid.channels, *self.grid.data_shape)[int(not self.channel) :], dtype=bool
+            )
         return mask if self.channel else mask[0]
 
     def squeeze(self, values: Array) -> Array:
