@@ -3,6 +3,8 @@
     q(z|t) = N(μ(t), Σ(t)),   μ(t) = W(t) μ_nodes,   μ_nodes,i = (T_r y_i, E(y_i − S y_i)),
 
 log Σ(t) likewise, from Σ_e at the nodes: learned, constant and diagonal unless asked otherwise.
+Where a snapshot has gaps, Σ_e grows by the share of the prior's variance that nothing tells of
+(`pyro_msde.grid.unseen`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ from pyro_msde.runs import check_size, register
 from pyro_msde.sde import GaussianMarginals, Moments
 
 __all__ = ["AmortizedGP", "EncodableModel"]
+
+# of states that nothing was seen of: in scaled units a field's is 1; microscale states have no
+# units, and varied by 1 to 4 in all runs that were looked at
+_VARIANCE_ZETA, _VARIANCE_ETA = 1.0, 2.0
 
 
 class EncodableModel(Model, Protocol):
@@ -143,7 +149,10 @@ class AmortizedGP(PyroModule):
             (..., latent), and (..., latent) or (..., latent, latent) float64.
         """
         mean = self.encoder_mean(values, bound, covariates)
-        var = self.node_log_variance(mean).exp().expand_as(mean)
+        log = self.node_log_variance(mean)
+        if observed is not None:
+            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype))
+        var = log.exp().expand_as(mean)
         return mean, var if self.axes is None else along_axes(var, self.axes())
 
     def encoder_mean(
@@ -164,11 +173,27 @@ class AmortizedGP(PyroModule):
         log = self.node_variance().log()
         return log if self.deviation is None else log + self.deviation(mean)
 
+    def grown(self, log_variance: Tensor, unseen: Tensor) -> Tensor:
+        """Log λ of snapshots with gaps, (..., latent).
+
+        Args:
+            log_variance: Without gaps, (latent,) or (..., latent).
+            unseen: (..., num_zeta + 1) of `Places.unseen_states`.
+        """
+        zeta, eta = unseen[..., :-1], unseen[..., -1:].expand(*unseen.shape[:-1], self.model.n_eta)
+        growth = torch.cat([_VARIANCE_ZETA * zeta, _VARIANCE_ETA * eta], -1)
+        if self.axes is not None:
+            growth = growth @ self.axes().square().to(growth)
+        return (log_variance.exp() + growth).log()
+
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
         covariates = None if batch.covariates is None else batch.covariates[:, None]
         nodes = self.encoder_mean(batch.values, bound, covariates)
-        return self.interpolated(batch, nodes, self.node_log_variance(nodes))
+        log = self.node_log_variance(nodes)
+        return self.interpolated(
+            batch, nodes, log if batch.unseen is None else self.grown(log, batch.unseen)
+        )
 
     def interpolated(
         self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor

@@ -27,18 +27,18 @@ def fit_states(
         decoder: D, from (..., n_eta) to (..., *field).
         start: (row, n_eta).
         target: (row, *field).
-        weight: (*field) not negative.
+        weight: (row or 1, *field) not negative.
         iterations: Steps, of which those that do not help a row are not taken there.
     """
-    root = weight.sqrt()
+    roots = weight.sqrt().expand(target.shape)
 
-    def weighted(eta: Tensor) -> tuple[Tensor, Tensor]:
+    def weighted(eta: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
         value = (root * decoder(eta[None])[0]).flatten()
         return value, value
 
     both = torch.func.vmap(torch.func.jacfwd(weighted, has_aux=True))
-    goal = (root * target).flatten(1)
-    eta, (jacobian, value) = start, both(start)
+    goal = (roots * target).flatten(1)
+    eta, (jacobian, value) = start, both(start, roots)
     loss = (goal - value).square().sum(1)
     damping = torch.full_like(loss, 1e-3)
     for _ in range(iterations):
@@ -48,7 +48,7 @@ def fit_states(
         damped = normal + torch.diag_embed(damping.double()[:, None] * scale)
         step = torch.linalg.solve(damped, (J.mT @ r[..., None]))[..., 0].to(eta.dtype)
         proposal = eta + step
-        new_jacobian, new_value = both(proposal)
+        new_jacobian, new_value = both(proposal, roots)
         new_loss = (goal - new_value).square().sum(1)
         better = new_loss < loss
         eta = torch.where(better[:, None], proposal, eta)

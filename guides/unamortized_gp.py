@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.data import SegmentBatch, Segments, Trajectories
+from pyro_msde.data import SegmentBatch, Segments, Trajectories, observed_snapshots
 from pyro_msde.guides.amortized_gp import AmortizedGP, EncodableModel
 from pyro_msde.guides.covariances import along_axes
 from pyro_msde.guides.inversion import fit_states
@@ -45,18 +45,23 @@ class UnamortizedGP(AmortizedGP):
             raise ValueError(f"data: got {type(data).__name__}. Pass the training Trajectories.")
         super().__init__(model, **options)
         self.config = None
-        size = (data.num_observations, model.num_latent)
+        size = (self._count(data), model.num_latent)
         self.node_means = nn.Parameter(torch.zeros(size))
         self.node_deviations = nn.Parameter(torch.zeros(size))  # of log λ
         self.register_buffer("started", torch.tensor(False))
 
     def check_data(self, data: Trajectories) -> None:
         """Refuse other data than those it was made for, as far as their number tells."""
-        if data.num_observations != len(self.node_means):
+        count = self._count(data)
+        if count != len(self.node_means):
             raise ValueError(
                 f"guide: made for {len(self.node_means)} observations, the data have "
-                f"{data.num_observations}. Make it with the trajectories that are fitted."
+                f"{count}. Make it with the trajectories that are fitted."
             )
+
+    def _count(self, data: Trajectories) -> int:
+        """Snapshots of which something was observed: others are no nodes."""
+        return observed_snapshots(data, self.model.grid).num_observations
 
     @torch.no_grad()
     def start_nodes(self, segments: Segments) -> None:
@@ -100,14 +105,18 @@ class UnamortizedGP(AmortizedGP):
             detail = values - bound.operators.prolong(self.model.grid.unflatten(zeta))
             share = bound.var_zeta / (bound.var_zeta + bound.var_eta)  # Σ_y S_η
             rows = eta.reshape(-1, self.model.n_eta)
-            # Σ_y⁻¹ = 1 / (v_η share)
+            weight = 1 / (bound.var_eta * share)  # Σ_y⁻¹, and nothing in gaps
+            if observed is not None:
+                weight = (weight * observed).expand(detail.shape)
             eta = fit_states(
                 lambda at: share * bound.decoder(at),
                 rows,
                 detail.reshape(len(rows), *share.shape),
-                1 / (bound.var_eta * share),
+                weight.reshape(-1, *share.shape),
             ).reshape(eta.shape)
             mean = torch.cat([zeta, eta], -1)
         log = self.node_variance().log() + self.node_deviations.mean(0)
+        if observed is not None:
+            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype))
         var = log.exp().expand_as(mean)
         return mean, var if self.axes is None else along_axes(var, self.axes())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor, dtype, nn
 from torch.distributions import Distribution
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class Places(Protocol):
     `coordinates`: per axis, of the fields' points; `coarse_index`: per axis, which of them are
     coarse. `mask`: (channel, *space) of the fields' points, True where there is a field; None:
     everywhere. `admits_constant`: by channel, whether the boundaries allow a constant. `filled`:
-    fields, with padding, whose gaps are filled in.
+    fields, with padding, whose gaps are filled in. `unseen_points`, `unseen_states`: from where
+    fields were observed, the share of their variance that is left at each point, and of each
+    macroscale state and, last, of microscale states.
     """
 
     @property
@@ -127,6 +129,8 @@ class Places(Protocol):
     def kernel(self, smoothing: str, radius: int) -> Tensor: ...
     def operators(self, kernel: Tensor) -> ScaleOperators | GraphOperators | ClusterOperators: ...
     def filled(self, fields: Tensor, observed: Tensor) -> Tensor: ...
+    def unseen_points(self, observed: Tensor, dtype: dtype) -> Tensor: ...
+    def unseen_states(self, observed: Tensor, dtype: dtype) -> Tensor: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 

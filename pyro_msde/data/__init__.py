@@ -9,6 +9,11 @@ from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import Batch, all_times, common_batches
 from pyro_msde.data.cutting import Splits
+from pyro_msde.data.empty_snapshots import (
+    first_observed,
+    observed_snapshots,
+    since_first_observed,
+)
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
@@ -65,11 +70,13 @@ __all__ = [
     "duration_units",
     "each_trajectory",
     "evenly_spaced",
+    "first_observed",
     "matched",
     "nearest",
     "num_covariates_of",
     "observed_by_channel",
     "observed_in",
+    "observed_snapshots",
     "padded",
     "picks_by_segment",
     "reference_of",
@@ -78,6 +85,7 @@ __all__ = [
     "scaled_segments",
     "segment_sizes",
     "segments_of",
+    "since_first_observed",
     "to_numpy",
     "warn_of_outliers",
     "without_gaps",

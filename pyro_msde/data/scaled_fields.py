@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,6 @@ __all__ = ["ScaledFields", "observed_by_channel", "observed_in", "without_gaps"]
 
 _AT_ONCE = 256  # snapshots whose gaps are filled at a time
 
-Filling = Callable[[Tensor, Tensor], Tensor]
-
 
 class ScaledFields:
     """Fields of one trajectory in scaled units, made when they are asked for.
@@ -32,15 +30,13 @@ class ScaledFields:
         times: (time,) in the user's units.
         scaling: Between the two kinds of units.
         dtype: Of the scaled fields.
-        filling: From scaled fields (time, channel, *space), zero in gaps, and a mask shaped alike
-            of what was observed, to fields without gaps.
-        mask: Of points where there is something to observe; broadcasts against fields. None:
-            everywhere.
-        padding: Points that models have beyond those of the data, per axis of space.
+        places: Where the fields are: it fills gaps, and has points beyond those of the data and
+            such without a field.
 
     Attributes:
         values: As given.
         observed: (time, channel, *space) bool, False in gaps and the padding; None: there are none.
+        unseen: (time, num_zeta + 1) of `Places.unseen_states`; None likewise.
     """
 
     def __init__(
@@ -50,20 +46,22 @@ class ScaledFields:
         scaling: Scaling,
         *,
         dtype: torch.dtype,
-        filling: Filling,
-        mask: Tensor | None = None,
-        padding: Padding = (),
+        places: Places,
     ) -> None:
         self.values, self.dtype = values, dtype
-        self._times, self._scaling, self._padding = times, scaling, padding
-        self.observed = observed_in(values, mask, padding)
+        self._times, self._scaling, self._padding = times, scaling, places.padding
+        mask = None if places.mask is None else torch.tensor(places.mask, device=values.device)
+        self.observed = observed_in(values, mask, places.padding)
         self._filled: Tensor | None = None
+        self.unseen: Tensor | None = None
         if self.observed is not None:
             self._filled = values.new_empty(self.observed.shape, dtype=dtype)
+            self.unseen = values.new_empty(len(values), places.num_zeta + 1, dtype=dtype)
             for start in range(0, len(values), _AT_ONCE):
                 part = slice(start, start + _AT_ONCE)
                 seen = self.observed[part]
-                self._filled[part] = filling(self._scaled(part).where(seen, 0), seen)
+                self._filled[part] = places.filled(self._scaled(part).where(seen, 0), seen)
+                self.unseen[part] = self._unseen(seen, places)
 
     def __len__(self) -> int:
         """Number of snapshots."""
@@ -72,6 +70,14 @@ class ScaledFields:
     def __getitem__(self, index: Any) -> Tensor:
         """Scaled fields without gaps of some snapshots."""
         return self._scaled(index) if self._filled is None else self._filled[index]
+
+    def _unseen(self, seen: Tensor, places: Places) -> Tensor:
+        """Shares of fields seen here; microscale states are of points that are seen at all."""
+        share = places.unseen_states(seen, self.dtype)
+        if self._scaling.never_observed is not None:
+            known = self._scaling.with_never_observed(seen, self._padding)
+            share[..., -1:] = places.unseen_states(known, self.dtype)[..., -1:]
+        return share
 
     def _scaled(self, index: Any) -> Tensor:
         times = self._times[index.numpy(force=True) if isinstance(index, Tensor) else index]

@@ -120,17 +120,8 @@ def scaled_segments(
     covariates = None
     if data.covariates is not None:
         covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
-    mask = None if grid.mask is None else torch.tensor(grid.mask, device=like.device)
     fields = [
-        ScaledFields(
-            torch.as_tensor(v).to(like.device),
-            t,
-            scaling,
-            dtype=like.dtype,
-            filling=grid.filled,
-            mask=mask,
-            padding=grid.padding,
-        )
+        ScaledFields(torch.as_tensor(v).to(like.device), t, scaling, dtype=like.dtype, places=grid)
         for t, v in zip(data.times, data.fields(grid.channels, grid.data_shape), strict=True)
     ]
     clocks = [torch.as_tensor(t / scaling.time) for t in data.times]

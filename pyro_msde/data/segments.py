@@ -44,6 +44,8 @@ class SegmentBatch:
         covariates: (segment, p) the trajectories' covariates, or None.
         observed: (segment, time, channel, *space) bool, where `values` are observations; elsewhere
             they are filled in, and the likelihood leaves them out. None: everywhere.
+        unseen: (segment, time, num_zeta + 1) share of the variance that is left of each macroscale
+            state and, last, of microscale states, 0 where all was observed. None likewise.
     """
 
     times: Tensor
@@ -56,6 +58,7 @@ class SegmentBatch:
     observations: Tensor
     covariates: Tensor | None = None
     observed: Tensor | None = None
+    unseen: Tensor | None = None
     parameters = renamed_attribute("parameters", "covariates")
 
     def to(self, device: Any) -> SegmentBatch:
@@ -154,7 +157,7 @@ class Segments:
     def gather(self, places: Sequence[tuple[int, int]]) -> SegmentBatch:
         """The segments that begin at the given (trajectory, start) places."""
         times, values, edges, numbers = [], [], [], []
-        observation, density, initial, seen = [], [], [], []
+        observation, density, initial, seen, left = [], [], [], [], []
         for k, s in places:
             window = slice(s, s + self.span + 1, self.stride)
             per_observation, per_interval = self._weights[k]
@@ -162,6 +165,8 @@ class Segments:
             values.append(self.values[k][window])
             mask = getattr(self.values[k], "observed", None)
             seen.append(None if mask is None else mask[window])
+            share = getattr(self.values[k], "unseen", None)
+            left.append(None if share is None else share[window])
             numbers.append(int(self._first[k]) + torch.arange(s, s + self.span + 1, self.stride))
             edges.append(self.times[k][s : s + self.span + 1])
             observation.append(per_observation[window])
@@ -181,18 +186,27 @@ class Segments:
             shared_offsets=shared,
             observations=torch.stack(numbers),
             covariates=None if self.covariates is None else self.covariates[index],
-            observed=_stacked_masks(seen, values),
+            **_stacked_gaps(seen, left, values),
         )
         device = values[0].device
         return batch if device.type == "cpu" else batch.to(device)  # the weights as well
 
 
-def _stacked_masks(masks: Sequence[Tensor | None], values: Sequence[Tensor]) -> Tensor | None:
-    """Masks of several segments; None where all of their values were observed."""
+def _stacked_gaps(
+    masks: Sequence[Tensor | None], shares: Sequence[Tensor | None], values: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """`observed` and `unseen` of several segments; neither where all of it was observed."""
     if all(mask is None or bool(mask.all()) for mask in masks):
-        return None
-    pairs = zip(masks, values, strict=True)
-    return torch.stack([torch.ones_like(v, dtype=torch.bool) if m is None else m for m, v in pairs])
+        return {}
+    seen = [
+        torch.ones_like(v, dtype=torch.bool) if m is None else m
+        for m, v in zip(masks, values, strict=True)
+    ]
+    size = max(share.shape[-1] for share in shares if share is not None)
+    left = [
+        v.new_zeros(len(v), size) if s is None else s for s, v in zip(shares, values, strict=True)
+    ]
+    return {"observed": torch.stack(seen), "unseen": torch.stack(left)}
 
 
 def _fixed_starts(intervals: int, span: int, stride: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.data.padding import Padding, padded
 from pyro_msde.data.reference import Reference
 
 __all__ = ["ROOM", "Scaling"]
@@ -31,12 +32,15 @@ class Scaling:
         time: Training horizon, in the user's units.
         covariates: Root mean square of each of the trajectories' covariates.
         reference: What is subtracted; nothing unless given.
+        never_observed: (channel, *space) bool, points of which the training data have no value:
+            that they lack it makes no snapshot less complete. None: there are none.
     """
 
     channels: tuple[float, ...]
     time: float
     covariates: tuple[float, ...] = ()
     reference: Reference = field(default_factory=Reference)
+    never_observed: Tensor | None = field(default=None, compare=False)
 
     @classmethod
     def of(
@@ -82,11 +86,13 @@ class Scaling:
             mend = "Leave it out." if rms.any() else "There is nothing to learn."
             raise ValueError(f"values: {which} zero in every snapshot. {mend}")
         sizes = np.zeros(0) if covariates is None else _root_mean_square([covariates])
+        never = torch.tensor(np.all([np.isnan(f).all(0) for f in fields], axis=0))
         return cls(
             tuple(map(float, rms)),
             float(horizon),
             tuple(float(p) or 1.0 for p in sizes),
             reference,
+            never if bool(never.any()) else None,
         )
 
     def check_room(self, dtype: torch.dtype) -> None:
@@ -136,6 +142,12 @@ class Scaling:
         if self.reference:
             values = values - self.reference_at(times, values)
         return values / scale
+
+    def with_never_observed(self, observed: Tensor, padding: Padding = ()) -> Tensor:
+        """Fields (..., channel, *padded space) of bool, True also where training saw nothing."""
+        if self.never_observed is None:
+            return observed
+        return observed | padded(self.never_observed, padding).to(observed.device)
 
     def scaled_covariates(self, covariates: Tensor) -> Tensor:
         """(..., p) in scaled units; as they are if their scales are unknown."""

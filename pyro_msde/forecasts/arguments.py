@@ -17,6 +17,7 @@ from pyro_msde.data import (
     Trajectories,
     all_times,
     check_trajectories,
+    first_observed,
     matched,
     num_covariates_of,
     rounding,
@@ -210,9 +211,17 @@ def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) ->
     """Arguments of `predict` for forecasts of trajectories from their first snapshots.
 
     Raises:
-        ValueError: As `matched_trajectories`.
+        ValueError: As `matched_trajectories`; a first snapshot of which nothing was observed.
     """
     trajectories = matched_trajectories(fit, "trajectories", trajectories)
+    starts = first_observed(trajectories, fit.model.grid, "trajectories")
+    if any(starts):
+        k = int(np.argmax(np.array(starts) > 0))
+        raise ValueError(
+            f"trajectories: trajectory {k} is missing whole before index {starts[k]} "
+            f"(t={trajectories.times[k][starts[k]]:.9g}). Forecast from there: "
+            f"trajectories.snapshots([slice(i, None) for i in {starts}])."
+        )
     start, clock = all_times(trajectories)
     return {
         "y0": np.stack([values[0] for values in trajectories.values]),

@@ -73,7 +73,9 @@ def forecast(
     dtype = place_of(model)[0]
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
     scaled, observed = encodable(model, scaling, y0, np.full(len(y0), t0))
-    seen = {} if observed is None else {"observed": observed}
+    seen = {}
+    if observed is not None:
+        seen["observed"] = scaling.with_never_observed(observed, model.grid.padding)
     clock = np.asarray(times, dtype=np.float64)
     starts = t0 if isinstance(t0, np.ndarray) else None
     zero = t0 if starts is None else 0.0

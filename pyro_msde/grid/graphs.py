@@ -16,11 +16,12 @@ from torch import Tensor
 
 from pyro_msde.checks import check_whole
 from pyro_msde.grid.adjacency import adjacency_matrix, neighbours_in_order
-from pyro_msde.grid.filling import filled_on_graph
+from pyro_msde.grid.filling import depth_on_graph, filled_on_graph
 from pyro_msde.grid.neighbour_sums import NeighbourSums
 from pyro_msde.grid.neighbours import Stencil
 from pyro_msde.grid.networkx_graphs import node_positions
 from pyro_msde.grid.ordered_neighbours import GraphOperators, OrderedNeighbours
+from pyro_msde.grid.unseen import share_left, share_left_of_states
 from pyro_msde.grid.weighted_edges import ClusterOperators, WeightedEdges
 
 __all__ = ["SensorGraph"]
@@ -113,6 +114,24 @@ class SensorGraph:
         """
         weights = torch.from_numpy(self._neighbours.edge_weights)
         return filled_on_graph(torch.from_numpy(self.edges), weights, fields, observed)
+
+    def unseen_points(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Share of the variance left at each node, shaped as `observed` (..., channel, node)."""
+        weights = torch.from_numpy(self._neighbours.edge_weights)
+        depth = depth_on_graph(torch.from_numpy(self.edges), weights, observed, dtype)
+        return share_left(depth)
+
+    def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Share left of each state and, last, of microscale states, (..., num_zeta + 1)."""
+        labels = torch.from_numpy(self.clusters).to(observed.device)
+        sizes = labels.bincount().to(dtype)
+
+        def mean(nodes: Tensor) -> Tensor:
+            """Over each cluster."""
+            total = nodes.new_zeros(*nodes.shape[:-1], len(sizes))
+            return total.index_add(-1, labels, nodes) / sizes
+
+        return share_left_of_states(self, self.unseen_points(observed, dtype), mean)
 
     @property
     def shape(self) -> tuple[int, ...]:

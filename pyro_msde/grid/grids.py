@@ -20,12 +20,13 @@ from torch import Tensor
 
 from pyro_msde.checks import check_whole
 from pyro_msde.grid.boundaries import BoundaryWords, Ends, ends_by_channel, words_of
-from pyro_msde.grid.filling import filled
+from pyro_msde.grid.filling import depth, filled
 from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
 from pyro_msde.grid.masks import mask_of, packed_mask
 from pyro_msde.grid.neighbours import Stencil, neighbour_weights
 from pyro_msde.grid.operators import ScaleOperators
 from pyro_msde.grid.padding import padding_of, positions_at
+from pyro_msde.grid.unseen import averaging, share_left, share_left_of_states
 
 __all__ = ["Grid", "sizes_of"]
 
@@ -256,6 +257,19 @@ class Grid:
             observed: Where they are given, shaped alike.
         """
         return filled(self, fields, observed)
+
+    def unseen_points(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Share of the variance left at each point, shaped as `observed` (..., channel, *space)."""
+        return share_left(depth(self, observed, dtype))
+
+    def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Share of the variance left of each macroscale state and, last, of microscale states.
+
+        (..., num_zeta + 1), from where fields (..., channel, *space) were observed; see
+        `pyro_msde.grid.unseen`.
+        """
+        share = self.unseen_points(observed, dtype)
+        return share_left_of_states(self, share, averaging(self, share))
 
     def flatten(self, coarse_field: Tensor) -> Tensor:
         """(..., num_zeta) from a coarse field (..., channel, *coarse), channel-major.

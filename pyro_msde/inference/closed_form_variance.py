@@ -8,6 +8,8 @@ v = ½ Σ⁻¹ e, both for diagonal Σ,
 and the likelihood's Σ_y at the mean square of y − μ_y, for a given share of the experts. Training
 ends somewhere near; how near tells whether widths are the objective's or the schedule's. Σ_y, which
 nothing else depends on then, is put there at the end: it stops far above where training is short.
+Points that were never observed have the variance of the others and, deep among their like, that of
+the field itself, as no observation has taught the states there anything.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pyro_msde.data import SegmentBatch
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import FieldNormal
 from pyro_msde.priors import LogVariance, Part, part_of, starting_values
-from pyro_msde.protocols import BoundModel, Guide, Model
+from pyro_msde.protocols import BoundModel, Guide, Model, Places
 from pyro_msde.sde import GaussianMarginals, sample_moments
 
 __all__ = [
@@ -155,11 +157,30 @@ class ObservationVarianceStep:
             return
         factor = _pooled(self.misfit, self.count, self.model)
         change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # for y that never changes
-        for part in (self.model.var_zeta, self.model.var_eta):
-            if part is not None:
-                value = part._modules["net"].log_value
-                # where a point has a variance of its own, so have the others: `_pooled`
-                value += change[tuple(slice(n) for n in value.shape)]
+        parts = [p for p in (self.model.var_zeta, self.model.var_eta) if p is not None]
+        for part in parts:
+            value = part._modules["net"].log_value
+            # where a point has a variance of its own, so have the others: `_pooled`
+            value += change[tuple(slice(n) for n in value.shape)]
+        seen = self.count > 0
+        values = [part._modules["net"].log_value for part in parts]
+        if bool(seen.all()) or any(value.shape != seen.shape for value in values):
+            return
+        grid = self.model.grid
+        for value in values:  # as training left them where nothing was observed
+            value.copy_(_from_neighbours(value, seen, grid))
+        variance = 1 / sum((-value).exp() for value in values)
+        unseen = grid.unseen_points(seen, variance.dtype) * ~seen
+        for value in values:  # in scaled units a field's own variance is 1
+            value += torch.log1p(unseen / variance)
+
+
+def _from_neighbours(values: Tensor, seen: Tensor, grid: Places) -> Tensor:
+    """Values (channel, *space) filled in where they are not seen, about their mean."""
+    space = tuple(range(1, values.ndim))
+    count = seen.sum(space, keepdim=True).clamp(min=1)
+    mean = values.where(seen, 0).sum(space, keepdim=True) / count
+    return mean + grid.filled((values - mean).where(seen, 0), seen)
 
 
 def _misfit(theta: BoundModel, q: GaussianMarginals, batch: SegmentBatch) -> tuple[Tensor, Tensor]:

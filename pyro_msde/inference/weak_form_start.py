@@ -28,7 +28,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from pyro_msde.data import Segments
+from pyro_msde.data import ScaledFields, Segments
 from pyro_msde.networks import drift_of, offers
 from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Model, PolynomialDrift
@@ -45,6 +45,7 @@ _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal ma
 _TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
 _CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
 _LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
+_UNSEEN = 0.1  # share of a state's variance beyond which it is not taken for known
 _STIFF = 20  # times more steps than that are too many
 
 
@@ -87,28 +88,52 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
         for zeta, fixed in zip(zetas, shared, strict=True)
     ]
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
+    seen = [_seen_states(values, zeta) for values, zeta in zip(segments.values, zetas, strict=True)]
+    usable = None
+    if not all(bool(s.all()) for s in seen):
+        nothing = [like.new_zeros(len(s), shared.shape[1]) for s in seen]
+        usable = [
+            drift.neighbourhoods((~s).to(like), zero).amax(-1) == 0
+            for s, zero in zip(seen, nothing, strict=True)
+        ]
     m = inputs[0].shape[-1]
     fits = weak_form_regression(
         segments.times,
         states,
         inputs,
+        usable,
         num_windows=num_windows,
         quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
     )
     best, error = deepcopy(drift.state_dict()), _TOLERANCE
     for fit in fits:
         drift.set_polynomial(*fit)
-        forecast_error = _forecast_error(drift, segments.times, zetas, covariates)
+        forecast_error = _forecast_error(drift, segments.times, zetas, seen, covariates)
         if forecast_error < error:  # False for NaN too
             best, error = deepcopy(drift.state_dict()), forecast_error
     drift.load_state_dict(best)
     return error < _TOLERANCE
 
 
+def _seen_states(values: Tensor | ScaledFields, zeta: Tensor) -> Tensor:
+    """Which of ζ (time, num_zeta) the observations tell."""
+    unseen = getattr(values, "unseen", None)
+    if unseen is None:
+        return torch.ones_like(zeta, dtype=torch.bool)
+    return unseen[:, :-1].to(zeta.device) < _UNSEEN
+
+
 def _forecast_error(
-    drift: Any, times: Sequence[Tensor], zetas: Sequence[Tensor], covariates: Tensor | None
+    drift: Any,
+    times: Sequence[Tensor],
+    zetas: Sequence[Tensor],
+    seen: Sequence[Tensor],
+    covariates: Tensor | None,
 ) -> float:
-    """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves."""
+    """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves.
+
+    Of states that were seen.
+    """
     error = change = 0.0
     for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
         edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
@@ -125,8 +150,9 @@ def _forecast_error(
             torch.stack([clock[:-1], clock[1:]], -1),
             max_step=step,
         )
-        error += float((path[0, :, -1] - zeta[1:]).square().sum())
-        change += float(zeta.diff(dim=0).square().sum())
+        counts = seen[k][edges][1:] & seen[k][edges][:-1]
+        error += float((path[0, :, -1] - zeta[1:]).square().where(counts, 0).sum())
+        change += float(zeta.diff(dim=0).square().where(counts, 0).sum())
         if not error < change * len(zetas):
             return math.inf  # others will not make up for it
     return math.sqrt(error / change) if change else math.inf
@@ -136,6 +162,7 @@ def weak_form_regression(
     times: Sequence[Tensor],
     states: Sequence[Tensor],
     inputs: Sequence[Tensor],
+    usable: Sequence[Tensor] | None = None,
     *,
     num_windows: int,
     quadratic: bool = True,
@@ -151,6 +178,8 @@ def weak_form_regression(
         times: Per trajectory (time,).
         states: Per trajectory s (time, point, output).
         inputs: Per trajectory x (time, point, m).
+        usable: Per trajectory (time, point) bool: windows of a point that hold a time at which it
+            is False are left out. None: all are taken.
         num_windows: Parts a trajectory is divided into; a window spans two of them, and overlaps
             the next one by half. Fewer where they would hold few observations.
         quadratic: Fit Q too; otherwise it is zero.
@@ -169,17 +198,20 @@ def weak_form_regression(
     is_input = torch.ones(m, states[0].shape[-1], dtype=torch.bool, device=i.device)
     for k, (t, s, x) in enumerate(zip(times, states, inputs, strict=True)):
         t, x, s = t.to(x.device).double(), x.double(), s.double()
-        moments.add(x, s)
+        known = slice(None) if usable is None else usable[k]
+        moments.add(x[known], s[known])
         is_input &= (x[..., None] == s[..., None, :]).flatten(0, -3).all(0).to(is_input.device)
         features = torch.cat([x, x[..., i] * x[..., j]], -1)
         tests = list(_bumps(t, num_windows))
         # few trajectories are divided themselves, into stretches of time
         for n, (span, bump, slope) in enumerate(tests):
             fold = folds[(k if len(times) >= _FOLDS else n * _FOLDS // len(tests)) % _FOLDS]
-            fold.add(
-                torch.einsum("t,tpf->pf", bump, features[span]),
-                torch.einsum("t,tpo->po", -slope, s[span]),
-            )
+            phi = torch.einsum("t,tpf->pf", bump, features[span])
+            goal = torch.einsum("t,tpo->po", -slope, s[span])
+            if usable is not None:
+                points = usable[k][span].all(0)
+                phi, goal = phi[points], goal[points]
+            fold.add(phi, goal)
     folds = [fold for fold in folds if torch.is_tensor(fold.matrix)]
     if len(folds) < 2:
         return
@@ -226,6 +258,7 @@ class _Normal:
     square: float = 0.0
 
     def add(self, features: Tensor, targets: Tensor) -> None:
+        """Rows (..., feature) and (..., output)."""
         F, y = features.flatten(0, -2), targets.flatten(0, -2)
         self.matrix = self.matrix + F.mT @ F
         self.right = self.right + F.mT @ y

@@ -11,6 +11,8 @@ from pyro_msde.data import (
     common_batches,
     each_trajectory,
     matched,
+    observed_snapshots,
+    since_first_observed,
 )
 from pyro_msde.forecasts import Forecast, matched_trajectories
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
@@ -29,6 +31,7 @@ __all__ = ["chosen_scale", "jackknife_of"]
 def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: int) -> Calibration:
     """The scale of L = √C at which forecasts of validation trajectories cover them as claimed."""
     validation = matched_trajectories(fit, "validation", validation)
+    validation = since_first_observed(validation, fit.model.grid, "validation")
     check_whole("num_times", num_times, BINS)
     longest = max(len(t) for t in validation.times)
     if longest <= BINS:
@@ -60,7 +63,7 @@ def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jack
             f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "
             "uncertain; otherwise let it be a pyro_msde.protocols.LastLayer or pool an `Ensemble`."
         )
-    train = matched(fit.metadata, "train", train)
+    train = matched(fit.metadata, "train", observed_snapshots(train, fit.model.grid, "train"))
     for k, times in enumerate(train.times):
         if len(times) < 2:
             raise ValueError(f"train: trajectory {k} has a single snapshot. Leave it out.")

@@ -125,6 +125,11 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
             raise ValueError(f"scaling.reference: {tuple(coefficients.shape)} on a grid {full}")
         if (count > 1) != (scaling.reference.period is not None):
             raise ValueError("scaling.reference: a cycle without a period, or the other way round")
+    never = scaling.never_observed
+    if never is not None and tuple(never.shape) != (grid.channels, *grid.data_shape):
+        raise ValueError(
+            f"scaling.never_observed: {tuple(never.shape)} on a grid {grid.data_shape}"
+        )
     if len(scaling.covariates) not in (0, wanted):
         raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
     if not all(least <= s <= most for s in (*scaling.channels, *scaling.covariates)):

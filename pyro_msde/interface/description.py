@@ -80,7 +80,7 @@ def structure_of(role: str, module: Module) -> dict[str, str]:
 
 def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
     """Tensors of "model", "guide", "adjustments" and "scaling"."""
-    reference = fit.scaling.reference.coefficients
+    reference, never = fit.scaling.reference.coefficients, fit.scaling.never_observed
     return {
         "model": fit.model.state_dict(),
         "guide": fit.guide.state_dict(),
@@ -89,7 +89,10 @@ def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
             for adjustment, _, tensors in _adjustments(fit)
             for key, value in tensors.items()
         },
-        "scaling": {} if reference is None else {"reference": torch.as_tensor(reference)},
+        "scaling": {
+            **({} if reference is None else {"reference": torch.as_tensor(reference)}),
+            **({} if never is None else {"never_observed": never}),
+        },
     }
 
 

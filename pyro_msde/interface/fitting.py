@@ -21,6 +21,7 @@ from pyro_msde.data import (
     Trajectories,
     check_trajectories,
     observed_by_channel,
+    observed_snapshots,
     reference_of,
     scaled_segments,
     segment_sizes,
@@ -110,9 +111,9 @@ def fit(
     Args:
         model: Pyro model, such as `pyro_msde.models.kdv()`.
         guide: Pyro guide made for it, such as `pyro_msde.guides.AmortizedGP(model)`.
-        data: Training trajectories.
-        validation: Trajectories on which forecasts from their first snapshot are scored as training
-            goes on. None: the last parameters are kept.
+        data: Training trajectories; snapshots of which nothing was observed are left out.
+        validation: Trajectories on which forecasts from their first snapshot that is not wholly
+            missing are scored as training goes on. None: the last parameters are kept.
         steps: Length of the run.
         seed: Of minibatches and noise; the global random state is left alone.
         recipe: "default"; "resolved", which is better at n_η = 0 where the coarse grid resolves
@@ -163,8 +164,9 @@ def fit(
     model, guide = free_of_fits(model, guide)
     check_trajectories("data", model, data)
     grid = model.grid
-    fields = data.fields(grid.channels, grid.data_shape)
     check_on_grid("data", data, grid)
+    data = observed_snapshots(data, grid)  # others are no nodes of a path
+    fields = data.fields(grid.channels, grid.data_shape)
     if grid.mask is not None:
         fields = [np.where(grid.mask, field, np.nan) for field in fields]
     subtracted = reference_of(reference, fields, data.times, grid.admits_constant)

@@ -150,12 +150,17 @@ def _scaling(described: Description, tensors: Mapping[str, Tensor]) -> Scaling:
     """Scaled against user's units.
 
     Raises:
-        ValueError: A tensor that is no reference, or not finite.
+        ValueError: A tensor that is neither a reference nor a mask, or not finite.
     """
     known = msgspec.structs.asdict(described.scaling)
     period, coefficients = known.pop("period"), tensors.get("reference")
-    if tensors.keys() - {"reference"} or (period is not None and coefficients is None):
-        raise ValueError("scaling: tensors that are no reference")
+    never = tensors.get("never_observed")
+    unknown = tensors.keys() - {"reference", "never_observed"}
+    if unknown or (period is not None and coefficients is None):
+        raise ValueError("scaling: tensors that are neither a reference nor a mask")
+    if never is not None and never.dtype != torch.bool:
+        raise ValueError(f"scaling.never_observed: {never.dtype}, not bool")
+    known["never_observed"] = never
     if coefficients is None:
         return Scaling(**known)
     if coefficients.dtype != torch.float64 or not bool(coefficients.isfinite().all()):

@@ -16,6 +16,7 @@ from pyro_msde.data import (
     check_trajectories,
     common_batches,
     matched,
+    since_first_observed,
 )
 from pyro_msde.forecasts import LARGEST_FIELD
 from pyro_msde.interface.fitted import Fit
@@ -97,6 +98,7 @@ def checked_validation(
             f"validation: fields {validation.field_shape}, but data has {data.field_shape}. "
             "Give both the same grid, and a channel axis or none."
         )
+    validation = since_first_observed(validation, model.grid, "validation")
     fields = validation.fields(model.grid.channels, model.grid.data_shape)
     for k, (t, v) in enumerate(zip(validation.times, fields, strict=True)):
         anomaly = v[0] - scaling.reference.at(t[0]) if scaling.reference else v[0]

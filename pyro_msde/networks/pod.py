@@ -35,6 +35,7 @@ __all__ = [
 
 _MOST_SNAPSHOTS = 1000  # from which the components are taken
 _ROUNDING = 10.0  # times a dtype's smallest step, of a field's size
+_UNSEEN = 0.1  # share of a field's variance, beyond the least of all snapshots', that tells nothing
 
 
 class _Modes(nn.Module):
@@ -142,6 +143,7 @@ def start_principal_components(model: Model, guide: Guide, segments: Segments) -
     every = -(-sum(len(t) for t in segments.times) // _MOST_SNAPSHOTS)
     like = pending[0].modes
     y = torch.cat([v[::every] for v in segments.values]).to(like)
+    y = y[_well_observed(segments, every).to(y.device)]
     smoothed = operators.smooth(y)
     left = {id(encoder): smoothed, id(decoder): operators.prolong(operators.sample(smoothed))}
     # what is smaller is rounding: all that fields that do not vary in space leave over
@@ -157,6 +159,17 @@ def start_principal_components(model: Model, guide: Guide, segments: Segments) -
         else:
             net.start(modes, signal.clamp(min=(1e-3 * float(above[0])) ** 2).sqrt())
     return True
+
+
+def _well_observed(segments: Segments, every: int) -> Tensor:
+    """Which of every so many snapshots are hardly less observed than the best of them, (n,)."""
+    shares = []
+    for clock, values in zip(segments.times, segments.values, strict=True):
+        unseen = getattr(values, "unseen", None)
+        nothing = torch.zeros(len(clock))[::every]
+        shares.append(nothing if unseen is None else unseen[::every, -1].to(nothing))
+    share = torch.cat(shares)
+    return share <= share.min() + _UNSEEN
 
 
 def principal_components(fields: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:

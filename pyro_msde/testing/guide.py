@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from torch import Tensor
 
 from pyro_msde.data import SegmentBatch
 from pyro_msde.inference import MultiscaleELBO, check_roles
@@ -20,6 +21,7 @@ __all__ = ["check_guide"]
 _STEP = 1e-4  # of finite differences, in segments
 _SLOPE = 1e-4  # their error beside the largest rate, in float64
 _DRAWS = 2000
+_MISSING = 0.7  # of the values, where the encoder is to be less certain
 _STANDARD_ERRORS = 6.0
 
 
@@ -59,6 +61,25 @@ def check_guide(model: Any, guide: Any, batch: SegmentBatch | None = None) -> No
             f"marginals at the nodes are {tuple(q.mean.shape)} {q.mean.dtype}. Give q(z|y) of each "
             "field, the variance shaped alike or a covariance.",
         )
+        with torch.no_grad():
+            _check_gaps(guide, batch, bound, rows, var)
+
+
+def _check_gaps(guide: Any, batch: SegmentBatch, bound: Any, rows: Any, var: Tensor) -> None:
+    """Of fields with gaps the variance is no smaller; forecasts start from them with `observed`."""
+    observed = torch.rand(batch.values.shape, device=batch.values.device) > _MISSING
+    try:
+        _, gappy = guide.encode(batch.values, bound, rows, observed=observed)
+    except TypeError as error:
+        raise AssertionError(
+            f"encode: {error}. Take `observed`, where fields were observed, or None."
+        ) from error
+    dense = var.ndim > batch.times.ndim + 1
+    sizes = [v.diagonal(dim1=-2, dim2=-1) if dense else v for v in (var, gappy)]
+    require(
+        gappy.shape == var.shape and (sizes[1] >= sizes[0] * (1 - 1e-5)).all(),
+        "encode: variance of fields with gaps is smaller than without, or of another shape.",
+    )
 
 
 def _check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:

@@ -290,3 +290,18 @@ def test_a_chaotic_case_starts_there_with_a_fit_that_is_stable():
     values = [torch.as_tensor(v[:, None] / scale) for v in u]
     model = ks(0)
     assert start_macroscale_drift(model, Segments([times] * 8, values, length=64))
+
+
+def test_states_that_are_not_known_are_left_out():
+    """A second point, with nonsense instead of its states for a while."""
+    times, states = lorenz_data(2)
+    rng = np.random.default_rng(1)
+    both = [torch.cat([s, s.flip(0)], 1) for s in states]  # backwards another system holds
+    usable = [torch.ones(s.shape[:2], dtype=torch.bool) for s in both]
+    for s, good in zip(both, usable, strict=True):
+        good[:, 1] = False
+        good[700:720, 0] = False
+        s[700:720, 0] += 20 * torch.as_tensor(rng.standard_normal((20, 3)))
+    linear, quadratic = next(weak_form_regression(times, both, both, usable, num_windows=100))
+    np.testing.assert_allclose(linear, A, atol=0.05)
+    np.testing.assert_allclose(quadratic, Q, atol=0.005)

@@ -89,3 +89,31 @@ def test_what_disagrees_is_refused(kind, words):
     model = tiny_model(2)
     with pytest.raises(AssertionError, match=words):
         check_guide(model, kind(model))
+
+
+class Sure(AmortizedGP):
+    """More certain where less was seen."""
+
+    def encode(self, values, bound, covariates=None, observed=None):
+        mean, var = super().encode(values, bound, covariates)
+        return mean, var if observed is None else 0.5 * var
+
+
+class Complete(AmortizedGP):
+    """Made for complete snapshots."""
+
+    def encode(self, values, bound, covariates=None):
+        return super().encode(values, bound, covariates)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Sure, "variance of fields with gaps is smaller"),
+        (Complete, "Take `observed`, where fields"),
+    ],
+)
+def test_guides_have_to_know_of_gaps(kind, message):
+    model = tiny_model(2)
+    with pytest.raises(AssertionError, match=message):
+        check_guide(model, kind(model))

@@ -44,7 +44,13 @@ from typing import Any
 import numpy as np
 
 from pyro_msde.checks import check_seed, check_whole
-from pyro_msde.data import Trajectories, check_trajectories, duration_of, matched
+from pyro_msde.data import (
+    Trajectories,
+    check_trajectories,
+    duration_of,
+    matched,
+    observed_snapshots,
+)
 from pyro_msde.errors import warn
 from pyro_msde.io.arviz.constants import constants, initial_fields, observed, training
 from pyro_msde.io.arviz.container import container
@@ -146,7 +152,7 @@ def to_arviz(
     if weights is None or isinstance(weights, str):
         raise ValueError(f"weights={weights!r}: pass True, or a list of sites.")
     check_trajectories("test", fit.model, test)
-    test = matched(fit.metadata, "test", test)
+    test = observed_snapshots(matched(fit.metadata, "test", test), fit.model.grid, "test")
     if others := adjustments_of_users(fit.adjustments):
         warn(
             f"fit: forecasts have its adjustments {', '.join(others)}; the posterior's diffusion "

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_msde.data import duration_units
+from pyro_msde.data import cropped, duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
@@ -77,7 +77,8 @@ def parameters(
     zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
     variances = [t.observe(torch.zeros_like(t.diffusion)).variance.detach() for t in draws.theta]
     exists = None if grid.mask is None else torch.tensor(grid.mask)
-    noise = torch.stack([_over_grid(v.cpu().double().sqrt(), exists) for v in variances]) * scale
+    fields = [cropped(v.cpu().double().sqrt(), grid.padding) for v in variances]
+    noise = torch.stack([_over_grid(sd, exists) for sd in fields]) * scale
     field, time = frame.units.get(frame.name), duration_units(frame.units.get("time"))
     per = {"long_name": "standard deviation gained over one unit of time"}
     out: dict[str, Variable] = {
