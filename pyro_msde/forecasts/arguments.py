@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.checks import check_number
+from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data import (
     Metadata,
     TimeUnits,
@@ -20,9 +20,10 @@ from pyro_msde.data import (
     first_observed,
     matched,
     num_covariates_of,
-    rounding,
+    same_times,
     to_numpy,
 )
+from pyro_msde.forecasts.times import checked_leads, checked_past, checked_times
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
@@ -30,7 +31,6 @@ from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
 __all__ = [
     "LARGEST_FIELD",
     "checked_start",
-    "checked_times",
     "first_snapshots",
     "initial_fields",
     "matched_trajectories",
@@ -43,7 +43,13 @@ LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of t
 
 
 def checked_start(
-    fit: FittedModel, y0: Any, times: Any, t0: Any, covariates: Any, max_step: float | None
+    fit: FittedModel,
+    y0: Any,
+    times: Any,
+    t0: Any,
+    times0: Any,
+    covariates: Any,
+    max_step: float | None,
 ) -> dict[str, Any]:
     """What `Fit.predict` was given, as `forecasts.forecast` takes it.
 
@@ -52,18 +58,33 @@ def checked_start(
     """
     longest = _longest_step(fit, max_step)
     units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
-    given = _time_of(y0) if t0 is None else t0
+    past: Array | None = None
+    given: Any
+    if times0 is not None:
+        if t0 is not None:
+            raise ValueError("t0: the last of times0 is the time of the start. Leave it out.")
+        past = checked_past(times0, units)
+        given = past[..., -1]
+    else:
+        given = _time_of(y0) if t0 is None else t0
     starts = None if given is None else units.numbers(given, "t0")
     each = starts is not None and starts.ndim == 1
     start: float | Array
     clock, start = (checked_leads if each else checked_times)(times, given, units)
-    fields, batched = initial_fields(fit, y0)
+    if past is None:
+        fields, batched = initial_fields(fit, y0)
+        fields, past = fields[:, None], np.reshape(start, (-1, 1))
+    else:
+        fields, batched = past_fields(fit, y0, past.shape[-1])
+        past = np.atleast_2d(past)
     if starts is not None and each and not (batched and len(starts) == len(fields)):
         many = f"{len(fields)} of them" if batched else "one without a batch"
-        raise ValueError(f"t0: {len(starts)} times, but y0 is {many}. Pass one for each field.")
+        name = "t0" if times0 is None else "times0"
+        raise ValueError(f"{name}: {len(starts)} times, but y0 is {many}. Pass one for each field.")
     return {
         "y0": fields,
         "times": clock,
+        "times0": past,
         "t0": start,
         "covariates": scaled_covariates(fit, covariates, len(fields)),
         "max_step": longest,
@@ -71,7 +92,9 @@ def checked_start(
     }
 
 
-def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Tensor, bool]:
+def initial_fields(
+    fit: FittedModel, y0: Any, argument: str = "y0", *, empty: bool = False
+) -> tuple[Tensor, bool]:
     """(batch, channel, *space) on the model's device, and whether a batch was given.
 
     float64: the model's dtype may not hold them before they are divided by their scale.
@@ -80,6 +103,7 @@ def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Ten
         fit: The fit.
         y0: One field, or a batch of them.
         argument: What errors call them.
+        empty: Whether fields may be missing whole, where values may.
 
     Raises:
         ValueError: Of another grid, not finite, or far larger than the training data.
@@ -97,7 +121,7 @@ def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Ten
     if fit.metadata is not None and isinstance(y0, xr.DataArray):
         fit.metadata.check(argument, Metadata.of_array(y0, len(one)))
     batched = value.ndim > len(one)
-    _check_observed(fit, argument, value)
+    _check_observed(fit, argument, value, empty)
     if not value.numel():
         raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass some.")
     value = value if batched else value[None]
@@ -116,7 +140,35 @@ def initial_fields(fit: FittedModel, y0: Any, argument: str = "y0") -> tuple[Ten
     return fields, batched
 
 
-def _check_observed(fit: FittedModel, argument: str, value: Tensor) -> None:
+def past_fields(fit: FittedModel, y0: Any, count: int) -> tuple[Tensor, bool]:
+    """(batch, snapshot, channel, *space), and whether a batch was given.
+
+    Args:
+        fit: The fit.
+        y0: (snapshot, *field) or (batch, snapshot, *field). Snapshots but the first may be missing
+            whole where values may.
+        count: Of snapshots.
+
+    Raises:
+        ValueError: As `initial_fields`; another number of snapshots.
+    """
+    value = to_numpy(y0, "y0")
+    one = fit.model.grid.field_shape if fit.has_channel else fit.model.grid.shape
+    axis = value.ndim - len(one) - 1
+    if axis not in (0, 1) or value.shape[axis:] != (count, *one):
+        raise ValueError(
+            f"y0: shape {value.shape}; with {count} times0 it is {(count, *one)}, or "
+            f"(batch, {', '.join(map(str, (count, *one)))}). Pass as many snapshots as times0, on "
+            "the model's grid, with a channel axis if the training data had one."
+        )
+    if fit.metadata is not None and isinstance(y0, xr.DataArray):
+        fit.metadata.check("y0", Metadata.of_array(y0, len(one)))
+    value = value if axis else value[None]
+    fields = [initial_fields(fit, value[:, i], empty=i > 0)[0] for i in range(count)]
+    return torch.stack(fields, 1), bool(axis)
+
+
+def _check_observed(fit: FittedModel, argument: str, value: Tensor, empty: bool) -> None:
     """NaN stands for what was not observed, if that is so in the training data or off the mask."""
     mask = fit.model.grid.mask
     counts = value.isfinite()
@@ -125,7 +177,7 @@ def _check_observed(fit: FittedModel, argument: str, value: Tensor) -> None:
         counts = counts | ~(exists if fit.has_channel else exists[0])
     if fit.metadata is not None and fit.metadata.missing == "mask":
         field = tuple(range(value.ndim - fit.model.grid.ndim - fit.has_channel, value.ndim))
-        if bool(value.isnan().all(field).any()):
+        if not empty and bool(value.isnan().all(field).any()):
             raise ValueError(
                 f"{argument}: nothing was observed of one of the fields. Leave it out."
             )
@@ -207,11 +259,14 @@ def matched_trajectories(
     return matched(fit.metadata, argument, trajectories)
 
 
-def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) -> dict[str, Any]:
-    """Arguments of `predict` for forecasts of trajectories from their first snapshots.
+def first_snapshots(
+    fit: FittedModel, trajectories: Trajectories, times: Any, history: int
+) -> dict[str, Any]:
+    """Arguments of `predict` for forecasts of trajectories from so many of their first snapshots.
 
     Raises:
-        ValueError: As `matched_trajectories`; a first snapshot of which nothing was observed.
+        ValueError: As `matched_trajectories`; a first snapshot of which nothing was observed, or a
+            trajectory of fewer snapshots.
     """
     trajectories = matched_trajectories(fit, "trajectories", trajectories)
     starts = first_observed(trajectories, fit.model.grid, "trajectories")
@@ -222,72 +277,25 @@ def first_snapshots(fit: FittedModel, trajectories: Trajectories, times: Any) ->
             f"(t={trajectories.times[k][starts[k]]:.9g}). Forecast from there: "
             f"trajectories.snapshots([slice(i, None) for i in {starts}])."
         )
-    start, clock = all_times(trajectories)
-    return {
-        "y0": np.stack([values[0] for values in trajectories.values]),
+    check_whole("history", history, 1)
+    fewest = min(len(t) for t in trajectories.times)
+    if fewest < history:
+        raise ValueError(
+            f"history={history}: a trajectory has {fewest} snapshots. Give fewer of them, or "
+            "longer trajectories."
+        )
+    rest = trajectories.snapshots([slice(history - 1, None)] * len(trajectories))
+    start, clock = all_times(rest)
+    common = {
         "times": clock if times is None else times,
-        "t0": start,
         "covariates": trajectories.covariates,
     }
-
-
-def checked_leads(times: Any, t0: Any, units: TimeUnits) -> tuple[Array, Array]:
-    """Lead times of a forecast as (time,) float64, and the times (batch,) that they count from.
-
-    Args:
-        times: Numbers in the data's unit of time, or durations.
-        t0: Numbers, or dates where the data have such.
-        units: The data's.
-
-    Raises:
-        ValueError: They are not rows of finite times, or lead times are negative or do not
-            increase.
-    """
-    starts = units.numbers(t0, "t0")
-    if not np.isfinite(starts).all():
-        raise ValueError(f"t0={t0}: give the finite time of each y0.")
-    clock = np.atleast_1d(units.durations(times, "times"))
-    _check_row(clock)
-    if clock[0] < 0:
-        raise ValueError(
-            f"times: {clock[0]:g}. Where t0 is a row, they are counted from it, and forecasts run "
-            "forward from y0."
-        )
-    return clock, starts
-
-
-def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[Array, float]:
-    """Times of a forecast as (time,) float64, and the time of y0.
-
-    Args:
-        times: Numbers, or dates or durations where the data have such.
-        t0: One of them; None: the first of `times`.
-        units: The data's.
-
-    Raises:
-        ValueError: They are not a row of finite increasing times, or begin before `t0`.
-    """
-    clock = np.atleast_1d(units.numbers(times, "times"))
-    _check_row(clock)
-    if t0 is None:
-        return clock, float(clock[0])
-    given = units.numbers(t0, "t0")
-    if given.shape != () or not np.isfinite(given):
-        raise ValueError(f"t0={t0}: give the finite time of y0, or leave it out.")
-    start = float(given)
-    if abs(clock[0] - start) <= rounding(np.append(clock, start)):
-        return clock, float(clock[0])  # equal but for rounding
-    if clock[0] < start:
-        raise ValueError(
-            f"times: begin at {clock[0]:g}, before t0={start:g}. Forecasts run forward from y0."
-        )
-    return clock, start
-
-
-def _check_row(clock: Array) -> None:
-    """Raise ValueError unless these are finite, increasing times (time,)."""
-    if clock.ndim != 1 or len(clock) == 0 or not np.isfinite(clock).all():
-        raise ValueError(f"times: shape {clock.shape}; give a row of finite times.")
-    if (np.diff(clock) <= 0).any():
-        i = int(np.argmin(np.diff(clock))) + 1
-        raise ValueError(f"times: not increasing at index {i} (t={clock[i]:g}). Sort them.")
+    if history == 1:
+        return {"y0": np.stack([v[0] for v in rest.values]), "t0": start, **common}
+    past = np.stack([t[:history] for t in trajectories.times])
+    if np.ndim(start) == 0 and all(same_times(past[0], row) for row in past):
+        past = past[0]
+    elif np.ndim(start) == 0 and times is None:  # as rows of times0 have it, since the last
+        common["times"] = clock - start
+    y0 = np.stack([v[:history] for v in trajectories.values])
+    return {"y0": y0, "times0": past, **common}

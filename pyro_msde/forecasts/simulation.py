@@ -1,4 +1,4 @@
-"""Forecasts from initial fields: encode, integrate the latent SDE, decode (App. F).
+"""Forecasts from snapshots: encode, filter, integrate the latent SDE, decode (App. F).
 
 They come right from several threads, and while others train: draws take generators of their own,
 networks are copied, and Pyro has a part in it only where a guide draws θ, before all else.
@@ -6,7 +6,7 @@ networks are copied, and Pyro has a part in it only where a guide draws θ, befo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from pyro_msde.data import Metadata, Scaling, without_gaps
+from pyro_msde.forecasts.filtering import FEWEST_MEMBERS, filtered
 from pyro_msde.forecasts.posterior_predictive import Forecast
-from pyro_msde.isolation import Isolation, exclusive, place_of
-from pyro_msde.priors import private
+from pyro_msde.forecasts.readings import Encoded, Reading, draws_of_theta, readings
+from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
-from pyro_msde.sde import SHORTEST_STEP, Dynamics, integrate, sample_moments, stable_step
 
 __all__ = ["forecast"]
 
@@ -33,6 +33,7 @@ def forecast(
     y0: Tensor,
     times: np.ndarray,
     *,
+    times0: np.ndarray,
     t0: float | np.ndarray,
     num_samples: int,
     num_theta: int,
@@ -51,9 +52,10 @@ def forecast(
         model: The generative model.
         guide: Its guide, whose encoder gives z(t₀).
         scaling: Units.
-        y0: (batch, channel, *space) float64, in the user's units.
+        y0: (batch, snapshot, channel, *space) float64, in the user's units.
         times: (time,) float64, not before t0; counted from t0 where that is a row.
-        t0: Time of y0, or (batch,) of each.
+        times0: (batch or 1, snapshot) times of y0.
+        t0: Time of the last of them, or (batch,) of each.
         num_samples: Paths altogether, rounded up to equal shares.
         num_theta: Draws of θ among which they are shared out, or of random adjustments.
         seed: Of all draws.
@@ -67,15 +69,20 @@ def forecast(
         metadata: Of the training data; None: not known.
 
     Raises:
-        ValueError: Paths of too many steps, or more of them than memory has room for.
+        ValueError: Paths of too many steps, more of them than memory has room for, or too few to
+            take in several snapshots.
     """
     share = -(-num_samples // num_theta)
     dtype = place_of(model)[0]
     _check_size(model, share * num_theta, len(y0), len(times), dtype.itemsize)
-    scaled, observed = encodable(model, scaling, y0, np.full(len(y0), t0))
-    seen = {}
-    if observed is not None:
-        seen["observed"] = scaling.with_never_observed(observed, model.grid.padding)
+    when = np.broadcast_to(times0, y0.shape[:2])
+    snapshots = []
+    for i in range(y0.shape[1]):
+        scaled, observed = encodable(model, scaling, y0[:, i], when[:, i])
+        expected = observed
+        if observed is not None:
+            expected = scaling.with_never_observed(observed, model.grid.padding)
+        snapshots.append(Encoded(scaled, observed, expected, covariates))
     clock = np.asarray(times, dtype=np.float64)
     starts = t0 if isinstance(t0, np.ndarray) else None
     zero = t0 if starts is None else 0.0
@@ -83,51 +90,43 @@ def forecast(
     full = np.concatenate([[zero], clock]) if starts_late else clock
     full = full if starts is None else starts[:, None] + full
     t = torch.as_tensor(full / scaling.time, device=y0.device).expand(len(y0), -1)
-    longest = max_step / scaling.time
     at_once = num_theta if point else 1  # draws of random adjustments that share one θ
-    draws, generator = _draws_of_theta(guide, num_theta // at_once, seed, y0.device)
-    before: Tensor | None = None  # the generator, before the first draw's adjustments
-    drawn, read, paths, boxes = [], [], [], []
-    for first, sites in zip(range(0, num_theta, at_once), draws, strict=True):
-        with exclusive():
-            theta = private(model.bind(sites))
-            mean, cov = guide.encode(scaled, theta, covariates, **seen)
-        noise = torch.randn(
-            at_once * share, *mean.shape, generator=generator, dtype=torch.float32
-        ).to(mean)
-        start = sample_moments(mean, cov, noise)
-        stream = generator if before is None else torch.Generator().set_state(before)
-        before = stream.get_state()
-        dynamics = Dynamics(
-            model,
-            theta.drift,
-            theta.diffusion,
-            mean,
-            start,
-            stream,
-            draws=range(first, first + at_once),
-            num_draws=num_theta,
-        )
-        for adjustment in adjustments:
-            dynamics = adjustment.apply(dynamics)
-        if dynamics.box is not None:
-            boxes += [dynamics.box] * at_once
-        drift, step = partial(dynamics.drift, covariates=covariates), longest
-        if solver is None:
-            stable = stable_step(drift, mean, t[:, 0], generator=generator)
-            step = min(longest, dynamics.longest_step, max(SHORTEST_STEP, stable))
-        path = (solver or integrate)(
-            drift, dynamics.diffusion, dynamics.start, t, max_step=step, generator=generator
-        )
-        if path.shape != (*dynamics.start.shape[:-1], t.shape[-1], mean.shape[-1]):
+    draws, generator = draws_of_theta(guide, num_theta // at_once, seed, y0.device)
+    members: Iterable[Reading] = readings(
+        model,
+        guide,
+        snapshots[0],
+        draws,
+        at_once=at_once,
+        share=share,
+        adjustments=adjustments,
+        generator=generator,
+    )
+    integrated = partial(
+        Reading.paths,
+        covariates=covariates,
+        max_step=max_step / scaling.time,
+        solver=solver,
+        generator=generator,
+    )
+    if len(snapshots) > 1:
+        if num_samples < FEWEST_MEMBERS:
             raise ValueError(
-                f"solver: paths {tuple(path.shape)}. Return (path, row, time, latent), here "
-                f"{(*dynamics.start.shape[:-1], t.shape[-1], mean.shape[-1])}."
+                f"num_samples: {num_samples} paths are too few to tell what several snapshots say. "
+                f"Ask for {FEWEST_MEMBERS} or more, or start from one snapshot."
             )
+        past = torch.as_tensor(times0 / scaling.time, device=y0.device).expand(len(y0), -1)
+        members = filtered(list(members), guide, snapshots, past, integrated, generator)
+    drawn, read, paths, boxes = [], [], [], []
+    for member in members:
+        if member.dynamics.box is not None:
+            boxes += [member.dynamics.box] * at_once
+        path = integrated(member, t)
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))
-        drawn += [theta] * at_once
-        read += [{name: value.detach().cpu() for name, value in sites.items()}] * at_once
+        drawn += [member.theta] * at_once
+        sites = {name: value.detach().cpu() for name, value in member.sites.items()}
+        read += [sites] * at_once
     reference = None
     if scaling.reference:
         valid = clock[None] if starts is None else starts[:, None] + clock
@@ -165,19 +164,6 @@ def encodable(
     """
     scaled = scaling.to_scaled(fields, times).to(place_of(model)[0])
     return without_gaps(scaled, fields, model.grid)
-
-
-def _draws_of_theta(
-    guide: Guide, count: int, seed: int, device: torch.device
-) -> tuple[list[dict[str, Tensor]], torch.Generator]:
-    """Values of the guide's sites at each draw, and the generator that goes on from there."""
-    generator = torch.Generator()
-    if getattr(guide, "theta", guide) is None:  # others may draw θ though they do not say so
-        return [{}] * count, generator.manual_seed(seed)
-    isolation = Isolation(seed, device)
-    with isolation.turn():
-        draws = [dict(guide.read_theta()) for _ in range(count)]
-    return draws, generator.set_state(isolation.state[0])
 
 
 def _check_size(model: Model, paths: int, batch: int, times: int, size: int) -> None:

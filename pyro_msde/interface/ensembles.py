@@ -106,9 +106,11 @@ class Ensemble:
         )
 
     @renamed_arguments(parameters="covariates")
-    def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
+    def forecast(
+        self, trajectories: Trajectories, times: Any = None, *, history: int = 1, **options: Any
+    ) -> Forecast:
         """As `Fit.forecast`: forecast trajectories from their first snapshots, in one batch."""
-        return self.predict(**first_snapshots(self.fits[0], trajectories, times) | options)
+        return self.predict(**first_snapshots(self.fits[0], trajectories, times, history) | options)
 
     def calibrated(self, validation: Trajectories, **options: Any) -> Ensemble:
         """With each fit calibrated by itself; see `Fit.calibrated`."""

@@ -142,6 +142,7 @@ class Fit:
         times: Any,
         *,
         t0: Any = None,
+        times0: Any = None,
         num_samples: int = 64,
         num_theta: int | None = None,
         covariates: Any = None,
@@ -149,16 +150,24 @@ class Fit:
         solver: Solver | None = None,
         seed: int = 0,
     ) -> Forecast:
-        """Forecast the field from one snapshot.
+        """Forecast the field from one snapshot, or from several in a row.
+
+        Several snapshots average out noise, and show what one cannot, such as what lies in its gaps
+        or how fast the field moves: an ensemble Kalman filter of all paths, by the learned SDE and
+        the model's own likelihood, takes them in (`pyro_msde/forecasts/filtering.py`).
 
         Args:
             y0: One field, or a batch of fields along a first axis, with a channel axis if the
-                training data had one. Any array, in the data's units.
+                training data had one; with `times0`, (snapshot, *field) or (batch, snapshot,
+                *field). Any array, in the data's units.
             times: (time,) increasing, in the data's units; or dates, if the data had dates, or
                 durations, if their unit of time is known. Where t0 is a row, they are counted from
                 it: lead times in the data's unit, or durations.
             t0: Time of y0, or (batch,) times, one for each field. Unless given, that of y0's own
                 coordinate "time", or times[0].
+            times0: (snapshot,) increasing times of y0's snapshots, as `times` are given; the
+                forecast starts at the last of them. Or (batch, snapshot), and `times` are counted
+                from the last of each.
             num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
                 of the drift where its uncertainty is measured. Unless given, 8, or as many as have
@@ -178,7 +187,8 @@ class Fit:
 
         Raises:
             ValueError: y0 of another grid or not finite, times not increasing or before t0,
-                missing covariates, numbers of paths that are not positive, a step without sense;
+                missing covariates, numbers of paths that are not positive, fewer than 8 paths from
+                several snapshots, a step without sense;
                 paths of more than 100 000 steps, or that take more than 8 GiB.
         """
         check_whole("num_samples", num_samples, 1)
@@ -190,7 +200,7 @@ class Fit:
             self.model,
             self.guide,
             self.scaling,
-            **checked_start(self, y0, times, t0, covariates, max_step),
+            **checked_start(self, y0, times, t0, times0, covariates, max_step),
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
             seed=seed,
@@ -201,7 +211,9 @@ class Fit:
         )
 
     @renamed_arguments(parameters="covariates")
-    def forecast(self, trajectories: Trajectories, times: Any = None, **options: Any) -> Forecast:
+    def forecast(
+        self, trajectories: Trajectories, times: Any = None, *, history: int = 1, **options: Any
+    ) -> Forecast:
         """Forecast trajectories from their first snapshots, in one batch.
 
         Where trajectories start at different times, as windows of a record do, `times` of the
@@ -210,13 +222,16 @@ class Fit:
         Args:
             trajectories: With their covariates if the model takes any.
             times: (time,) to forecast at, numbers or dates; lead times, numbers or durations, where
-                trajectories start at different times. None: all that any of the trajectories has.
+                trajectories start at different times. None: all that any of the trajectories has,
+                from the last given snapshot on.
+            history: How many of its first snapshots each trajectory gives; forecasts start at the
+                last of these.
             **options: Of `predict`.
 
         Raises:
-            ValueError: What `predict` refuses.
+            ValueError: What `predict` refuses; a trajectory of fewer snapshots.
         """
-        return self.predict(**first_snapshots(self, trajectories, times) | options)
+        return self.predict(**first_snapshots(self, trajectories, times, history) | options)
 
     def calibrated(
         self, validation: Trajectories, *, level: float = 0.9, num_times: int = 60

@@ -1,0 +1,173 @@
+"""Readings of θ: the latent SDE at each, with draws of where its paths start.
+
+One reading serves several draws of a random adjustment where θ itself is a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+
+from pyro_msde.isolation import Isolation, exclusive
+from pyro_msde.priors import private
+from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model, Solver
+from pyro_msde.sde import SHORTEST_STEP, Dynamics, integrate, sample_moments, stable_step
+
+__all__ = ["Encoded", "Reading", "draws_of_theta", "readings"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Fields as a guide encodes them, in scaled units.
+
+    Attributes:
+        values: (row, channel, *space), filled in where nothing was observed.
+        observed: Shaped alike, what was observed; None: everything.
+        expected: The same and where nothing ever was in training, for the guide.
+        covariates: (row, p), or None.
+    """
+
+    values: Tensor
+    observed: Tensor | None
+    expected: Tensor | None
+    covariates: Tensor | None
+
+    def moments(self, guide: Guide, theta: BoundModel) -> tuple[Tensor, Tensor]:
+        """Mean and variance of q(z|y)."""
+        seen = {} if self.expected is None else {"observed": self.expected}
+        return guide.encode(self.values, theta, self.covariates, **seen)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The model at one reading of θ, and the latent SDE of some paths.
+
+    Attributes:
+        sites: Values of the guide's sites.
+        theta: The model at these.
+        unadjusted: The SDE as the model has it.
+        dynamics: The same, adjusted.
+        adjustments: By which.
+        stream: State of the generator that adjustments draw from.
+    """
+
+    sites: Mapping[str, Tensor]
+    theta: BoundModel
+    unadjusted: Dynamics
+    dynamics: Dynamics
+    adjustments: Sequence[Adjustment]
+    stream: Tensor
+
+    def started_at(self, states: Tensor, mean: Tensor) -> Reading:
+        """With other starts (path, row, latent) of a mean (row, latent), adjusted anew.
+
+        Random adjustments are what they were.
+        """
+        moved = replace(
+            self.unadjusted,
+            start=states,
+            encoded=mean,
+            generator=Generator().set_state(self.stream),
+        )
+        adjusted = _adjusted(moved, self.adjustments)
+        return replace(self, unadjusted=moved, dynamics=adjusted)
+
+    def paths(
+        self,
+        times: Tensor,
+        covariates: Tensor | None,
+        *,
+        max_step: float,
+        solver: Solver | None,
+        generator: Generator,
+    ) -> Tensor:
+        """Paths (path, row, time, latent) at times (row, time), the first of which is the start's.
+
+        Raises:
+            ValueError: The solver's are of another shape, or take too many steps.
+        """
+        dynamics = self.dynamics
+        drift, step = partial(dynamics.drift, covariates=covariates), max_step
+        if solver is None:
+            stable = stable_step(drift, dynamics.encoded, times[:, 0], generator=generator)
+            step = min(max_step, dynamics.longest_step, max(SHORTEST_STEP, stable))
+        path = (solver or integrate)(
+            drift, dynamics.diffusion, dynamics.start, times, max_step=step, generator=generator
+        )
+        wanted = (*dynamics.start.shape[:-1], times.shape[-1], dynamics.start.shape[-1])
+        if path.shape != wanted:
+            raise ValueError(
+                f"solver: paths {tuple(path.shape)}. Return (path, row, time, latent), here "
+                f"{wanted}."
+            )
+        return path
+
+
+def readings(
+    model: Model,
+    guide: Guide,
+    fields: Encoded,
+    draws: Sequence[Mapping[str, Tensor]],
+    *,
+    at_once: int,
+    share: int,
+    adjustments: Sequence[Adjustment],
+    generator: Generator,
+) -> Iterator[Reading]:
+    """A reading at each draw of θ, with paths that start from q(z|y).
+
+    Args:
+        model: The generative model.
+        guide: Its guide.
+        fields: Where paths start.
+        draws: Of θ.
+        at_once: Draws of random adjustments that share one of θ.
+        share: Paths for each of them.
+        adjustments: Of the latent SDE, in their order.
+        generator: Of the CPU, which the first reading's adjustments take on.
+    """
+    stream: Tensor | None = None  # the generator, before the first draw's adjustments
+    for k, sites in enumerate(draws):
+        with exclusive():
+            theta = private(model.bind(sites))
+            mean, cov = fields.moments(guide, theta)
+        noise = torch.randn(
+            at_once * share, *mean.shape, generator=generator, dtype=torch.float32
+        ).to(mean)
+        own = generator if stream is None else Generator().set_state(stream)
+        stream = own.get_state()
+        plain = Dynamics(
+            model,
+            theta.drift,
+            theta.diffusion,
+            mean,
+            sample_moments(mean, cov, noise),
+            own,
+            draws=range(k * at_once, (k + 1) * at_once),
+            num_draws=len(draws) * at_once,
+        )
+        adjusted = _adjusted(plain, adjustments)
+        yield Reading(sites, theta, plain, adjusted, adjustments, stream)
+
+
+def draws_of_theta(
+    guide: Guide, count: int, seed: int, device: torch.device
+) -> tuple[list[dict[str, Tensor]], Generator]:
+    """Values of the guide's sites at each draw, and the generator that goes on from there."""
+    generator = Generator()
+    if getattr(guide, "theta", guide) is None:  # others may draw θ though they do not say so
+        return [{}] * count, generator.manual_seed(seed)
+    isolation = Isolation(seed, device)
+    with isolation.turn():
+        draws = [dict(guide.read_theta()) for _ in range(count)]
+    return draws, generator.set_state(isolation.state[0])
+
+
+def _adjusted(dynamics: Dynamics, adjustments: Sequence[Adjustment]) -> Dynamics:
+    for adjustment in adjustments:
+        dynamics = adjustment.apply(dynamics)
+    return dynamics
