@@ -50,6 +50,7 @@ class Forecast:
             units, which results have added to them and are float64 then; axes of space may have
             length one. None: nothing was subtracted.
         starts: (batch,) times of the initial fields, where they differ; None: `times` hold for all.
+        history: How many snapshots were given of each, the last of them the initial field.
 
     Where the grid has no field, on land or in a solid body, all results are NaN.
     """
@@ -66,6 +67,7 @@ class Forecast:
     metadata: Metadata | None = None
     reference: Tensor | None = None
     starts: np.ndarray | None = None
+    history: int = 1
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
 

@@ -134,6 +134,7 @@ def forecast(
     return Forecast(
         times=clock,
         starts=starts,
+        history=y0.shape[1],
         paths=torch.cat(paths).cpu(),
         batched=layout["batched"],
         has_channel=layout["has_channel"],

@@ -170,13 +170,30 @@ def _weights(fc: Forecast, weights: Any, known: Metadata | None) -> Tensor:
 def aligned(fc: Forecast, truth: Truth) -> Truth:
     """Truth whose times are in the units of the forecast's, where both are known.
 
+    Of trajectories whose first snapshots were given to the forecast, the rest.
+
     Raises:
         ValueError: Other units, or another order, than the data of the fit had.
     """
     if isinstance(truth, xr.DataArray) and fc.metadata is not None:
         axes = len(fc.shape) - 1 - fc.batched
         fc.metadata.check("truth", Metadata.of_array(truth, axes))
-    return matched(fc.metadata, "truth", truth) if isinstance(truth, Trajectories) else truth
+    if not isinstance(truth, Trajectories):
+        return truth
+    truth = matched(fc.metadata, "truth", truth)
+    return _from_start(fc, truth) if getattr(fc, "history", 1) > 1 else truth
+
+
+def _from_start(fc: Forecast, truth: Trajectories) -> Trajectories:
+    """Trajectories from the forecast's first time on."""
+    first = np.atleast_1d(fc.valid_times[..., 0])
+    if len(first) not in (1, len(truth)):
+        return truth  # of another number of trajectories, which is refused later
+    places = [
+        int(np.searchsorted(t, start - rounding(np.append(t, start))))
+        for t, start in zip(truth.times, np.broadcast_to(first, len(truth)), strict=True)
+    ]
+    return truth.snapshots([slice(i, None) for i in places])
 
 
 def _values_at(fc: Forecast, truth: Trajectories) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -314,6 +314,14 @@ def calls() -> dict[str, Call]:
                 seed=0,
             ),
         ),
+        "Fit.predict from several": Call(
+            fit.predict,
+            arguments(y0=U[:, :3], times=t[3:5], times0=t[:3], num_samples=8, max_step=0.01),
+        ),
+        "Fit.forecast": Call(
+            fit.forecast,
+            arguments(trajectories=first, times=None, history=2, num_samples=8, max_step=0.01),
+        ),
         "Fit.calibrated": Call(
             fit.calibrated, arguments(validation=first, level=0.9, num_times=10)
         ),
