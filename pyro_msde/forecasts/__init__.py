@@ -1,13 +1,12 @@
 """From weights and an initial field to the predictive law of the field at later times."""
 
 from pyro_msde.forecasts.arguments import (
-    LARGEST_FIELD,
     checked_start,
     first_snapshots,
-    initial_fields,
     matched_trajectories,
     scaled_covariates,
 )
+from pyro_msde.forecasts.initial_fields import LARGEST_FIELD, initial_fields
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data import (
-    Metadata,
     TimeUnits,
     Trajectories,
     all_times,
@@ -23,23 +22,20 @@ from pyro_msde.data import (
     same_times,
     to_numpy,
 )
+from pyro_msde.forecasts.initial_fields import initial_fields, past_fields
 from pyro_msde.forecasts.times import checked_leads, checked_past, checked_times
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
 from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
 
 __all__ = [
-    "LARGEST_FIELD",
     "checked_start",
     "first_snapshots",
-    "initial_fields",
     "matched_trajectories",
     "scaled_covariates",
 ]
 
 Array = NDArray[np.float64]
-
-LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
 
 
 def checked_start(
@@ -90,105 +86,6 @@ def checked_start(
         "max_step": longest,
         "layout": {"batched": batched, "has_channel": fit.has_channel},
     }
-
-
-def initial_fields(
-    fit: FittedModel, y0: Any, argument: str = "y0", *, empty: bool = False
-) -> tuple[Tensor, bool]:
-    """(batch, channel, *space) on the model's device, and whether a batch was given.
-
-    float64: the model's dtype may not hold them before they are divided by their scale.
-
-    Args:
-        fit: The fit.
-        y0: One field, or a batch of them.
-        argument: What errors call them.
-        empty: Whether fields may be missing whole, where values may.
-
-    Raises:
-        ValueError: Of another grid, not finite, or far larger than the training data.
-    """
-    device = place_of(fit.model)[1]
-    value = torch.as_tensor(to_numpy(y0, argument))
-    grid = fit.model.grid
-    one = (grid.channels, *grid.data_shape) if fit.has_channel else grid.data_shape
-    if tuple(value.shape[-len(one) :]) != tuple(one) or value.ndim > len(one) + 1:
-        raise ValueError(
-            f"{argument}: shape {tuple(value.shape)}; the model's fields are {tuple(one)}, or "
-            f"(batch, {', '.join(map(str, one))}). Pass snapshots, such as values[:, 0], "
-            "on the model's grid, with a channel axis if the training data had one."
-        )
-    if fit.metadata is not None and isinstance(y0, xr.DataArray):
-        fit.metadata.check(argument, Metadata.of_array(y0, len(one)))
-    batched = value.ndim > len(one)
-    _check_observed(fit, argument, value, empty)
-    if not value.numel():
-        raise ValueError(f"{argument}: shape {tuple(value.shape)} holds no field. Pass some.")
-    value = value if batched else value[None]
-    value = value if fit.has_channel else value[:, None]
-    fields = value.to(device=device, dtype=torch.float64)
-    if fit.scaling.reference.period is None:  # a cycle's size is that of the anomalies, about
-        scaled = fit.scaling.to_scaled(fields, np.zeros(len(fields)))
-    else:
-        scaled = fields / fit.scaling.field_scale(fields, grid.ndim)
-    largest = float(scaled.abs().nan_to_num(0.0).max())
-    if largest > LARGEST_FIELD:
-        raise ValueError(
-            f"{argument}: its largest value is {largest:.3g} times the training data's root mean "
-            "square. Nothing was learned there; check its units."
-        )
-    return fields, batched
-
-
-def past_fields(fit: FittedModel, y0: Any, count: int) -> tuple[Tensor, bool]:
-    """(batch, snapshot, channel, *space), and whether a batch was given.
-
-    Args:
-        fit: The fit.
-        y0: (snapshot, *field) or (batch, snapshot, *field). Snapshots but the first may be missing
-            whole where values may.
-        count: Of snapshots.
-
-    Raises:
-        ValueError: As `initial_fields`; another number of snapshots.
-    """
-    value = to_numpy(y0, "y0")
-    one = fit.model.grid.field_shape if fit.has_channel else fit.model.grid.shape
-    axis = value.ndim - len(one) - 1
-    if axis not in (0, 1) or value.shape[axis:] != (count, *one):
-        raise ValueError(
-            f"y0: shape {value.shape}; with {count} times0 it is {(count, *one)}, or "
-            f"(batch, {', '.join(map(str, (count, *one)))}). Pass as many snapshots as times0, on "
-            "the model's grid, with a channel axis if the training data had one."
-        )
-    if fit.metadata is not None and isinstance(y0, xr.DataArray):
-        fit.metadata.check("y0", Metadata.of_array(y0, len(one)))
-    value = value if axis else value[None]
-    fields = [initial_fields(fit, value[:, i], empty=i > 0)[0] for i in range(count)]
-    return torch.stack(fields, 1), bool(axis)
-
-
-def _check_observed(fit: FittedModel, argument: str, value: Tensor, empty: bool) -> None:
-    """NaN stands for what was not observed, if that is so in the training data or off the mask."""
-    mask = fit.model.grid.mask
-    counts = value.isfinite()
-    if mask is not None:
-        exists = torch.tensor(mask)
-        counts = counts | ~(exists if fit.has_channel else exists[0])
-    if fit.metadata is not None and fit.metadata.missing == "mask":
-        field = tuple(range(value.ndim - fit.model.grid.ndim - fit.has_channel, value.ndim))
-        if not empty and bool(value.isnan().all(field).any()):
-            raise ValueError(
-                f"{argument}: nothing was observed of one of the fields. Leave it out."
-            )
-        counts = counts | value.isnan()
-    bad = int((~counts).sum())
-    if bad:
-        raise ValueError(
-            f"{argument}: holds NaN or infinite values, {bad} of {value.numel()}. Fill or drop "
-            "them, or train on Trajectories(…, missing='mask'), whose forecasts start from fields "
-            "with gaps. (Masked and missing values are read as NaN.)"
-        )
 
 
 def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor | None:

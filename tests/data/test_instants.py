@@ -17,7 +17,7 @@ from pyro_msde.data import duration_units
 from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.metadata import Metadata
 from pyro_msde.data.units import Scaling
-from pyro_msde.forecasts.arguments import checked_times
+from pyro_msde.forecasts.times import checked_times
 
 cftime = pytest.importorskip("cftime")
 UTC = datetime.timezone.utc

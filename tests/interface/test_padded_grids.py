@@ -91,6 +91,15 @@ def test_forecasts_are_those_of_a_larger_grid_at_the_points_of_the_fields(fit, l
         assert bool((ours.isfinite() & (ours > 0)).all())
 
 
+def test_several_snapshots_say_what_they_do_on_a_larger_grid(fit, larger, data):
+    expected, whole, index = larger
+    ours, theirs = (
+        f.forecast(d[:2], TIMES[2:4], history=3, num_samples=8, max_step=0.01)
+        for f, d in ((fit, data), (expected, whole))
+    )
+    assert torch.equal(ours.mean, theirs.mean[index])
+
+
 def test_what_a_folder_keeps_and_an_ensemble_pools(fit, data, tmp_path):
     fit.save(tmp_path)
     loaded = pyro_msde.load(tmp_path)
