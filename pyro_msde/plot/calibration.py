@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 from pyro_msde.plot.checks import check_kind
-from pyro_msde.plot.style import OKABE_ITO, label, legend, panel, panels
+from pyro_msde.plot.style import OKABE_ITO, few_ticks, label, legend, panel, panels, size_of
 from pyro_msde.scores import CalibrationReport, mean_and_error, mean_of, relative_power
 
 __all__ = ["calibration_by_lead", "pit_histogram", "reliability_diagram", "spectral_error"]
@@ -121,6 +121,7 @@ def calibration_by_lead(
     for ax in drawn:
         ax.set_xlim(report.lead_edges[0], report.lead_edges[-1])
         legend(ax, loc="lower left")
+    few_ticks(drawn[1].xaxis, size_of(drawn[1])[0])
     drawn[1].set_xlabel(label("lead time", report.units.get("time")))
     return np.array(drawn, dtype=object)
 

@@ -28,6 +28,7 @@ def forecast_images(
     times: int | Sequence[float] = 3,
     channel: int = 0,
     signed: bool = False,
+    anomalies: bool = False,
     axes: Any = None,
 ) -> Array:
     """Truth, predictive mean, standard deviation and error of the mean, below each other.
@@ -46,6 +47,7 @@ def forecast_images(
             evenly spaced, or times near which to choose.
         channel: Which one.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
+        anomalies: Draw truth and mean less the reference of the fit, white at zero.
         axes: 4 × columns Axes. None: new ones.
 
     Returns:
@@ -56,12 +58,12 @@ def forecast_images(
             channel, another number of Axes.
     """
     check_forecast("fc", fc, 2, graphs=True)
-    scene = Scene.of(fc, truth, trajectory, channel)
+    scene = Scene.of(fc, truth, trajectory, channel, anomalies)
     if not Canvas.of(scene.words, scene.times).in_space:
-        return _draw([scene], [slice(None)], None, channel, signed, axes)
+        return _draw([scene], [slice(None)], None, channel, signed, anomalies, axes)
     chosen = choose_times(scene.times, times, scene.words)
-    titles = [scene.words.at_time(scene.times[i]) for i in chosen]
-    return _draw([scene] * len(chosen), list(chosen), titles, channel, signed, axes)
+    titles = scene.words.at_times(scene.times[chosen])
+    return _draw([scene] * len(chosen), list(chosen), titles, channel, signed, anomalies, axes)
 
 
 def forecast_comparison(
@@ -72,6 +74,7 @@ def forecast_comparison(
     time: float | None = None,
     channel: int = 0,
     signed: bool = False,
+    anomalies: bool = False,
     axes: Any = None,
 ) -> Array:
     """Forecasts of the same truth by several models: rows as `forecast_images`, a column a model.
@@ -86,6 +89,7 @@ def forecast_comparison(
         time: For two axes of space: the time near which to choose. None: the last.
         channel: Which one.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
+        anomalies: Draw truth and mean less the reference of the fit, white at zero.
         axes: 4 × models Axes. None: new ones.
 
     Returns:
@@ -108,14 +112,15 @@ def forecast_comparison(
                 f"forecasts: {name!r} has other times or another grid than the first. Predict both "
                 "at the same times."
             )
-    scenes = [Scene.of(fc, truth, trajectory, channel) for fc in forecasts.values()]
+    scenes = [Scene.of(fc, truth, trajectory, channel, anomalies) for fc in forecasts.values()]
     titles = list(forecasts)
     at: Any = slice(None)
     times = scenes[0].times
     if Canvas.of(scenes[0].words, times).in_space:
         at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
-        titles = [f"{name}\n{scenes[0].words.at_time(times[at])}" for name in titles]
-    return _draw(scenes, [at] * len(scenes), titles, channel, signed, axes)
+        (when,) = scenes[0].words.at_times([times[at]])
+        titles = [f"{name}\n{when}" for name in titles]
+    return _draw(scenes, [at] * len(scenes), titles, channel, signed, anomalies, axes)
 
 
 def _draw(
@@ -124,6 +129,7 @@ def _draw(
     titles: Sequence[str] | None,
     channel: int,
     signed: bool,
+    anomalies: bool,
     axes: Any,
 ) -> Array:
     """Four rows of images, one column for each scene at its times."""
@@ -137,15 +143,17 @@ def _draw(
     if not signed:
         error = [np.abs(e) for e in error]
     spread = spread_colours(*sd) if signed else spread_colours(*sd, *error)
-    values = value_colours(np.stack(truth))
+    fields = np.stack(truth), np.stack(mean)
+    values = signed_colours(*fields, percentile=100) if anomalies else value_colours(*fields)
+    of = "\nanomaly" if anomalies else ""
     rows = (
-        ("truth", truth, values),
-        ("mean", mean, values),
+        (f"truth{of}", truth, values),
+        (f"mean{of}", mean, values),
         ("sd", sd, spread),
         ("error" if signed else "|error|", error, signed_colours(*error) if signed else spread),
     )
     named = [
-        Row(which + label(name, words.field_units), images, colours)
+        Row(which + label(name, words.units_of(channel)), images, colours)
         for name, images, colours in rows
     ]
     return draw_rows(axes, Canvas.of(words, scenes[0].times), named, titles)

@@ -13,7 +13,16 @@ from pyro_msde.checks import check_whole
 from pyro_msde.data import Trajectories, duration_units
 from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_kind
-from pyro_msde.plot.style import OKABE_ITO, label, legend, letters, panel, panels
+from pyro_msde.plot.style import (
+    OKABE_ITO,
+    few_ticks,
+    label,
+    legend,
+    letters,
+    panel,
+    panels,
+    size_of,
+)
 from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import History
 from pyro_msde.scores import aligned, coverage, mean_of
@@ -144,6 +153,7 @@ def coverage_by_lead(
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     truth = aligned(fc, truth)
     units = duration_units(truth.units.get("time")) if isinstance(truth, Trajectories) else None
+    few_ticks(ax.xaxis, size_of(ax)[0])
     ax.set_xlabel(label("lead time", units))
     ax.set_ylabel("coverage")
     legend(ax, loc="lower left")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.plot.checks import check_forecast
+from pyro_msde.plot.dates import format_dates
 from pyro_msde.plot.scene import Scene, choose_times
 from pyro_msde.plot.style import (
     OKABE_ITO,
@@ -63,8 +64,10 @@ def forecast_snapshots(
     drawn, new = panels(
         axes, len(chosen), height=0.45 + 0.8 * len(chosen), sharex=True, sharey=True
     )
-    for ax, i in zip(drawn, chosen, strict=True):
+    titles = scene.words.at_times(scene.times[chosen])
+    for ax, i, title in zip(drawn, chosen, titles, strict=True):
         _snapshot(ax, scene, i)
+        ax.set_title(title, loc="right", pad=2, fontsize=letters(ax))
     drawn[-1].set_xlabel(scene.words.space[0].label)
     drawn[len(drawn) // 2].set_ylabel(scene.field_label)
     wide_legend(drawn, new)
@@ -77,8 +80,7 @@ def _snapshot(ax: Axes, scene: Scene, i: int) -> None:
     ax.plot(x, scene.truth[i], color="black", linewidth=1, label="truth")
     ax.plot(x, mean, color=OKABE_ITO["vermilion"], linewidth=1, linestyle="--", label="mean")
     ax.fill_between(x, mean - 2 * sd, mean + 2 * sd, label="mean ± 2 sd", zorder=1, **band)
-    ax.set_xlim(x[0], x[-1])
-    ax.set_title(scene.words.at_time(scene.times[i]), loc="right", pad=2, fontsize=letters(ax))
+    ax.set_xlim(x.min(), x.max())
 
 
 def forecast_spacetime(
@@ -114,19 +116,26 @@ def forecast_spacetime(
         axes = new_axes(2, 2, height=3.3, sharex=True, sharey=True)
     grid = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
     error = np.abs(scene.mean - scene.truth)
-    values, spread = value_colours(scene.truth), spread_colours(error, scene.sd)
+    values, spread = value_colours(scene.truth, scene.mean), spread_colours(error, scene.sd)
     _maps(grid[0], scene, {"truth": scene.truth, "mean": scene.mean}, values)
     _maps(grid[1], scene, {"|mean − truth|": error, "standard deviation": scene.sd}, spread)
+    across = scene.words.time_axis(scene.times)
+    for ax in grid.flat:
+        if across.dated:
+            format_dates(ax)
     for ax in grid[1]:
-        ax.set_xlabel(scene.words.time_label)
+        ax.set_xlabel(across.label)
     return grid
 
 
 def _maps(axes: Array, scene: Scene, fields: dict[str, Array], colours: dict[str, Any]) -> None:
     """Maps of fields (time, x) beside each other, with one colour bar."""
+    across, up = scene.words.time_axis(scene.times), scene.words.space[0]
     for ax, (title, values) in zip(axes, fields.items(), strict=True):
-        image = add_image(ax, scene.times, scene.words.space[0].x, values, **colours)
+        image = add_image(ax, across.x, up.x, values, **colours)
         ax.set_title(title, fontsize=letters(ax))
     extend = clipped(list(fields.values()), colours)
     colour_bar(image, list(axes), scene.field_label, extend=extend)
-    axes[0].set_ylabel(scene.words.space[0].label)
+    axes[0].set_ylabel(up.label)
+    if up.points_down:
+        axes[0].yaxis.set_inverted(True)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 from pyro_msde.grid import positions_at
-from pyro_msde.plot.scene import Axis, Nodes, Words
+from pyro_msde.plot.dates import format_dates
+from pyro_msde.plot.scene import Nodes, Words
+from pyro_msde.plot.space_axes import Axis, aspect, lies_across
 from pyro_msde.plot.style import (
     add_image,
     add_nodes,
     clipped,
     colour_bar,
+    few_ticks,
     letters,
     new_axes,
     panels,
+    size_of,
 )
 
 __all__ = ["Canvas", "Row", "draw_rows"]
@@ -27,19 +32,25 @@ Array = NDArray[Any]
 
 _WIDTH = 2.2  # inches of a column of print that images have, beside labels and colour bars
 _TALLEST = 1.6
-_LOWEST = 0.5  # nodes may lie on a line
+_LOWEST = 0.65  # for the name of a colour bar
+_FREE = 0.85  # where any aspect will do
+_TICKS = 0.4, 0.2  # inches for a number and what is between two, across and up
+_CLOSE = 1.1  # of what Axes have, up to which titles do not touch the next ones
+_SHARE = 0.8  # of what Axes have before there are colour bars
 
 
 class Canvas(NamedTuple):
     """What images lie on: an axis across, an axis up, and whether both are of space.
 
-    On a graph these are of the nodes' positions.
+    On a graph these are of the nodes' positions. `turned` says that the first axis of values is
+    the one up, as a latitude before a longitude is.
     """
 
     across: Axis
     up: Axis
     in_space: bool
     nodes: Nodes | None = None
+    turned: bool = False
 
     @classmethod
     def of(cls, words: Words, times: Array) -> Canvas:
@@ -51,32 +62,87 @@ class Canvas(NamedTuple):
             x, y = words.nodes.positions.T
             return cls(Axis("x", x, None), Axis("y", y, None), True, words.nodes)
         if len(words.space) == 1:
-            return cls(Axis("t", times, words.time_units), words.space[0], False)
-        return cls(words.space[0], words.space[1], True)
+            return cls(words.time_axis(times), words.space[0], False)
+        return cls.in_two(words.space[0], words.space[1])
+
+    @classmethod
+    def in_two(cls, first: Axis, second: Axis) -> Canvas:
+        """Two axes of space, in the order of the values: longitude and x lie across."""
+        if lies_across(first, second):
+            return cls(first, second, True)
+        return cls(second, first, True, turned=True)
+
+    @property
+    def aspect(self) -> float | None:
+        """Of a unit up to one across; None: any."""
+        if self.nodes is not None:
+            return 1.0
+        return aspect(self.across, self.up) if self.in_space else None
 
     def height(self, columns: int) -> float:
         """Of an image in inches, in so many columns."""
-        if not self.in_space:
-            return 0.85
+        ratio = self.aspect
+        if ratio is None:
+            return _FREE
         across, up = (float(np.ptp(a.x)) for a in (self.across, self.up))
-        if self.nodes is not None:
-            return min(_TALLEST, max(_LOWEST, _WIDTH / columns * up / (across or up or 1.0)))
-        return min(_TALLEST, _WIDTH / columns * up / across)
+        return min(_TALLEST, _WIDTH / columns * ratio * up / (across or up or 1.0))
 
     def at_coarse(self, index: Sequence[Array]) -> Canvas:
         """The same at other points of its two axes, which may lie beyond those that it has."""
-        pairs = zip(self[:2], index, strict=True)
+        pairs = zip(self[:2], index[::-1] if self.turned else index, strict=True)
         across, up = (axis._replace(x=positions_at(axis.x, i)) for axis, i in pairs)
         return self._replace(across=across, up=up)
 
     def draw(self, ax: Any, values: Array, **colours: Any) -> Any:
-        """Draw values (across, up), or of the nodes of a graph, (n,)."""
+        """Draw values along the two axes, or of the nodes of a graph, (n,)."""
         if self.nodes is not None:
             return add_nodes(ax, self.nodes.positions, self.nodes.edges, values, **colours)
+        values = values.T if self.turned else values
         image = add_image(ax, self.across.x, self.up.x, values, **colours)
         if self.in_space:
-            ax.set_aspect("equal")
+            ax.set_aspect(self.aspect or "auto")
         return image
+
+    def _size_in(self, ax: Any) -> tuple[float, float]:
+        """Inches across and up that an image has in these Axes, about."""
+        width, height = size_of(ax)
+        if self.aspect is None:
+            return width, height
+        across, up = (float(np.ptp(a.x)) or 1e-6 for a in (self.across, self.up))
+        ratio = self.aspect * up / across
+        return min(width, height / ratio), min(height, width * ratio)
+
+    def broken(self, ax: Any, name: str) -> str:
+        """The name of a colour bar beside these Axes: its units below it, if it is too long."""
+        if _length(ax, name) < self._size_in(ax)[1]:
+            return name
+        head, joint, units = name.rpartition(" (")
+        return f"{head}\n({units}" if joint else name
+
+    def finish(self, axes: Array) -> None:
+        """Ticks and labels of (row, column) Axes that all show this, without overlap."""
+        rows, columns = axes.shape
+        for ax in axes.flat:
+            if self.across.dated:
+                format_dates(ax)
+            elif self.in_space:
+                for axis, place, length, room in zip(
+                    (ax.xaxis, ax.yaxis), self[:2], self._size_in(ax), _TICKS, strict=True
+                ):
+                    few_ticks(axis, length, room, integer=place.units == "points")
+            if self.in_space or self.up.points_down:
+                ax.yaxis.set_inverted(self.up.points_down)
+        for ax in axes[:-1].flat:
+            ax.tick_params(labelbottom=False)
+        for ax in axes[:, 1:].flat:
+            ax.tick_params(labelleft=False)
+        width, height = (_SHARE * length for length in self._size_in(axes[0, 0]))
+        wide = width < _length(axes[0, 0], self.across.label)
+        for ax in axes[-1, (columns - 1) // 2 : columns // 2 + 1] if wide else axes[-1]:
+            ax.set_xlabel(self.across.label)
+        tall = height < _length(axes[0, 0], self.up.label)
+        for ax in axes[rows // 2 : rows // 2 + 1, 0] if tall else axes[:, 0]:
+            ax.set_ylabel(self.up.label)
 
 
 class Row(NamedTuple):
@@ -106,20 +172,35 @@ def draw_rows(
     """
     columns = len(rows[0].images)
     if axes is None:
-        height = 0.45 + len(rows) * (canvas.height(columns) + 0.08)
-        layout = "compressed" if canvas.in_space else "constrained"
+        each = canvas.height(columns)
+        height = 0.45 + len(rows) * (max(each, _LOWEST) + 0.08)
+        # compressed, low images would come closer than the names of their colour bars are long
+        layout = "compressed" if canvas.in_space and each >= _LOWEST else "constrained"
         axes = new_axes(len(rows), columns, height=height, layout=layout, sharex=True, sharey=True)
     flat, _ = panels(axes, len(rows) * columns)
     grid = np.array(flat, dtype=object).reshape(len(rows), columns)
     for row, row_axes in zip(rows, grid, strict=True):
         for ax, values in zip(row_axes, row.images, strict=True):
             image = canvas.draw(ax, values, **row.colours)
-        colour_bar(image, list(row_axes), row.name, extend=clipped(row.images, row.colours))
-        row_axes[0].set_ylabel(canvas.up.label)
-    for ax in grid[-1]:
-        ax.set_xlabel(canvas.across.label)
-        if canvas.in_space:
-            ax.xaxis.set_major_locator(MaxNLocator(6 // columns or 1))
+        extend = clipped(row.images, row.colours)
+        colour_bar(image, list(row_axes), canvas.broken(row_axes[0], row.name), extend=extend)
+    canvas.finish(grid)
     for ax, title in zip(grid[0], titles or (), strict=False):
-        ax.set_title(title, fontsize=letters(ax))
+        ax.set_title(_wrapped(ax, title), fontsize=letters(ax))
     return grid
+
+
+def _length(ax: Any, text: str) -> float:
+    """Inches of the longest line of a text in the letters of the axis label."""
+    lines = [line for line in text.split("\n") if line]  # of nothing there is no path
+    paths = (TextPath((0, 0), line, size=letters(ax)) for line in lines)
+    return max((float(path.get_extents().width) / 72 for path in paths), default=0.0)
+
+
+def _wrapped(ax: Any, title: str) -> str:
+    """A title in lines no wider than its Axes."""
+    lines = []
+    for line in title.split("\n"):
+        longest = max(1, int(len(line) * _CLOSE * size_of(ax)[0] / max(_length(ax, line), 1e-3)))
+        lines += textwrap.wrap(line, longest, break_long_words=False)
+    return "\n".join(lines)

@@ -14,7 +14,9 @@ from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid, positions_at
 from pyro_msde.plot.checks import check_forecast, check_truth
-from pyro_msde.plot.scene import Axis, Words, times_of, trajectory_of
+from pyro_msde.plot.dates import format_dates
+from pyro_msde.plot.scene import Words, times_of, trajectory_of
+from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import CYCLE, DASHES, label, legend, panels
 
 __all__ = ["latent_paths"]
@@ -52,19 +54,22 @@ def latent_paths(
     if truth is not None:
         check_truth(fc, truth)
     trajectory = trajectory_of(fc, truth, trajectory)
-    words = Words.of(grid, truth)
+    words = Words.of(grid, truth, fc.metadata)
     paths = (fc.latent[:, trajectory] if fc.batched else fc.latent).numpy()
     zeta, eta = paths[..., : grid.num_zeta], paths[..., grid.num_zeta :]
     count = 2 if eta.shape[-1] else 1
     drawn, _ = panels(axes, count, height=1.5 * count + 0.2, sharex=True)
-    times = times_of(fc, trajectory)
-    _paths(drawn[0], times, zeta, *_coarse_names(words, grid), most=num_states)
+    across = words.time_axis(times_of(fc, trajectory))
+    _paths(drawn[0], across.x, zeta, *_coarse_names(words, grid), most=num_states)
     drawn[0].set_ylabel(label("ζ", words.field_units))
     if count == 2:
         names = [rf"$\eta_{{{k + 1}}}$" for k in range(eta.shape[-1])]
-        _paths(drawn[1], times, eta, names, most=num_states)
+        _paths(drawn[1], across.x, eta, names, most=num_states)
         drawn[1].set_ylabel("η")
-    drawn[-1].set_xlabel(words.time_label)
+    drawn[-1].set_xlabel(across.label)
+    if across.dated:
+        for ax in drawn:
+            format_dates(ax)
     return np.array(drawn, dtype=object)
 
 
@@ -93,10 +98,10 @@ def _coarse_names(words: Words, grid: Grid) -> tuple[list[str], str | None]:
         points = [f"{axis.name} = {x:.3g}{_unit(axis)}" for x in places[0]]
     else:
         head = f"({', '.join(axis.label for axis in words.space)})"
-        if len({axis.units for axis in words.space}) == 1:
+        if len({axis.short_units for axis in words.space}) == 1:
             names = ", ".join(axis.name for axis in words.space)
             head = f"({names}){_unit(words.space[0]).replace(' ', ' in ', 1)}"
-        points = [f"({', '.join(f'{x:.2g}' for x in point)})" for point in product(*places)]
+        points = [f"({', '.join(f'{x:.3g}' for x in point)})" for point in product(*places)]
     states = [f"{c}, {p}" for c in words.channels for p in points] or points
     if len(states) != grid.num_zeta:  # coefficients of modes are nowhere
         return [rf"$\zeta_{{{k + 1}}}$" for k in range(grid.num_zeta)], None
@@ -104,4 +109,4 @@ def _coarse_names(words: Words, grid: Grid) -> tuple[list[str], str | None]:
 
 
 def _unit(axis: Axis) -> str:
-    return "" if axis.units in (None, "", "1") else f" {axis.units}"
+    return "" if axis.units in (None, "", "1") else f" {axis.short_units}"

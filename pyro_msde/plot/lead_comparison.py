@@ -10,7 +10,16 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from pyro_msde.plot.checks import check_index, check_kind
-from pyro_msde.plot.style import CYCLE, DASHES, OKABE_ITO, label, panels, wide_legend
+from pyro_msde.plot.style import (
+    CYCLE,
+    DASHES,
+    OKABE_ITO,
+    few_ticks,
+    label,
+    panels,
+    size_of,
+    wide_legend,
+)
 
 __all__ = ["comparison_by_lead"]
 
@@ -67,6 +76,7 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None)
     drawn[2].yaxis.set_major_formatter(PercentFormatter(1.0))
     drawn[2].set_ylim(0, 1.02)
     drawn[2].set_xlabel(label("lead time", table["lead"].attrs.get("units")))
+    few_ticks(drawn[2].xaxis, size_of(drawn[2])[0])
     drawn[0].set_xlim(0, 1.02 * float(lead[-1]))
     wide_legend(drawn, new, columns=2)
     return np.array(drawn, dtype=object)

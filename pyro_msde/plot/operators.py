@@ -15,14 +15,14 @@ from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas
-from pyro_msde.plot.scene import Axis, Words, channel_of
+from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import (
     OKABE_ITO,
     SIGNED,
     add_image,
     clipped,
     colour_bar,
-    label,
     legend,
     letters,
     new_axes,
@@ -75,17 +75,15 @@ def smoothing_kernel(
         raise ValueError(f"start: shape {before.shape}, but κ has {tuple(draws.shape[1:])}.")
     channel = channel_of(grid, channel)
     first = None if before is None else before[channel]
-    axes = Words.of(grid, data).space
     kernels = draws[:, channel].numpy()
-    lags = [_lags(axis, size) for axis, size in zip(axes, kernels.shape[1:], strict=True)]
+    space = Words.of(grid, data, fit.metadata).space
     layout = "constrained" if grid.ndim == 1 else "compressed"
     ax = panel(ax, height=1.9 if grid.ndim == 1 else 2.6, layout=layout)
-    ax.set_xlabel(label(f"lag in {axes[0].name}", axes[0].units))
     if grid.ndim == 2:
-        ax.set_ylabel(label(f"lag in {axes[1].name}", axes[1].units))
-        _kernel_image(ax, lags, kernels.mean(0), first)
+        _kernel_image(ax, Canvas.in_two(*space), kernels.mean(0), first)
     else:
-        _kernel_lines(ax, lags[0], kernels, first, grid.stride[0])
+        ax.set_xlabel(f"lag in {space[0].label}")
+        _kernel_lines(ax, _lags(space[0], kernels.shape[1]), kernels, first, grid.stride[0])
     return ax
 
 
@@ -103,15 +101,21 @@ def _kernel_lines(ax: Axes, lags: Array, draws: Array, start: Array | None, stri
         at = side * (lags[1] - lags[0]) * stride
         ax.axvline(at, color="0.4", linewidth=0.8, linestyle=":", zorder=0, label=words)
     legend(ax)
-    ax.set_xlim(lags[0], lags[-1])
+    ax.set_xlim(lags.min(), lags.max())
     ax.set_ylabel("κ")
 
 
-def _kernel_image(ax: Axes, lags: list[Array], kernel: Array, start: Array | None) -> None:
+def _kernel_image(ax: Axes, canvas: Canvas, kernel: Array, start: Array | None) -> None:
     """Image of a kernel (lag, lag), and contours of it and of its start."""
+    if canvas.turned:
+        kernel, start = kernel.T, None if start is None else start.T
+    lags = [_lags(axis, size) for axis, size in zip(canvas[:2], kernel.shape, strict=True)]
     size = float(np.abs(kernel).max())
     image = add_image(ax, lags[0], lags[1], kernel, cmap=SIGNED, vmin=-size, vmax=size)
-    ax.set_aspect("equal")
+    ax.set_aspect(canvas.aspect or "auto")
+    ax.yaxis.set_inverted(canvas.up.points_down)
+    ax.set_xlabel(f"lag in {canvas.across.label}")
+    ax.set_ylabel(f"lag in {canvas.up.label}")
     colour_bar(image, [ax], "κ")
     if start is None:
         return
@@ -163,7 +167,7 @@ def scale_operators(
     """
     grid = check_fit(fit, data, 2, graphs=True)
     channel = channel_of(grid, channel)
-    words = Words.of(grid, data)
+    words = Words.of(grid, data, fit.metadata)
     fields = [values[channel] for values in _applied(fit, y, covariates, times)]
     canvas = Canvas.of(words, np.zeros(1))
     if not canvas.in_space:
@@ -172,7 +176,8 @@ def scale_operators(
         ax.set_ylabel(words.field_label(channel))
         return np.array([[ax]], dtype=object)
     if axes is None:
-        axes = new_axes(2, 2, height=3.2, layout="compressed", sharex=True, sharey=True)
+        height = 0.9 + 2 * (max(canvas.height(2), 0.5) + 0.1)
+        axes = new_axes(2, 2, height=height, layout="compressed", sharex=True, sharey=True)
     drawn = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
     if isinstance(grid, SensorGraph):
         fields[2] = fields[2][grid.clusters]
@@ -188,8 +193,13 @@ def _applied(fit: FittedModel, y: Any, covariates: Any, times: Any) -> list[Arra
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)
     applied = (smoothed, restricted, operators.prolong(restricted))
-    fields = (encoded.fields, *map(encoded.in_units, applied))
-    return [np.asarray(values[0].cpu()) for values in fields]
+    fields = [encoded.fields, *map(encoded.in_units, applied)]
+    arrays = [np.asarray(values[0].cpu()) for values in fields]
+    mask = encoded.model.grid.mask
+    if mask is not None:
+        for k in (1, 3):  # not the macroscale, which has states beside the fields' points
+            arrays[k] = np.where(mask, arrays[k], np.nan)
+    return arrays
 
 
 def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
@@ -203,7 +213,7 @@ def _lines(ax: Axes, words: Words, fields: list[Array], coarse: Array) -> None:
     for name, values, style in zip(_NAMES, fields, styles, strict=True):
         points = positions_at(x, coarse) if style.get("marker") else x
         ax.plot(points, values, label=name, **style)
-    ax.set_xlim(x[0], x[-1])
+    ax.set_xlim(x.min(), x.max())
     ax.set_xlabel(words.space[0].label)
     # to the right, beside the power of ten that the left may have
     legend(ax, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, columnspacing=1.2)
@@ -217,11 +227,8 @@ def _images(
         here = canvas if values.shape == fields[0].shape else canvas.at_coarse(coarse)
         image = here.draw(ax, values, **colours)
         if canvas.nodes is None:
-            ax.set_xlim(canvas.across.x[0], canvas.across.x[-1])
-            ax.set_ylim(canvas.up.x[0], canvas.up.x[-1])
+            ax.set_xlim(canvas.across.x.min(), canvas.across.x.max())
+            ax.set_ylim(canvas.up.x.min(), canvas.up.x.max())
         ax.set_title(title, fontsize=letters(ax))
     colour_bar(image, list(axes.flat), name, extend=clipped(fields, colours))
-    for ax in axes[1]:
-        ax.set_xlabel(canvas.across.label)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(canvas.up.label)
+    canvas.finish(axes)

@@ -30,7 +30,7 @@ def forecast_overview(
     import matplotlib.pyplot as plt
 
     check_forecast("fc", fc, 1)
-    chosen = {"trajectory": trajectory, "channel": channel}
+    chosen: dict[str, Any] = {"trajectory": trajectory, "channel": channel}
     Scene.of(fc, truth, **chosen)  # before there is a figure that nobody closes
     figure = plt.figure(figsize=(9, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.15))[0]

@@ -68,7 +68,7 @@ def scale_images(
     grid = check_fit(fit, data, 2, graphs=True)
     channel = channel_of(grid, channel)
     parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
-    words = Words.of(grid, data)
+    words = Words.of(grid, data, fit.metadata)
     clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
         raise ValueError(f"times: shape {clock.shape} for {len(parts.field)} fields; one for each.")
@@ -80,14 +80,14 @@ def scale_images(
         rows += [(MICRO, micro, signed_colours(micro)), ("rest", rest, signed_colours(rest))]
     else:
         rows += [(r"$y - T_p\zeta$", whole - macro, signed_colours(whole - macro))]
-    titles = [words.at_time(t) for t in clock]
+    titles = words.at_times(clock)
     canvas = Canvas.of(words, clock)
     in_time = not canvas.in_space
     return draw_rows(
         axes,
         canvas,
         [
-            Row(label(name, words.field_units), [field] if in_time else list(field), colours)
+            Row(label(name, words.units_of(channel)), [field] if in_time else list(field), colours)
             for name, field, colours in rows
         ],
         None if in_time else titles,
@@ -127,7 +127,7 @@ def scale_separation(
             channel.
     """
     grid = check_fit(fit, data, 1)
-    words = Words.of(grid, data)
+    words = Words.of(grid, data, fit.metadata)
     channel = channel_of(grid, channel)
     parts = Encoded.of(fit, y, covariates=covariates, times=times, single=True).scales()
     snapshot, macro, total = (p[0, channel] for p in (parts.field, parts.macro, parts.total))
@@ -141,7 +141,7 @@ def scale_separation(
         drawn[1].plot(x, total - macro, color=OKABE_ITO["green"], linewidth=1, label=MICRO)
     for ax in drawn:
         ax.set_ylabel(words.field_label(channel))
-        ax.set_xlim(x[0], x[-1])
+        ax.set_xlim(x.min(), x.max())
         legend(ax)
     drawn[1].set_xlabel(words.space[0].label)
     return np.array(drawn, dtype=object)

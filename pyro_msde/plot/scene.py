@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data import TimeUnits, Trajectories, evenly_spaced, nearest, rounding
+from pyro_msde.data import Metadata, TimeUnits, Trajectories, evenly_spaced, nearest, rounding
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.plot.checks import check_finite_forecast, check_index, check_truth
+from pyro_msde.plot.dates import date_positions, date_titles
+from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import label
 from pyro_msde.scores import aligned
 
 __all__ = [
-    "Axis",
     "Nodes",
     "Scene",
     "Words",
@@ -27,19 +29,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-
-
-class Axis(NamedTuple):
-    """An axis of space."""
-
-    name: str
-    x: Array
-    units: str | None
-
-    @property
-    def label(self) -> str:
-        """Name and units."""
-        return label(self.name, self.units)
 
 
 class Nodes(NamedTuple):
@@ -74,34 +63,40 @@ class Words:
     channel_units: tuple[str | None, ...] = ()
 
     @classmethod
-    def of(cls, grid: Grid, data: Any) -> Words:
-        """Of a grid and of `data`, if these are `Trajectories`."""
+    def of(cls, grid: Grid, data: Any, metadata: Metadata | None = None) -> Words:
+        """Of a grid and of `data`, if these are `Trajectories`; else of a fit's metadata."""
         channels = range(grid.channels) if grid.channels > 1 else ()
         nodes, axes = None, tuple("xyz")
         if isinstance(grid, SensorGraph):
             axes = ("node",)
             nodes = None if grid.positions is None else Nodes(grid.positions, grid.edges)
-        if not isinstance(data, Trajectories):
+        if isinstance(data, Trajectories):
+            has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
+            metadata = Metadata.of(data)
+        elif metadata is None:
             space = tuple(Axis(n, x, None) for n, x in zip(axes, grid.coordinates, strict=False))
             return cls(space, tuple(map(str, channels)), "u", None, None, nodes=nodes)
-        has_channel = data.has_channel_axis(grid.channels, grid.data_shape)
-        dims = data.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
-        known = data.coords if grid.regular else {}  # a graph's nodes may be known by names
+        else:
+            has_channel = grid.channels > 1
+            if metadata.dims is not None:
+                has_channel = len(metadata.dims) > len(grid.data_shape)
+        dims = metadata.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
+        known = metadata.coords if grid.regular else {}  # a graph's nodes may be known by names
+        units = metadata.units
         space = tuple(
-            Axis(d, np.asarray(known.get(d, x)), data.units.get(d))
+            Axis(d, np.asarray(known.get(d, x)), units.get(d), metadata.attrs.get(d, {}))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
-        names: Any = data.channel_names or data.coords.get(dims[0], channels)
-        units = data.units
+        names: Any = metadata.channels or metadata.coords.get(dims[0], channels)
         return cls(
             space,
             tuple(map(str, names)) if channels else (),
-            data.name,
-            units.get(data.name),
+            metadata.name,
+            units.get(metadata.name),
             units.get("time"),
-            data.calendar,
+            metadata.calendar,
             nodes,
-            tuple(units.get(key, units.get(data.name)) for key in data.channel_names or ()),
+            tuple(units.get(key, units.get(metadata.name)) for key in metadata.channels),
         )
 
     @property
@@ -109,15 +104,18 @@ class Words:
         """Units of time, with their calendar."""
         return TimeUnits(self.time_units, self.calendar)
 
-    @property
-    def time_label(self) -> str:
-        """Label of an axis of time."""
-        return label("t", self.time_units)
+    def time_axis(self, times: Array) -> Axis:
+        """(time,) of these times, as dates where they are such."""
+        dates = date_positions(self.clock, times)
+        if dates is not None:
+            return Axis("time", dates, None, dated=True)
+        return Axis("t", times, self.time_units)
 
-    def at_time(self, t: float) -> str:
-        """An instant, with its units."""
+    def at_times(self, times: Sequence[float] | Array) -> list[str]:
+        """Instants: dates, with times of day where days do not tell them apart; or numbers."""
+        dates = date_titles(self.clock, np.asarray(times))
         units = "" if self.time_units in (None, "", "1") else f" {self.time_units}"
-        return f"t = {t:.4g}{units}"
+        return [f"t = {t:.4g}{units}" for t in times] if dates is None else dates
 
     def field_name(self, channel: int = 0) -> str:
         """The field's name and the channel's; the channel's alone if it has its own units."""
@@ -126,10 +124,13 @@ class Words:
         name = self.channels[channel]
         return name if self.channel_units else f"{self.field}, {name}"
 
+    def units_of(self, channel: int = 0) -> str | None:
+        """Units of a channel's values."""
+        return self.channel_units[channel] if self.channel_units else self.field_units
+
     def field_label(self, channel: int = 0) -> str:
         """Label of an axis of the field's values."""
-        units = self.channel_units[channel] if self.channel_units else self.field_units
-        return label(self.field_name(channel), units)
+        return label(self.field_name(channel), self.units_of(channel))
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ class Scene:
     field_label: str
 
     @classmethod
-    def of(cls, fc: Forecast, truth: Any, trajectory: int, channel: int) -> Scene:
+    def of(
+        cls, fc: Forecast, truth: Any, trajectory: int, channel: int, anomalies: bool = False
+    ) -> Scene:
         """Select.
 
         Args:
@@ -153,14 +156,15 @@ class Scene:
                 as `fc.mean`.
             trajectory: Which one, of both the forecast and the truth.
             channel: Which one.
+            anomalies: Subtract the reference of the fit from mean and truth.
 
         Raises:
-            ValueError: No such trajectory or channel, a truth of another shape, or no snapshot at
-                a time of the forecast.
+            ValueError: No such trajectory or channel, a truth of another shape, no snapshot at a
+                time of the forecast, or anomalies from no reference.
         """
         truth = aligned(fc, truth)
         values = check_truth(fc, truth)
-        words = Words.of(fc.grid, truth)
+        words = Words.of(fc.grid, truth, fc.metadata)
         trajectory = trajectory_of(fc, truth, trajectory)
         channel = channel_of(fc.grid, channel)
         field: Any = (slice(None), channel) if fc.has_channel else slice(None)
@@ -169,6 +173,9 @@ class Scene:
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
         times = times_of(fc, trajectory)
         y = _at_times(truth, times, trajectory) if values is None else values[row]
+        if anomalies:
+            reference = _reference(fc, row)
+            mean, y = mean - reference[field], y - reference
         return cls(times, mean, sd, y[field], words, words.field_label(channel))
 
 
@@ -196,6 +203,17 @@ def trajectory_of(fc: Forecast, truth: Any, trajectory: int) -> int:
 def channel_of(grid: Grid, channel: int, name: str = "channel") -> int:
     """The channel counted from the first; ValueError if fields have no such one."""
     return check_index(name, channel, grid.channels, "fields have")
+
+
+def _reference(fc: Forecast, row: Any) -> Array:
+    """(time or 1, *field) of one trajectory of a forecast; ValueError if there is none."""
+    if fc.reference_field is None:
+        raise ValueError(
+            "anomalies: the fit has no reference to subtract. Leave it out, or fit with "
+            'reference="point".'
+        )
+    reference = fc.reference_field.numpy()
+    return reference[row if not fc.batched or len(reference) > 1 else 0]
 
 
 def choose_times(clock: Array, times: Any, words: Words) -> Array:

@@ -18,7 +18,8 @@ from pyro_msde.networks import drift_of
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
-from pyro_msde.plot.scene import Axis, Words, channel_of
+from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.space_axes import lies_across
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
 from pyro_msde.protocols import FittedModel, Places
 from pyro_msde.renaming import renamed_arguments
@@ -97,7 +98,7 @@ def drift_sensitivity(
     if reference is not None:
         zeta = encoded.in_units(grid.unflatten(encoded.z[:, : grid.num_zeta]))
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]
-    words = Words.of(grid, data)
+    words = Words.of(grid, data, fit.metadata)
     name = label(_quotient(words, of, by), _rate_units(words))
     lags = np.arange(-half_width, half_width + 1)
     if grid.ndim == 2:
@@ -246,11 +247,14 @@ def _images(
     axes: Any, words: Words, lags: Array, columns: list[StencilDerivative], name: str
 ) -> Array:
     """Means above standard deviations, a column for the drift and one for the reference."""
-    offsets = [Axis(f"Δ{axis.name}", lags, "points") for axis in words.space]
+    offsets = [axis._replace(name=f"Δ{axis.name}", x=lags, units="points") for axis in words.space]
+    canvas = Canvas(offsets[0], offsets[1], True)
+    if not lies_across(*words.space):
+        canvas = Canvas(offsets[1], offsets[0], True, turned=True)
     mean, sd = [c.mean for c in columns], [c.sd for c in columns]
     rows = (
         Row(name, mean, signed_colours(*mean, percentile=100)),
         Row(f"sd of {name}", sd, spread_colours(*sd, percentile=100)),
     )
     titles = ("learned", "reference")[: len(columns)]
-    return draw_rows(axes, Canvas(offsets[0], offsets[1], True), rows, titles)
+    return draw_rows(axes, canvas, rows, titles)

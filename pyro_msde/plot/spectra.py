@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
-from pyro_msde.plot.scene import Axis, Words, channel_of
+from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel
 from pyro_msde.protocols import FittedModel
 from pyro_msde.renaming import renamed_arguments
@@ -64,7 +65,7 @@ def power_spectra(
             "scale_images instead."
         )
     channel = channel_of(grid, channel)
-    words = Words.of(grid, data)
+    words = Words.of(grid, data, fit.metadata)
     spacing = [_spacing(axis) for axis in words.space]
     parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
     if np.isnan(parts.field).any():

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "add_nodes",
     "clipped",
     "colour_bar",
+    "few_ticks",
     "label",
     "legend",
     "letters",
@@ -28,6 +31,7 @@ __all__ = [
     "panel",
     "panels",
     "signed_colours",
+    "size_of",
     "spread_colours",
     "value_colours",
     "wide_legend",
@@ -51,6 +55,8 @@ SIGNED, POSITIVE, SPREAD = "RdBu_r", "viridis", "magma_r"  # fields with and wit
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
 
 _COLUMN = 3.4  # inches
+_NOISE, _NEAR_ZERO = 0.03, 0.25  # of a field's largest value
+_NOWHERE = "0.75"  # grey of land, solid bodies and gaps
 _SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.labelsize": 8.0,
@@ -121,6 +127,18 @@ def label(name: str, units: str | None) -> str:
     return name if units in (None, "", "1") else f"{name} ({units})"
 
 
+def size_of(ax: Any) -> tuple[float, float]:
+    """Inches across and up that Axes have on the page, before a layout moves them."""
+    place, page = ax.get_position(original=True), ax.figure.bbox
+    inch = ax.figure.dpi
+    return float(place.width * page.width / inch), float(place.height * page.height / inch)
+
+
+def few_ticks(axis: Any, length: float, room: float = 0.6, **options: Any) -> None:
+    """Numbers along an axis of so many inches that have so many each; options of MaxNLocator."""
+    axis.set_major_locator(MaxNLocator(int(np.clip(length / room, 1, 6)), **options))
+
+
 def letters(ax: Axes) -> float:
     """Size of the letters of the axis label, to which others are made to fit."""
     return float(ax.xaxis.label.get_fontsize())
@@ -160,13 +178,21 @@ def wide_legend(
     )
 
 
-def value_colours(values: Array) -> dict[str, Any]:
-    """Colours of a field: sequential where it has one sign but for noise, else white at zero."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if low >= -0.03 * high:
-        return {"cmap": POSITIVE, "vmin": min(low, 0.0), "vmax": high or 1.0}
-    size = max(-low, high)
-    return {"cmap": SIGNED, "vmin": -size, "vmax": size}
+def value_colours(*fields: Array) -> dict[str, Any]:
+    """Colours of the first of these fields that has any values.
+
+    Fields of both signs, as anomalies are, diverge from white at zero, as far to both sides. Those
+    of one sign but for noise are sequential: from zero if they come near it, else from end to end.
+    """
+    values = next((v[np.isfinite(v)] for v in fields if np.isfinite(v).any()), np.zeros(1))
+    low, high = float(values.min()), float(values.max())
+    size = max(-low, high) or 1.0
+    if min(-low, high) > _NOISE * size:
+        return {"cmap": SIGNED, "vmin": -size, "vmax": size}
+    near = min(abs(low), abs(high)) < _NEAR_ZERO * size
+    if near or low == high:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return {"cmap": POSITIVE, "vmin": low, "vmax": high if high > low else low + 1.0}
 
 
 def spread_colours(*values: Array, percentile: float = 99.5) -> dict[str, Any]:
@@ -181,8 +207,8 @@ def signed_colours(*values: Array, percentile: float = 99.5) -> dict[str, Any]:
 
 
 def _most(values: Sequence[Array], percentile: float) -> float:
-    sizes = np.concatenate([np.abs(v).ravel() for v in values])
-    return float(np.nanpercentile(sizes, percentile)) or 1.0
+    sizes = np.concatenate([np.abs(v[np.isfinite(v)]) for v in values])
+    return float(np.percentile(sizes, percentile)) or 1.0 if sizes.size else 1.0
 
 
 def clipped(fields: Sequence[Array], colours: dict[str, Any]) -> str:
@@ -195,8 +221,9 @@ def clipped(fields: Sequence[Array], colours: dict[str, Any]) -> str:
 
 
 def add_image(ax: Axes, x: Array, y: Array, values: Array, **colours: Any) -> Any:
-    """Image of values (x, y) at points that need not be evenly spaced."""
-    image = ax.pcolorfast(_edges(x), _edges(y), values.T, **colours)
+    """Image of values (x, y) at points that need not be evenly spaced; grey where NaN."""
+    ax.set_facecolor(_NOWHERE)
+    image = ax.pcolorfast(_edges(x), _edges(y), np.ma.masked_invalid(values.T), **colours)
     image.set_rasterized(True)
     return image
 
@@ -207,9 +234,11 @@ def add_nodes(ax: Any, positions: Array, edges: Array, values: Array, **colours:
         list(positions[edges.T]), colors="0.8", linewidths=0.4, zorder=1, rasterized=True
     )
     ax.add_collection(lines)
-    width = 72 * ax.get_position().width * ax.figure.get_figwidth()  # points
+    width = 72 * size_of(ax)[0]  # points
     size = float(np.clip(0.25 * width**2 / len(positions), 2, 40))
-    nodes = ax.scatter(*positions.T, c=values, s=size, linewidths=0, zorder=2, **colours)
+    colours["cmap"] = colormaps[colours["cmap"]].with_extremes(bad=_NOWHERE)
+    options: dict[str, Any] = {"s": size, "linewidths": 0, "zorder": 2, "plotnonfinite": True}
+    nodes = ax.scatter(*positions.T, c=values, **options, **colours)
     nodes.set_rasterized(True)
     ax.set_aspect("equal")
     ax.margins(0.05)
@@ -223,6 +252,7 @@ def colour_bar(image: Any, axes: Sequence[Axes], name: str, *, extend: str = "ne
     bar = figure.colorbar(image, ax=list(axes), extend=extend, aspect=14)
     bar.set_label(name, size=size)
     bar.formatter.set_powerlimits((-3, 4))
+    bar.formatter.set_useOffset(False)  # 280.3 says more than +2.8e2
     bar.formatter.set_useMathText(True)
     bar.ax.yaxis.set_offset_position("left")  # or it takes room beside the bar
     bar.ax.yaxis.get_offset_text().set_fontsize(size - 1)

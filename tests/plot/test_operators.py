@@ -42,7 +42,9 @@ def test_kernel_of_two_axes_is_an_image():
     grid = Grid((6, 20), (3, 4))
     kernel = Part(SmoothingKernel(gaussian_kernel(grid, 1)))
     fit = SimpleNamespace(
-        model=SimpleNamespace(grid=grid, kernel=kernel), guide=SimpleNamespace(read_theta=dict)
+        model=SimpleNamespace(grid=grid, kernel=kernel),
+        guide=SimpleNamespace(read_theta=dict),
+        metadata=None,
     )
     ax = plot.smoothing_kernel(fit)
     assert np.array_equal(image(ax), kernel.net.weight[0].detach().T)
