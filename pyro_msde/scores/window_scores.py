@@ -44,7 +44,7 @@ class WindowScores:
     independent: Array
 
     @property
-    def bins(self) -> Array:
+    def bins(self) -> NDArray[np.int64]:
         """Which parts of the horizon any window has."""
         return np.flatnonzero(~np.isnan(self.coverage).all(0))
 
@@ -114,7 +114,8 @@ def window_scores(
             table.append(_by_part(np.where(seen, x, 0.0), seen, part, bins))
         normal = ndtri(np.where(seen, probability, 0.5)).clip(-_FARTHEST, _FARTHEST)
         independent += [_independent(each) for each in normal]
-    scores = WindowScores(*(np.concatenate(t) for t in tables), np.array(independent))
+    covered, variance, error = (np.concatenate(table) for table in tables)
+    scores = WindowScores(covered, variance, error, np.array(independent))
     if not len(scores.bins):
         raise ValueError("validation: nothing was observed after the first snapshots. Pass others.")
     return scores
