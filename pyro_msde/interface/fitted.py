@@ -206,7 +206,7 @@ class Fit:
             seed=seed,
             adjustments=self.adjustments,
             solver=solver,
-            point=self._has_point_theta,
+            point=self.has_point_theta,
             metadata=self.metadata,
         )
 
@@ -275,10 +275,11 @@ class Fit:
     @property
     def is_point(self) -> bool:
         """Whether all paths of a forecast are of one θ and one drift."""
-        return self._has_point_theta and not any(a.is_random for a in self.adjustments)
+        return self.has_point_theta and not any(a.is_random for a in self.adjustments)
 
     @property
-    def _has_point_theta(self) -> bool:
+    def has_point_theta(self) -> bool:
+        """Whether the guide has one θ."""
         theta = posterior_of(self.guide)
         return theta is None or isinstance(theta, AutoDelta)
 
