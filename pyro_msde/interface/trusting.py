@@ -9,11 +9,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.data import Batch, Trajectories, common_batches, evenly_spaced
+from pyro_msde.data import (
+    Batch,
+    Trajectories,
+    common_batches,
+    evenly_spaced,
+    since_first_observed,
+)
 from pyro_msde.forecasts import (
     Region,
     Trust,
     encodable,
+    matched_trajectories,
     scaled_covariates,
     share_outside,
     start_misfit,
@@ -43,6 +50,9 @@ def usual_forecasts(fit: Fit, validation: Trajectories) -> Trust | None:
     None where nothing of the kind is known: trajectories of single snapshots, or forecasts that are
     not finite.
     """
+    validation = since_first_observed(
+        matched_trajectories(fit, "validation", validation), fit.model.grid, "validation"
+    )
     lasting = [k for k, t in enumerate(validation.times) if len(t) > 1]
     if not lasting:
         return None
@@ -136,7 +146,9 @@ def _encoded(fit: Fit, fields: Array, clock: Array, covariates: Tensor | None) -
     scaled, observed = encodable(model, fit.scaling, given, clock.ravel())
     each = None if covariates is None else covariates.repeat_interleave(num_times, 0)
     first = slice(None, None, num_times)
-    known = {} if observed is None else {"observed": observed}
+    known = {}
+    if observed is not None:
+        known["observed"] = fit.scaling.with_never_observed(observed, model.grid.padding)
     t = torch.as_tensor(clock / fit.scaling.time, device=device)
     rates = []
     with Isolation(0, device).turn():
