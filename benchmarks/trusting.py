@@ -4,10 +4,10 @@
     python -m benchmarks.trusting --case sst,hgt,ostia,a1b
 
 A forecast is far off if its error is over three times the mean one of validation forecasts, and is
-flagged if `diverged` is over one half. Kept runs forecast their test trajectories and as many fresh
+flagged if `diverged` is over one half. Kept runs forecast their test trajectories and six fresh
 ones ("usual"), trajectories from changed initial fields ("start"), and their test trajectories with
 spoilt drifts ("drift"); observed sets, of which no truth is known elsewhere, are forecast as they
-are and with spoilt drifts by a model trained in 600 steps. One row for each change is appended to
+are and with spoilt drifts by a model trained in 300 steps. One row for each change is appended to
 benchmarks/results/trusting.csv; what is there is skipped. `python -m benchmarks.render_trusting`
 makes docs/trust.md. On one core a case takes two to fifteen minutes.
 """
@@ -55,9 +55,9 @@ COLUMNS = (
     "commit",
 )
 FAR_OFF, FLAG = 3.0, 0.5
-NUM_TIMES, NUM_SAMPLES = 21, 16
-FRESH, CHANGED, SPOILT = 10, 3, 3  # trajectories
-STEPS = 600
+NUM_TIMES, NUM_SAMPLES = 21, 8
+FRESH, CHANGED, SPOILT = 6, 2, 2  # trajectories
+STEPS = 300
 
 Variant = tuple[str, str, Fit, Trajectories]  # kind, change, forecaster, truth
 
