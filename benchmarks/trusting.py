@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from benchmarks.device import name_of
 from benchmarks.spoilt import CHANGES, NOISES, fresh_from, spoilt_drifts
 from examples.cases import CASES, Setting
 from pyro_msde import Fit, Trajectories
-from pyro_msde.data import evenly_spaced
+from pyro_msde.data import common_batches, evenly_spaced
 from pyro_msde.datasets import observed
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.interface import usual_forecasts
@@ -145,19 +145,42 @@ def observed_case(name: str) -> Case:
     return Case(fit, windows, variants)
 
 
-def errors_of(fit: Fit, fc: pyro_msde.Forecast, truth: Trajectories) -> np.ndarray:
-    """sqrt(mean_t ‖error‖² / mean_t ‖y − reference‖²) by trajectory, of what was observed.
+class Scored(NamedTuple):
+    """Forecasts of some trajectories.
 
-    Infinite where a forecast is not finite.
+    Attributes:
+        errors: (trajectory,) sqrt(mean_t ‖error‖² / mean_t ‖y − reference‖²) of what was observed;
+            infinite where a forecast is not finite.
+        diverged: (trajectory,) `Forecast.diverged`.
+        signs: (trajectory,) by name.
     """
-    y = np.stack(truth.values).astype(np.float64)
-    axes = tuple(range(1, y.ndim))
-    anomaly = y - fit.reference_at(np.stack(truth.times))
-    seen = np.isfinite(y) & fit.mask
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = np.square(fc.mean.double().numpy() - y).mean(axes, where=seen)
-    ratio = np.sqrt(error / np.square(anomaly).mean(axes, where=seen))
-    return np.where(np.isfinite(ratio), ratio, np.inf)
+
+    errors: np.ndarray
+    diverged: np.ndarray
+    signs: dict[str, np.ndarray]
+
+
+def scored(fit: Fit, data: Trajectories) -> Scored:
+    """Forecasts from first snapshots, of trajectories with common lead times at once."""
+    parts = []
+    for batch in common_batches(data):
+        truth = data[batch.rows]
+        fc = fit.forecast(truth, num_samples=NUM_SAMPLES, max_step=0.003 * fit.scaling.time)
+        y = np.stack(truth.values).astype(np.float64)
+        axes = tuple(range(1, y.ndim))
+        anomaly = y - fit.reference_at(np.stack(truth.times))
+        seen = np.isfinite(y) & fit.mask
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = np.square(fc.mean.double().numpy() - y).mean(axes, where=seen)
+        ratio = np.sqrt(error / np.square(anomaly).mean(axes, where=seen))
+        ratio = np.where(np.isfinite(ratio), ratio, np.inf)
+        signs = {name: sign.numpy() for name, sign in fc.signs.items()}
+        parts.append(Scored(ratio, fc.diverged.numpy(), signs))
+    return Scored(
+        np.concatenate([part.errors for part in parts]),
+        np.concatenate([part.diverged for part in parts]),
+        {name: np.concatenate([p.signs[name] for p in parts]) for name in parts[0].signs},
+    )
 
 
 def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
@@ -166,19 +189,14 @@ def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     if trust is None:
         raise RuntimeError("validation forecasts are not finite.")
     known = case.fit.adjusted(trust)
-
-    def forecast(fit: Fit, truth: Trajectories) -> pyro_msde.Forecast:
-        step = 0.003 * fit.scaling.time
-        return fit.forecast(truth, num_samples=NUM_SAMPLES, max_step=step)
-
-    usual = errors_of(known, forecast(known, case.validation), case.validation).mean()
+    usual = scored(known, case.validation).errors.mean()
     for kind, change, fit, truth in case.variants(known):
         if (kind, change) in there:
             continue
-        fc = forecast(fit, truth)
-        ratio, diverged = errors_of(fit, fc, truth) / usual, fc.diverged.numpy()
-        far, flagged = ratio > FAR_OFF, diverged > FLAG
-        largest = {name: float(np.nanmedian(sign)) for name, sign in fc.signs.items()}
+        found = scored(fit, truth)
+        ratio = found.errors / usual
+        far, flagged = ratio > FAR_OFF, found.diverged > FLAG
+        largest = {name: float(np.nanmedian(sign)) for name, sign in found.signs.items()}
         yield {
             "kind": kind,
             "change": change,
@@ -188,7 +206,7 @@ def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
             "false_alarms": int((flagged & ~far).sum()),
             "detected": int((flagged & far).sum()),
             "error_ratio": f"{np.median(ratio):.2f}",
-            "diverged": f"{np.median(diverged):.3f}",
+            "diverged": f"{np.median(found.diverged):.3f}",
             "sign": max(largest, key=lambda name: largest[name]),
         }
 

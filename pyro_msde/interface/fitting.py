@@ -207,7 +207,7 @@ def fit(
         )
         score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, scaling, data, seed, validation, validate_every)
-        usual = partial(usual_forecasts, validation=data if validation is None else validation)
+        usual = None if validation is None else partial(usual_forecasts, validation=validation)
         run = TrainingRun(
             trainer, scaling, data, identity, score, usual, validate_every, folder, stop
         )

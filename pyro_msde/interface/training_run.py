@@ -46,7 +46,7 @@ class TrainingRun:
         data: Training trajectories.
         identity: By which the run is known again.
         score: Of a fit, lower is better; None: nothing validates.
-        usual: Of a fit, what its forecasts are like where their errors are known.
+        usual: Of a fit, what its validation forecasts are like; None likewise.
         validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
@@ -58,7 +58,7 @@ class TrainingRun:
     data: Trajectories
     identity: dict[str, Any]
     score: Callable[[Fit], float] | None
-    usual: Callable[[Fit], Trust | None]
+    usual: Callable[[Fit], Trust | None] | None
     validate_every: int
     folder: Path | None
     stop: Interruption
@@ -91,8 +91,8 @@ class TrainingRun:
         result = self._fit(interrupted=self.stop.requested)
         for adjustment in adjustments:
             result = result.adjusted(adjustment, first=True)
-        if not self.stop.requested:
-            result = self._with_trust(result)
+        if self.usual is not None and not self.stop.requested:
+            result = self._with_trust(result, self.usual)
         if self.folder is not None and not (torn and stopped):
             self._save_in_the_end(self.folder, result, state if self.stop.requested else None)
         return result
@@ -138,10 +138,10 @@ class TrainingRun:
             steps.append(JackknifeStep(Isolation(0, trainer.device)))
         return self._take(steps)
 
-    def _with_trust(self, result: Fit) -> Fit:
+    def _with_trust(self, result: Fit, usual: Callable[[Fit], Trust | None]) -> Fit:
         """With what its forecasts are like, unless a stop is asked for."""
         try:
-            trust = self.usual(result)
+            trust = usual(result)
         except KeyboardInterrupt:
             self.stop.note()
             return result

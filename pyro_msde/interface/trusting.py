@@ -37,6 +37,7 @@ __all__ = ["usual_forecasts"]
 Array = NDArray[Any]
 
 _MOST = 16  # trajectories that are forecast
+_BATCHES = 4  # of lead times in common
 _KEPT = 4  # of which the drift is kept
 _SNAPSHOTS = 20  # of each
 _DRAWS = 8  # of θ, over which the drift is averaged
@@ -57,7 +58,8 @@ def usual_forecasts(fit: Fit, validation: Trajectories) -> Trust | None:
     if not lasting:
         return None
     some = validation[[lasting[i] for i in evenly_spaced(len(lasting), _MOST)]]
-    parts = [_measured(fit, some, batch) for batch in common_batches(some)]
+    batches = sorted(common_batches(some), key=lambda batch: -len(batch.rows))[:_BATCHES]
+    parts = [_measured(fit, some, batch) for batch in batches]
     variance, error = (_pooled(fit, torch.cat([p[name] for p in parts])) for name in _MEANS)
     misfit, outside = (float(torch.cat([p[name] for p in parts]).max()) for name in _LARGEST)
     longest = max(parts, key=lambda part: part["times"][0, -1] - part["times"][0, 0])
