@@ -113,24 +113,24 @@ def kept_case(setting: Setting, n_eta: int, runs: Path, directory: str) -> Case:
     return Case(fit, thinned(data.validation, setting.horizon), variants)
 
 
-OBSERVED = {  # field, share of training and validation, windows, coarse grid
-    "sst": ("sst", 6, (6, 10)),
-    "hgt": ("z", 6, (7, 12)),
-    "ostia": ("surface_temperature", 4, (6, 24)),
-    "a1b": ("air_temperature", 11, (6, 8)),
+OBSERVED = {  # variable, snapshots of a window
+    "sst": ("sst", 6),
+    "hgt": ("z", 6),
+    "ostia": ("surface_temperature", 4),
+    "a1b": ("air_temperature", 11),
 }
 
 
 def observed_case(name: str) -> Case:
     """A model trained on part of an observed record, and windows of what follows."""
-    variable, length, coarse = OBSERVED[name]
+    variable, length = OBSERVED[name]
     ds = getattr(observed, name)()
     if name == "hgt":
         ds = ds.isel(pressure=0)
     missing = {"missing": "mask"} if bool(ds[variable].isnull().any()) else {}
     data = Trajectories.from_xarray(ds, variable, **missing)
     train, validation, test = data.split(train=0.6, validation=0.2)
-    model = multiscale.like(train, n_eta=0, coarse=coarse)
+    model = multiscale.like(train, n_eta=0)
     windows = validation.cut(length, max(1, length // 3))
     fit = pyro_msde.fit(
         model, AmortizedGP(model), train, validation=windows, steps=STEPS, progress=False

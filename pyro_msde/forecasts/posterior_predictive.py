@@ -135,14 +135,15 @@ class Forecast:
     def diverged(self) -> Tensor:
         """(…) in [0, 1], how little a forecast is to be trusted: not above one half.
 
-        It is s/(1 + s) of the largest sign s that `signs` has, or the share of paths that are not
-        finite if that is more. A sign is 1 where it is so large that forecasts with it usually err
+        It is s/(1 + s) of the largest sign s that `signs` has, and 1 if a path is not finite. A
+        sign is 1 where it is so large that forecasts with it usually err
         by over three times what validation forecasts do (`docs/trust.md`).
         """
-        lost = (~self.paths.isfinite()).flatten(3).any(-1).double().mean((0, 1))
+        finite = self.paths.isfinite().flatten(3).all(-1).all(1).all(0)
         ratios = [sign.nan_to_num(torch.inf) for sign in self.signs.values()]
-        shares = [1 - 1 / (1 + ratio) for ratio in ratios]
-        doubt = torch.stack([lost, *shares]).amax(0)
+        doubt = torch.stack([(~finite).double(), *(1 - 1 / (1 + ratio) for ratio in ratios)]).amax(
+            0
+        )
         return doubt if self.batched else doubt[0]
 
     @property
