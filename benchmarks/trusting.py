@@ -131,11 +131,11 @@ def observed_case(name: str) -> Case:
     data = Trajectories.from_xarray(ds, variable, **missing)
     train, validation, test = data.split(train=0.6, validation=0.2)
     model = multiscale.like(train, n_eta=0)
-    windows = validation.cut(length, max(1, length // 3))
+    windows = validation.cut(length, 1)
     fit = pyro_msde.fit(
         model, AmortizedGP(model), train, validation=windows, steps=STEPS, progress=False
     )
-    truth = test.cut(length, max(1, length // 3))
+    truth = test.cut(length, 1)
 
     def variants(known: Fit) -> Iterator[Variant]:
         yield "usual", "test", known, truth
