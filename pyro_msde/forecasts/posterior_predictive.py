@@ -133,17 +133,16 @@ class Forecast:
 
     @property
     def diverged(self) -> Tensor:
-        """(…) in [0, 1], how little a forecast is to be trusted: not above one half.
+        """(…) in [0, 1]: above one half, a forecast is not to be trusted.
 
-        It is s/(1 + s) of the largest sign s that `signs` has, and 1 if a path is not finite. A
-        sign is 1 where it is so large that forecasts with it usually err
-        by over three times what validation forecasts do (`docs/trust.md`).
+        It is then likely to err by over three times what validation forecasts do. It is s/(1 + s)
+        of the largest sign s in `signs`, and 1 if a path is not finite; docs/trust.md says how
+        often it is wrong.
         """
         finite = self.paths.isfinite().flatten(3).all(-1).all(1).all(0)
         ratios = [sign.nan_to_num(torch.inf) for sign in self.signs.values()]
-        doubt = torch.stack([(~finite).double(), *(1 - 1 / (1 + ratio) for ratio in ratios)]).amax(
-            0
-        )
+        shares = [(~finite).double(), *(1 - 1 / (1 + ratio) for ratio in ratios)]
+        doubt = torch.stack(shares).amax(0)
         return doubt if self.batched else doubt[0]
 
     @property
