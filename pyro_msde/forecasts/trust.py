@@ -28,8 +28,8 @@ from pyro_msde.sde import Dynamics
 
 __all__ = ["Trust", "doubt", "share_outside", "start_misfit", "variance_over_paths"]
 
-# Multiples of what validation shows at which a forecast is doubted. They were chosen on forecasts of
-# two runs, of test trajectories among others; docs/trust.md has those of other runs.
+# Multiples of what validation shows at which a forecast is doubted. They were chosen on forecasts
+# of two runs, of test trajectories among others; docs/trust.md has those of other runs.
 _START, _OUTSIDE, _SPREAD, _DRIFT = 3.0, 2.0, 2.5, 4.0
 _CLAIMED = 1.0  # the misfit that a model claims
 _LEAST_OUTSIDE = 0.1  # share of states outside that does no harm
