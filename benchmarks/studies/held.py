@@ -8,8 +8,8 @@ others are forecast with the kept weights, 16 samples each: by the drift as it i
 around the training data, and held near their stencils too (`pyro_msde/forecasts/region.py`). One
 row each is appended to benchmarks/studies/results/held.csv; what is there is skipped. `nrmse` is
 the mean over trajectories, `nrmse_largest` that of the worst one, "inf" if a forecast is not
-finite; `diverged` the share of paths that leave the box, or are not finite. The stencils' margin
-was chosen on these trajectories.
+finite; `diverged` is the mean of `Forecast.diverged`, which was the share of paths that leave the
+box when these rows were measured. The stencils' margin was chosen on these trajectories.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from pyro_msde.data.empty_snapshots import (
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
+from pyro_msde.data.overlaps import num_separate
 from pyro_msde.data.padding import Padding, cropped, padded
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
@@ -74,6 +75,7 @@ __all__ = [
     "matched",
     "nearest",
     "num_covariates_of",
+    "num_separate",
     "observed_by_channel",
     "observed_in",
     "observed_snapshots",

@@ -11,12 +11,14 @@ from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region
 from pyro_msde.forecasts.simulation import encodable, forecast
+from pyro_msde.forecasts.trust import Trust, share_outside, start_misfit, variance_over_paths
 
 __all__ = [
     "LARGEST_FIELD",
     "Forecast",
     "Mixture",
     "Region",
+    "Trust",
     "checked_start",
     "encodable",
     "first_snapshots",
@@ -25,4 +27,7 @@ __all__ = [
     "learned_region",
     "matched_trajectories",
     "scaled_covariates",
+    "share_outside",
+    "start_misfit",
+    "variance_over_paths",
 ]

@@ -43,7 +43,10 @@ class Forecast:
         batched: Whether a batch of initial fields was given.
         has_channel: Whether fields carry a channel axis.
         theta: The model at each draw of θ.
-        region: (draw of θ, 2, batch, latent) box in which the drift was learned; None: not known.
+        signs: (batch,) each, why it may not be trusted, 1 being the limit: "start", the initial
+            field is unlike what the model can encode; "outside", states are beyond the training
+            data's; "spread", paths differ more than those of validation; "drift", the drift is not
+            the one that was learned. The last two are missing from runs of earlier versions.
         sites: Values of the guide's sites at each draw of θ; empty where it is a point.
         metadata: Names, positions and units of the data of the fit; None: not known.
         reference: (batch or 1, time or 1, channel, *space) float64, the reference in the user's
@@ -62,7 +65,7 @@ class Forecast:
     model: Model
     theta: Sequence[BoundModel]
     scaling: Scaling
-    region: Tensor | None = None
+    signs: Mapping[str, Tensor] = field(default_factory=dict)
     sites: Sequence[Mapping[str, Tensor]] = ()
     metadata: Metadata | None = None
     reference: Tensor | None = None
@@ -130,17 +133,17 @@ class Forecast:
 
     @property
     def diverged(self) -> Tensor:
-        """(…) share of latent paths that leave the box in which the drift was learned.
+        """(…) in [0, 1]: above one half, a forecast is not to be trusted.
 
-        They are held at its edge, and are no forecast. Paths that are not finite count too. Fewer
-        steps of training, or a larger `beta`, keep paths together.
+        It is then likely to err by over three times what validation forecasts do. It is s/(1 + s)
+        of the largest sign s in `signs`, and 1 if a path is not finite; docs/trust.md says how
+        often it is wrong.
         """
-        strayed = ~self.paths.isfinite()
-        if self.region is not None:
-            low, high = self.region.movedim(1, 0)[:, :, None, :, None]
-            strayed |= (self.paths < low) | (self.paths > high)
-        share = strayed.flatten(3).any(-1).double().mean((0, 1))
-        return share if self.batched else share[0]
+        finite = self.paths.isfinite().flatten(3).all(-1).all(1).all(0)
+        ratios = [sign.nan_to_num(torch.inf) for sign in self.signs.values()]
+        shares = [(~finite).double(), *(1 - 1 / (1 + ratio) for ratio in ratios)]
+        doubt = torch.stack(shares).amax(0)
+        return doubt if self.batched else doubt[0]
 
     @property
     def mean(self) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +18,14 @@ from pyro_msde.data import Metadata, Scaling, without_gaps
 from pyro_msde.forecasts.filtering import FEWEST_MEMBERS, filtered
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.readings import Encoded, Reading, draws_of_theta, readings
+from pyro_msde.forecasts.region import Region
+from pyro_msde.forecasts.trust import Trust, doubt, start_misfit
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 
 __all__ = ["forecast"]
+
+A = TypeVar("A")
 
 _MOST_BYTES = 2**33  # of a forecast's paths, or of one snapshot's fields at all of them
 
@@ -117,35 +122,60 @@ def forecast(
             )
         past = torch.as_tensor(times0 / scaling.time, device=y0.device).expand(len(y0), -1)
         members = filtered(list(members), guide, snapshots, past, integrated, generator)
-    drawn, read, paths, boxes = [], [], [], []
+    trust, region = _kind(adjustments, Trust), _kind(adjustments, Region)
+    drawn, read, paths, misfits, rates = [], [], [], [], []
     for member in members:
-        if member.dynamics.box is not None:
-            boxes += [member.dynamics.box] * at_once
+        if trust is not None:
+            rates.append(_rates(trust.to(member.dynamics.start), member, at_once))
+        law = member.theta.observe(member.dynamics.encoded)
+        misfits.append(start_misfit(law, snapshots[-1].values, snapshots[-1].observed))
         path = integrated(member, t)
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))
         drawn += [member.theta] * at_once
         sites = {name: value.detach().cpu() for name, value in member.sites.items()}
         read += [sites] * at_once
+    everything, departure = torch.cat(paths).cpu(), None
+    if trust is not None:
+        lasts = float(t[0, -1] - t[0, 0])
+        departure = trust.to(rates[0]).departure(torch.stack(rates).mean(0), lasts)
     reference = None
     if scaling.reference:
         valid = clock[None] if starts is None else starts[:, None] + clock
-        reference = scaling.reference_at(valid, paths[0].cpu())
+        reference = scaling.reference_at(valid, everything)
     return Forecast(
         times=clock,
         starts=starts,
         history=y0.shape[1],
-        paths=torch.cat(paths).cpu(),
+        paths=everything,
         batched=layout["batched"],
         has_channel=layout["has_channel"],
         model=model,
         theta=drawn,
         scaling=scaling,
-        region=torch.stack(boxes).cpu() if boxes else None,
+        signs=doubt(
+            trust,
+            everything,
+            box=None if region is None else region.box,
+            misfit=torch.stack(misfits).mean(0),
+            departure=departure,
+        ),
         sites=read,
         metadata=metadata,
         reference=reference,
     )
+
+
+def _rates(trust: Trust, member: Reading, at_once: int) -> Tensor:
+    """The drift of a reading where what was learned is known, by trajectory and time."""
+    states = trust.states.flatten(0, 1)
+    there = member.started_at(states.expand(at_once, -1, -1), states)
+    return trust.rates_under(there.dynamics.drift)
+
+
+def _kind(adjustments: Sequence[Adjustment], kind: type[A]) -> A | None:
+    """The adjustment of a class; None: there is none."""
+    return next((a for a in adjustments if isinstance(a, kind)), None)
 
 
 def encodable(

@@ -5,6 +5,7 @@ from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.fitting import fit
 from pyro_msde.interface.growth import fit_hierarchical, grow
 from pyro_msde.interface.loading import load
+from pyro_msde.interface.trusting import usual_forecasts
 
 __all__ = [
     "Ensemble",
@@ -13,4 +14,5 @@ __all__ = [
     "fit_hierarchical",
     "grow",
     "load",
+    "usual_forecasts",
 ]

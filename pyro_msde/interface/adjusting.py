@@ -11,6 +11,7 @@ from pyro_msde.data import (
     common_batches,
     each_trajectory,
     matched,
+    num_separate,
     observed_snapshots,
     since_first_observed,
 )
@@ -33,12 +34,10 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
     validation = matched_trajectories(fit, "validation", validation)
     validation = since_first_observed(validation, fit.model.grid, "validation")
     check_whole("num_times", num_times, BINS)
-    longest = max(len(t) for t in validation.times)
-    if longest <= BINS:
-        raise ValueError(
-            f"validation: {longest} snapshots a trajectory; coverage in {BINS} parts of the "
-            f"horizon takes more than {BINS}. Pass longer trajectories."
-        )
+    lasting = [k for k, t in enumerate(validation.times) if len(t) > 1]
+    if not lasting:
+        raise ValueError("validation: single snapshots. Pass trajectories that go on.")
+    validation = validation[lasting]
     parts = []  # with lead times in common
     for rows, _, times in common_batches(validation):
         every = slice(None, None, max(1, (len(times) - 1) // num_times))
@@ -51,7 +50,8 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
             for truth, times in parts
         ]
 
-    return choose_diffusion_scale(predict, level=level)
+    separate, leads = num_separate(validation), max(len(t) for t in validation.times) - 1
+    return choose_diffusion_scale(predict, level=level, bins=min(BINS, leads), windows=separate)
 
 
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:

@@ -93,13 +93,15 @@ class Ensemble:
             fit.predict(y0, times, num_samples=share, seed=seed + k, **options)
             for k, fit in enumerate(self.fits)
         ]
-        boxes = [fc.region for fc in each]
-        region = None if any(box is None for box in boxes) else torch.cat(boxes)  # type: ignore[arg-type]
+        common = set.intersection(*(set(fc.signs) for fc in each))
+        signs = {
+            name: torch.stack([fc.signs[name] for fc in each]).mean(0) for name in sorted(common)
+        }
         return replace(
             each[0],
             paths=torch.cat([fc.paths for fc in each]),
             theta=list(chain.from_iterable(fc.theta for fc in each)),
-            region=region,
+            signs=signs,
             sites=list(chain.from_iterable(fc.sites for fc in each)),
             _cache={},
             _kept=[],

@@ -17,6 +17,7 @@ from pyro_msde.forecasts import Forecast, checked_start, first_snapshots, foreca
 from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
 from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
+from pyro_msde.interface.trusting import usual_forecasts
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
 from pyro_msde.priors import posterior_of
@@ -206,7 +207,7 @@ class Fit:
             seed=seed,
             adjustments=self.adjustments,
             solver=solver,
-            point=self._has_point_theta,
+            point=self.has_point_theta,
             metadata=self.metadata,
         )
 
@@ -249,7 +250,9 @@ class Fit:
         Raises:
             ValueError: Trajectories of too few snapshots.
         """
-        return self.adjusted(chosen_scale(self, validation, level, num_times))
+        result = self.adjusted(chosen_scale(self, validation, level, num_times))
+        trust = usual_forecasts(result, validation)
+        return result if trust is None else result.adjusted(trust)
 
     def jackknifed(self, train: Trajectories, *, ridge: float = 1.0, seed: int = 0) -> Fit:
         """A copy whose forecasts know what the drift owes to single training trajectories.
@@ -275,10 +278,11 @@ class Fit:
     @property
     def is_point(self) -> bool:
         """Whether all paths of a forecast are of one θ and one drift."""
-        return self._has_point_theta and not any(a.is_random for a in self.adjustments)
+        return self.has_point_theta and not any(a.is_random for a in self.adjustments)
 
     @property
-    def _has_point_theta(self) -> bool:
+    def has_point_theta(self) -> bool:
+        """Whether the guide has one θ."""
         theta = posterior_of(self.guide)
         return theta is None or isinstance(theta, AutoDelta)
 

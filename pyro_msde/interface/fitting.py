@@ -41,6 +41,7 @@ from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
+from pyro_msde.interface.trusting import usual_forecasts
 from pyro_msde.interface.validation import checked_validation, validation_score
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
@@ -206,7 +207,10 @@ def fit(
         )
         score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, scaling, data, seed, validation, validate_every)
-        run = TrainingRun(trainer, scaling, data, identity, score, validate_every, folder, stop)
+        usual = None if validation is None else partial(usual_forecasts, validation=validation)
+        run = TrainingRun(
+            trainer, scaling, data, identity, score, usual, validate_every, folder, stop
+        )
         saved = None if folder is None else read_checkpoint(folder)
         refused = left_out(model, start=plan.warm_start, jackknife=jackknife, tell=saved is None)
         measure = jackknife and len(data) > 1 and LastLayer not in refused

@@ -15,7 +15,7 @@ from typing import Any
 
 from pyro_msde.data import Metadata, Scaling, Trajectories, each_trajectory
 from pyro_msde.errors import SavedRunError, warn
-from pyro_msde.forecasts import Region, learned_region
+from pyro_msde.forecasts import Region, Trust, learned_region
 from pyro_msde.inference import (
     FinishingStep,
     JackknifeStep,
@@ -46,6 +46,7 @@ class TrainingRun:
         data: Training trajectories.
         identity: By which the run is known again.
         score: Of a fit, lower is better; None: nothing validates.
+        usual: Of a fit, what its validation forecasts are like; None likewise.
         validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
@@ -57,6 +58,7 @@ class TrainingRun:
     data: Trajectories
     identity: dict[str, Any]
     score: Callable[[Fit], float] | None
+    usual: Callable[[Fit], Trust | None] | None
     validate_every: int
     folder: Path | None
     stop: Interruption
@@ -89,6 +91,8 @@ class TrainingRun:
         result = self._fit(interrupted=self.stop.requested)
         for adjustment in adjustments:
             result = result.adjusted(adjustment, first=True)
+        if self.usual is not None and not self.stop.requested:
+            result = self._with_trust(result, self.usual)
         if self.folder is not None and not (torn and stopped):
             self._save_in_the_end(self.folder, result, state if self.stop.requested else None)
         return result
@@ -133,6 +137,15 @@ class TrainingRun:
         if measure:
             steps.append(JackknifeStep(Isolation(0, trainer.device)))
         return self._take(steps)
+
+    def _with_trust(self, result: Fit, usual: Callable[[Fit], Trust | None]) -> Fit:
+        """With what its forecasts are like, unless a stop is asked for."""
+        try:
+            trust = usual(result)
+        except KeyboardInterrupt:
+            self.stop.note()
+            return result
+        return result if trust is None else result.adjusted(trust)
 
     def _take(self, steps: list[FinishingStep]) -> list[Adjustment]:
         """Encode the training data once for all steps; a stop leaves only those of the estimate."""

@@ -21,7 +21,7 @@ from pyro_msde.scores.predictive import Array, check_scored, to_array
 from pyro_msde.scores.proper_scores import fair_crps, power_of_two
 from pyro_msde.scores.targets import Target, Truth, finite, target_of
 
-__all__ = ["coverage", "coverage_by_time", "crps", "nrmse", "pit", "spread_skill"]
+__all__ = ["coverage", "crps", "nrmse", "pit", "spread_skill"]
 
 
 def nrmse(
@@ -93,21 +93,8 @@ def coverage(
     """
     check_level("level", level)
     target = target_of(fc, truth, weights)
-    return target.shaped(target.over_time("coverage", _covered(fc, target, level), bins))
-
-
-def coverage_by_time(fc: Forecast, truth: Truth, *, level: float) -> Array:
-    """(batch, time) shares of the field inside the interval, NaN where nothing was observed."""
-    check_level("level", level)
-    target = target_of(fc, truth)
-    share = _covered(fc, target, level)
-    return share if target.counted is None else np.where(target.counted, share, np.nan)
-
-
-def _covered(fc: Forecast, target: Target, level: float) -> Array:
-    """(batch, time) shares of what counts inside the interval."""
     inside = (_pit(fc, target) - 0.5).abs() <= level / 2
-    return target.over_field(inside.double())
+    return target.shaped(target.over_time("coverage", target.over_field(inside.double()), bins))
 
 
 def crps(

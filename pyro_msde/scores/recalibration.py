@@ -3,7 +3,8 @@
 The ELBO does not fit the diffusion as a residual variance: both path measures share C, and at the
 optimum it is far too small where a snapshot has many points. This step, separate from training and
 reported as such, chooses the multiple of L at which forecasts of *validation* trajectories cover
-their truth as often as they should at every lead time.
+their truth as often as they should at every lead time, and moves it towards 1 by what they cannot
+tell.
 """
 
 from __future__ import annotations
@@ -22,24 +23,32 @@ from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
 from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
-from pyro_msde.scores.averages import mean_of
-from pyro_msde.scores.forecast_scores import coverage_by_time
-from pyro_msde.scores.predictive import part_of_horizon
 from pyro_msde.scores.targets import on_grid
+from pyro_msde.scores.window_scores import WindowScores, window_scores
 from pyro_msde.sde import Dynamics
 
-__all__ = ["BINS", "Calibration", "choose_diffusion_scale"]
+__all__ = ["BINS", "Calibration", "choose_diffusion_scale", "shrunk"]
 
 BINS = 10  # of the horizon
+_PRIOR_SD = 0.5, 1.0  # of the logarithm of the scale, below and above zero
+_ALIKE = 0.01  # relative difference of scales below which no other forecast is worth while
 
 Array = NDArray[np.float64]
+Pairs = Sequence[tuple[Forecast, Trajectories]]
+_Scale = Annotated[float, Meta(ge=0, le=1e6)]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Positive = Annotated[float, Meta(gt=0)]
 
 
 class _Saved(msgspec.Struct, forbid_unknown_fields=True):
-    scale: Annotated[float, Meta(ge=0, le=1e6)]
+    scale: _Scale
     level: Annotated[float, Meta(gt=0, lt=1)] = 0.9
-    scales: tuple[Annotated[float, Meta(ge=0, le=1e6)], ...] = ()
-    coverage: tuple[tuple[Annotated[float, Meta(ge=0, le=1)], ...], ...] = ()
+    scales: tuple[_Scale, ...] = ()
+    coverage: tuple[tuple[_Share, ...], ...] = ()
+    spread_skill: tuple[tuple[Annotated[float, Meta(ge=0)] | None, ...], ...] = ()
+    leads: tuple[_Positive, ...] = ()
+    chosen: _Scale | None = None
+    windows: _Positive | None = None
 
 
 @register_adjustment
@@ -50,9 +59,15 @@ class Calibration:
     Attributes:
         scale: Multiple of L.
         level: Nominal coverage.
-        scales: (candidate,) the multiples tried.
+        scales: (candidate,) the multiples tried; 1 is the first, and `scale` is among them.
         coverage: (candidate, bin) coverage of what was observed of validation trajectories, by lead
             time; parts of the horizon without observations are left out.
+        spread_skill: (candidate, bin) root of the mean variance over the mean squared error of
+            these; None where the mean is exact. Runs of earlier versions have none.
+        leads: (bin,) lead times at which the parts of the horizon end, in the data's units. Runs of
+            earlier versions have none.
+        chosen: The scale that covered best, before it was moved towards 1; None: not known.
+        windows: How many trajectories told, overlapping ones counted in part; None: not known.
     """
 
     name: ClassVar[str] = "calibration"
@@ -62,6 +77,10 @@ class Calibration:
     level: float = 0.9
     scales: tuple[float, ...] = ()
     coverage: tuple[tuple[float, ...], ...] = ()
+    spread_skill: tuple[tuple[float | None, ...], ...] = ()
+    leads: tuple[float, ...] = ()
+    chosen: float | None = None
+    windows: float | None = None
 
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Scale the diffusion."""
@@ -91,75 +110,130 @@ class Calibration:
         """(candidate,) root mean square over lead times of coverage − level."""
         return np.asarray(np.sqrt(np.square(np.asarray(self.coverage) - self.level).mean(1)))
 
+    @property
+    def before(self) -> Array:
+        """(bin,) coverage by lead time without the scale."""
+        return np.asarray(self.coverage[0])
+
+    @property
+    def after(self) -> Array:
+        """(bin,) coverage by lead time with the scale."""
+        return np.asarray(self.coverage[self.scales.index(self.scale)])
+
     def __repr__(self) -> str:
-        """The scale, and from how many it was chosen."""
-        tried = f", level={self.level:g}, {len(self.scales)} scales tried" if self.scales else ""
-        return f"Calibration({self.scale:g}{tried})"
+        """The scale, what it was chosen from, and the lowest and highest coverage by lead time."""
+        if not self.scales:
+            return f"Calibration({self.scale:g})"
+        parts = [f"{self.scale:.3g}", f"level={self.level:g}", f"{len(self.scales)} scales tried"]
+        if self.windows is not None:
+            parts.append(f"{self.windows:.3g} windows")
+        if self.chosen is not None and self.chosen != self.scale:
+            parts.append(f"moved from {self.chosen:.3g}")
+        if self.scale in self.scales:
+            without, with_it = (f"{x.min():.2f}–{x.max():.2f}" for x in (self.before, self.after))
+            parts.append(f"covers {without} without and {with_it} with it")
+        return f"Calibration({', '.join(parts)})"
+
+
+def shrunk(scale: float, error: float, slope: float) -> float:
+    """A scale moved towards 1 by what validation trajectories cannot tell.
+
+    They say log ŝ with a standard error τ, that of the coverage over its slope dc/d log s at ŝ.
+    Before they are seen log s is N(0, σ²), with σ = 1 above and .5 below zero: the ELBO makes C too
+    small rather than too large. The posterior mean is log s = σ²/(σ² + τ²) log ŝ: near ŝ where
+    coverage is known well and depends on the scale, near 1 otherwise.
+
+    Args:
+        scale: ŝ.
+        error: Standard error of the coverage.
+        slope: dc/d log s.
+    """
+    log = float(np.log(scale))
+    trust = (_PRIOR_SD[0 if log < 0 else 1] * slope) ** 2
+    return float(np.exp(log * trust / (trust + error**2))) if trust > 0 else 1.0
+
+
+def _slope(tried: Mapping[float, WindowScores], scale: float) -> float:
+    """dc/d log s of the scales that were tried, from 1 to one or on both sides of it.
+
+    The steeper of the two: coverage that is nearly complete at one end tells nothing.
+    """
+    known = sorted(tried)
+    i = known.index(scale)
+    around = known[max(0, i - 1)], known[min(len(known) - 1, i + 1)]
+    pairs = [(low, high) for low, high in (around, sorted((1.0, scale))) if low < high]
+    slopes = [
+        (tried[high].average - tried[low].average) / float(np.log(high / low))
+        for low, high in pairs
+    ]
+    return max(slopes, default=0.0)
 
 
 def choose_diffusion_scale(
-    predict: Callable[[float], Sequence[tuple[Forecast, Trajectories]]],
+    predict: Callable[[float], Pairs],
     *,
     level: float = 0.9,
     bins: int = BINS,
-    scales: Sequence[float] = (1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
+    windows: float | None = None,
+    wider: Sequence[float] = (1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
     narrower: Sequence[float] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1),
 ) -> Calibration:
-    """The scale whose coverage by lead time is nearest to `level`, if the first falls short.
+    """The scale whose coverage by lead time is nearest to `level`, if that at 1 falls short.
 
     If it does not, wider ones are no remedy, even where chaos saturates their coverage below it.
     Narrower ones are tried then, as long as intervals cover clearly too much. With room to spare,
     since the parameters kept are those that forecast validation trajectories best, whose coverage
-    is therefore flattering.
+    is therefore flattering. What was chosen is moved towards 1 as `shrunk` says, by the standard
+    error of `WindowScores.error`.
 
     Args:
         predict: From a scale to forecasts of the validation trajectories, of those with common lead
             times in a batch, and these at its times.
         level: Nominal coverage of the central interval.
         bins: Equal parts of the longest horizon, of which those without times are passed over.
-        scales: Multiples of L to try.
+        windows: How many validation trajectories there are, overlapping ones counted in part. None:
+            none overlap.
+        wider: Multiples of L to try if 1 covers too little.
         narrower: Smaller and smaller ones, tried while coverage stays above (1 + level)/2;
             () for none.
 
     Raises:
-        ValueError: `level` is not one number inside (0, 1), or the first scale's forecast is not
-            finite. Wider ones whose forecasts blow up are passed over.
+        ValueError: `level` is not one number inside (0, 1), or the forecast at 1 is not finite.
+            Wider ones that blow up are passed over.
     """
     check_level("level", level)
-
-    def covered(pairs: Sequence[tuple[Forecast, Trajectories]]) -> Array:
-        return _coverage_by_lead(pairs, level, bins)
-
-    best = float(scales[0])
-    tried = {best: covered(predict(best))}
-    if tried[best].mean() < level:
-        for scale in scales[1:]:
+    pairs = predict(1.0)
+    horizon = max(float(fc.times[-1] - fc.times[0]) for fc, _ in pairs)
+    tried = {1.0: window_scores(pairs, level=level, bins=bins)}
+    chosen = 1.0
+    if tried[1.0].average < level:
+        for scale in wider:
             pairs = predict(scale)
             if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
-                tried[float(scale)] = covered(pairs)
-        best = min(tried, key=lambda s: float(np.square(tried[s] - level).mean()))
+                tried[float(scale)] = window_scores(pairs, level=level, bins=bins)
+        chosen = min(tried, key=lambda s: float(np.square(tried[s].by_bin - level).mean()))
     else:
-        for scale in (s for s in narrower if s < scales[0]):
-            tried[float(scale)] = covered(predict(scale))
-            if tried[float(scale)].mean() < 0.5 * (1 + level):
+        for scale in narrower:
+            tried[float(scale)] = window_scores(predict(scale), level=level, bins=bins)
+            if tried[float(scale)].average < 0.5 * (1 + level):
                 break
-            best = float(scale)
-    table = tuple(tuple(row.tolist()) for row in tried.values())
-    return Calibration(best, level, tuple(tried), table)
-
-
-def _coverage_by_lead(
-    pairs: Sequence[tuple[Forecast, Trajectories]], level: float, bins: int
-) -> Array:
-    """(bin,) mean over the trajectories that have times in a part of the horizon."""
-    horizon = max(float(fc.times[-1] - fc.times[0]) for fc, _ in pairs)
-    means = []
-    for fc, truth in pairs:
-        share = coverage_by_time(fc, truth, level=level)
-        part = part_of_horizon(fc.times, bins, horizon)
-        each = np.full((len(share), bins), np.nan)
-        for b in np.unique(part):
-            each[:, b] = mean_of(share[:, part == b], 1)
-        means.append(each)
-    every = np.concatenate(means)
-    return np.asarray(np.nanmean(every[:, ~np.isnan(every).all(0)], axis=0))
+            chosen = float(scale)
+    best, count = tried[chosen], windows or float(len(tried[1.0].coverage))
+    scale = shrunk(chosen, best.error(level, count), _slope(tried, chosen))
+    if abs(scale / chosen - 1) < _ALIKE:
+        scale = chosen
+    if scale not in tried:
+        tried[scale] = window_scores(predict(scale), level=level, bins=bins)
+    return Calibration(
+        scale=scale,
+        level=level,
+        scales=tuple(tried),
+        coverage=tuple(tuple(scores.by_bin.tolist()) for scores in tried.values()),
+        spread_skill=tuple(
+            tuple(x if np.isfinite(x) else None for x in scores.spread_skill.tolist())
+            for scores in tried.values()
+        ),
+        leads=tuple(((best.bins + 1) * horizon / bins).tolist()),
+        chosen=chosen,
+        windows=count,
+    )
