@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_nothing_that_is_forecast_was_trained_or_chosen_on(name):
     """Windows of a part begin later than the part before ends by more than they are long."""
     parts = observed.CASES[name].prepare()
     assert len(parts.train) == 1
-    for before, part in zip(parts, parts[1:], strict=False):
+    for before, part in pairwise(parts):
         longest = max(t[-1] - t[0] for t in part.times)
         apart = min(t[0] for t in part.times) - max(t[-1] for t in before.times)
         # months and years differ in length by a tenth at most
