@@ -50,9 +50,9 @@ def test_the_page_has_each_forecaster_once_and_the_least_errors_in_bold(tmp_path
     assert "| forecast | 365 | 730 | skill | coverage | CRPS | training s | compare s |" in lines
     assert [line for line in lines if line.startswith(("| this", "| pers"))] == [
         "| this library, n_η = 2, reference channel | 0.5 | 0.7 | 0.25, 0.25 | 0.25, 0.25 | "
-        "0.250, 0.250 | 8.5 | 1.5 |",
+        "0.25, 0.25 | 8.5 | 1.5 |",
         "| this library, n_η = 2, reference point | **0.4** | 0.8 | 0.25, 0.25 | 0.25, 0.25 | "
-        "0.250, 0.250 | 8.5 | 1.5 |",
-        "| persistence | 0.6 | **0.6** | 0.25, 0.25 | 0.25, 0.25 | 0.250, 0.250 |  |  |",
+        "0.25, 0.25 | 8.5 | 1.5 |",
+        "| persistence | 0.6 | **0.6** | 0.25, 0.25 | 0.25, 0.25 | 0.25, 0.25 |  |  |",
     ]
     assert "11 lines of code from file to table, among them these:" in lines
