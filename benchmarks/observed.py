@@ -103,9 +103,7 @@ MEANS = {"channel": "channel", "point": "point"}
 CASES = {
     "sst": Case(sst, MEANS),
     "hgt": Case(hgt, MEANS),
-    "ostia": Case(
-        ostia, {"channel": "channel", "cycle": pyro_msde.Cycle(YEAR / np.timedelta64(1, "h"))}, YEAR
-    ),
+    "ostia": Case(ostia, {"channel": "channel", "cycle": pyro_msde.Cycle(YEAR)}, YEAR),
     "scenarios": Case(scenarios, MEANS),
 }
 

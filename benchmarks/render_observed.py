@@ -69,8 +69,8 @@ def section(name: str, rows: Sequence[Row]) -> list[str]:
         errors = "".join(f" {_bold(r['rmse'], least[r['lead']])} |" for r in group)
         seconds = ["", ""] if simple else [group[0][f"{k}_seconds"] for k in ("train", "compare")]
         scores = "".join(
-            " " + ", ".join(f"{float(r[s]):.{digits}f}" for r in group) + " |"
-            for s, digits in (("skill", 2), ("coverage", 2), ("crps", 3))
+            " " + ", ".join(f"{float(r[s]):{form}}" for r in group) + " |"
+            for s, form in (("skill", ".2f"), ("coverage", ".2f"), ("crps", ".3g"))
         )
         out.append(f"| {label} |{errors}{scores} {' | '.join(seconds)} |")
     steps = ", ".join(dict.fromkeys(r["steps"] for r in rows))

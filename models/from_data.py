@@ -174,5 +174,10 @@ def _described(grid: Grid, data: Trajectories) -> str:
     gaps = "" if grid.mask is None else f", {1 - grid.mask.mean():.0%} of them without a field"
     return (
         f"{sizes[0]} points{names}{gaps}{extra}, {sizes[1]} coarse, {grid.channels} channel(s), "
-        f"boundary={grid.boundary}, lower={grid.lower}, upper={grid.upper}."
+        f"boundary={grid.boundary}, lower={_short(grid.lower)}, upper={_short(grid.upper)}."
     )
+
+
+def _short(ends: tuple[float, ...]) -> tuple[float, ...]:
+    """Without the rounding of a file's float32."""
+    return tuple(float(f"{end:.6g}") for end in ends)

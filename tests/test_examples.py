@@ -18,6 +18,7 @@ import pytest
 import pyro_msde
 from examples.cases import CASES
 from pyro_msde.datasets import kdv as datasets_kdv
+from pyro_msde.datasets import observed
 from pyro_msde.datasets.kdv import kdv_splits
 from pyro_msde.datasets.problem import Problem
 
@@ -26,6 +27,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 RUNS = {
     "kdv_demo.py": ("forecast.png", "metrics.json", "test.nc"),
     "burgers.py": ("forecast.png",),
+    "observed.py": ("forecast.nc",),
     "gle.py": ("innovations.json", "innovations.png"),
     "ks.py": ("statistics.png",),
     "swap_guides.py": (),
@@ -82,6 +84,19 @@ def test_the_demo_measures_the_run_that_it_leaves(example):
         ).mean(1)
     )
     assert metrics["persistence_nrmse"] == pytest.approx(error.mean(), rel=0.02)  # every 10th time
+
+
+@pytest.mark.slow
+def test_the_table_of_observed_fields_is_of_the_run_that_is_left(example):
+    printed, out = example("observed.py")
+    fit = pyro_msde.load(out)
+    assert fit.steps == 4
+    record = pyro_msde.Trajectories.from_xarray(observed.sst(), "sst", missing="mask")
+    train, _, test = record.split(train=0.6, validation=0.2, gap=3)
+    table = pyro_msde.compare(fit, test.cut(4, every=1), train, weights="coslat")
+    shown = next(line for line in printed.splitlines() if line.startswith("fit"))
+    skill = table["skill"].sel(forecaster="fit")
+    np.testing.assert_allclose([float(s) for s in shown.split()[1:]], skill, atol=0.006)
 
 
 @pytest.mark.slow

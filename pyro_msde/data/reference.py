@@ -8,6 +8,7 @@ three hundred times as large as what is to be forecast.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data.arrays import to_numpy
+from pyro_msde.data.instants import TimeUnits
 
 __all__ = ["Cycle", "Reference", "reference_of"]
 
@@ -30,11 +32,12 @@ class Cycle:
     """A mean cycle at each point, as `fit(reference=…)` learns it from the training data alone.
 
     Attributes:
-        period: In the units of the data's times, such as 365.25 where these count days.
+        period: In the units of the data's times, such as 365.25 where these count days; or a
+            duration, such as np.timedelta64(8766, "h"), where their units are known.
         harmonics: Number of waves within a period, beside the mean.
     """
 
-    period: float
+    period: float | datetime.timedelta | np.timedelta64
     harmonics: int = 2
 
     def __post_init__(self) -> None:
@@ -43,8 +46,19 @@ class Cycle:
         Raises:
             ValueError: A period that is not positive and finite, or no harmonics.
         """
-        check_number("period", self.period)
+        if not isinstance(self.period, datetime.timedelta | np.timedelta64):
+            check_number("period", self.period)
+        elif not np.timedelta64(self.period) > np.timedelta64(0):
+            raise ValueError(f"period={self.period!r}: give a duration above 0.")
         check_whole("harmonics", self.harmonics, 1)
+
+    def in_units(self, units: TimeUnits) -> Cycle:
+        """The same with a period that is a number, in the units of data.
+
+        Raises:
+            ValueError: The period is a duration, and the units are not known, or none is fixed.
+        """
+        return Cycle(float(units.durations(self.period, "reference")), self.harmonics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +118,8 @@ def reference_of(
 
     Args:
         given: "channel": the mean of each channel, but of those that are zero on a wall; "point":
-            that of each point; a `Cycle`; an array (*space) or (channel, *space) or one number a
-            channel; None: nothing.
+            that of each point; a `Cycle`, its period a number; an array (*space) or
+            (channel, *space) or one number a channel; None: nothing.
         fields: Per trajectory (time, channel, *space), NaN where nothing was observed.
         times: Per trajectory (time,).
         admits_constant: Whether a constant field suits the boundaries, by channel.
@@ -113,13 +127,12 @@ def reference_of(
     Raises:
         ValueError: Something else, or an array of another shape or that is not finite.
     """
-    shape = fields[0].shape[1:]
     if given is None:
         return Reference()
     if isinstance(given, Cycle):
-        return Reference(_cycle(given, fields, times), float(given.period))
+        return _cycle(given, fields, times)
     if not isinstance(given, str):
-        return Reference(_array(given, shape)[None])
+        return Reference(_array(given, fields)[None])
     if given == "point":
         return Reference(_mean(fields, per_point=True)[None])
     if given == "channel":
@@ -170,14 +183,17 @@ def _first_observed(fields: Sequence[NDArray[Any]]) -> Array:
     return base
 
 
-def _cycle(cycle: Cycle, fields: Sequence[NDArray[Any]], times: Sequence[NDArray[Any]]) -> Array:
+def _cycle(
+    cycle: Cycle, fields: Sequence[NDArray[Any]], times: Sequence[NDArray[Any]]
+) -> Reference:
     """Coefficients by least squares at each point, from what was observed there."""
+    period = check_number("period", cycle.period)
     mean = _mean(fields, per_point=True)
     size = mean.size
     n = 1 + 2 * cycle.harmonics
     gram, right = np.zeros((size, n, n)), np.zeros((size, n))
     for field, t in zip(fields, times, strict=True):
-        waves = _waves(np.asarray(t, np.float64), float(cycle.period), cycle.harmonics)
+        waves = _waves(np.asarray(t, np.float64), period, cycle.harmonics)
         flat = field.reshape(len(field), -1)
         seen = np.isfinite(flat)
         anomaly = np.where(seen, flat - mean.reshape(-1), 0.0)
@@ -188,11 +204,15 @@ def _cycle(cycle: Cycle, fields: Sequence[NDArray[Any]], times: Sequence[NDArray
     found = np.linalg.solve(gram + ridge * np.eye(n), right[..., None])[..., 0]
     coefficients = found.T.reshape(n, *mean.shape)
     coefficients[0] += mean
-    return coefficients
+    return Reference(coefficients, period)
 
 
-def _array(given: Any, shape: tuple[int, ...]) -> Array:
-    """(channel, *space) or (channel, 1, …) from what the user passed."""
+def _array(given: Any, fields: Sequence[NDArray[Any]]) -> Array:
+    """(channel, *space) or (channel, 1, …) from what the user passed.
+
+    NaN at points where nothing ever was observed, such as land, becomes the channel's mean.
+    """
+    shape = fields[0].shape[1:]
     values = to_numpy(given, "reference").astype(np.float64)
     each = (shape[0], *(1,) * (len(shape) - 1))
     if values.shape == shape[1:] and shape[0] == 1:
@@ -204,10 +224,14 @@ def _array(given: Any, shape: tuple[int, ...]) -> Array:
             f"reference: shape {values.shape}; the data's fields are (channel, *space) = {shape}. "
             "Pass an array of this shape, or one number a channel."
         )
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).sum())
+    seen = np.any([np.isfinite(field).any(0) for field in fields], 0)
+    missing = np.isnan(values) & ~(seen if values.shape == shape else np.True_)
+    bad = int((~np.isfinite(values) & ~missing).sum())
+    if bad:
         raise ValueError(
-            f"reference: holds NaN or infinite values, {bad} of {values.size}. Give a number for "
-            "each point, such as the channel's mean where nothing is observed."
+            f"reference: holds NaN or infinite values, {bad} of {values.size}, where there are "
+            "observations. Give a number for each point."
         )
-    return values
+    space = tuple(range(1, values.ndim))
+    mean = np.mean(values, space, keepdims=True, where=~missing) if missing.any() else 0.0
+    return np.where(missing, mean, values)

@@ -146,7 +146,7 @@ class Trajectories:
     def from_xarray(
         cls,
         ds: xr.Dataset | xr.DataArray,
-        name: str | Sequence[str],
+        name: str | Sequence[str] | None = None,
         *,
         trajectory: str = "trajectory",
         time: str = "time",
@@ -163,7 +163,7 @@ class Trajectories:
         counts as NaN; packed variables (`scale_factor`, `add_offset`) are unpacked.
 
         Args:
-            ds: A Dataset, or a DataArray (then `name` is what to call it).
+            ds: A Dataset, or a DataArray (then `name` is what to call it; None: its own name).
             name: The variable, with any order of dimensions; or variables, in the order of the
                 channels, with equal dimensions. Each has its own units, and its name is that of its
                 channel; the field's is all of them, as in "u_v".

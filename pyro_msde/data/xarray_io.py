@@ -24,7 +24,7 @@ _KEPT = ("standard_name", "long_name", "axis", "positive")
 
 def read_xarray(
     ds: xr.Dataset | xr.DataArray,
-    name: str | Sequence[str],
+    name: str | Sequence[str] | None,
     *,
     trajectory: str,
     time: str,
@@ -35,6 +35,8 @@ def read_xarray(
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
     if not isinstance(ds, xr.Dataset | xr.DataArray):
         raise ValueError(f"ds: got {type(ds).__name__}. Pass an xarray Dataset or DataArray.")
+    if name is None:
+        name = _own_name(ds)
     several = not isinstance(name, str)
     variables = checked_names("name", name) if not isinstance(name, str) else (name,)
     if not variables:
@@ -91,6 +93,20 @@ def read_xarray(
         "covariate_names": tuple(covariates or ()) or None,
         "control_names": tuple(controls or ()) or None,
     }
+
+
+def _own_name(ds: xr.Dataset | xr.DataArray) -> str:
+    """That of a DataArray.
+
+    Raises:
+        ValueError: It has none, or a Dataset was given.
+    """
+    if isinstance(ds, xr.Dataset):
+        known = ", ".join(str(v) for v in ds.data_vars)
+        raise ValueError(f"name: missing. Pass one, or several, of {known}.")
+    if not isinstance(ds.name, str):
+        raise ValueError("name: missing, and the DataArray has none. Pass what to call it.")
+    return ds.name
 
 
 def _require(ds: xr.Dataset, variable: str, argument: str) -> None:

@@ -82,7 +82,8 @@ def checked_times(times: Any, t0: Any, units: TimeUnits) -> tuple[Array, float]:
         return clock, float(clock[0])  # equal but for rounding
     if clock[0] < start:
         raise ValueError(
-            f"times: begin at {clock[0]:g}, before t0={start:g}. Forecasts run forward from y0."
+            f"times: begin at {units.shown(clock[0])}, before t0={units.shown(start)}. Forecasts "
+            "run forward from y0."
         )
     return clock, start
 

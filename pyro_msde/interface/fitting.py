@@ -17,6 +17,7 @@ import torch
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import (
+    Cycle,
     Scaling,
     Trajectories,
     check_trajectories,
@@ -170,6 +171,8 @@ def fit(
     fields = data.fields(grid.channels, grid.data_shape)
     if grid.mask is not None:
         fields = [np.where(grid.mask, field, np.nan) for field in fields]
+    if isinstance(reference, Cycle):
+        reference = reference.in_units(data.time_units)
     subtracted = reference_of(reference, fields, data.times, grid.admits_constant)
     scaling = Scaling.of(
         fields, data.horizon, data.covariates, reference=subtracted, times=data.times

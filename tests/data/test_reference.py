@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pyro_msde import Cycle
-from pyro_msde.data import Reference, Scaling, reference_of
+from pyro_msde.data import Reference, Scaling, TimeUnits, reference_of
 
 ROUNDING = {"rtol": 1e-12}  # sums of some thousand float64 numbers
 SHAPE = (2, 3, 5)  # (channel, *space)
@@ -129,6 +131,37 @@ def test_periods_that_are_refused(options):
         Cycle(**options)
     with pytest.raises(ValueError, match="harmonics=0: give a whole number, at least 1"):
         Cycle(1.0, 0)
+
+
+def test_a_period_may_be_a_duration():
+    hours, days = TimeUnits("hours since 1970-01-01"), TimeUnits("days since 1800-1-1")
+    for year in (np.timedelta64(8766, "h"), datetime.timedelta(365.25)):
+        assert Cycle(year, 3).in_units(hours) == Cycle(8766.0, 3)
+        assert Cycle(year).in_units(days) == Cycle(365.25)
+    assert Cycle(8.0).in_units(TimeUnits()) == Cycle(8.0)
+    with pytest.raises(ValueError, match="reference: durations, but the data's times are in units"):
+        Cycle(np.timedelta64(8766, "h")).in_units(TimeUnits())
+    with pytest.raises(ValueError, match="reference: months and years have no fixed length"):
+        Cycle(np.timedelta64(1, "Y")).in_units(days)
+    with pytest.raises(ValueError, match=r"period=.*: give a duration above 0"):
+        Cycle(np.timedelta64("NaT"))
+
+
+def test_an_array_may_lack_what_never_was_observed():
+    """As the mean over time of a field with land does."""
+    fields, times = cases(gaps=True)
+    given = np.random.default_rng(3).normal(size=SHAPE)
+    never = np.isnan(np.concatenate(fields)).all(0)
+    given[never] = np.nan
+    found = made(given, fields, times).coefficients[0]
+    assert_array_equal(found[~never], given[~never])
+    for channel in range(len(given)):
+        mean = np.nanmean(given[channel])
+        assert_allclose(found[channel][never[channel]], mean, **ROUNDING)
+    assert never.any()
+    given[~never] = np.nan
+    with pytest.raises(ValueError, match=r"reference: holds NaN .* where there are observations"):
+        made(given, fields, times)
 
 
 def test_references_are_equal_if_their_numbers_are():

@@ -445,6 +445,10 @@ def test_from_xarray_sorts_dimensions_and_renames():
     assert data.name == "c"
     assert data.dims == ("species", "x")
     np.testing.assert_array_equal(np.stack(data.values), raw.transpose(2, 3, 1, 0))
+    data = Trajectories.from_xarray(array, trajectory="run", time="t", channel="species")
+    assert data.name == "u"
+    with pytest.raises(ValueError, match="name: missing, and the DataArray has none"):
+        Trajectories.from_xarray(array.rename(None), time="t")
 
 
 def test_from_xarray_without_trajectories_is_one():
@@ -494,6 +498,8 @@ def test_from_xarray_names_what_is_missing():
     ds = ds.assign_coords(time=[0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match=r"name: no variable .v.\. The data hold u, p"):
         Trajectories.from_xarray(ds, "v")
+    with pytest.raises(ValueError, match=r"name: missing\. Pass one, or several, of u, p"):
+        Trajectories.from_xarray(ds)
     with pytest.raises(ValueError, match="covariates: 'p' has dimensions"):
         Trajectories.from_xarray(ds, "u", covariates=["p"])
     with pytest.raises(ValueError, match="time: 'u' has dimensions"):

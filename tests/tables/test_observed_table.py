@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_nothing_that_is_forecast_was_trained_or_chosen_on(name):
     """Windows of a part begin later than the part before ends by more than they are long."""
     parts = observed.CASES[name].prepare()
     assert len(parts.train) == 1
-    for before, part in itertools.pairwise(parts):
+    for before, part in pairwise(parts):
         longest = max(t[-1] - t[0] for t in part.times)
         apart = min(t[0] for t in part.times) - max(t[-1] for t in before.times)
         # months and years differ in length by a tenth at most
@@ -50,9 +50,9 @@ def test_the_page_has_each_forecaster_once_and_the_least_errors_in_bold(tmp_path
     assert "| forecast | 365 | 730 | skill | coverage | CRPS | training s | compare s |" in lines
     assert [line for line in lines if line.startswith(("| this", "| pers"))] == [
         "| this library, n_η = 2, reference channel | 0.5 | 0.7 | 0.25, 0.25 | 0.25, 0.25 | "
-        "0.250, 0.250 | 8.5 | 1.5 |",
+        "0.25, 0.25 | 8.5 | 1.5 |",
         "| this library, n_η = 2, reference point | **0.4** | 0.8 | 0.25, 0.25 | 0.25, 0.25 | "
-        "0.250, 0.250 | 8.5 | 1.5 |",
-        "| persistence | 0.6 | **0.6** | 0.25, 0.25 | 0.25, 0.25 | 0.250, 0.250 |  |  |",
+        "0.25, 0.25 | 8.5 | 1.5 |",
+        "| persistence | 0.6 | **0.6** | 0.25, 0.25 | 0.25, 0.25 | 0.25, 0.25 |  |  |",
     ]
     assert "11 lines of code from file to table, among them these:" in lines
