@@ -86,9 +86,9 @@ def test_states_of_two_axes_are_named_by_their_places(plane):
     assert listed.get_title().get_text() == "(a, b) in km"
     # channel-major: states 0, 6, 12, 18 of 2 channels × (4 × 3) points
     assert [t.get_text() for t in listed.get_texts()] == [
-        "first, (1.2, 5.8)",
-        "first, (2.4, 5.8)",
-        "second, (1.2, 5.8)",
-        "second, (2.4, 5.8)",
+        "first, (1.2, 5.75)",
+        "first, (2.4, 5.75)",
+        "second, (1.2, 5.75)",
+        "second, (2.4, 5.75)",
     ]
     draw(axes)
