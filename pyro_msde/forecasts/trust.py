@@ -139,6 +139,11 @@ class Trust:
         within = since <= max(duration, float(since[:, 0].max())) * (1 + 1e-9)
         return (moved.square() / self.error).mean(-1)[within].mean().sqrt()
 
+    def __repr__(self) -> str:
+        """The misfit, and how many trajectories are known."""
+        rows, num_times = self.times.shape
+        return f"Trust(misfit {self.misfit:.3g}, {rows} trajectories at {num_times} times)"
+
 
 _AXES = {"variance": 1, "error": 1, "states": 3, "rates": 3, "times": 2}
 _FEWEST = 2  # snapshots of a trajectory

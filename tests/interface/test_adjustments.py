@@ -103,7 +103,8 @@ def test_they_are_printed_in_a_line_each(plain):
     assert repr(fit.adjustments) == (
         "(Jackknife(macro (3, 7, 1), micro (3, 5, 2)), "
         f"Region({NUM_COARSE + N_ETA} states, stencils of 3), "
-        "Calibration(1.5, level=0.8, 2 scales tried))"
+        "Calibration(1.5, level=0.8, 2 scales tried, covers 0.70–0.70 without and 0.90–0.90 with "
+        "it))"
     )
     assert (repr(Calibration(2.0)), repr(Region(box(1.0)))) == (
         "Calibration(2)",
