@@ -77,13 +77,14 @@ def sea_fit(reference: Reference | None = None) -> Fit:
     return Fit(model, AmortizedGP(model), scaling, metadata=Metadata.of(data))
 
 
-def sea_data(mean: float = 0.0) -> Trajectories:
-    """Two trajectories; NaN on land and in clouds, a snapshot that is missing, in kelvins."""
+def sea_data(mean: float = 0.0, *, whole: bool = True) -> Trajectories:
+    """Two trajectories; NaN on land, in clouds and in a `whole` snapshot, in kelvins."""
     rng = np.random.default_rng(6)
     times = 4.0 + np.array([0.0, 0.2, 0.3, 0.5, 0.6])
     values = mean + rng.normal(size=(2, 5, 8, 12))
     values[rng.uniform(size=values.shape) < 0.2] = np.nan
-    values[1, 2] = np.nan
+    if whole:
+        values[1, 2] = np.nan
     values[..., ~land()] = np.nan
     coords = {"lat": -70.0 + 20 * np.arange(8), "lon": 30.0 * np.arange(12)}
     units = {"sst": "K", "lat": "degrees_north", "lon": "degrees_east", "time": "day"}

@@ -21,7 +21,7 @@ def report(case):
 def alone(case):
     """Of one trajectory, which has no standard errors."""
     _, truth, fc = case
-    one = replace(fc, paths=fc.paths[:, :, :1], region=None, _cache={}, _kept=[])
+    one = replace(fc, paths=fc.paths[:, :, :1], _cache={}, _kept=[])
     return calibration(one, truth[0], levels=(0.5,), bins=3, interval=0.5)
 
 

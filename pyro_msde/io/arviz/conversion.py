@@ -164,7 +164,6 @@ def to_arviz(
     names = test.channel_names
     values = truth[test.name].values if names is None else np.stack([truth[c] for c in names], 2)
     frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
-    values = truth[test.name].values
     values = values if fit.model.grid.mask is None else np.where(frame.exists, values, np.nan)
     draws, groups = forecast_groups(
         fit, chosen, frame, num_samples, num_theta, seed=seed, log_likelihood=log_likelihood
