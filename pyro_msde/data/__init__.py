@@ -14,6 +14,7 @@ from pyro_msde.data.empty_snapshots import (
     observed_snapshots,
     since_first_observed,
 )
+from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
@@ -72,6 +73,8 @@ __all__ = [
     "each_trajectory",
     "evenly_spaced",
     "first_observed",
+    "fitted_harmonics",
+    "harmonics_at",
     "matched",
     "nearest",
     "num_covariates_of",

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data.arrays import to_numpy
+from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits
 
 __all__ = ["Cycle", "Reference", "reference_of"]
 
 Array = NDArray[np.float64]
-
-_RIDGE = 1e-9  # of the normal equations' trace: points that were hardly observed stay determined
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Reference:
         clock = np.asarray(times, dtype=np.float64)
         if self.period is None:
             return self.coefficients[0].reshape((1,) * clock.ndim + self.coefficients.shape[1:])
-        waves = _waves(clock, self.period, len(self.coefficients) // 2)
+        waves = harmonics_at(clock, self.period, len(self.coefficients))
         return np.tensordot(waves, self.coefficients, 1)
 
 
@@ -144,14 +143,6 @@ def reference_of(
     )
 
 
-def _waves(clock: Array, period: float, harmonics: int) -> Array:
-    """(..., 1 + 2 harmonics) one, then cosine and sine of each harmonic."""
-    # whole periods are taken off first: angles of late times stay exact
-    turns = 2 * np.pi * np.arange(1, harmonics + 1) * (np.mod(clock, period) / period)[..., None]
-    pairs = np.stack([np.cos(turns), np.sin(turns)], -1)
-    return np.concatenate([np.ones((*clock.shape, 1)), pairs.reshape(*clock.shape, -1)], -1)
-
-
 def _mean(fields: Sequence[NDArray[Any]], *, per_point: bool) -> Array:
     """Of what was observed, (channel, *space) or (channel, 1, …)."""
     axes = (0,) if per_point else (0, *range(2, fields[0].ndim))
@@ -189,20 +180,10 @@ def _cycle(
     """Coefficients by least squares at each point, from what was observed there."""
     period = check_number("period", cycle.period)
     mean = _mean(fields, per_point=True)
-    size = mean.size
-    n = 1 + 2 * cycle.harmonics
-    gram, right = np.zeros((size, n, n)), np.zeros((size, n))
-    for field, t in zip(fields, times, strict=True):
-        waves = _waves(np.asarray(t, np.float64), period, cycle.harmonics)
-        flat = field.reshape(len(field), -1)
-        seen = np.isfinite(flat)
-        anomaly = np.where(seen, flat - mean.reshape(-1), 0.0)
-        products = (waves[:, :, None] * waves[:, None, :]).reshape(len(waves), -1)
-        gram += (seen.T.astype(np.float64) @ products).reshape(size, n, n)
-        right += anomaly.T @ waves
-    ridge = _RIDGE * np.trace(gram, axis1=1, axis2=2)[:, None, None] + np.finfo(float).tiny
-    found = np.linalg.solve(gram + ridge * np.eye(n), right[..., None])[..., 0]
-    coefficients = found.T.reshape(n, *mean.shape)
+    # anomalies from the mean: large means cost no digits
+    blocks = ((t, (f - mean).reshape(len(f), -1)) for f, t in zip(fields, times, strict=True))
+    found = fitted_harmonics(blocks, mean.size, period, 1 + 2 * cycle.harmonics)
+    coefficients = np.nan_to_num(found, nan=0.0).reshape(-1, *mean.shape)
     coefficients[0] += mean
     return Reference(coefficients, period)
 
