@@ -6,9 +6,11 @@
 Each set is prepared by a function of its own below, whose lines, with those that every user writes
 (imports, model, fit, table), are counted. Fits are the defaults', once with the default reference
 and once with one that knows the mean of each point, or the season where there is one. Forecasts
-start from each snapshot of the test part; baselines are those of `pyro_msde.compare`. One row per
-fit, forecaster and lead is appended to benchmarks/results/observed.csv; fits that are there are
-skipped. `python -m benchmarks.render_observed` makes docs/observed.md of it.
+start from each snapshot of the test part, and are scored as the fit is ("fit") and with the scale
+of √C that covers the validation windows ("calibrated"); baselines are those of
+`pyro_msde.compare`. One row per fit, forecaster and lead is appended to
+benchmarks/results/observed.csv; fits that are there are skipped.
+`python -m benchmarks.render_observed` makes docs/observed.md of it.
 """
 
 from __future__ import annotations
@@ -54,8 +56,9 @@ COLUMNS = (
 )
 N_ETA = 2
 STEPS = 6000  # 380 to 790 s on one free core
-SHARED_LINES = 7  # four imports; model, fit and table
+SHARED_LINES = 8  # four imports; model, fit, `calibrated` and table
 YEAR = np.timedelta64(8766, "h")
+_CALIBRATED = {"forecaster": "calibrated"}
 
 
 def sst() -> Splits:
@@ -86,9 +89,9 @@ def scenarios() -> Splits:
     """Years of 360 days: learned from A1B before 1975, tested on E1 after 2000; 5 years ahead."""
     a1b = Trajectories.from_xarray(observed.a1b(), "air_temperature")
     e1 = Trajectories.from_xarray(observed.e1(), "air_temperature")
-    train = a1b.until("1974-12-30")
     validation = a1b.between("1980-01-01", "1999-12-30").cut(length=6, every=1)
-    return Splits(train, validation, e1.after("2004-12-30").cut(length=6, every=1))
+    test = e1.after("2004-12-30").cut(length=6, every=1)
+    return Splits(a1b.until("1974-12-30"), validation, test)
 
 
 class Case(NamedTuple):
@@ -130,20 +133,25 @@ def measure(case: Case, key: dict[str, Any]) -> Iterator[dict[str, Any]]:
         progress=False,
     )
     trained = time.perf_counter()
-    scores = pyro_msde.compare(
-        fit, test, train, validation, weights="coslat", period=case.period, seed=key["seed"]
+    options = {"weights": "coslat", "period": case.period, "seed": key["seed"]}
+    scores = pyro_msde.compare(fit, test, train, validation, **options)
+    compared = time.perf_counter()
+    calibrated = pyro_msde.compare(
+        fit.calibrated(validation), test, train, validation, baselines=[], **options
     )
     common = {
         **key,
         "lines": lines_of(case.prepare),
         "train_seconds": round(trained - started, 1),
-        "compare_seconds": round(time.perf_counter() - trained, 1),
+        "compare_seconds": round(compared - trained, 1),
         "units": scores["rmse"].attrs.get("units", ""),
         "lead_units": scores["lead"].attrs.get("units", ""),
         "device": name_of("cpu"),
         "version": pyro_msde.__version__,
         "commit": table.commit(),
     }
+    for lead in scores["lead"].values:
+        yield {**common, **_row(calibrated.sel(forecaster="fit", lead=lead)), **_CALIBRATED}
     for forecaster in scores["forecaster"].values:
         for lead in scores["lead"].values:
             yield {**common, **_row(scores.sel(forecaster=forecaster, lead=lead))}

@@ -59,9 +59,11 @@ def section(name: str, rows: Sequence[Row]) -> list[str]:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         # baselines are the same beside each fit
-        fit = row["forecaster"] == "fit"
-        reference = f"this library, n_η = {row['n_eta']}, reference {row['reference']}"
-        label = reference if fit else row["forecaster"]
+        fit = row["forecaster"] in ("fit", "calibrated")
+        label = row["forecaster"]
+        if fit:
+            kind = ", calibrated" if label == "calibrated" else ""
+            label = f"this library, n_η = {row['n_eta']}, reference {row['reference']}{kind}"
         group = groups.setdefault((not fit, label), [])
         if row["lead"] not in {r["lead"] for r in group}:
             group.append(row)
