@@ -88,10 +88,9 @@ def ostia() -> Splits:
 def scenarios() -> Splits:
     """Years of 360 days: learned from A1B before 1975, tested on E1 after 2000; 5 years ahead."""
     a1b = Trajectories.from_xarray(observed.a1b(), "air_temperature")
-    e1 = Trajectories.from_xarray(observed.e1(), "air_temperature")
+    e1 = Trajectories.from_xarray(observed.e1(), "air_temperature").after("2004-12-30")
     validation = a1b.between("1980-01-01", "1999-12-30").cut(length=6, every=1)
-    test = e1.after("2004-12-30").cut(length=6, every=1)
-    return Splits(a1b.until("1974-12-30"), validation, test)
+    return Splits(a1b.until("1974-12-30"), validation, e1.cut(length=6, every=1))
 
 
 class Case(NamedTuple):
