@@ -185,7 +185,7 @@ def _pod_sde(extra: bool) -> Opponent:
 
 
 def _fit_pod(data: Splits, rank: int, seed: int, steps: int, *, start: bool) -> pyro_msde.Fit:
-    model = pod(data.train, rank, start=start, seed=seed)
+    model = pod(data.train, rank, start=start, reference=None, seed=seed)
     recipe = _recipe(data.train, started=model.drift.net.network.has_polynomial)
     return pyro_msde.fit(
         model,
@@ -195,6 +195,7 @@ def _fit_pod(data: Splits, rank: int, seed: int, steps: int, *, start: bool) -> 
         steps=steps,
         seed=seed,
         recipe=recipe,
+        reference=None,
         progress=False,
     )
 

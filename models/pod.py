@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.baselines import pod_basis
-from pyro_msde.data import Scaling, Trajectories
+from pyro_msde.data import Scaling, Trajectories, reference_of
 from pyro_msde.grid import Grid
 from pyro_msde.inference import weak_form_regression
 from pyro_msde.isolation import Isolation
@@ -45,6 +45,7 @@ def pod(
     *,
     width: int = 128,
     start: bool = True,
+    reference: Any = "channel",
     seed: int = 0,
 ) -> PODModel:
     """Model of scalar fields by their first POD coefficients.
@@ -55,14 +56,23 @@ def pod(
         rank: Number of modes, r.
         width: Width of the drift network's two hidden layers.
         start: Start the drift's linear and quadratic paths from a regression on the coefficients.
+        reference: What `fit` will be told to subtract, since Φ and s are those of anomalies.
         seed: Of the initial weights.
 
     Raises:
         ValueError: More modes than snapshots or points.
     """
-    basis = pod_basis(train, rank)
-    scaling = Scaling.of(train.fields(1, train.field_shape), train.horizon, train.covariates)
-    modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in train.values]
+    fields = train.fields(1, train.field_shape)
+    subtracted = reference_of(reference, fields, train.times, (True,))
+    scaling = Scaling.of(
+        fields, train.horizon, train.covariates, reference=subtracted, times=train.times
+    )
+    anomalies = train
+    if subtracted:
+        pairs = zip(fields, train.times, strict=True)
+        anomalies = Trajectories(train.times, [(f - subtracted.at(t))[:, 0] for f, t in pairs])
+    basis = pod_basis(anomalies, rank)
+    modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in anomalies.values]
     leading = np.concatenate([z[:, 0] for z in modes])
     size = float(np.sqrt(np.square(leading, dtype=np.float64).mean())) / scaling.channels[0]
     num_covariates = 0 if train.covariates is None else train.covariates.shape[1]

@@ -1,6 +1,6 @@
 """Proper orthogonal decomposition: the rank-r subspace that holds most of the snapshots' energy.
 
-Nothing is centred: a reference that a fit subtracts is no part of the basis.
+Nothing is centred: where a reference is subtracted, these are to be anomalies.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_more_modes_than_snapshots_are_refused(rank):
 def test_the_model_projects_orthogonally_on_the_modes():
     rng = np.random.default_rng(4)
     data = waves(rng)
-    model = pod(data, RANK, width=5, start=False)
+    model = pod(data, RANK, width=5, start=False, reference=None)
     operators, basis = model.bind().operators, pod_basis(data, RANK)
     y = rng.standard_normal((2, 1, POINTS)).astype(np.float32)
     z = operators.restrict(torch.as_tensor(y))
@@ -73,12 +73,30 @@ def test_the_model_projects_orthogonally_on_the_modes():
 
 def test_the_leading_coefficient_has_unit_mean_square():
     data = waves(np.random.default_rng(5))
-    model = pod(data, RANK, width=5, start=False)
+    model = pod(data, RANK, width=5, start=False, reference=None)
     scale = float(np.sqrt(np.mean([np.square(v).mean() for v in data.values])))
     operators = model.bind().operators
     z = operators.restrict(torch.as_tensor(np.concatenate(data.values) / scale)[:, None])
     assert float(z[:, 0].square().mean()) == pytest.approx(1, abs=1e-4)  # float32
     assert float(z[:, 1].square().mean()) < 1
+
+
+def test_modes_are_those_of_anomalies():
+    """As `fit` subtracts the mean by default, large ones change neither modes nor regression."""
+    data = waves(np.random.default_rng(5))
+    high = Trajectories(data.times, [v.astype(np.float64) + 280.0 for v in data.values])
+    models = [pod(some, RANK, width=5) for some in (data, high)]
+    anomalies = Trajectories(data.times, [v - np.mean(data.values) for v in data.values])
+    basis = pod_basis(anomalies, RANK)
+    for model in models:
+        y = torch.as_tensor(np.eye(POINTS, dtype=np.float32))[:, None]
+        operators = model.bind().operators
+        projector = operators.prolong(operators.restrict(y))[:, 0]
+        # float32
+        assert_allclose(projector.numpy(), basis @ basis.T, rtol=0, atol=1e-4)
+    weights = [model.drift.state_dict() for model in models]
+    for name, weight in weights[0].items():
+        assert_allclose(weights[1][name].numpy(), weight.numpy(), rtol=1e-2, atol=1e-2)
 
 
 def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
