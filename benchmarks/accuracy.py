@@ -85,7 +85,7 @@ def one_shot(
         checkpoint=folder,
         device=device,
         progress=False,
-        recipe=setting.recipe(n_eta),
+        **setting.training(n_eta),
     )
 
 
@@ -110,6 +110,7 @@ def hierarchical(
         checkpoint=folder,
         device=device,
         progress=False,
+        reference=None,
         **setting.fit,
     )
     records = [f.training for f in fits]

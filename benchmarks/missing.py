@@ -87,7 +87,7 @@ def measure(kind: str, n_eta: int, seed: int, steps: int, data: Splits) -> dict[
         validation=validation,
         steps=steps,
         seed=seed,
-        recipe=setting.recipe(n_eta),
+        **setting.training(n_eta),
         progress=False,
     )
     seconds = time.perf_counter() - started

@@ -43,7 +43,7 @@ def main() -> None:
         steps=args.steps or setting.length(n_eta),
         seed=args.seed,
         checkpoint=out,
-        recipe=setting.recipe(n_eta),
+        **setting.training(n_eta),
     )
     fit = fit.calibrated(data.validation)
     fit.save(out)

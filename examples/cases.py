@@ -1,6 +1,6 @@
 """The settings of each case: data, model, coarse grid, training. Examples and benchmarks read them.
 
-`benchmarks/runs` keeps one run for each row of the table, trained as `Setting.recipe` says.
+`benchmarks/runs` keeps one run for each row of the table, trained as `Setting.training` says.
 """
 
 from __future__ import annotations
@@ -63,8 +63,15 @@ class Setting:
         """Steps of training with so many microscale states."""
         return self.steps_at.get(n_eta, self.steps)
 
+    def training(self, n_eta: int) -> dict[str, Any]:
+        """Arguments of `pyro_msde.fit` with so many microscale states.
+
+        Nothing is subtracted from the fields, as in the paper.
+        """
+        return {"recipe": self.recipe(n_eta), "reference": None}
+
     def recipe(self, n_eta: int) -> Recipe:
-        """How to train with so many microscale states."""
+        """Options of training with so many microscale states."""
         changes = {**self.fit, **self.fit_at.get(n_eta, {})}
         return replace(RECIPES[changes.pop("recipe", "default")], **changes)
 

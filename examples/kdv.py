@@ -58,7 +58,7 @@ def train(row: Row, data: Splits, out: Path, seed: int, steps: int | None = None
         steps=steps or setting.length(n_eta),
         seed=seed,
         checkpoint=out,
-        recipe=setting.recipe(n_eta),
+        **setting.training(n_eta),
     )
     fit = fit.calibrated(data.validation)
     fit.save(out)

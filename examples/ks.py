@@ -38,7 +38,7 @@ def learn(out: Path, steps: int, seed: int) -> tuple[pyro_msde.Fit, pyro_msde.Tr
         steps=steps,
         seed=seed,
         checkpoint=out,
-        recipe=CASES["ks"]["published"].recipe(0),
+        **CASES["ks"]["published"].training(0),
     )
     return fit.calibrated(data.validation), data.test
 

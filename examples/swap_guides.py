@@ -120,7 +120,7 @@ def run(swap: tuple[str, str, str], data: Splits, steps: int, out: Path) -> dict
         steps=steps,
         checkpoint=out / "-".join(swap).replace(" ", "_"),
         progress=False,
-        recipe=KDV.recipe(5),
+        **KDV.training(5),
         **CHANGES.get(prior, {}),
     )
     test = data.test.thinned(10)

@@ -141,7 +141,7 @@ def _trained(
         progress=False,
         jackknife=False,
         checkpoint=TRAINED / f"{setting.case}-{setting.split}-{name}{seed}",
-        recipe=setting.recipe(setting.n_eta),
+        **setting.training(setting.n_eta),
         **changes,
     )
 

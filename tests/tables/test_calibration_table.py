@@ -195,7 +195,8 @@ def test_remedies_train_as_the_case_does_but_for_one_thing(method, runs, changed
         assert guide.model is model
         own = {k: options[k] for k in ("recipe", "steps")}
         assert own == {"recipe": RECIPES["resolved"], "steps": HARD.steps}
-        usual = {"steps", "seed", "validation", "checkpoint", "progress", "recipe", "jackknife"}
+        usual = {"steps", "seed", "validation", "checkpoint", "progress", "jackknife"}
+        usual |= {"recipe", "reference"}
         assert {k: v for k, v in options.items() if k not in usual} == changed
         assert not options["jackknife"]
     assert len({options["seed"] for _, _, options in asked}) == len(runs)
