@@ -54,8 +54,8 @@ def relative_error(
     """Mean over trajectories of sqrt(mean_t ‖error‖² / mean_t ‖y‖²), at about 50 times each.
 
     Each against its own size less the fit's reference, as snapshots may be zero; one that is zero
-    throughout against the training data's. Only what was observed counts. Infinite where a forecast
-    is not finite.
+    throughout against the training data's. Channels count alike, in units of the training data's
+    size. Only what was observed counts. Infinite where a forecast is not finite.
 
     Args:
         fit: Whose units, reference and mask these are.
@@ -63,8 +63,9 @@ def relative_error(
         mean: From first snapshots (row, *field), the batch they are of, and a stride, to forecasts
             (row, time, *field) at every so many of the batch's times.
     """
-    scale = np.asarray(fit.scaling.channels)
-    unit = scale.max()  # whose squares any dtype holds
+    ndim = fit.model.grid.ndim
+    unit = np.reshape(fit.scaling.channels, (-1, *(1,) * ndim))  # whose squares any dtype holds
+    unit = unit if fit.has_channel else unit[0]
     errors = []
     for batch in common_batches(validation):
         every = max(1, (len(batch.times) - 1) // 50)
@@ -76,8 +77,7 @@ def relative_error(
         with np.errstate(over="ignore", invalid="ignore"):  # of forecasts that blow up
             error = np.square((mean(y[:, 0], batch, every) - y) / unit).mean(axes, where=seen)
         size = np.square(anomaly / unit).mean(axes, where=seen)
-        size = np.where(size > 0, size, np.square(scale / unit).mean())
-        errors.append(np.sqrt(error / size))
+        errors.append(np.sqrt(error / np.where(size > 0, size, 1.0)))
     score = float(np.concatenate(errors).mean())
     return score if np.isfinite(score) else float("inf")
 

@@ -46,6 +46,7 @@ def skill(
     error = target.kept(finite(fc, "mean") - target.values)
     base = anomaly_base(fc, target, relative_to)
     anomaly = target.values if base is None else target.kept(target.values - base)
+    error, anomaly = target.addable(error), target.addable(anomaly)
     unit = power_of_two(torch.maximum(error.abs(), anomaly.abs()).flatten(1).amax(1, keepdim=True))
     miss = target.over_time("error", target.mean_square(error, unit), bins)
     size = target.over_time("anomaly", target.mean_square(anomaly, unit), bins)
@@ -68,7 +69,7 @@ def anomaly_correlation(
     target = target_of(fc, truth, weights)
     base = anomaly_base(fc, target, relative_to)
     fields = [finite(fc, "mean"), target.values]
-    a, b = (target.kept(x if base is None else x - base) for x in fields)
+    a, b = (target.addable(target.kept(x if base is None else x - base)) for x in fields)
     a, b = (x / _sizes(x) for x in (a, b))
     both, first, second = (
         target.over_time("anomaly", target.over_field(x), bins) for x in (a * b, a * a, b * b)
@@ -118,6 +119,7 @@ def relative_squares(mean: Tensor, truth: Tensor) -> Array:
 
 def relative_squares_of(target: Target, error: Tensor, anomaly: Tensor) -> Array:
     """‖error‖²/‖anomaly‖², (batch, time); zero where nothing of a snapshot counts."""
+    error, anomaly = target.addable(error), target.addable(anomaly)
     unit = power_of_two(anomaly.abs().flatten(2).amax(2))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         ratio = target.mean_square(error, unit) / target.mean_square(anomaly, unit)

@@ -35,7 +35,9 @@ def nrmse(
     """Normalised error of the mean, sqrt(mean_t ‖mean − y‖²/‖y − r‖²).
 
     r is the reference that the fit has subtracted, so that a large mean makes no error look small.
-    With r = 0 it is the paper's measure.
+    With r = 0 it is the paper's measure. Channels of unlike units are each counted in their root
+    mean square over the training data; this holds of `skill`, `anomaly_correlation` and
+    `spread_skill`, too.
 
     Args:
         fc: Forecast.
@@ -131,6 +133,7 @@ def spread_skill(
     target = target_of(fc, truth, weights)
     sd, mean = target.kept(finite(fc, "sd")), finite(fc, "mean")
     error = target.kept(mean - target.values)
+    sd, error = target.addable(sd), target.addable(error)
     largest = torch.maximum(sd, error.abs())
     unit = power_of_two(largest.flatten(1).amax(1, keepdim=True))
     squares = [target.mean_square(x, unit) for x in (sd, error)]

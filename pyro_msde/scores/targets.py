@@ -39,6 +39,8 @@ class Target:
         weights: (batch or 1, time or 1, *field) float64, whose sum over the field is one, or zero
             where nothing of a snapshot counts. None: all values count alike.
         has_gaps: Whether values are missing, beside those off the grid's mask.
+        channel_sizes: (channel, 1, …) what squares of each are counted in, where channels are of
+            unlike units and cannot be added; None: they can.
     """
 
     times: Array
@@ -46,6 +48,7 @@ class Target:
     values: Tensor
     weights: Tensor | None = None
     has_gaps: bool = False
+    channel_sizes: Tensor | None = None
 
     @cached_property
     def counted(self) -> NDArray[np.bool_] | None:
@@ -71,6 +74,10 @@ class Target:
         if self.weights is None:
             return to_array(x.flatten(2).mean(2))
         return to_array((self.kept(x).double() * self.weights).flatten(2).sum(2))
+
+    def addable(self, x: Tensor) -> Tensor:
+        """Fields (…, *field), whose channels may be added."""
+        return x if self.channel_sizes is None else x / self.channel_sizes
 
     def mean_square(self, x: Tensor, unit: Tensor) -> Array:
         """(batch, time) mean squares over the field of x / unit, unit (batch, time or 1)."""
@@ -130,8 +137,9 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
             f"truth: nothing was observed of trajectory {k} where there is a forecast. Leave it "
             "out."
         )
+    sizes = _channel_sizes(fc)
     if weights is None and fc.mask is None and not has_gaps:
-        return Target(fc.times, fc.batched, y)
+        return Target(fc.times, fc.batched, y, channel_sizes=sizes)
     known = Metadata.of(truth) if isinstance(truth, Trajectories) else None
     each = _weights(fc, weights, known) * exists
     if has_gaps:
@@ -140,7 +148,15 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
     each = each / total.where(total > 0, 1)
     if not bool(each.flatten(1).any(1).all()):
         raise ValueError("weights: zero at all points that were observed of a trajectory.")
-    return Target(fc.times, fc.batched, y.where(seen, 0), each, has_gaps)
+    return Target(fc.times, fc.batched, y.where(seen, 0), each, has_gaps, sizes)
+
+
+def _channel_sizes(fc: Forecast) -> Tensor | None:
+    """Those of the fit's training data, where channels have other units than each other."""
+    known = fc.metadata
+    if known is None or len({known.units.get(name) for name in known.channels}) < 2:
+        return None
+    return fc.scaling.field_scale(torch.empty(0, dtype=torch.float64), fc.grid.ndim)
 
 
 def _check_finite(fc: Forecast, y: Tensor, may_be_missing: NDArray[np.bool_]) -> None:

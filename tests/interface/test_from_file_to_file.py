@@ -50,6 +50,20 @@ def test_a_user_types_no_shapes(tmp_path):
         np.testing.assert_array_equal(out.t_mean, fc.mean[:, 1])
         assert out.t_mean.units == "K"
         assert 200 < float(out.t_mean.mean()) < 360  # kelvins, though next to nothing was learned
+    few = data.until(data.times[0][2])
+    fc = fit.forecast(few, num_samples=4, max_step=4e3)
+    # kelvins and metres per second cannot be added: each counts in its own size
+    size = np.reshape(fit.scaling.channels, (2, 1, 1))
+    y, mean = few.values[0], fc.mean.numpy()[0]
+    error, anomaly = ((x / size) ** 2 for x in (mean - y, y - fit.reference_at(few.times[0])))
+    ratio = error.sum((1, 2, 3)) / anomaly.sum((1, 2, 3))
+    np.testing.assert_allclose(pyro_msde.nrmse(fc, few), [np.sqrt(ratio.mean())], rtol=1e-5)
+    np.testing.assert_allclose(
+        pyro_msde.skill(fc, few), [1 - error.sum() / anomaly.sum()], rtol=1e-5
+    )
+    spread = np.square(fc.sd.numpy()[0] / size).sum()
+    expected = [np.sqrt(spread / error.sum())]
+    np.testing.assert_allclose(pyro_msde.spread_skill(fc, few), expected, rtol=1e-5)
     tree = fit.to_arviz(data.until(data.times[0][2]), num_samples=2, times=2)
     assert tree.posterior_predictive.channel.values.tolist() == ["u", "t"]
     with pytest.raises(ValueError, match=r"y0: channels \('t', 'u'\)"):
