@@ -53,17 +53,28 @@ def initial_fields(
     value = value if batched else value[None]
     value = value if fit.has_channel else value[:, None]
     fields = value.to(device=device, dtype=torch.float64)
-    if fit.scaling.reference.period is None:  # a cycle's size is that of the anomalies, about
-        scaled = fit.scaling.to_scaled(fields, np.zeros(len(fields)))
-    else:
-        scaled = fields / fit.scaling.field_scale(fields, grid.ndim)
-    largest = float(scaled.abs().nan_to_num(0.0).max())
+    if grid.mask is not None:  # whatever stands there
+        fields = fields.where(torch.tensor(grid.mask, device=device), torch.nan)
+    largest = _largest(fit, fields)
     if largest > LARGEST_FIELD:
         raise ValueError(
             f"{argument}: its largest value is {largest:.3g} times the training data's root mean "
             "square. Nothing was learned there; check its units."
         )
     return fields, batched
+
+
+def _largest(fit: FittedModel, fields: Tensor) -> float:
+    """Size of anomalies in root mean squares of the training data's; of a cycle, at any phase."""
+    coefficients, ndim = fit.scaling.reference.coefficients, fit.model.grid.ndim
+    anomalies = fields
+    if coefficients is not None:
+        middle, waves = (
+            torch.as_tensor(c, device=fields.device)
+            for c in (coefficients[0], np.abs(coefficients[1:]).sum(0))
+        )
+        anomalies = ((fields - middle).abs() - waves).clamp(min=0)
+    return float((anomalies / fit.scaling.field_scale(fields, ndim)).abs().nan_to_num(0.0).max())
 
 
 def past_fields(fit: FittedModel, y0: Any, count: int) -> tuple[Tensor, bool]:

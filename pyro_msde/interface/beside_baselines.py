@@ -24,7 +24,8 @@ def beside_baselines(fit: Fit, train: Trajectories, validation: Trajectories) ->
     """A line for the log, and its level: WARNING if a simple forecast errs less.
 
     The measure is the one by which training keeps its best parameters, of all validation
-    trajectories or, if there are many, of some.
+    trajectories or, if there are many, of some. Where the fit's reference is a mean cycle, simple
+    forecasts have it too.
     """
     some, own = validation, min(fit.history.validation, default=None)
     if own is None or len(validation) > _MOST:
@@ -33,7 +34,7 @@ def beside_baselines(fit: Fit, train: Trajectories, validation: Trajectories) ->
     weights = _weights(fit)
     scores = {
         baseline.name: _error(baseline.fit(train, some, weights=weights), fit, some)
-        for baseline in simple_baselines()
+        for baseline in simple_baselines(fit.scaling.reference.period)
     }
     best = min(scores, key=lambda name: scores[name])
     ours, theirs = (f"{100 * score:.3g}%" for score in (own, scores[best]))

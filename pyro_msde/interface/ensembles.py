@@ -53,6 +53,11 @@ class Ensemble:
                     f"fits: number {k} has n_eta={other.model.n_eta}, the first "
                     f"{first.model.n_eta}. Pool fits of one size."
                 )
+            if other.scaling.reference != first.scaling.reference:
+                raise ValueError(
+                    f"fits: number {k} has another reference than the first. Train all with one "
+                    "`reference`, on the same data."
+                )
             if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
                 raise ValueError(f"fits: number {k} was trained on other data than the first.")
             if first.metadata is not None and other.metadata is not None:

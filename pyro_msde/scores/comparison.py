@@ -68,7 +68,8 @@ def compare(
     Args:
         fit: The fit, or an `Ensemble`.
         test: Trajectories that neither the fit nor the baselines have seen; windows of a long
-            record may overlap and be of any lengths. NaN: not observed, and not scored.
+            record may overlap and be of any lengths. What is NaN, or off the model's mask, is not
+            scored.
         train: Those that the fit has learned from.
         validation: Others; None: the baselines choose on the last quarter of the training data.
         baselines: Of `pyro_msde.baselines`; None: persistence, climatology, damped persistence and
@@ -77,7 +78,7 @@ def compare(
             trajectory's snapshot nearest to it counts, if it is at most half a typical step off.
             None: all if there are at most 50, else 50 of them.
         period: Of the mean cycle, such as a year, in the data's unit of time, or a duration; None:
-            climatology is a mean.
+            that of the fit's reference, if it is a cycle, and else climatology is a mean.
         weights: Of places in means: areas, broadcast to fields; "coslat" or an xarray DataArray, as
             for `pyro_msde.nrmse`; None: all equal.
         num_samples: Paths of each forecast of the fit.
@@ -104,7 +105,9 @@ def compare(
     if isinstance(weights, str | xr.DataArray):
         known = Metadata.of(test)
         weights = area_weights(weights, test.field_shape, model.model.grid.ndim, known)
-    cycle = None if period is None else float(_durations(train, "period", period))
+    cycle = model.scaling.reference.period
+    if period is not None:
+        cycle = float(_durations(train, "period", period))
     places, spaced = lead_places(test, None if leads is None else _durations(test, "leads", leads))
     several = bool(model.has_channel) and test.field_shape[0] > 1
     climatology = Climatology(cycle).fit(train, validation, weights=weights)
@@ -113,6 +116,8 @@ def compare(
         b.name: b.fit(train, validation, weights=balanced)
         for b in (simple_baselines(cycle) if baselines is None else _opponents(baselines))
     }
+    mask = model.model.grid.mask
+    areas = areas if mask is None else areas * mask.reshape(areas.shape)
     tally = Tally((_FIT, *opponents), spaced, areas)
     for some, chosen, slots in batches(test, places):
         clock, t0 = some.times[0][chosen], float(some.times[0][0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -79,6 +80,24 @@ def test_a_cycle_is_the_least_squares_fit_at_each_point(gaps):
     at = found.at(times[1])
     assert at.shape == (11, *SHAPE)
     assert_allclose(at, np.tensordot(design[19:], found.coefficients, 1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("days", [8, 30, 100, 180, 365])
+def test_a_cycle_of_a_short_record_stays_near_its_values(days):
+    """Least squares alone extrapolate a part of a year by up to thousands of kelvins."""
+    clock = np.arange(float(days))
+    rng = np.random.default_rng(0)
+    fields = (
+        280 + 10 * np.cos(2 * np.pi * clock / 365)[:, None, None] + rng.normal(size=(days, 1, 9))
+    )
+    with (
+        nullcontext() if days > 100 else pytest.warns(UserWarning, match="part of the period only")
+    ):
+        found = made(Cycle(365.0, 1), [fields], [clock])
+    year = found.at(np.arange(365.0))
+    # at most the amplitude of 10 and four standard deviations, 1.2 each, beyond the record's mean
+    assert np.abs(year - fields.mean()).max() < 20 + 4 * 1.3
+    assert np.abs(found.at(clock) - fields).max() < 3 + 4.2  # the noise, 4.2 at most of 3285
 
 
 def test_a_cycle_is_found_back_from_data_that_are_one():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def last_line(caplog, **options):
 @pytest.mark.parametrize("best", ["linear inverse model", "climatology"])
 def test_the_last_line_tells_the_best_and_warns_where_it_is_better(caplog, monkeypatch, best):
     kinds = [k for k in baselines.simple_baselines() if k.name in (best, "persistence")]
-    monkeypatch.setattr(module, "simple_baselines", lambda: kinds)
+    monkeypatch.setattr(module, "simple_baselines", lambda period: kinds)
     fit, last = last_line(caplog, validation=HELD)
     own = min(fit.history.validation)
     errors = {k.name: error_of(k, TRAIN, HELD) for k in kinds}
@@ -68,3 +69,17 @@ def test_nothing_is_told_without_validation_or_of_a_run_that_is_read(caplog, tmp
     assert last is not None
     caplog.clear()
     assert last_line(caplog, validation=HELD, checkpoint=tmp_path)[1] is None
+
+
+def test_simple_forecasts_know_the_cycle_of_the_reference(caplog):
+    """A standing wave with noise: without the cycle, simple forecasts err many times the noise."""
+    t = 0.5 * np.arange(36)
+    values = np.cos(2 * np.pi * t / 6)[:, None] * tiny_data((2,)).values[0][:1]
+    noise = 0.01 * np.random.default_rng(0).normal(size=(2, *values.shape))
+    data = pyro_msde.Trajectories(t, values + noise)
+    options = {**SHORT, "reference": pyro_msde.Cycle(6.0), "jackknife": False}
+    with caplog.at_level(logging.INFO, logger="pyro_msde"):
+        pyro_msde.fit(*tiny_pair(0), data, validation=data.until(5.0), **options)
+    told = [r.getMessage() for r in caplog.records if "simple forecast" in r.getMessage()]
+    best = re.findall(r"([\d.e+]+)%", told[-1])[1]
+    assert float(best) < 150  # of the noise, all that is left beside the cycle

@@ -45,6 +45,19 @@ def forecast(result, y0, times=CLOCK[:4]):
 # a constant
 
 
+@pytest.mark.parametrize("given", ["channel", "point", Cycle(0.3, 1)])
+def test_a_forecast_starts_from_the_training_data_whatever_their_mean(given):
+    """A snapshot's size is that of its anomaly, at any phase of a cycle; and is refused by it."""
+    y = waves()
+    result = trained(y[:2] + 1e5, reference=given)
+    fc = forecast(result, y[0, 0] + 1e5)
+    assert_allclose(
+        fc.mean - 1e5, forecast(trained(y[:2], reference=given), y[0, 0]).mean, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="y0: its largest value"):
+        forecast(result, y[0, 0])
+
+
 @pytest.mark.parametrize(
     ("boundary", "constants"),
     [("periodic", (280.0, 1e5, -3e4)), ("neumann", (1e5,)), ("replicate", (1e5,))],
@@ -232,7 +245,8 @@ def test_a_checkpoint_goes_on_with_its_reference_only(tmp_path):
     assert same(weights_of(again), weights_of(whole))
     assert again.scaling == whole.scaling
     for other in ("point", Cycle(0.4, 2), Cycle(0.5, 1), None):
-        with pytest.raises(SavedRunError, match="reference"):
+        match = "has reference=.* here None" if other is None else "has another reference"
+        with pytest.raises(SavedRunError, match=match):
             trained(y[:2], folder=tmp_path, reference=other)
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from gaussian_forecasts import Gaussian
 from scipy.stats import norm
 
@@ -18,18 +19,26 @@ POINTS = 6
 SPREAD = 0.3
 
 
-def stand_in(channels: int = 1, samples: int = 400):
+def stand_in(channels: int = 1, samples: int = 400, mask=None, period=None):
     """A fit of POINTS places that forecasts 1.1 times the first snapshot, with spread SPREAD."""
-    grid = Grid(POINTS, 3, channels=channels)
+    grid = Grid(POINTS, 3, channels=channels, mask=mask)
 
     def forecast(trajectories, times, *, num_samples, seed):
         y0 = np.stack([v[0] for v in trajectories.values])
         mean = torch.as_tensor(np.repeat(1.1 * y0[:, None], len(times), 1))
+        if mask is not None:
+            mean[..., ~torch.as_tensor(mask)] = torch.nan
         return Gaussian(times, mean, torch.full_like(mean, SPREAD), samples=samples)
 
     model = SimpleNamespace(grid=grid, num_covariates=0)
+    scaling = SimpleNamespace(reference=SimpleNamespace(period=period))
     return SimpleNamespace(
-        model=model, has_channel=channels > 1, metadata=None, forecast=forecast, predict=None
+        scaling=scaling,
+        model=model,
+        has_channel=channels > 1,
+        metadata=None,
+        forecast=forecast,
+        predict=None,
     )
 
 
@@ -160,6 +169,8 @@ def test_windows_with_a_season_are_forecast_from_their_own_phase():
         table["rmse"].sel(forecaster="persistence", lead=6.0), np.sqrt(2), rtol=0.02
     )
     assert (table["lead"].attrs["units"], table["rmse"].attrs["units"]) == ("days", "K")
+    of_the_fit = pyro_msde.compare(stand_in(period=period), data, data, leads=[3, 6])
+    np.testing.assert_allclose(of_the_fit["rmse"].sel(forecaster="climatology"), 0, atol=1e-12)
 
 
 def test_leads_of_irregular_times_are_the_nearest_snapshots():
@@ -206,6 +217,21 @@ def test_a_forecast_that_is_not_finite_is_infinitely_bad():
     assert np.isinf(table["crps"][0])
     assert table["skill"][0] == -np.inf
     assert np.isfinite(table["rmse"][1])
+
+
+def test_what_is_off_the_models_mask_is_scored_of_none():
+    """Values there: the model was told to leave them out."""
+    data = records([6, 6], np.random.default_rng(3))
+    sea = np.arange(POINTS) > 1
+    found = pyro_msde.compare(stand_in(mask=sea), data, data, weights=1 + np.arange(POINTS))
+    other = [np.where(sea, v, np.nan) for v in data.values]
+    gappy = Trajectories(data.times, other, missing="mask")
+    expected = pyro_msde.compare(stand_in(mask=sea), gappy, data, weights=1 + np.arange(POINTS))
+    assert np.isfinite(found["rmse"]).all()
+    xr.testing.assert_identical(found["observed"], expected["observed"])
+    xr.testing.assert_allclose(found.sel(forecaster="fit"), expected.sel(forecaster="fit"))
+    at = {"forecaster": "persistence"}  # of which what is off the mask makes no difference
+    xr.testing.assert_allclose(found["rmse"].sel(at), expected["rmse"].sel(at))
 
 
 def test_what_cannot_be_compared_is_refused_by_name():
