@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 M = TypeVar("M")
 
-_READ = ("grid", "adjacency", "lower", "upper", "num_covariates")  # from the data
+_READ = ("grid", "lower", "upper", "num_covariates")  # from the data
 _EAST = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")  # CF's
 
 
@@ -76,6 +76,12 @@ class Factory(Generic[P, M]):
                 from the data; what the model refuses.
         """
         check_kind("data", data, Trajectories, "pyro_msde.Trajectories")
+        if "adjacency" in options:
+            model = getattr(self, "__name__", "the model")
+            raise ValueError(
+                "adjacency: `like` reads a grid from the data's coordinates. For sensors on a "
+                f"graph call {model}(adjacency=…, coarse=…, n_eta=…)."
+            )
         for name in _READ:
             if name in options:
                 raise ValueError(f"{name}: read from the data. Leave it out.")

@@ -14,11 +14,13 @@ from pyro_msde.data.arrays import to_numpy
 from pyro_msde.data.instants import TimeUnits
 from pyro_msde.data.missing_values import decoded
 from pyro_msde.data.time_reading import read_times
+from pyro_msde.errors import warn
 
 __all__ = ["dated", "read_xarray", "write_xarray"]
 
 Array = NDArray[Any]
 
+_MEMBERS = ("member", "ensemble", "ens", "realization", "realisation", "number", "run", "sample")
 _KEPT = ("standard_name", "long_name", "axis", "positive")
 
 
@@ -51,7 +53,11 @@ def read_xarray(
     for variable in variables:
         _require(ds, variable, "name")
     if time not in ds.variables:
-        raise ValueError(f"time: no times {time!r} in the data. Assign them as a coordinate.")
+        known = ", ".join(str(d) for d in ds[first].dims)
+        raise ValueError(
+            f"time: no times {time!r} in the data. Pass the name of their dimension, one of "
+            f"{known}, or assign them as a coordinate."
+        )
     for argument, keys in (("covariates", covariates), ("controls", controls)):
         for key in keys or ():
             _require(ds, key, argument)
@@ -62,6 +68,7 @@ def read_xarray(
         ds = ds.expand_dims(trajectory)
     time_dim = _time_dim(ds, first, time, trajectory)
     axes = [str(d) for d in ds[first].dims if d not in (trajectory, time_dim)]
+    _warn_of_members(first, axes)
     dims = [d for d in axes if d == channel] + [d for d in axes if d != channel]
     parts = [to_numpy(ds[v].transpose(trajectory, time_dim, *dims), v) for v in variables]
     values = np.stack(parts, 2) if several else parts[0]
@@ -121,6 +128,16 @@ def _units_in_file(instants: xr.DataArray) -> TimeUnits:
     units = TimeUnits(text, calendar) if isinstance(text, str) and " since " in text else None
     is_numbers = instants.dtype.kind not in "MO"
     return TimeUnits() if units is None or is_numbers or not units.is_fixed else units
+
+
+def _warn_of_members(variable: str, axes: Sequence[str]) -> None:
+    """Independent runs are no axis of space."""
+    for axis in axes:
+        if axis.lower() in _MEMBERS:
+            warn(
+                f"{variable}: its dimension {axis!r} is read as an axis of space. If it numbers "
+                f"independent runs, pass trajectory={axis!r}; else rename it."
+            )
 
 
 def _check_dimensions(ds: xr.Dataset, variables: Sequence[str], channel: str | None) -> None:

@@ -493,8 +493,13 @@ def test_calendar_times_become_seconds():
 
 def test_from_xarray_names_what_is_missing():
     ds = xr.Dataset({"u": (("time", "x"), np.ones((3, 7))), "p": ("x", np.ones(7))})
-    with pytest.raises(ValueError, match="time: no times 'time'"):
+    with pytest.raises(ValueError, match=r"time: no times 'time'.*one of time, x, or assign"):
         Trajectories.from_xarray(ds, "u")
+    members = xr.DataArray(np.ones((2, 3, 7)), dims=("Member", "time", "x"))
+    members = members.assign_coords(time=[0.0, 1.0, 2.0])
+    with pytest.warns(UserWarning, match=r"dimension 'Member' .* pass trajectory='Member'"):
+        assert Trajectories.from_xarray(members, "u").field_shape == (2, 7)
+    assert len(Trajectories.from_xarray(members, "u", trajectory="Member")) == 2
     ds = ds.assign_coords(time=[0.0, 1.0, 2.0])
     with pytest.raises(ValueError, match=r"name: no variable .v.\. The data hold u, p"):
         Trajectories.from_xarray(ds, "v")

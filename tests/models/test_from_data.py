@@ -101,6 +101,7 @@ def test_what_is_said_counts():
     [
         (np.zeros((1, 3, 8)), {}, "data: got ndarray. Pass pyro_msde.Trajectories"),
         (globe(np.arange(9.0)), {"grid": 3}, "grid: read from the data"),
+        (globe(np.arange(9.0)), {"adjacency": 3}, r"adjacency: .* multiscale\(adjacency="),
         (globe(np.arange(9.0)), {"lower": 3}, "lower: read from the data"),
         (globe(np.arange(9.0) ** 2), {}, r"coords\['lon'\] are not evenly spaced.*Interpolate"),
         (globe(np.arange(9.0)), {"coarse": 3}, "coarse: 1 axes"),
