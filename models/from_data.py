@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_kind, check_whole
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Metadata, Trajectories, in_order
 from pyro_msde.grid import BoundaryWords, Grid, check_on_grid, default_coarse, ends_by_channel
 
 __all__ = ["Factory"]
@@ -104,7 +104,9 @@ def _grid_of(
         (0.0, 1.0) if x is None else ends[k].domain(x)
         for k, x in enumerate(_positions(data, axis) for axis in axes)
     ]
-    unobserved = isinstance(mask, str) and mask == "unobserved"
+    if isinstance(mask, str) and mask == "unobserved":
+        mask = _observed(data, count, shape)
+    mask = in_order("mask", mask, Metadata.of(data), data.field_shape, same_units=False)
     grid = Grid(
         shape,
         default_coarse(shape, boundary, count) if coarse is None else coarse,
@@ -112,7 +114,7 @@ def _grid_of(
         boundary=boundary,
         lower=[low for low, _ in domain],
         upper=[high for _, high in domain],
-        mask=_observed(data, count, shape) if unobserved else mask,
+        mask=mask,
     )
     check_on_grid("data", data, grid)
     return grid

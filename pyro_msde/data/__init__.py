@@ -16,6 +16,7 @@ from pyro_msde.data.empty_snapshots import (
 )
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
+from pyro_msde.data.labelled import in_order
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.overlaps import num_separate
@@ -75,6 +76,7 @@ __all__ = [
     "first_observed",
     "fitted_harmonics",
     "harmonics_at",
+    "in_order",
     "matched",
     "nearest",
     "num_covariates_of",

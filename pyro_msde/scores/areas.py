@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import Metadata, to_numpy
+from pyro_msde.data import Metadata, in_order, to_numpy
 
 __all__ = ["area_weights"]
 
@@ -25,7 +24,7 @@ def area_weights(
 
     Args:
         weights: "coslat": the cosine of the latitude; or an array (*space) or (channel, *space); or
-            an xarray DataArray along some of the field's axes, by their names.
+            an xarray DataArray along some of the field's axes, by their names and positions.
         field_shape: (*space) or (channel, *space).
         ndim: Axes of space.
         metadata: Names and positions of the field's axes; None: not known.
@@ -38,17 +37,10 @@ def area_weights(
         if weights != "coslat":
             raise ValueError(f"weights={weights!r}: choose 'coslat', an array, or None.")
         return _cosines(field_shape, metadata)
-    dims = () if metadata is None else metadata.dims or ()
-    named = isinstance(weights, xr.DataArray) and 0 < len(weights.dims) and bool(dims)
-    if named and set(weights.dims) <= set(dims):
-        ordered = weights.transpose(*(d for d in dims if d in weights.dims))
-        sizes = [ordered.sizes.get(d, 1) for d in dims]
-        values = to_numpy(ordered, "weights").reshape(sizes)
-        fits = all(n in (1, m) for n, m in zip(sizes, field_shape, strict=True))
-    else:
-        values = to_numpy(weights, "weights")
-        fits = values.shape in (field_shape, field_shape[len(field_shape) - ndim :])
-    if not fits:
+    values = to_numpy(
+        in_order("weights", weights, metadata, field_shape, same_units=False), "weights"
+    )
+    if values.shape not in (field_shape, field_shape[len(field_shape) - ndim :]):
         raise ValueError(
             f"weights: shape {values.shape}; the forecast's fields are {field_shape}. Pass an "
             "array of this shape, or along the axes of space."

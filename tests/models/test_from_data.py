@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from pyro_msde import Trajectories
 from pyro_msde.grid import Grid, default_coarse
@@ -131,3 +132,12 @@ def test_coarse_points_by_default_fit_a_budget():
 
 def test_it_is_pickled_by_name():
     assert pickle.loads(pickle.dumps(multiscale)) is multiscale
+
+
+def test_a_labelled_mask_is_read_by_its_positions():
+    data = globe(np.arange(0.0, 360.0, 30.0))
+    sea = xr.DataArray(np.ones((17, 12), bool), data.coords, ("lat", "lon"))
+    sea[:3, 1:4] = False
+    for mask in (sea, sea[::-1], sea[:, ::-1].T):
+        grid = multiscale.like(data, mask=mask, **SMALL).grid
+        np.testing.assert_array_equal(grid.mask[0], sea.values)

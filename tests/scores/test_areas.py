@@ -48,8 +48,10 @@ def test_an_array_is_along_space_the_field_or_named_axes():
     named = xr.DataArray(COSINES, dims="lat")
     expected = np.broadcast_to(COSINES[:, None], FIELD)
     assert_allclose(area_weights(named, FIELD, 2, metadata), expected)
-    turned = xr.DataArray(space.T, dims=("lon", "lat"))
+    turned = xr.DataArray(space.T, dims=("lon", "lat"), attrs={"units": "m2"})
     assert_allclose(area_weights(turned, FIELD, 2, metadata), np.broadcast_to(space, FIELD))
+    southward = xr.DataArray(COSINES, {"lat": LAT}, "lat")[::-1]
+    assert_allclose(area_weights(southward, FIELD, 2, metadata), expected)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,8 @@ def test_an_array_is_along_space_the_field_or_named_axes():
         (-np.ones((5, 3)), "weights: some are negative"),
         (np.zeros((5, 3)), "all are zero"),
         (np.full((5, 3), np.nan), "not finite"),
-        (xr.DataArray(np.ones(4), dims="lat"), r"weights: shape \(1, 4, 1\)"),
+        (xr.DataArray(np.ones(4), dims="lat"), "weights: 4 points along 'lat', .* have 5"),
+        (xr.DataArray(np.ones(5), dims="y"), r"weights: axes \('y',\), but .* 'lat', 'lon'"),
     ],
 )
 def test_weights_that_are_refused(weights: Any, message: str):
