@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data import Metadata, in_order, to_numpy
+from pyro_msde.data import Metadata, in_degrees, in_order, is_latitude, to_numpy
 
 __all__ = ["area_weights"]
 
 Array = NDArray[np.float64]
-
-_NAMES = {"lat", "latitude"}
-_UNITS = {"degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"}  # CF's
 
 
 def area_weights(
@@ -63,11 +60,13 @@ def _cosines(field_shape: tuple[int, ...], metadata: Metadata | None) -> Array:
             f"weights='coslat': no axis of latitudes is known among {tuple(dims)}. Name the data's "
             "axes, Trajectories(…, dims=('lat', 'lon'), coords={'lat': …}), or pass an array."
         )
-    latitude = np.asarray(metadata.coords[dims[axis]], dtype=np.float64)
+    units = metadata.units.get(dims[axis])
+    latitude = in_degrees(metadata.coords[dims[axis]], units)
     if len(latitude) != field_shape[axis] or np.abs(latitude).max() > 90:
         raise ValueError(
             f"weights='coslat': coords[{dims[axis]!r}] are {len(latitude)} numbers up to "
-            f"{np.abs(latitude).max():g}; the axis has {field_shape[axis]} points, in degrees."
+            f"{np.abs(latitude).max():g}; the axis has {field_shape[axis]} points, in degrees "
+            "unless their units are radians."
         )
     shape = [-1 if i == axis else 1 for i in range(len(field_shape))]
     cosine = np.cos(np.deg2rad(latitude)).clip(min=0.0)
@@ -75,5 +74,6 @@ def _cosines(field_shape: tuple[int, ...], metadata: Metadata | None) -> Array:
 
 
 def _is_latitude(name: str, metadata: Metadata | None) -> bool:
-    units = "" if metadata is None else metadata.units.get(name, "")
-    return name.lower() in _NAMES or units.lower() in _UNITS
+    if metadata is None:
+        return False
+    return is_latitude(name, metadata.units.get(name), metadata.attrs.get(name))
