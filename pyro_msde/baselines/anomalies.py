@@ -39,7 +39,8 @@ class Persistence:
         Args:
             train: Trajectories, or what has their `times` and `values`; NaN: not observed.
             validation: More of them, on which the spread is measured; None: on the training data.
-            weights: Areas or the like, broadcast to fields; None: all equal.
+            weights: Areas or the like, broadcast to fields; an xarray DataArray is read by its
+                names and positions; None: all equal.
 
         Raises:
             ValueError: Data without two snapshots in a row, or of another shape; weights that are

@@ -14,8 +14,10 @@ from pyro_msde.data.empty_snapshots import (
     observed_snapshots,
     since_first_observed,
 )
+from pyro_msde.data.geographic_axes import EAST, NORTH, in_degrees, is_latitude, is_longitude
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
+from pyro_msde.data.labelled import in_order
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.overlaps import num_separate
@@ -44,7 +46,9 @@ from pyro_msde.data.units import ROOM, Scaling
 from pyro_msde.data.xarray_io import dated
 
 __all__ = [
+    "EAST",
     "LENGTH",
+    "NORTH",
     "ROOM",
     "STRIDE",
     "Batch",
@@ -75,6 +79,10 @@ __all__ = [
     "first_observed",
     "fitted_harmonics",
     "harmonics_at",
+    "in_degrees",
+    "in_order",
+    "is_latitude",
+    "is_longitude",
     "matched",
     "nearest",
     "num_covariates_of",

@@ -81,10 +81,12 @@ class Words:
             if metadata.dims is not None:
                 has_channel = len(metadata.dims) > len(grid.data_shape)
         dims = metadata.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
-        known = metadata.coords if grid.regular else {}  # a graph's nodes may be known by names
+        known = {d: np.asarray(x) for d, x in metadata.coords.items()} if grid.regular else {}
+        # names, as nodes of a graph have, are no places on a page
+        known = {d: x for d, x in known.items() if x.dtype.kind == "f"}
         units = metadata.units
         space = tuple(
-            Axis(d, np.asarray(known.get(d, x)), units.get(d), metadata.attrs.get(d, {}))
+            Axis(d, known.get(d, x), units.get(d), metadata.attrs.get(d, {}))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
         names: Any = metadata.channels or metadata.coords.get(dims[0], channels)

@@ -119,10 +119,21 @@ def test_which_axis_lies_across(first, second, across):
     assert lies_across(Axis(first[0], x, first[1]), Axis(second[0], x, second[1])) == across
 
 
+def test_maps_in_radians_are_as_wide_as_those_in_degrees():
+    lat, lon = np.linspace(40.0, 60.0, 5), np.linspace(0.0, 30.0, 7)
+    expected = aspect(Axis("lon", lon, None), Axis("lat", lat, None))
+    assert expected == pytest.approx(1 / np.cos(np.deg2rad(50)))
+    turned = (Axis(n, np.deg2rad(x), "radians") for n, x in (("lon", lon), ("lat", lat)))
+    assert aspect(*turned) == pytest.approx(expected)
+
+
 def test_attributes_say_what_an_axis_is():
     x = np.arange(3.0)
     assert Axis("a", x, None, {"axis": "Z"}).rank == 2
     assert Axis("a", x, "1", {"standard_name": "latitude"}).is_latitude
+    assert Axis("a", x, "radian", {"standard_name": "latitude"}).rank == 1
+    assert Axis("nav_lon", x, "degrees").rank == 0
+    assert Axis("lat", x, "km").rank == 1
     assert Axis("a", x, "m", {"positive": "down"}).points_down
     assert not Axis("lev", x, "m", {"positive": "up"}).points_down
     assert Axis("p", x, "hPa").points_down

@@ -120,8 +120,8 @@ def to_arviz(
         num_theta: Draws of θ among which they are shared out, where it has a posterior; as many as
             paths, if the posterior itself is of interest.
         seed: Of the forecasts; trajectory k has seed + k if trajectories have times of their own.
-        probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, where draws of the field are
-            kept; the nearest grid points are taken. Axes left out: the coarse points.
+        probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, or names, where draws of the
+            field are kept; the nearest grid points are taken. Axes left out: the coarse points.
         times: How many snapshots of each trajectory to forecast, evenly spaced from the first to
             the last, or times (or dates) to which to take the nearest snapshots.
         horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
