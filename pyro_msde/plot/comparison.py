@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 def forecast_images(
     fc: Forecast,
-    truth: Trajectories | Any,
+    truth: Trajectories | Any | None = None,
     *,
     trajectory: int = 0,
     times: int | Sequence[float] = 3,
@@ -33,37 +33,43 @@ def forecast_images(
 ) -> Array:
     """Truth, predictive mean, standard deviation and error of the mean, below each other.
 
+    Without a truth, mean and standard deviation alone.
+
     Fields with one axis of space are drawn over all of the forecast's times, in one column; those
     with two in a column for each time chosen, and likewise those on a graph whose nodes have
-    positions. Truth and mean share one colour scale, standard
-    deviation and absolute error another: where these two differ, the forecast is over- or
-    underconfident.
+    positions. Truth and mean share one colour scale, standard deviation and absolute error
+    another: where these two differ, the forecast is over- or underconfident.
 
     Args:
         fc: Forecast of fields with one or two axes of space.
-        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
+        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`. None:
+            it is not known yet.
         trajectory: Which one, of both.
         times: For two axes of space, and nodes with positions: how many of the forecast's times,
             evenly spaced, or times near which to choose.
         channel: Which one.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
         anomalies: Draw truth and mean less the reference of the fit, white at zero.
-        axes: 4 × columns Axes. None: new ones.
+        axes: 4 × columns Axes, or 2 × columns without a truth. None: new ones.
 
     Returns:
-        (4, column) array of the Axes.
+        (4, column) array of the Axes, or (2, column).
 
     Raises:
         ValueError: Three axes of space, a truth of other times or shape, no such trajectory or
-            channel, another number of Axes.
+            channel, another number of Axes, errors with their sign without a truth.
     """
     check_forecast("fc", fc, 2, graphs=True)
-    scene = Scene.of(fc, truth, trajectory, channel, anomalies)
+    if truth is None and signed:
+        raise ValueError("signed: there is no error without a truth. Pass the truth, or leave it.")
+    scene = Scene.of(fc, truth, trajectory, channel, anomalies, alone=truth is None)
+    options: dict[str, Any] = {"channel": channel, "signed": signed, "anomalies": anomalies}
+    options |= {"alone": truth is None, "axes": axes}
     if not Canvas.of(scene.words, scene.times).in_space:
-        return _draw([scene], [slice(None)], None, channel, signed, anomalies, axes)
+        return _draw([scene], [slice(None)], None, **options)
     chosen = choose_times(scene.times, times, scene.words)
     titles = scene.words.at_times(scene.times[chosen])
-    return _draw([scene] * len(chosen), list(chosen), titles, channel, signed, anomalies, axes)
+    return _draw([scene] * len(chosen), list(chosen), titles, **options)
 
 
 def forecast_comparison(
@@ -131,8 +137,9 @@ def _draw(
     signed: bool,
     anomalies: bool,
     axes: Any,
+    alone: bool = False,
 ) -> Array:
-    """Four rows of images, one column for each scene at its times."""
+    """Four rows of images, two of a forecast alone, one column for each scene at its times."""
     words = scenes[0].words
     which = f"{words.field_name(channel)}\n" if words.channels else ""
     pairs = list(zip(scenes, at, strict=True))
@@ -154,6 +161,6 @@ def _draw(
     )
     named = [
         Row(which + label(name, words.units_of(channel)), images, colours)
-        for name, images, colours in rows
+        for name, images, colours in (rows[1:3] if alone else rows)
     ]
     return draw_rows(axes, Canvas.of(words, scenes[0].times), named, titles)

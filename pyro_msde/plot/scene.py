@@ -135,7 +135,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Scene:
-    """Arrays (time, *space) of one channel of one trajectory, in the data's units."""
+    """Arrays (time, *space) of one channel of one trajectory, in the data's units.
+
+    The truth is NaN if the forecast is alone.
+    """
 
     times: Array
     mean: Array
@@ -146,7 +149,13 @@ class Scene:
 
     @classmethod
     def of(
-        cls, fc: Forecast, truth: Any, trajectory: int, channel: int, anomalies: bool = False
+        cls,
+        fc: Forecast,
+        truth: Any,
+        trajectory: int,
+        channel: int,
+        anomalies: bool = False,
+        alone: bool = False,
     ) -> Scene:
         """Select.
 
@@ -157,13 +166,14 @@ class Scene:
             trajectory: Which one, of both the forecast and the truth.
             channel: Which one.
             anomalies: Subtract the reference of the fit from mean and truth.
+            alone: There is no truth, which is None.
 
         Raises:
             ValueError: No such trajectory or channel, a truth of another shape, no snapshot at a
                 time of the forecast, or anomalies from no reference.
         """
         truth = aligned(fc, truth)
-        values = check_truth(fc, truth)
+        values = np.full(fc.shape, np.nan) if alone else check_truth(fc, truth)
         words = Words.of(fc.grid, truth, fc.metadata)
         trajectory = trajectory_of(fc, truth, trajectory)
         channel = channel_of(fc.grid, channel)
@@ -194,9 +204,10 @@ def trajectory_of(fc: Forecast, truth: Any, trajectory: int) -> int:
         TypeError: No whole number, or a truth that is no field.
         ValueError: No such trajectory.
     """
+    if fc.batched or truth is None:
+        many = fc.shape[0] if fc.batched else 1
+        return check_index("trajectory", trajectory, many, "the forecast has")
     many = len(truth) if isinstance(truth, Trajectories) else 1
-    if fc.batched:
-        return check_index("trajectory", trajectory, fc.shape[0], "the forecast has")
     return check_index("trajectory", trajectory, many, "the truth has")
 
 

@@ -52,6 +52,26 @@ def test_images_of_two_axes_are_at_the_times_chosen(plane):
     draw(axes)
 
 
+def test_forecasts_without_a_truth_are_mean_and_spread(case, plane):
+    _, _, fc = case
+    axes = plot.forecast_images(fc, trajectory=1)
+    assert axes.shape == (2, 1)
+    for ax, values in zip(axes[:, 0], (fc.mean[1], fc.sd[1]), strict=True):
+        assert np.array_equal(image(ax), values.numpy().T)
+    assert [ax.get_clim()[0] for ax in (axes[1, 0].images or axes[1, 0].collections)] == [0]
+    draw(axes)
+    _, _, fc = plane
+    axes = plot.forecast_images(fc, times=[4.2], channel=1)
+    assert np.array_equal(image(axes[0, 0]), fc.mean[1, 1].numpy().T)
+    assert np.array_equal(image(axes[1, 0]), fc.sd[1, 1].numpy().T)
+    with pytest.raises(ValueError, match="trajectory: 1, but the forecast has 1"):
+        plot.forecast_images(fc, trajectory=1)
+    with pytest.raises(ValueError, match="signed: there is no error without a truth"):
+        plot.forecast_images(fc, signed=True)
+    with pytest.raises(ValueError, match="truth: got None"):
+        plot.forecast_comparison({"fc": fc}, None)
+
+
 def test_models_stand_beside_each_other_on_one_scale(case):
     _, truth, fc = case
     closure = untrained_fit(0).predict(truth.values[0][0], TIMES, num_samples=3)

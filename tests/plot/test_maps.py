@@ -151,6 +151,24 @@ def test_land_and_gaps_are_grey(sea):
             assert (colour == (GREY, GREY, GREY)) == bool(grey[i, j])
 
 
+def test_a_map_without_a_truth_has_dates_units_and_land(sea):
+    fit, data, _ = sea
+    dated = {"units": {**data.units, "time": "days since 2000-01-01"}, "calendar": "standard"}
+    fit = replace(fit, metadata=replace(fit.metadata, **dated))
+    fc = fit.predict(data.values[0][0], np.array([4.0, 5.0]), t0=4.0, num_samples=3)
+    axes = plot.forecast_images(fc, times=2, anomalies=True)
+    assert axes.shape == (2, 2)
+    assert_allclose(image(axes[0, 1]), fc.mean[1] - 285, rtol=0, atol=1e-12)
+    assert [ax.get_title() for ax in axes[0]] == ["2000-01-05", "2000-01-06"]
+    names = [ax.get_ylabel() for ax in axes[0, 0].figure.axes if ax not in axes.ravel()]
+    assert all("(K)" in name for name in names)
+    page = drawn(axes[0, 0])
+    for ax in axes.ravel():
+        assert pixel(page, ax, 60.0, -70.0) == (GREY, GREY, GREY)
+        assert pixel(page, ax, 60.0, 70.0) != (GREY, GREY, GREY)
+    assert overlapping(axes) == []
+
+
 def test_a_snapshot_wholly_missing_is_grey(sea):
     _, data, fc = sea
     axes = plot.forecast_images(fc, data, trajectory=1, times=[4.3])
