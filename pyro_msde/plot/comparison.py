@@ -26,7 +26,7 @@ def forecast_images(
     *,
     trajectory: int = 0,
     times: int | Sequence[float] = 3,
-    channel: int = 0,
+    channel: int | str = 0,
     signed: bool = False,
     anomalies: bool = False,
     axes: Any = None,
@@ -47,7 +47,7 @@ def forecast_images(
         trajectory: Which one, of both.
         times: For two axes of space, and nodes with positions: how many of the forecast's times,
             evenly spaced, or times near which to choose.
-        channel: Which one.
+        channel: Which one, by name or number.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
         anomalies: Draw truth and mean less the reference of the fit, white at zero.
         axes: 4 × columns Axes, or 2 × columns without a truth. None: new ones.
@@ -63,7 +63,7 @@ def forecast_images(
     if truth is None and signed:
         raise ValueError("signed: there is no error without a truth. Pass the truth, or leave it.")
     scene = Scene.of(fc, truth, trajectory, channel, anomalies, alone=truth is None)
-    options: dict[str, Any] = {"channel": channel, "signed": signed, "anomalies": anomalies}
+    options: dict[str, Any] = {"signed": signed, "anomalies": anomalies}
     options |= {"alone": truth is None, "axes": axes}
     if not Canvas.of(scene.words, scene.times).in_space:
         return _draw([scene], [slice(None)], None, **options)
@@ -78,7 +78,7 @@ def forecast_comparison(
     *,
     trajectory: int = 0,
     time: float | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     signed: bool = False,
     anomalies: bool = False,
     axes: Any = None,
@@ -93,7 +93,7 @@ def forecast_comparison(
         truth: `Trajectories` that have the forecasts' times, or an array shaped as their means.
         trajectory: Which one, of all.
         time: For two axes of space: the time near which to choose. None: the last.
-        channel: Which one.
+        channel: Which one, by name or number.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
         anomalies: Draw truth and mean less the reference of the fit, white at zero.
         axes: 4 × models Axes. None: new ones.
@@ -126,21 +126,20 @@ def forecast_comparison(
         at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
         (when,) = scenes[0].words.at_times([times[at]])
         titles = [f"{name}\n{when}" for name in titles]
-    return _draw(scenes, [at] * len(scenes), titles, channel, signed, anomalies, axes)
+    return _draw(scenes, [at] * len(scenes), titles, signed, anomalies, axes)
 
 
 def _draw(
     scenes: Sequence[Scene],
     at: Sequence[Any],
     titles: Sequence[str] | None,
-    channel: int,
     signed: bool,
     anomalies: bool,
     axes: Any,
     alone: bool = False,
 ) -> Array:
     """Four rows of images, two of a forecast alone, one column for each scene at its times."""
-    words = scenes[0].words
+    words, channel = scenes[0].words, scenes[0].channel
     which = f"{words.field_name(channel)}\n" if words.channels else ""
     pairs = list(zip(scenes, at, strict=True))
     truth, mean, sd = (
