@@ -53,6 +53,7 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int | str = 0, axes: Any =
     number = check_channel("channel", channel, names, count, "the table has")
     if "channel" in table.dims:
         table = table.isel(channel=number)
+    own = str(table["units"].values) if "units" in table.coords else None  # of this channel
     drawn, new = panels(axes, 3, height=4.4, sharex=True)
     lead = table["lead"].values
     for ax, (name, words) in zip(drawn, _PANELS.items(), strict=True):
@@ -70,7 +71,8 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int | str = 0, axes: Any =
                 label=str(forecaster),
                 zorder=4 if fit else 3,
             )
-        ax.set_ylabel(label(words, table[name].attrs.get("units")))
+        units = None if name == "coverage" else table[name].attrs.get("units", own)
+        ax.set_ylabel(label(words, units))
         ax.set_ylim(bottom=0)
     level = table["coverage"].attrs.get("level", 0.9)
     drawn[2].axhline(level, color="0.5", linestyle="--", linewidth=0.8, zorder=1)

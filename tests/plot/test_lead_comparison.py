@@ -71,6 +71,14 @@ def test_a_channel_by_its_name():
         plot.comparison_by_lead(table("channel"), channel="u")
 
 
+def test_units_are_those_of_the_channel():
+    scores = table("channel").assign_coords(channel=["t", "z"], units=("channel", ["K", "m"]))
+    for name in ("rmse", "crps"):
+        del scores[name].attrs["units"]
+    axes = plot.comparison_by_lead(scores, channel="z")
+    assert [ax.get_ylabel() for ax in axes] == ["RMSE (m)", "CRPS (m)", "coverage"]
+
+
 def test_other_tables_and_channels_are_refused():
     with pytest.raises(ValueError, match="table: has no scores by forecaster and lead"):
         plot.comparison_by_lead(xr.Dataset())
