@@ -140,7 +140,7 @@ def _draw(
 ) -> Array:
     """Four rows of images, two of a forecast alone, one column for each scene at its times."""
     words, channel = scenes[0].words, scenes[0].channel
-    which = f"{words.field_name(channel)}\n" if words.channels else ""
+    field = words.field_name(channel)
     pairs = list(zip(scenes, at, strict=True))
     truth, mean, sd = (
         [getattr(scene, name)[i] for scene, i in pairs] for name in ("truth", "mean", "sd")
@@ -151,15 +151,15 @@ def _draw(
     spread = spread_colours(*sd) if signed else spread_colours(*sd, *error)
     fields = np.stack(truth), np.stack(mean)
     values = signed_colours(*fields, percentile=100) if anomalies else value_colours(*fields)
-    of = "\nanomaly" if anomalies else ""
+    of, miss = " anomaly" if anomalies else "", "error" if signed else "|error|"
     rows = (
-        (f"truth{of}", truth, values),
-        (f"mean{of}", mean, values),
-        ("sd", sd, spread),
-        ("error" if signed else "|error|", error, signed_colours(*error) if signed else spread),
+        (f"{field}{of}: truth", truth, values),
+        (f"{field}{of}: mean", mean, values),
+        (f"{field}: sd", sd, spread),
+        (f"{field}: {miss}", error, signed_colours(*error) if signed else spread),
     )
     named = [
-        Row(which + label(name, words.units_of(channel)), images, colours)
+        Row(label(name, words.units_of(channel)), images, colours)
         for name, images, colours in (rows[1:3] if alone else rows)
     ]
     return draw_rows(axes, Canvas.of(words, scenes[0].times), named, titles)

@@ -176,8 +176,10 @@ def scale_operators(
         ax.set_ylabel(words.field_label(number))
         return np.array([[ax]], dtype=object)
     if axes is None:
-        height = 0.9 + 2 * (max(canvas.height(2), 0.5) + 0.1)
-        axes = new_axes(2, 2, height=height, layout="compressed", sharex=True, sharey=True)
+        width = canvas.page(2)
+        height = 0.9 + 2 * (max(canvas.height(2, width), 0.5) + 0.1)
+        size = {"height": height, "width": width}
+        axes = new_axes(2, 2, layout="compressed", sharex=True, sharey=True, **size)
     drawn = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
     if isinstance(grid, SensorGraph):
         fields[2] = fields[2][grid.clusters]

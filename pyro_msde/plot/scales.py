@@ -83,12 +83,13 @@ def scale_images(
     titles = words.at_times(clock)
     canvas = Canvas.of(words, clock)
     in_time = not canvas.in_space
+    named, units = f"{words.field_name(number)}: " if words.channels else "", words.units_of(number)
     return draw_rows(
         axes,
         canvas,
         [
-            Row(label(name, words.units_of(number)), [field] if in_time else list(field), colours)
-            for name, field, colours in rows
+            Row(label(f"{named}{part}", units), [field] if in_time else list(field), colours)
+            for part, field, colours in rows
         ],
         None if in_time else titles,
     )
