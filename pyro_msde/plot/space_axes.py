@@ -75,6 +75,13 @@ class Axis(NamedTuple):
         return self.units in _PRESSURE or self.name.lower() == "depth"
 
     @property
+    def sides(self) -> str:
+        """Letters of degrees above and below zero, "EW" or "NS"; none on other axes."""
+        if self.units not in {None, "", *_SIGNS}:
+            return ""
+        return "EW" if self.is_longitude else "NS" if self.is_latitude else ""
+
+    @property
     def is_longitude(self) -> bool:
         """By its units or names."""
         return is_longitude(self.name, self.units, self.attrs)

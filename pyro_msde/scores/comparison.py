@@ -88,7 +88,8 @@ def compare(
         Dimensions `forecaster` ("fit" and the baselines' names), `lead`, and `channel` if the data
         have several: rmse (in the data's units), nrmse and skill (against climatology),
         anomaly_correlation, crps, coverage (of the central 90 % interval), and without forecaster
-        `observed`, how many values were scored.
+        `observed`, how many values were scored. `channel` has names where the data give any; a
+        coordinate `units` is along it where these differ.
 
     Raises:
         ValueError: Trajectories of other grids or units than the fit's; test trajectories without a
@@ -132,7 +133,8 @@ def compare(
         own = fit.forecast(some, clock, num_samples=num_samples, seed=seed)
         for where, scores in _scored(own, y, seed):
             tally.add(_FIT, slots[where], y[:, where], usual[:, where], **scores)
-    return tally.dataset(units=_units(test), level=LEVEL)
+    table = tally.dataset(units=_units(test), level=LEVEL)
+    return _named(table, test) if several else table
 
 
 def _scored(fc: Forecast, y: Array, seed: int) -> Iterator[tuple[slice, dict[str, Array]]]:
@@ -212,3 +214,17 @@ def _units(test: Trajectories) -> dict[str, str]:
     """Of field and time, where the data give them."""
     known = {"field": test.units.get(test.name), "time": duration_units(test.units.get("time"))}
     return {name: str(unit) for name, unit in known.items() if unit}
+
+
+def _named(table: xr.Dataset, test: Trajectories) -> xr.Dataset:
+    """The table with names of channels and their units, where the data give them."""
+    own = test.units.get(test.name)
+    along = test.coords.get(test.dims[0], ()) if test.dims else ()
+    names = list(test.channel_names or along)
+    units = [str(test.units.get(name, own) or "") for name in test.channel_names or ()]
+    table = table.assign_coords(channel=names) if names else table
+    if len(set(units)) > 1:
+        return table.assign_coords(units=("channel", units))
+    for score in ("rmse", "crps"):
+        table[score].attrs |= {"units": units[0]} if any(units) else {}
+    return table

@@ -151,6 +151,32 @@ def test_channels_are_scored_by_themselves_and_weigh_alike():
     np.testing.assert_allclose(plain["rmse"].sel(forecaster="fit"), expected, rtol=1e-12)
 
 
+def test_channels_have_their_names_and_units():
+    rng = np.random.default_rng(9)
+
+    def scored(**options):
+        train, test = records((30,), rng, 2, **options), records((5,), rng, 2, **options)
+        options = {"baselines": [baselines.Persistence()], "num_samples": 2}
+        return pyro_msde.compare(stand_in(2, 4), test, train, train, **options)
+
+    alike = scored(channel_names=["u", "v"], name="u_v", units={"u": "m s-1", "v": "m s-1"})
+    assert list(alike["channel"].values) == ["u", "v"]
+    assert alike["rmse"].attrs["units"] == alike["crps"].attrs["units"] == "m s-1"
+    assert "units" not in alike["skill"].attrs
+    by_name = alike["skill"].sel(channel="v", forecaster="fit")
+    np.testing.assert_array_equal(by_name, alike["skill"].isel(channel=1, forecaster=0))
+
+    unlike = scored(channel_names=["t", "z"], units={"t": "K", "z": "m"})
+    assert list(unlike["units"].values) == ["K", "m"]
+    assert unlike["rmse"].sel(channel="z")["units"] == "m"
+    assert "units" not in unlike["rmse"].attrs
+
+    levels = scored(dims=("level", "x"), coords={"level": [500.0, 850.0]}, name="t", units="K")
+    assert list(levels["channel"].values) == [500, 850]
+    assert levels["rmse"].attrs["units"] == "K"
+    assert "channel" not in scored().coords
+
+
 def test_windows_with_a_season_are_forecast_from_their_own_phase():
     """Data that are a cycle are forecast without error by climatology of that period."""
     period, n = 12.0, 24
