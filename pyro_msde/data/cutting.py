@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 _SHARE_OF_GAP = 20  # times as many snapshots has a trajectory at least, unless a gap is given
 _FEW = 20  # trajectories that an error lists
+_ROUNDS = 50  # after which shares are as near as they get
 
 
 class Splits(NamedTuple):
@@ -85,21 +86,36 @@ def split_in_time(data: Trajectories, train: float, validation: float, gap: Any)
     parts: tuple[list[slice], ...] = ([], [], [])
     for k, (t, most) in enumerate(zip(data.times, longest, strict=True)):
         apart = given or _Stretch(min(usual, most))
-        usable = len(t) - 2 * (apart.beyond(t, 0) - 1)
-        first = round(train * usable)
-        second = apart.beyond(t, first - 1)
-        end = second + round(validation * usable)
-        bounds = ((0, first), (second, end), (apart.beyond(t, end - 1), len(t)))
+        bounds = _parts(t, train, validation, apart)
         sizes = [len(t[low:high]) for low, high in bounds]
         if min(sizes) < 2:
+            said = apart.snapshots if apart.duration is None else gap
             raise ValueError(
                 f"data: the {len(t)} snapshots of trajectory {k} make parts of {sizes}, with a gap "
-                f"of {apart.beyond(t, 0) - 1}; each takes 2 or more. Pass a smaller gap or other "
-                "shares, or take some trajectories for each: data[:-4], data[-4:-2], data[-2:]."
+                f"of {said}; each takes 2 or more. Pass a smaller gap or other shares, or take "
+                "some trajectories for each: data[:-4], data[-4:-2], data[-2:]."
             )
         for part, ends in zip(parts, bounds, strict=True):
             part.append(slice(*ends))
     return Splits(*(data.snapshots(part) for part in parts))
+
+
+def _parts(
+    times: Array, train: float, validation: float, apart: _Stretch
+) -> tuple[tuple[int, int], ...]:
+    """First snapshots, and one more than the last, of three parts that are so far apart."""
+    usable = len(times)
+    for _ in range(_ROUNDS):
+        first = max(0, round(train * usable))
+        second = apart.beyond(times, first - 1)
+        end = second + max(0, round(validation * usable))
+        third = apart.beyond(times, end - 1)
+        # how many snapshots a duration leaves out depends on where it lies
+        left = len(times) - (second - first) - (third - end)
+        if left == usable:
+            break
+        usable = left
+    return (0, first), (second, end), (third, len(times))
 
 
 def cut_windows(data: Trajectories, length: Any, every: Any) -> Trajectories:

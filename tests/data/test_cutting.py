@@ -166,6 +166,27 @@ def test_a_gap_may_be_a_duration():
         assert 20 <= apart < 20 + 5  # one snapshot earlier it would be too little
 
 
+def test_a_gap_that_is_a_duration_is_one_where_the_spacing_changes():
+    """Ten snapshots a day, then one: three days are 29 snapshots between, or two."""
+    days = np.concatenate([0.1 * np.arange(300), 30 + np.arange(100)])
+    dates = np.datetime64("2001-01-01") + np.rint(days * 24 * 60).astype("m8[m]")
+    data = Trajectories(dates, np.arange(400)[None, :, None] * np.ones(3))
+    for shares in ((0.7, 0.15), (0.8, 0.1), (0.4, 0.3)):
+        parts = data.split(*shares, gap=3 * DAY)
+        (a,), (b,), (c,) = map(numbers, parts)
+        for early, late in ((a, b), (b, c)):
+            assert days[late[0]] - days[early[-1]] >= 3 - 1e-9
+            assert days[late[0] - 1] - days[early[-1]] < 3 - 1e-9  # no snapshot more than needed
+        usable = len(a) + len(b) + len(c)
+        assert a[0] == 0
+        assert c[-1] == 399
+        # where a part's end moves the gap shares are met to a snapshot or two
+        assert abs(len(a) - shares[0] * usable) <= 2
+        assert abs(len(b) - shares[1] * usable) <= 2
+    with pytest.raises(ValueError, match="with a gap of 70 days"):
+        data.split(gap=70 * DAY)
+
+
 def ar1(count, phi, points=400, seed=2):
     rng = np.random.default_rng(seed)
     x = [rng.standard_normal(points)]
