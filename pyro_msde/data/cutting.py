@@ -7,6 +7,7 @@ Only `Trajectories` calls this; users have its methods.
 from __future__ import annotations
 
 import datetime
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_level, check_whole
 from pyro_msde.data.decorrelation import decorrelation_lag
+from pyro_msde.data.holes import holes
 from pyro_msde.data.instants import rounding
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = ["Splits", "after", "between", "cut_windows", "split_in_time", "until"
 
 Array = NDArray[Any]
 
+_LOG = logging.getLogger(__name__)
 _SHARE_OF_GAP = 20  # times as many snapshots has a trajectory at least, unless a gap is given
 _FEW = 20  # trajectories that an error lists
 _ROUNDS = 50  # after which shares are as near as they get
@@ -122,18 +125,33 @@ def cut_windows(data: Trajectories, length: Any, every: Any) -> Trajectories:
     """See `Trajectories.cut`."""
     long = _Stretch.of(data, length, "length", least=2)
     apart = long if every is None else _Stretch.of(data, every, "every", least=1)
-    rows, windows = [], []
+    rows, windows, across = [], [], 0
     for k, t in enumerate(data.times):
+        gone = holes(t) if long.duration is None else np.zeros(len(t) - 1, dtype=bool)
         start = 0
         while start < len(t) and (end := long.end(t, start)) is not None:
-            if end - start > 1:  # a single snapshot is no forecast
+            if gone[start : end - 1].any():
+                across += 1
+            elif end - start > 1:  # a single snapshot is no forecast
                 rows.append(k)
                 windows.append(slice(start, end))
             start = max(start + 1, apart.next(t, start))
+    if not rows and across:
+        raise ValueError(
+            f"length: each of {across} windows of {length} snapshots spans a hole in the record, a "
+            "step much longer than others. Pass less, or a duration, which takes the snapshots "
+            "that there are."
+        )
     if not rows:
         raise ValueError(
             f"length: {length} is longer than every trajectory; they have up to "
             f"{max(len(t) for t in data.times)} snapshots. Pass less."
+        )
+    if across:
+        _LOG.info(
+            "cut leaves out %d of %d windows, which span holes in the record.",
+            across,
+            across + len(rows),
         )
     return data[rows].snapshots(windows)
 

@@ -322,6 +322,10 @@ class Trajectories:
         `calibrated`, validation, scores) goes by lead time, from the start of each. They are not
         meant for training, which cuts whole records into segments itself.
 
+        Windows of so many snapshots that would span a hole in an otherwise regular record are left
+        out; a line in the log says how many. A hole is a step over 1.5 times the median one, as no
+        month or year is; where such steps follow each other alike, the record's spacing changes.
+
         Args:
             length: Of a window, as a number of snapshots, first and last included, or as a
                 duration, such as np.timedelta64(30, "D").

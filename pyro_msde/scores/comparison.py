@@ -75,7 +75,8 @@ def compare(
             the linear inverse model.
         leads: (lead,) times since the first snapshot, in the data's unit, or durations; each
             trajectory's snapshot nearest to it counts, if it is at most half a typical step off.
-            None: all if there are at most 50, else 50 of them.
+            None: all if there are at most 50, else 50 of them; where those of trajectories differ,
+            the ones that most have.
         period: Of the mean cycle, such as a year, in the data's unit of time, or a duration; None:
             climatology is a mean.
         weights: Of places in means: areas, broadcast to fields; "coslat" or an xarray DataArray, as
