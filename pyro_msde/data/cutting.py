@@ -41,7 +41,7 @@ class Splits(NamedTuple):
 
 def until(data: Trajectories, time: Any) -> Trajectories:
     """See `Trajectories.until`."""
-    counts = _counts(data, _instant(data, time, "time"))
+    counts = _up_to(data, time, "time")
     if min(counts) == 0:
         end = _shown(data, time, "time")
         k = counts.index(0)
@@ -51,7 +51,7 @@ def until(data: Trajectories, time: Any) -> Trajectories:
 
 def after(data: Trajectories, time: Any) -> Trajectories:
     """See `Trajectories.after`."""
-    counts = _counts(data, _instant(data, time, "time"))
+    counts = _up_to(data, time, "time")
     left = [len(t) - n for t, n in zip(data.times, counts, strict=True)]
     if min(left) == 0:
         start = _shown(data, time, "time")
@@ -63,10 +63,10 @@ def after(data: Trajectories, time: Any) -> Trajectories:
 def between(data: Trajectories, start: Any, end: Any) -> Trajectories:
     """See `Trajectories.between`."""
     low, high = _instant(data, start, "start"), _instant(data, end, "end")
-    firsts, ends = _counts(data, low, before=True), _counts(data, high)
+    firsts, ends = _counts(data, low, before=True), _up_to(data, end, "end")
     sizes = [max(0, last - first) for first, last in zip(firsts, ends, strict=True)]
     said = f"{_shown(data, start, 'start')} to {_shown(data, end, 'end')}"
-    if low > high:
+    if low > high and max(sizes) == 0:  # "2000-03" to "2000" ends with the year
         raise ValueError(f"end: nothing is from {said}. Pass the earlier time first.")
     if min(sizes) == 0:
         k = sizes.index(0)
@@ -205,6 +205,12 @@ def _instant(data: Trajectories, time: Any, name: str) -> float:
     return float(found)
 
 
+def _up_to(data: Trajectories, time: Any, name: str) -> list[int]:
+    """Snapshots of each trajectory up to a time, or to the end of what a text names."""
+    instant, end = _instant(data, time, name), data.time_units.end_of(time, name)
+    return _counts(data, instant) if end is None else _counts(data, end, before=True)
+
+
 def _counts(data: Trajectories, time: float, *, before: bool = False) -> list[int]:
     """Snapshots of each trajectory up to a time, or before it, equal but for rounding."""
     ends = [time, *(t[0] for t in data.times), *(t[-1] for t in data.times)]
@@ -214,6 +220,8 @@ def _counts(data: Trajectories, time: float, *, before: bool = False) -> list[in
 
 
 def _shown(data: Trajectories, time: Any, name: str) -> str:
+    if isinstance(time, str):
+        return time
     return data.time_units.shown(_instant(data, time, name))
 
 

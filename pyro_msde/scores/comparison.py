@@ -28,6 +28,7 @@ from pyro_msde.data import (
     check_trajectories,
     duration_units,
     matched,
+    period_in,
     to_numpy,
 )
 from pyro_msde.forecasts import Forecast
@@ -77,8 +78,8 @@ def compare(
             trajectory's snapshot nearest to it counts, if it is at most half a typical step off.
             None: all if there are at most 50, else 50 of them; where those of trajectories differ,
             the ones that most have.
-        period: Of the mean cycle, such as a year, in the data's unit of time, or a duration; None:
-            climatology is a mean.
+        period: Of the mean cycle, as of `pyro_msde.Cycle`, such as "1 year"; None: climatology is a
+            mean.
         weights: Of places in means: areas, broadcast to fields; "coslat" or an xarray DataArray, as
             for `pyro_msde.nrmse`; None: all equal.
         num_samples: Paths of each forecast of the fit.
@@ -105,8 +106,8 @@ def compare(
     if isinstance(weights, str | xr.DataArray):
         known = Metadata.of(test)
         weights = area_weights(weights, test.field_shape, model.model.grid.ndim, known)
-    cycle = None if period is None else float(_durations(train, "period", period))
-    places, spaced = lead_places(test, None if leads is None else _durations(test, "leads", leads))
+    cycle = None if period is None else period_in(train.time_units, period, "period")
+    places, spaced = lead_places(test, None if leads is None else _leads(test, leads))
     several = bool(model.has_channel) and test.field_shape[0] > 1
     climatology = Climatology(cycle).fit(train, validation, weights=weights)
     areas, balanced = _weights(climatology, weights, test.field_shape if several else None)
@@ -170,17 +171,15 @@ def _opponents(baselines: Any) -> Sequence[Baseline]:
     return list(baselines)
 
 
-def _durations(data: Trajectories, argument: str, given: Any) -> Array:
+def _leads(data: Trajectories, given: Any) -> Array:
     """Positive times in the data's unit.
 
     Raises:
         ValueError: They are none.
     """
-    units = TimeUnits(duration_units(data.units.get("time")))
-    numbers = units.numbers(given, argument)
-    wanted = numbers.ndim == 0 if argument == "period" else numbers.ndim < 2 and numbers.size
-    if not wanted or not (np.isfinite(numbers).all() and (numbers > 0).all()):
-        raise ValueError(f"{argument}: {given!r}. Pass positive times in the data's unit.")
+    numbers = TimeUnits(duration_units(data.units.get("time"))).numbers(given, "leads")
+    if numbers.ndim > 1 or not numbers.size or not ((numbers > 0) & np.isfinite(numbers)).all():
+        raise ValueError(f"leads: {given!r}. Pass positive times in the data's unit.")
     return numbers
 
 
