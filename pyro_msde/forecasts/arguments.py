@@ -167,12 +167,15 @@ def first_snapshots(
     """
     trajectories = matched_trajectories(fit, "trajectories", trajectories)
     starts = first_observed(trajectories, fit.model.grid, "trajectories")
-    if any(starts):
-        k = int(np.argmax(np.array(starts) > 0))
+    late = {k: start for k, start in enumerate(starts) if start}
+    if late:
+        k, start = next(iter(late.items()))
+        since = trajectories.time_units.shown(trajectories.times[k][start])
+        more = f", nor of {len(late) - 1} others" if len(late) > 1 else ""
         raise ValueError(
-            f"trajectories: trajectory {k} is missing whole before index {starts[k]} "
-            f"(t={trajectories.times[k][starts[k]]:.9g}). Forecast from there: "
-            f"trajectories.snapshots([slice(i, None) for i in {starts}])."
+            f"trajectories: nothing was observed of trajectory {k} before its snapshot {start} "
+            f"(t={since}){more}. Forecast from there: trajectories.snapshots("
+            f"[slice({late}.get(k, 0), None) for k in range(len(trajectories))])."
         )
     check_whole("history", history, 1)
     fewest = min(len(t) for t in trajectories.times)

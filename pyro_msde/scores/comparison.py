@@ -29,6 +29,7 @@ from pyro_msde.data import (
     duration_units,
     matched,
     period_in,
+    since_first_observed,
     to_numpy,
 )
 from pyro_msde.forecasts import Forecast
@@ -62,9 +63,10 @@ def compare(
 ) -> xr.Dataset:
     """Score a fit's forecasts of test trajectories beside those of simple baselines.
 
-    All forecast each test trajectory from its first snapshot. The baselines learn from the training
-    trajectories, which a fit does not keep; on validation trajectories they choose what they have
-    to choose, and measure how far they err. Of several channels each is scored by itself.
+    All forecast each test trajectory from its first snapshot, or from the first of which something
+    was observed, as validation does; lead times count from there. The baselines learn from the
+    training trajectories, which a fit does not keep; on validation trajectories they choose what
+    they have to choose, and measure how far they err. Of several channels each is scored by itself.
 
     Args:
         fit: The fit, or an `Ensemble`.
@@ -100,7 +102,7 @@ def compare(
     num_samples = check_whole("num_samples", num_samples, 2)
     seed = check_seed("seed", seed)
     model: Any = getattr(fit, "fits", (fit,))[0]  # of an ensemble
-    test = _checked(model, "test", test)
+    test = since_first_observed(_checked(model, "test", test), model.model.grid, "test")
     train = _checked(model, "train", train)
     validation = None if validation is None else _checked(model, "validation", validation)
     if isinstance(weights, str | xr.DataArray):
