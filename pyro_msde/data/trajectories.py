@@ -88,11 +88,14 @@ class Trajectories:
         units: Units by name.
         attrs: Strings by name, for each a mapping.
         calendar: Of the times, if these count from a date; else None.
+        time_name: What `from_xarray` found the times under; else "time".
 
     Raises:
         ValueError: If there are no trajectories, ranks or lengths do not match, times do not
             increase strictly, a number is NaN or infinite, or two things have one name.
     """
+
+    time_name: str = "time"
 
     @renamed_arguments(parameters="covariates", parameter_names="covariate_names")
     def __init__(
@@ -190,7 +193,9 @@ class Trajectories:
             covariates=covariates,
             controls=controls,
         )
-        return cls(**arguments, missing=missing)
+        out = cls(**arguments, missing=missing)
+        out.time_name = time
+        return out
 
     def to_xarray(self) -> xr.Dataset:
         """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.
