@@ -22,6 +22,7 @@ from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.overlaps import num_separate
 from pyro_msde.data.padding import Padding, cropped, padded
+from pyro_msde.data.periods import check_period, period_in
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
 from pyro_msde.data.scaled_fields import (
@@ -67,6 +68,7 @@ __all__ = [
     "Trajectories",
     "all_times",
     "as_array",
+    "check_period",
     "check_trajectories",
     "common_batches",
     "cropped",
@@ -91,6 +93,7 @@ __all__ = [
     "observed_in",
     "observed_snapshots",
     "padded",
+    "period_in",
     "picks_by_segment",
     "reference_of",
     "rounding",

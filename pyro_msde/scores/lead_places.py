@@ -36,8 +36,7 @@ def lead_places(test: Trajectories, wanted: Array | None) -> tuple[list[Chosen],
     elif all(same_times(longest[: len(t)], t) for t in later if len(t)):
         leads = longest[evenly_spaced(len(longest), _LEADS)]
     else:
-        most = max(float(t[-1]) for t in later if len(t)) / step
-        leads = step * (1 + evenly_spaced(max(1, int(most + 0.5)), _LEADS))
+        leads = _most_common(np.concatenate(later), 0.5 * step)
     places = []
     for t in later:
         off = np.abs(t[:, None] - leads) if len(t) else np.full((1, len(leads)), np.inf)
@@ -52,6 +51,35 @@ def lead_places(test: Trajectories, wanted: Array | None) -> tuple[list[Chosen],
             f"{longest[0]:g} to {longest[-1]:g} after the first. Pass some of these."
         )
     return places, leads
+
+
+def _most_common(later: Array, apart: float) -> Array:
+    """(lead,) those that most trajectories have; of many that are as common some all over.
+
+    One that a single trajectory has is left out if it is less than `apart` from another, at which
+    its snapshot then counts.
+
+    Args:
+        later: Times since their trajectory's first snapshot, of all snapshots.
+        apart: What a snapshot may be off.
+    """
+    times = np.sort(later)
+    slack = rounding(np.append(times, 0.0))
+    first = np.flatnonzero(np.diff(times, prepend=-np.inf) > slack)
+    distinct, counts = times[first], np.diff(first, append=len(times))
+    kept = list(np.flatnonzero(counts > 1))
+    taken = distinct[kept]
+    for i in np.flatnonzero(counts == 1):
+        at = int(np.searchsorted(taken, distinct[i]))
+        if (np.abs(taken[max(0, at - 1) : at + 1] - distinct[i]) >= apart - slack).all():
+            kept.append(i)
+            taken = np.insert(taken, at, distinct[i])
+    if len(kept) > _LEADS:
+        least = np.sort(counts[kept])[-_LEADS]
+        sure = [i for i in kept if counts[i] > least]
+        others = sorted(i for i in kept if counts[i] == least)
+        kept = sure + [others[i] for i in evenly_spaced(len(others), _LEADS - len(sure))]
+    return np.asarray(distinct[sorted(kept)])
 
 
 def batches(

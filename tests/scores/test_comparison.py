@@ -205,8 +205,13 @@ def test_leads_of_irregular_times_are_the_nearest_snapshots():
     test = Trajectories(times, [np.ones((len(t), 1)) for t in times])
     step = np.median(np.concatenate([np.diff(t) for t in times]))
     places, leads = lead_places(test, None)
-    np.testing.assert_allclose(leads[:5], step * np.arange(1, 6))
-    assert len(leads) <= 50
+    own = np.concatenate([t[1:] - t[0] for t in times])
+    assert np.isin(leads, own).all()
+    assert np.diff(leads).min() >= 0.5 * step
+    # what was not chosen is within half a step of what was
+    assert np.abs(own[:, None] - leads).min(1).max() < 0.5 * step
+    scored = np.concatenate([slots for _, slots in places])
+    assert np.unique(scored).tolist() == list(range(len(leads)))
     for t, (chosen, slots) in zip(times, places, strict=True):
         off = np.abs(t[chosen] - t[0] - leads[slots])
         assert (off <= 0.5 * step + 1e-9).all()
@@ -216,6 +221,35 @@ def test_leads_of_irregular_times_are_the_nearest_snapshots():
     named, wanted = lead_places(test, np.array([2.0, 5.0]))
     assert wanted.tolist() == [2.0, 5.0]
     assert all(len(chosen) <= 2 for chosen, _ in named)
+
+
+def test_leads_are_those_that_windows_have():
+    """No row without a window: where a second spacing begins, and where a hole is spanned."""
+    for steps in ([1.0] * 40 + [1.5] * 40, [1.0] * 40 + [71.0] + [1.0] * 40):
+        times = np.cumsum([0.0, *steps])
+        windows = [times[s : s + 5] for s in range(len(times) - 4)]
+        test = Trajectories(windows, [np.ones((5, 1)) for _ in windows])
+        places, leads = lead_places(test, None)
+        own = np.concatenate([w[1:] - w[0] for w in windows])
+        shared = {lead for lead in own if (own == lead).sum() > 1}
+        assert shared <= set(leads) <= set(own)
+        scored = np.concatenate([slots for _, slots in places])
+        assert np.unique(scored).tolist() == list(range(len(leads)))
+        for w, (chosen, slots) in zip(windows, places, strict=True):
+            assert set(w[1:] - w[0]) & shared <= set(leads[slots])
+            assert (np.abs(leads[slots] - (w[chosen] - w[0])) < 0.75).all()
+
+
+def test_of_many_leads_the_most_common_are_scored():
+    """A hundred leads: ten of three trajectories, then such as one has, all over."""
+    times = [np.arange(11.0), np.arange(11.0), np.arange(101.0)]
+    odd = np.append(np.arange(11.0), 100.5)
+    test = Trajectories([*times, odd], [np.ones((len(t), 1)) for t in [*times, odd]])
+    _, leads = lead_places(test, None)
+    assert len(leads) == 50
+    assert leads[:10].tolist() == list(range(1, 11))
+    assert (leads[10], leads[-1]) == (11.0, 100.5)
+    assert set(np.diff(leads[10:])) <= {1.5, 2.0, 3.0, 2.5, 3.5}
 
 
 def test_of_many_leads_fifty_are_scored_and_long_ones_from_long_trajectories():
@@ -276,8 +310,10 @@ def test_what_cannot_be_compared_is_refused_by_name():
         ({"leads": [90.0]}, "leads: 90 to 90, but the test trajectories have snapshots 0.5 to"),
         ({"leads": [0.0]}, "leads: .0.0.. Pass positive times"),
         ({"leads": []}, "leads: "),
-        ({"period": [1.0]}, "period: "),
-        ({"period": -1.0}, "period: "),
+        ({"period": [1.0]}, "period="),
+        ({"period": -1.0}, "period="),
+        ({"period": "1 year"}, "period: '1 year', but the data's times count from no date"),
+        ({"period": "yearly"}, "period='yearly': no duration"),
         ({"weights": np.ones(5)}, "weights: shape .5,. does not broadcast"),
         ({"baselines": twice}, "baselines: names"),
         ({"baselines": [baselines.Persistence]}, r"baselines\[0\]: got Persistence"),
