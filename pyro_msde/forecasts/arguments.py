@@ -21,7 +21,7 @@ from pyro_msde.data import (
     same_times,
     to_numpy,
 )
-from pyro_msde.forecasts.initial_fields import initial_fields, past_fields
+from pyro_msde.forecasts.initial_fields import initial_fields, labelled, past_fields
 from pyro_msde.forecasts.start_times import own_times
 from pyro_msde.forecasts.times import checked_leads, checked_past, checked_times
 from pyro_msde.isolation import place_of
@@ -56,6 +56,7 @@ def checked_start(
     units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
     past: Array | None = None
     given: Any
+    y0 = labelled(fit, y0)
     if times0 is not None and t0 is not None:
         raise ValueError("t0: the last of times0 is the time of the start. Leave it out.")
     if times0 is None:
