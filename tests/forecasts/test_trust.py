@@ -22,7 +22,7 @@ from pyro_msde.forecasts import (
     start_misfit,
     variance_over_paths,
 )
-from pyro_msde.forecasts.trust import doubt
+from pyro_msde.forecasts.trust import LIMITS, doubt
 from pyro_msde.interface import usual_forecasts
 
 RNG = np.random.default_rng(8)
@@ -135,28 +135,24 @@ def test_the_drift_is_asked_at_the_states_and_times_it_was_known_at():
 
 
 def test_signs_are_one_at_their_limits():
-    """Three misfits, twice the share outside, 2.5 standard deviations, four errors."""
+    """These are multiples of a misfit of 2, a share of 0.2, unit variances and the error."""
     paths = torch.zeros(1, 2, 3, 6, 5).double()
-    paths[0, 1] = 2.5 * 2**0.5
+    paths[0, 1] = LIMITS["spread"] * 2**0.5
     box = torch.tensor([[-40.0], [40.0]]).expand(2, 5)
     trust = trust_of(*RNG.normal(size=(2, 1, 4, 5)), np.arange(4.0)[None], misfit=2.0, outside=0.2)
-    signs = doubt(
-        trust,
-        paths,
-        box=box,
-        misfit=torch.full((3,), 6.0),
-        departure=torch.tensor(4.0),
-    )
-    assert_allclose(signs["start"], np.ones(3))
-    assert_allclose(signs["spread"], np.ones(3))
-    assert_allclose(signs["drift"], np.ones(3))
+    misfit = torch.full((3,), 2 * LIMITS["start"])
+    departure = torch.tensor(LIMITS["drift"])
+    signs = doubt(trust, paths, box=box, misfit=misfit, departure=departure)
+    for name in ("start", "spread", "drift"):
+        assert_allclose(signs[name], np.ones(3))
     assert_allclose(signs["outside"], np.zeros(3))
     away = doubt(trust, paths + 30, box=box, misfit=torch.ones(3), departure=None)
-    assert_allclose(away["outside"], np.full(3, 1 / 0.4))
-    unknown = doubt(None, paths + 30, box=box, misfit=torch.full((3,), 3.0), departure=None)
+    assert_allclose(away["outside"], np.full(3, 5 / LIMITS["outside"]))
+    misfit = torch.full((3,), LIMITS["start"])  # of a model that claims 1
+    unknown = doubt(None, paths + 30, box=box, misfit=misfit, departure=None)
     assert sorted(unknown) == ["outside", "start"]
     assert_allclose(unknown["start"], np.ones(3))
-    assert_allclose(unknown["outside"], np.full(3, 10.0))
+    assert_allclose(unknown["outside"], np.full(3, 20 / LIMITS["outside"]))
 
 
 def test_doubt_is_a_share_that_grows_with_the_largest_sign(known, linear, times):
