@@ -56,7 +56,7 @@ COLUMNS = (
 )
 FAR_OFF, FLAG = 3.0, 0.5
 NUM_TIMES, NUM_SAMPLES = 21, 8
-FRESH, CHANGED, SPOILT = 20, 4, 4  # trajectories
+FRESH, CHANGED, SPOILT = 20, 2, 2  # trajectories
 STEPS = 300
 
 Variant = tuple[str, str, Fit, Trajectories]  # kind, change, forecaster, truth

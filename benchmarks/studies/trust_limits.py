@@ -12,9 +12,8 @@ there are skipped. Then the limits are printed that this rule gives:
 
 - start, outside, spread: the smallest round number that at most 1 % of forecasts as they are exceed
   which err by at most three times the usual error. Cases weigh alike.
-- drift, which is zero in all of these: the round number at which the share of spoilt drifts that
-  are doubted though they err by at most three times the usual error, and the share of those that
-  are not though they err more, have the least sum.
+- drift, which is zero in all of these: the largest round number at which at least 90 % of forecasts
+  with spoilt drifts are doubted which err more, by this sign or another. Cases weigh alike.
 
 Changed initial fields choose nothing. On one core a case takes about a minute.
 """
@@ -43,7 +42,8 @@ COLUMNS = (*KEY, *LIMITS, "error_ratio", "device", "version", "commit")
 SEED = 32_000  # of fresh trajectories
 FRESH, CHANGED, SPOILT = 25, 3, 4
 FEWEST, PARTS = 5, 4
-ROUND, SHARE = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0), 0.01
+ROUND = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+ALARMS, DETECTED = 0.01, 0.9
 
 Row = Mapping[str, Any]
 
@@ -99,28 +99,41 @@ def parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     return near, [r for r, is_far in zip(rows, far, strict=True) if is_far]
 
 
+def doubted(rows: Sequence[Row], limits: Mapping[str, float]) -> np.ndarray:
+    """Whether any sign is beyond its limit."""
+    return np.any([column(rows, name) > limit for name, limit in limits.items()], axis=0)
+
+
+def share(rows: Sequence[Row], limits: Mapping[str, float]) -> float:
+    """Of forecasts that are doubted, averaged over cases."""
+    cases = [[r for r in rows if r["case"] == case] for case in {r["case"]: 0 for r in rows}]
+    return float(np.mean([doubted(own, limits).mean() for own in cases]))
+
+
 def chosen(rows: Sequence[Row]) -> dict[str, float]:
-    """Limits by the rule."""
+    """Limits by the rule.
+
+    Raises:
+        ValueError: No round number is large enough, or small enough.
+    """
     near, _ = parted([r for r in rows if r["kind"] == "usual"])
-    cases = [[r for r in near if r["case"] == case] for case in {r["case"]: 0 for r in near}]
-    limits = {}
-    for name in LIMITS.keys() - {"drift"}:
-        shares = [np.mean([np.mean(column(c, name) > f) for c in cases]) for f in ROUND]
-        if min(shares) > SHARE:
-            raise ValueError(f"{name}: over {SHARE:.0%} exceed {ROUND[-1]:g} times the usual.")
-        limits[name] = ROUND[int(np.argmax(np.array(shares) <= SHARE))]
-    near, far = (
-        column(part, "drift") for part in parted([r for r in rows if r["kind"] == "drift"])
-    )
-    limits["drift"] = min(ROUND, key=lambda f: np.mean(near > f) + np.mean(far <= f))
-    return {name: limits[name] for name in LIMITS}
+    _, far = parted([r for r in rows if r["kind"] == "drift"])
+    limits: dict[str, float] = {}
+    for name in ("start", "outside", "spread"):
+        fitting = [f for f in ROUND if share(near, {name: f}) <= ALARMS]
+        if not fitting:
+            raise ValueError(f"{name}: over {ALARMS:.0%} exceed {ROUND[-1]:g} times the usual.")
+        limits[name] = fitting[0]
+    fitting = [f for f in ROUND if share(far, {**limits, "drift": f}) >= DETECTED]
+    if not fitting:
+        raise ValueError(f"drift: under {DETECTED:.0%} are doubted.")
+    return {**limits, "drift": fitting[-1]}
 
 
 def summary(rows: Sequence[Row], limits: Mapping[str, float]) -> Iterator[str]:
     """Lines: false alarms and what is detected, of each kind."""
     for kind in {r["kind"]: 0 for r in rows}:
-        parts = parted([r for r in rows if r["kind"] == kind])
-        flagged = [np.any([column(p, n) > f for n, f in limits.items()], 0) for p in parts]
+        flagged = [doubted(p, limits) for p in parted([r for r in rows if r["kind"] == kind])]
         false, detected = (f"{f.sum()} of {len(f)}" for f in flagged)
         yield f"{kind}: false alarms {false}, detected {detected}"
 

@@ -27,6 +27,15 @@ from pyro_msde.interface import usual_forecasts
 
 RNG = np.random.default_rng(8)
 FEW = {"num_samples": 16, "max_step": 0.03 * HORIZON}
+ONE_STEP = {
+    "steps": 1,
+    "length": 8,
+    "stride": 1,
+    "num_nodes": 9,
+    "progress": False,
+    "jackknife": False,
+}
+SHORT = 0.1  # two of eight steps of the data: forecasts take as many times fewer
 
 
 def linear_data(linear, count, seed, times):
@@ -208,8 +217,7 @@ class Wide:
 def test_a_fit_knows_what_is_usual_and_a_saved_one_still_does(tmp_path):
     pair = tiny_pair(2)
     data = tiny_data((9, 9))
-    few = {"steps": 1, "length": 8, "stride": 1, "num_nodes": 9, "progress": False}
-    result = fit(*pair, data, validation=data, **few)
+    result = fit(*pair, data, validation=data.until(SHORT), **ONE_STEP)
     result.save(tmp_path)
     saved = load(tmp_path, *pair)
     for name, value in vars(result.adjustment("trust")).items():
@@ -232,10 +240,9 @@ def test_runs_of_earlier_versions_have_fewer_signs():
 
 def test_without_validation_nothing_is_known_till_the_fit_is_calibrated():
     data = tiny_data((9, 9))
-    few = {"steps": 1, "length": 8, "stride": 1, "num_nodes": 9, "progress": False}
-    result = fit(*tiny_pair(0), data, **few)
+    result = fit(*tiny_pair(0), data, **ONE_STEP)
     assert result.adjustment("trust") is None
-    assert result.calibrated(data).adjustment("trust") is not None
+    assert result.calibrated(data.until(SHORT)).adjustment("trust") is not None
 
 
 def test_what_trajectories_of_single_snapshots_say_is_nothing(linear):
