@@ -9,7 +9,7 @@ ones ("usual"), trajectories from changed initial fields ("start"), and their te
 spoilt drifts ("drift"); observed sets, of which no truth is known elsewhere, are forecast as they
 are and with spoilt drifts by a model trained in 300 steps. One row for each change is appended to
 benchmarks/results/trusting.csv; what is there is skipped. `python -m benchmarks.render_trusting`
-makes docs/trust.md. On one core a case takes two to fifteen minutes.
+makes docs/trust.md. On one core a case takes one to five minutes.
 """
 
 from __future__ import annotations
@@ -191,12 +191,21 @@ def scored(fit: Fit, data: Trajectories) -> Scored:
     )
 
 
-def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """One for each change that is not there yet."""
-    trust = usual_forecasts(case.fit, case.validation)
+def with_trust(fit: Fit, validation: Trajectories) -> Fit:
+    """A copy that knows what is usual of validation forecasts.
+
+    Raises:
+        RuntimeError: They are not finite.
+    """
+    trust = usual_forecasts(fit, validation)
     if trust is None:
         raise RuntimeError("validation forecasts are not finite.")
-    known = case.fit.adjusted(trust)
+    return fit.adjusted(trust)
+
+
+def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """One for each change that is not there yet."""
+    known = with_trust(case.fit, case.validation)
     usual = scored(known, case.validation).errors.mean()
     for kind, change, fit, truth in case.variants(known):
         if (kind, change) in there:

@@ -30,10 +30,9 @@ import numpy as np
 import pyro_msde
 from benchmarks import table
 from benchmarks.device import name_of
-from benchmarks.trusting import FAR_OFF, KEPT, Case, Variant, named, scored
+from benchmarks.trusting import FAR_OFF, KEPT, Case, Variant, named, scored, with_trust
 from pyro_msde import Trajectories
 from pyro_msde.forecasts.trust import LIMITS
-from pyro_msde.interface import usual_forecasts
 
 RESULTS = Path(__file__).parent.parent / "results" / "trust_limits.csv"
 CASES = ("kdv-0", "kdv-5", "burgers1d-0", "burgers1d-5", "ks-0", "sst", "ostia")
@@ -63,10 +62,7 @@ def forecasts(case: Case) -> Iterator[tuple[int, float, Variant]]:
     parts = max(2, len(data) // FEWEST)
     for part in range(min(parts, PARTS)):
         measured = np.arange(len(data)) % parts == part
-        trust = usual_forecasts(case.fit, data[measured])
-        if trust is None:
-            raise RuntimeError("validation forecasts are not finite.")
-        known, others = case.fit.adjusted(trust), data[~measured]
+        known, others = with_trust(case.fit, data[measured]), data[~measured]
         variants = [("usual", "validation", known, others)]
         if part == 0:
             variants += case.drifts(known, others[:SPOILT])
@@ -86,22 +82,16 @@ def rows(case: Case) -> Iterator[dict[str, Any]]:
             yield {"part": part, "kind": kind, "change": change, **texts}
 
 
-def column(rows: Sequence[Row], name: str) -> np.ndarray:
-    """Numbers; what is not finite exceeds everything."""
-    found = np.array([float(row[name]) for row in rows])
-    return np.where(np.isfinite(found), found, np.inf)
-
-
-def parted(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Those that err by at most three times the usual error, and others."""
-    far = column(rows, "error_ratio") > FAR_OFF
-    near = [r for r, is_far in zip(rows, far, strict=True) if not is_far]
-    return near, [r for r, is_far in zip(rows, far, strict=True) if is_far]
+def erring(rows: Sequence[Row], kind: str, *, more: bool) -> list[Row]:
+    """Forecasts of a kind that err by more than three times the usual error, or do not."""
+    own = [row for row in rows if row["kind"] == kind]
+    return [row for row in own if (float(row["error_ratio"]) > FAR_OFF) == more]
 
 
 def doubted(rows: Sequence[Row], limits: Mapping[str, float]) -> np.ndarray:
-    """Whether any sign is beyond its limit."""
-    return np.any([column(rows, name) > limit for name, limit in limits.items()], axis=0)
+    """Whether any sign is beyond its limit; one that is no number is."""
+    within = [[float(row[name]) <= limit for name, limit in limits.items()] for row in rows]
+    return np.array([not all(signs) for signs in within], dtype=bool)
 
 
 def share(rows: Sequence[Row], limits: Mapping[str, float]) -> float:
@@ -116,8 +106,7 @@ def chosen(rows: Sequence[Row]) -> dict[str, float]:
     Raises:
         ValueError: No round number is large enough, or small enough.
     """
-    near, _ = parted([r for r in rows if r["kind"] == "usual"])
-    _, far = parted([r for r in rows if r["kind"] == "drift"])
+    near, far = erring(rows, "usual", more=False), erring(rows, "drift", more=True)
     limits: dict[str, float] = {}
     for name in ("start", "outside", "spread"):
         fitting = [f for f in ROUND if share(near, {name: f}) <= ALARMS]
@@ -132,8 +121,8 @@ def chosen(rows: Sequence[Row]) -> dict[str, float]:
 
 def summary(rows: Sequence[Row], limits: Mapping[str, float]) -> Iterator[str]:
     """Lines: false alarms and what is detected, of each kind."""
-    for kind in {r["kind"]: 0 for r in rows}:
-        flagged = [doubted(p, limits) for p in parted([r for r in rows if r["kind"] == kind])]
+    for kind in ("usual", "start", "drift"):
+        flagged = [doubted(erring(rows, kind, more=more), limits) for more in (False, True)]
         false, detected = (f"{f.sum()} of {len(f)}" for f in flagged)
         yield f"{kind}: false alarms {false}, detected {detected}"
 

@@ -34,8 +34,9 @@ ONE_STEP = {
     "num_nodes": 9,
     "progress": False,
     "jackknife": False,
+    "warm_start": False,
 }
-SHORT = 0.1  # two of eight steps of the data: forecasts take as many times fewer
+SHORT = 0.1  # of 0.8 that the data last: forecasts take an eighth of the steps
 
 
 def linear_data(linear, count, seed, times):
@@ -173,7 +174,8 @@ def test_doubt_is_a_share_that_grows_with_the_largest_sign(known, linear, times)
     lost = replace(fc, signs={**fc.signs, "spread": torch.full((3,), torch.nan).double()})
     assert_allclose(lost.diverged, np.ones(3))
     assert fc.diverged.shape == (3,)
-    assert known.predict(linear_data(linear, 1, 1, times).values[0][0], times).diverged.shape == ()
+    y0 = linear_data(linear, 1, 1, times).values[0][0]
+    assert known.predict(y0, times, **FEW).diverged.shape == ()
 
 
 def test_forecasts_of_the_same_law_are_trusted(known, linear, times):
@@ -216,7 +218,7 @@ class Wide:
 
 def test_a_fit_knows_what_is_usual_and_a_saved_one_still_does(tmp_path):
     pair = tiny_pair(2)
-    data = tiny_data((9, 9))
+    data = tiny_data((17, 17))
     result = fit(*pair, data, validation=data.until(SHORT), **ONE_STEP)
     result.save(tmp_path)
     saved = load(tmp_path, *pair)
@@ -224,7 +226,8 @@ def test_a_fit_knows_what_is_usual_and_a_saved_one_still_does(tmp_path):
         if value is not None:
             assert_allclose(getattr(saved.adjustment("trust"), name), value, rtol=1e-6)
     y0 = data.values[0][0]
-    signs = [f.predict(y0, [0.0, 0.5], num_samples=4).signs for f in (result, saved)]
+    few = {"num_samples": 4, "max_step": 0.02}
+    signs = [f.predict(y0, [0.0, SHORT], **few).signs for f in (result, saved)]
     assert sorted(signs[0]) == ["drift", "outside", "spread", "start"]
     for name, sign in signs[0].items():
         assert_allclose(signs[1][name], sign, rtol=1e-4, atol=1e-4)  # rates are of float32
@@ -239,7 +242,7 @@ def test_runs_of_earlier_versions_have_fewer_signs():
 
 
 def test_without_validation_nothing_is_known_till_the_fit_is_calibrated():
-    data = tiny_data((9, 9))
+    data = tiny_data((17, 17))
     result = fit(*tiny_pair(0), data, **ONE_STEP)
     assert result.adjustment("trust") is None
     assert result.calibrated(data.until(SHORT)).adjustment("trust") is not None

@@ -55,5 +55,6 @@ def test_the_summary_counts_forecasts_that_any_sign_flags():
     limits = {"start": 2.0, "outside": 1.0, "spread": 3.15, "drift": 1.5}
     assert list(summary([*usual(), *spoilt()], limits)) == [
         "usual: false alarms 2 of 100, detected 1 of 1",
+        "start: false alarms 0 of 0, detected 0 of 0",
         "drift: false alarms 1 of 1, detected 10 of 10",
     ]
