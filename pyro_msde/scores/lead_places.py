@@ -17,6 +17,7 @@ Indices = NDArray[np.int64]
 Chosen = tuple[Indices, Indices]  # snapshots, and the numbers of their leads
 
 _LEADS = 50  # at most, unless the user names more
+_ALIKE = 0.25  # of the shortest step: months differ by a ninth
 _NUMBERS = 2**23  # of a field's forecasts that are held at once
 
 
@@ -36,7 +37,8 @@ def lead_places(test: Trajectories, wanted: Array | None) -> tuple[list[Chosen],
     elif all(same_times(longest[: len(t)], t) for t in later if len(t)):
         leads = longest[evenly_spaced(len(longest), _LEADS)]
     else:
-        leads = _most_common(np.concatenate(later), 0.5 * step)
+        shortest = min(float(np.diff(t).min()) for t in test.times if len(t) > 1)
+        leads = _most_common(np.concatenate(later), 0.5 * step, _ALIKE * shortest)
     places = []
     for t in later:
         off = np.abs(t[:, None] - leads) if len(t) else np.full((1, len(leads)), np.inf)
@@ -53,33 +55,32 @@ def lead_places(test: Trajectories, wanted: Array | None) -> tuple[list[Chosen],
     return places, leads
 
 
-def _most_common(later: Array, apart: float) -> Array:
+def _most_common(later: Array, apart: float, alike: float) -> Array:
     """(lead,) those that most trajectories have; of many that are as common some all over.
 
-    One that a single trajectory has is left out if it is less than `apart` from another, at which
-    its snapshot then counts.
+    One that is next to a more common one is left out, and its snapshots count there: nearer than
+    `alike`, as months and leap years are, or than `apart` if a single trajectory has it.
 
     Args:
         later: Times since their trajectory's first snapshot, of all snapshots.
         apart: What a snapshot may be off.
+        alike: What leads may differ by that count as one.
     """
     times = np.sort(later)
     slack = rounding(np.append(times, 0.0))
     first = np.flatnonzero(np.diff(times, prepend=-np.inf) > slack)
     distinct, counts = times[first], np.diff(first, append=len(times))
-    kept = list(np.flatnonzero(counts > 1))
-    taken = distinct[kept]
-    for i in np.flatnonzero(counts == 1):
-        at = int(np.searchsorted(taken, distinct[i]))
-        if (np.abs(taken[max(0, at - 1) : at + 1] - distinct[i]) >= apart - slack).all():
-            kept.append(i)
-            taken = np.insert(taken, at, distinct[i])
+    kept = np.zeros(0, dtype=np.int64)
+    for i in np.argsort(-counts, kind="stable"):
+        at, near = int(np.searchsorted(kept, i)), alike if counts[i] > 1 else apart
+        if (np.abs(distinct[kept[max(0, at - 1) : at + 1]] - distinct[i]) >= near - slack).all():
+            kept = np.insert(kept, at, i)
     if len(kept) > _LEADS:
         least = np.sort(counts[kept])[-_LEADS]
-        sure = [i for i in kept if counts[i] > least]
-        others = sorted(i for i in kept if counts[i] == least)
-        kept = sure + [others[i] for i in evenly_spaced(len(others), _LEADS - len(sure))]
-    return np.asarray(distinct[sorted(kept)])
+        sure, others = kept[counts[kept] > least], kept[counts[kept] == least]
+        some = others[evenly_spaced(len(others), _LEADS - len(sure))]
+        kept = np.sort(np.concatenate([sure, some]))
+    return distinct[kept]
 
 
 def batches(

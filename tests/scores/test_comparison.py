@@ -223,6 +223,18 @@ def test_leads_of_irregular_times_are_the_nearest_snapshots():
     assert all(len(chosen) <= 2 for chosen, _ in named)
 
 
+def test_leads_of_months_and_leap_years_count_together():
+    """Windows of four snapshots have three leads each, whatever the calendar."""
+    for unit, most in (("Y", 1), ("M", 3)):
+        dates = np.arange("1990", "2020", dtype=f"datetime64[{unit}]").astype("datetime64[D]")
+        days = (dates - dates[0]).astype(float)
+        windows = [days[s : s + 4] for s in range(len(days) - 3)]
+        test = Trajectories(windows, [np.ones((4, 1)) for _ in windows])
+        places, leads = lead_places(test, None)
+        np.testing.assert_allclose(leads, np.arange(1, 4) * days[-1] / (len(days) - 1), atol=most)
+        assert all(slots.tolist() == [0, 1, 2] for _, slots in places)
+
+
 def test_leads_are_those_that_windows_have():
     """No row without a window: where a second spacing begins, and where a hole is spanned."""
     for steps in ([1.0] * 40 + [1.5] * 40, [1.0] * 40 + [71.0] + [1.0] * 40):
