@@ -107,7 +107,10 @@ def test_a_channel_is_a_whole_number_in_range(case, name):
     refused(ValueError, r"^channel: 1, but fields have 1", name, *args, channel=1)
 
 
-@pytest.mark.parametrize("name", ["forecast_images", "scale_images", "smoothing_kernel"])
+@pytest.mark.parametrize(
+    "name",
+    ["forecast_images", pytest.param("scale_images", marks=pytest.mark.slow), "smoothing_kernel"],
+)
 def test_a_channel_may_be_given_by_name(plane, name):
     fit, truth, fc = plane
     args = fit_arguments(name, fit, truth) if name in OF_FITS else (fc, truth)

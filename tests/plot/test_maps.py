@@ -111,7 +111,9 @@ def test_an_array_of_truth_is_drawn_with_the_names_of_the_fit(sea):
     assert "90°E" in ticks(axes[-1, 0].xaxis)
 
 
-@pytest.mark.parametrize("columns", [1, 2, 3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "columns", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))]
+)
 def test_maps_of_the_globe_fill_the_page(globe, columns):
     fc, data = globe
     axes = plot.forecast_images(fc, data, times=columns, channel="v10")
@@ -141,7 +143,13 @@ def test_maps_of_the_globe_fill_the_page(globe, columns):
     }
 
 
-@pytest.mark.parametrize(("west", "east"), [(100.0, 180.0), (0.0, 30.0), (-4.0, 4.0)])
+@pytest.mark.parametrize(
+    ("west", "east"),
+    [
+        (100.0, 180.0),
+        *(pytest.param(*w, marks=pytest.mark.slow) for w in ((0.0, 30.0), (-4.0, 4.0))),
+    ],
+)
 def test_degrees_of_a_box_do_not_overlap(west, east):
     fc, data = winds(np.linspace(west, east, 9), np.linspace(0, 20, 9))
     axes = plot.forecast_images(fc, data, times=2)
@@ -333,7 +341,8 @@ def test_labels_of_maps_do_not_overlap(sea, width, columns):
     assert overlapping(plot.forecast_images(fc, data, times=columns, axes=axes)) == []
 
 
-@pytest.mark.parametrize("width", [3.4, pytest.param(7.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [3.4, 7.0])
 def test_labels_of_other_pictures_do_not_overlap(sea, column, width):
     def axes(*shape):
         return None if width < 4 else plt.subplots(*shape, figsize=(7, 5), layout="constrained")[1]
