@@ -60,7 +60,7 @@ def test_an_example_prints_the_error_of_the_run_that_it_leaves(example, script):
     data = setting.problem.splits("published", directory=out.parent / "data")
     test = data.test.until(setting.horizon).thinned(every)
     fc = fit.predict(np.stack(test.values)[:, 0], test.times[0])
-    error = re.search(r"NRMSE.*? ([\d.]+)%", printed).group(1)
+    error = re.search(r"^(?:test )?NRMSE.*? ([\d.]+)%", printed, re.MULTILINE).group(1)
     assert float(error) == pytest.approx(
         100 * np.mean(pyro_msde.nrmse(fc, test, relative_to="zero")), abs=0.05
     )
