@@ -59,6 +59,7 @@ def fresh_from(
     num_times: int,
     change: Callable[[Array], Array] | None = None,
     noise: float | None = None,
+    seed: int = 31_000,
 ) -> Trajectories | None:
     """Trajectories of no split, from initial fields that are changed; None: they are not finite.
 
@@ -70,12 +71,13 @@ def fresh_from(
         num_times: Snapshots of each.
         change: Of initial fields; None: nothing.
         noise: Standard deviation of the first snapshot's noise; None: as of all others.
+        seed: Of them; another seed gives independent ones.
     """
     steps = round(horizon / problem.dt)
     at = evenly_spaced(steps + 1, num_times)
     rows, columns = [], []
     for k in range(count):
-        rng = np.random.default_rng([31_000, k])
+        rng = np.random.default_rng([seed, k])
         u, covariates = problem.draw[split](rng)
         u = np.asarray(u) if change is None else change(np.asarray(u))
         with np.errstate(over="ignore", invalid="ignore"):

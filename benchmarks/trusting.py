@@ -4,12 +4,12 @@
     python -m benchmarks.trusting --case sst,hgt,ostia,a1b
 
 A forecast is far off if its error is over three times the mean one of validation forecasts, and is
-flagged if `diverged` is over one half. Kept runs forecast their test trajectories and six fresh
+flagged if `diverged` is over one half. Kept runs forecast their test trajectories and twenty fresh
 ones ("usual"), trajectories from changed initial fields ("start"), and their test trajectories with
 spoilt drifts ("drift"); observed sets, of which no truth is known elsewhere, are forecast as they
 are and with spoilt drifts by a model trained in 300 steps. One row for each change is appended to
 benchmarks/results/trusting.csv; what is there is skipped. `python -m benchmarks.render_trusting`
-makes docs/trust.md. On one core a case takes two to fifteen minutes.
+makes docs/trust.md. On one core a case takes one to five minutes.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ COLUMNS = (
 )
 FAR_OFF, FLAG = 3.0, 0.5
 NUM_TIMES, NUM_SAMPLES = 21, 8
-FRESH, CHANGED, SPOILT = 6, 2, 2  # trajectories
+FRESH, CHANGED, SPOILT = 20, 2, 2  # trajectories
 STEPS = 300
 
 Variant = tuple[str, str, Fit, Trajectories]  # kind, change, forecaster, truth
+Fresh = Callable[..., Trajectories | None]
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,41 @@ class Case:
     Attributes:
         fit: As it was kept, or trained.
         validation: Trajectories that tell what is usual.
-        variants: Of kind, change, fit and truth, from the fit with `Trust`.
+        test: Others of the same law.
+        fresh: `fresh_from`, given the equation; None: it is not known.
+        size: Root mean square of the training data; 0: initial fields cannot be changed.
     """
 
     fit: Fit
     validation: Trajectories
-    variants: Callable[[Fit], Iterator[Variant]]
+    test: Trajectories
+    fresh: Fresh | None = None
+    size: float = 0.0
+
+    def drifts(self, known: Fit, truth: Trajectories) -> Iterator[Variant]:
+        """Spoilt ones."""
+        for change, spoilt in spoilt_drifts(known):
+            yield "drift", change, spoilt, truth
+
+    def starts(self, known: Fit, count: int, **options: Any) -> Iterator[Variant]:
+        """Changed initial fields, so many of each change; options are those of `fresh_from`."""
+        if self.fresh is None or not self.size:
+            return
+        changes: dict[str, dict[str, Any]] = {name: {"change": c} for name, c in CHANGES.items()}
+        changes |= {f"noise of {n:g} rms": {"noise": n * self.size} for n in NOISES}
+        for name, change in changes.items():
+            truth = self.fresh(count, **change, **options)
+            if truth is not None:
+                yield "start", name, known, truth
+
+    def variants(self, known: Fit) -> Iterator[Variant]:
+        """All that is scored, of the fit with `Trust`."""
+        yield "usual", "test", known, self.test
+        others = None if self.fresh is None else self.fresh(FRESH)
+        if others is not None:
+            yield "usual", "fresh", known, others
+        yield from self.drifts(known, self.test if self.fresh is None else self.test[:SPOILT])
+        yield from self.starts(known, CHANGED)
 
 
 def thinned(data: Trajectories, horizon: float | None = None) -> Trajectories:
@@ -89,28 +119,13 @@ def kept_case(setting: Setting, n_eta: int, runs: Path, directory: str) -> Case:
     if fit is None:
         raise FileNotFoundError(f"{runs}: no run of {setting.case}, {setting.split}, {n_eta}.")
     data = setting.problem.splits(setting.split, directory=directory)
-    test = thinned(data.test, setting.horizon)
-    size = float(np.sqrt(np.mean(np.square(data.train.values[0]))))
+    validation, test = (thinned(part, setting.horizon) for part in (data.validation, data.test))
     fresh = partial(
         fresh_from, setting.problem, setting.split, setting.horizon, num_times=NUM_TIMES
     )
-
-    def variants(known: Fit) -> Iterator[Variant]:
-        yield "usual", "test", known, test
-        others = fresh(FRESH)
-        if others is not None:
-            yield "usual", "fresh", known, others
-        for name, spoilt in spoilt_drifts(known):
-            yield "drift", name, spoilt, test[:SPOILT]
-        if setting.problem.driven or setting.case == "ks":  # whose initial fields are spun up
-            return
-        changed = {name: fresh(CHANGED, change=change) for name, change in CHANGES.items()}
-        changed |= {f"noise of {n:g} rms": fresh(CHANGED, noise=n * size) for n in NOISES}
-        for name, truth in changed.items():
-            if truth is not None:
-                yield "start", name, known, truth
-
-    return Case(fit, thinned(data.validation, setting.horizon), variants)
+    spun_up = setting.case == "ks"  # from initial fields of another kind
+    size = 0.0 if spun_up else float(np.sqrt(np.mean(np.square(data.train.values[0]))))
+    return Case(fit, validation, test, fresh, size)
 
 
 OBSERVED = {  # variable, snapshots of a window
@@ -135,14 +150,7 @@ def observed_case(name: str) -> Case:
     fit = pyro_msde.fit(
         model, AmortizedGP(model), train, validation=windows, steps=STEPS, progress=False
     )
-    truth = test.cut(length, 1)
-
-    def variants(known: Fit) -> Iterator[Variant]:
-        yield "usual", "test", known, truth
-        for change, spoilt in spoilt_drifts(known):
-            yield "drift", change, spoilt, truth
-
-    return Case(fit, windows, variants)
+    return Case(fit, windows, test.cut(length, 1))
 
 
 class Scored(NamedTuple):
@@ -183,12 +191,21 @@ def scored(fit: Fit, data: Trajectories) -> Scored:
     )
 
 
-def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """One for each change that is not there yet."""
-    trust = usual_forecasts(case.fit, case.validation)
+def with_trust(fit: Fit, validation: Trajectories) -> Fit:
+    """A copy that knows what is usual of validation forecasts.
+
+    Raises:
+        RuntimeError: They are not finite.
+    """
+    trust = usual_forecasts(fit, validation)
     if trust is None:
         raise RuntimeError("validation forecasts are not finite.")
-    known = case.fit.adjusted(trust)
+    return fit.adjusted(trust)
+
+
+def rows(case: Case, there: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """One for each change that is not there yet."""
+    known = with_trust(case.fit, case.validation)
     usual = scored(known, case.validation).errors.mean()
     for kind, change, fit, truth in case.variants(known):
         if (kind, change) in there:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_kind, check_whole
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Metadata, Trajectories, in_degrees, in_order, is_longitude
 from pyro_msde.grid import BoundaryWords, Grid, check_on_grid, default_coarse, ends_by_channel
 
 __all__ = ["Factory"]
@@ -22,7 +22,6 @@ P = ParamSpec("P")
 M = TypeVar("M")
 
 _READ = ("grid", "lower", "upper", "num_covariates")  # from the data
-_EAST = ("degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE")  # CF's
 
 
 class Factory(Generic[P, M]):
@@ -110,7 +109,9 @@ def _grid_of(
         (0.0, 1.0) if x is None else ends[k].domain(x)
         for k, x in enumerate(_positions(data, axis) for axis in axes)
     ]
-    unobserved = isinstance(mask, str) and mask == "unobserved"
+    if isinstance(mask, str) and mask == "unobserved":
+        mask = _observed(data, count, shape)
+    mask = in_order("mask", mask, Metadata.of(data), data.field_shape, same_units=False)
     grid = Grid(
         shape,
         default_coarse(shape, boundary, count) if coarse is None else coarse,
@@ -118,7 +119,7 @@ def _grid_of(
         boundary=boundary,
         lower=[low for low, _ in domain],
         upper=[high for _, high in domain],
-        mask=_observed(data, count, shape) if unobserved else mask,
+        mask=mask,
     )
     check_on_grid("data", data, grid)
     return grid
@@ -159,10 +160,13 @@ def _is_ring(data: Trajectories, axis: str | None) -> bool:
     x = _positions(data, axis)
     if x is None or axis is None:
         return False
-    east = axis.lower().startswith("lon") or data.units.get(axis) in _EAST
+    units = data.units.get(axis)
+    if not is_longitude(axis, units, data.attrs.get(axis)):
+        return False
+    x = in_degrees(x, units)
     spacing = abs(x[-1] - x[0]) / (len(x) - 1)
     # one point fewer or more would leave a gap, or have one place twice
-    return east and abs(spacing * len(x) - 360) < 0.5 * spacing
+    return bool(abs(spacing * len(x) - 360) < 0.5 * spacing)
 
 
 def _observed(data: Trajectories, channels: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:

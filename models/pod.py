@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.baselines import pod_basis
-from pyro_msde.data import Scaling, Trajectories, reference_of
+from pyro_msde.data import Metadata, Scaling, Trajectories, in_order, reference_of
 from pyro_msde.grid import Grid
 from pyro_msde.inference import weak_form_regression
 from pyro_msde.isolation import Isolation
@@ -63,6 +63,7 @@ def pod(
         ValueError: More modes than snapshots or points.
     """
     fields = train.fields(1, train.field_shape)
+    reference = in_order("reference", reference, Metadata.of(train), train.field_shape)
     subtracted = reference_of(reference, fields, train.times, (True,))
     scaling = Scaling.of(
         fields, train.horizon, train.covariates, reference=subtracted, times=train.times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +12,22 @@ from numpy.typing import NDArray
 from pyro_msde.baselines.gaussian import FittedBaseline, Law, Spread, mean_square
 from pyro_msde.baselines.mean_cycle import MeanCycle
 from pyro_msde.baselines.records import Records
-from pyro_msde.checks import check_number, check_whole
+from pyro_msde.checks import check_whole
+from pyro_msde.data import TimeUnits, check_period, period_in
 
 __all__ = [
     "Climatology",
     "DampedPersistence",
+    "Period",
     "Persistence",
     "check_cycle",
+    "cycle_in",
     "fitted",
     "records_for",
 ]
 
 Array = NDArray[Any]
+Period = float | datetime.timedelta | np.timedelta64 | str | None
 
 HARMONICS = 2  # an annual cycle's, as usual for monthly means
 
@@ -39,11 +44,12 @@ class Persistence:
         Args:
             train: Trajectories, or what has their `times` and `values`; NaN: not observed.
             validation: More of them, on which the spread is measured; None: on the training data.
-            weights: Areas or the like, broadcast to fields; None: all equal.
+            weights: Areas or the like, broadcast to fields; an xarray DataArray is read by its
+                names and positions; None: all equal.
 
         Raises:
             ValueError: Data without two snapshots in a row, or of another shape; weights that are
-                no such.
+                no such; a period that is a duration where the data's unit of time is not known.
         """
         records, held = records_for(train, validation, weights)
         return fitted(self.name, _Persisting(MeanCycle.of(records, None, 0)), records, held)
@@ -54,11 +60,11 @@ class Climatology:
     """The mean of the training data, or their mean cycle.
 
     Args:
-        period: Of the cycle, in the data's unit of time; None: no cycle.
+        period: Of the cycle, as of `pyro_msde.Cycle`; None: no cycle.
         harmonics: Of the cycle.
     """
 
-    period: float | None = None
+    period: Period = None
     harmonics: int = HARMONICS
 
     name = "climatology"
@@ -70,7 +76,7 @@ class Climatology:
     def fit(self, train: Any, validation: Any = None, *, weights: Any = None) -> FittedBaseline:
         """Average over time; arguments and errors as of `Persistence.fit`."""
         records, held = records_for(train, validation, weights)
-        law = _Mean(MeanCycle.of(records, self.period, self.harmonics))
+        law = _Mean(MeanCycle.of(records, cycle_in(train, self.period), self.harmonics))
         return fitted(self.name, law, records, held)
 
 
@@ -82,11 +88,11 @@ class DampedPersistence:
     validation data. Lead times that are no whole numbers of steps take the power as it is.
 
     Args:
-        period: Of the cycle, in the data's unit of time; None: no cycle.
+        period: Of the cycle, as of `pyro_msde.Cycle`; None: no cycle.
         harmonics: Of the cycle.
     """
 
-    period: float | None = None
+    period: Period = None
     harmonics: int = HARMONICS
 
     name = "damped persistence"
@@ -101,7 +107,7 @@ class DampedPersistence:
         Without validation data, one ρ is taken for all points.
         """
         records, held = records_for(train, validation, weights)
-        cycle = MeanCycle.of(records, self.period, self.harmonics)
+        cycle = MeanCycle.of(records, cycle_in(train, self.period), self.harmonics)
         products, squares, step = _lagged(records, cycle)
         weigh = records.weights
         of_all = _ratio((weigh * products).sum(keepdims=True), (weigh * squares).sum(keepdims=True))
@@ -166,11 +172,21 @@ class _Damped:
         return self.cycle.over(t0, leads) + factor * anomaly[:, None]
 
 
-def check_cycle(period: float | None, harmonics: int) -> None:
+def check_cycle(period: Period, harmonics: int) -> None:
     """Refuse a period or a number of harmonics without sense."""
     if period is not None:
-        check_number("period", period)
+        check_period("period", period)
     check_whole("harmonics", harmonics, 1, 100)
+
+
+def cycle_in(train: Any, period: Period) -> float | None:
+    """A period in the unit of training data's times.
+
+    Raises:
+        ValueError: It is a duration, and the unit is not known.
+    """
+    units = getattr(train, "time_units", TimeUnits())
+    return None if period is None else period_in(units, period, "period")
 
 
 def records_for(train: Any, validation: Any, weights: Any) -> tuple[Records, Records | None]:

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.baselines.anomalies import HARMONICS, check_cycle, fitted, records_for
+from pyro_msde.baselines.anomalies import (
+    HARMONICS,
+    Period,
+    check_cycle,
+    cycle_in,
+    fitted,
+    records_for,
+)
 from pyro_msde.baselines.gaussian import FittedBaseline
 from pyro_msde.baselines.mean_cycle import MeanCycle
 from pyro_msde.baselines.principal_states import PrincipalStates
@@ -39,11 +46,11 @@ class LinearInverseModel:
     times that these hold. What grows is scaled to stay: A has no eigenvalue beyond 1.
 
     Args:
-        period: Of the cycle, in the data's unit of time; None: no cycle.
+        period: Of the cycle, as of `pyro_msde.Cycle`; None: no cycle.
         harmonics: Of the cycle.
     """
 
-    period: float | None = None
+    period: Period = None
     harmonics: int = HARMONICS
 
     name = "linear inverse model"
@@ -60,10 +67,11 @@ class LinearInverseModel:
         """
         records, held = records_for(train, validation, weights)
         part, judge = records.held_out() if held is None else (records, held)
-        moments = _Moments.of(part, self.period, self.harmonics)
+        period = cycle_in(train, self.period)
+        moments = _Moments.of(part, period, self.harmonics)
         rank, ridge = _best(moments, judge)
         if held is None:
-            moments = _Moments.of(records, self.period, self.harmonics)
+            moments = _Moments.of(records, period, self.harmonics)
             rank = min(rank, len(moments.square))
         law = moments.law(rank, ridge)
         choice = f"{rank} components, ridge {ridge:g}"

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_kind
-from pyro_msde.data import evenly_spaced, rounding, to_numpy
+from pyro_msde.data import (
+    Metadata,
+    Trajectories,
+    evenly_spaced,
+    in_order,
+    rounding,
+    to_numpy,
+)
 
 __all__ = ["Records", "Window"]
 
@@ -80,6 +87,8 @@ class Records:
         """
         check_kind(argument, data, ("times", "values"), "pyro_msde.Trajectories")
         field_shape = data.values[0].shape[1:]
+        if isinstance(data, Trajectories):
+            weights = in_order("weights", weights, Metadata.of(data), field_shape, same_units=False)
         checked = checked_weights(weights, field_shape)
         return cls(data.times, data.values, checked, unit or _unit(data.values))
 

@@ -14,12 +14,15 @@ from pyro_msde.data.empty_snapshots import (
     observed_snapshots,
     since_first_observed,
 )
+from pyro_msde.data.geographic_axes import EAST, NORTH, in_degrees, is_latitude, is_longitude
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
+from pyro_msde.data.labelled import in_order
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.overlaps import num_separate
 from pyro_msde.data.padding import Padding, cropped, padded
+from pyro_msde.data.periods import check_period, period_in
 from pyro_msde.data.quadrature import Quadrature, StratifiedQuadrature
 from pyro_msde.data.reference import Cycle, Reference, reference_of
 from pyro_msde.data.scaled_fields import (
@@ -44,7 +47,9 @@ from pyro_msde.data.units import ROOM, Scaling
 from pyro_msde.data.xarray_io import dated
 
 __all__ = [
+    "EAST",
     "LENGTH",
+    "NORTH",
     "ROOM",
     "STRIDE",
     "Batch",
@@ -63,6 +68,7 @@ __all__ = [
     "Trajectories",
     "all_times",
     "as_array",
+    "check_period",
     "check_trajectories",
     "common_batches",
     "cropped",
@@ -75,6 +81,10 @@ __all__ = [
     "first_observed",
     "fitted_harmonics",
     "harmonics_at",
+    "in_degrees",
+    "in_order",
+    "is_latitude",
+    "is_longitude",
     "matched",
     "nearest",
     "num_covariates_of",
@@ -83,6 +93,7 @@ __all__ = [
     "observed_in",
     "observed_snapshots",
     "padded",
+    "period_in",
     "picks_by_segment",
     "reference_of",
     "rounding",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_msde.data.dates import REFORM, reference, since_1970
+from pyro_msde.data.date_texts import reference
+from pyro_msde.data.dates import REFORM, since_1970
 
 __all__ = ["CALENDARS", "GREGORIAN", "cftime_for", "counted", "zero", "zero_since_1970"]
 

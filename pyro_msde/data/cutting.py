@@ -7,6 +7,7 @@ Only `Trajectories` calls this; users have its methods.
 from __future__ import annotations
 
 import datetime
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_level, check_whole
 from pyro_msde.data.decorrelation import decorrelation_lag
+from pyro_msde.data.holes import holes
 from pyro_msde.data.instants import rounding
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ __all__ = ["Splits", "after", "between", "cut_windows", "split_in_time", "until"
 
 Array = NDArray[Any]
 
+_LOG = logging.getLogger(__name__)
 _SHARE_OF_GAP = 20  # times as many snapshots has a trajectory at least, unless a gap is given
 _FEW = 20  # trajectories that an error lists
+_ROUNDS = 50  # after which shares are as near as they get
 
 
 class Splits(NamedTuple):
@@ -37,7 +41,7 @@ class Splits(NamedTuple):
 
 def until(data: Trajectories, time: Any) -> Trajectories:
     """See `Trajectories.until`."""
-    counts = _counts(data, _instant(data, time, "time"))
+    counts = _up_to(data, time, "time")
     if min(counts) == 0:
         end = _shown(data, time, "time")
         k = counts.index(0)
@@ -47,7 +51,7 @@ def until(data: Trajectories, time: Any) -> Trajectories:
 
 def after(data: Trajectories, time: Any) -> Trajectories:
     """See `Trajectories.after`."""
-    counts = _counts(data, _instant(data, time, "time"))
+    counts = _up_to(data, time, "time")
     left = [len(t) - n for t, n in zip(data.times, counts, strict=True)]
     if min(left) == 0:
         start = _shown(data, time, "time")
@@ -59,10 +63,10 @@ def after(data: Trajectories, time: Any) -> Trajectories:
 def between(data: Trajectories, start: Any, end: Any) -> Trajectories:
     """See `Trajectories.between`."""
     low, high = _instant(data, start, "start"), _instant(data, end, "end")
-    firsts, ends = _counts(data, low, before=True), _counts(data, high)
+    firsts, ends = _counts(data, low, before=True), _up_to(data, end, "end")
     sizes = [max(0, last - first) for first, last in zip(firsts, ends, strict=True)]
     said = f"{_shown(data, start, 'start')} to {_shown(data, end, 'end')}"
-    if low > high:
+    if low > high and max(sizes) == 0:  # "2000-03" to "2000" ends with the year
         raise ValueError(f"end: nothing is from {said}. Pass the earlier time first.")
     if min(sizes) == 0:
         k = sizes.index(0)
@@ -85,39 +89,69 @@ def split_in_time(data: Trajectories, train: float, validation: float, gap: Any)
     parts: tuple[list[slice], ...] = ([], [], [])
     for k, (t, most) in enumerate(zip(data.times, longest, strict=True)):
         apart = given or _Stretch(min(usual, most))
-        usable = len(t) - 2 * (apart.beyond(t, 0) - 1)
-        first = round(train * usable)
-        second = apart.beyond(t, first - 1)
-        end = second + round(validation * usable)
-        bounds = ((0, first), (second, end), (apart.beyond(t, end - 1), len(t)))
+        bounds = _parts(t, train, validation, apart)
         sizes = [len(t[low:high]) for low, high in bounds]
         if min(sizes) < 2:
+            said = apart.snapshots if apart.duration is None else gap
             raise ValueError(
                 f"data: the {len(t)} snapshots of trajectory {k} make parts of {sizes}, with a gap "
-                f"of {apart.beyond(t, 0) - 1}; each takes 2 or more. Pass a smaller gap or other "
-                "shares, or take some trajectories for each: data[:-4], data[-4:-2], data[-2:]."
+                f"of {said}; each takes 2 or more. Pass a smaller gap or other shares, or take "
+                "some trajectories for each: data[:-4], data[-4:-2], data[-2:]."
             )
         for part, ends in zip(parts, bounds, strict=True):
             part.append(slice(*ends))
     return Splits(*(data.snapshots(part) for part in parts))
 
 
+def _parts(
+    times: Array, train: float, validation: float, apart: _Stretch
+) -> tuple[tuple[int, int], ...]:
+    """First snapshots, and one more than the last, of three parts that are so far apart."""
+    usable = len(times)
+    for _ in range(_ROUNDS):
+        first = max(0, round(train * usable))
+        second = apart.beyond(times, first - 1)
+        end = second + max(0, round(validation * usable))
+        third = apart.beyond(times, end - 1)
+        # how many snapshots a duration leaves out depends on where it lies
+        left = len(times) - (second - first) - (third - end)
+        if left == usable:
+            break
+        usable = left
+    return (0, first), (second, end), (third, len(times))
+
+
 def cut_windows(data: Trajectories, length: Any, every: Any) -> Trajectories:
     """See `Trajectories.cut`."""
     long = _Stretch.of(data, length, "length", least=2)
     apart = long if every is None else _Stretch.of(data, every, "every", least=1)
-    rows, windows = [], []
+    rows, windows, across = [], [], 0
     for k, t in enumerate(data.times):
+        gone = holes(t) if long.duration is None else np.zeros(len(t) - 1, dtype=bool)
         start = 0
         while start < len(t) and (end := long.end(t, start)) is not None:
-            if end - start > 1:  # a single snapshot is no forecast
+            if gone[start : end - 1].any():
+                across += 1
+            elif end - start > 1:  # a single snapshot is no forecast
                 rows.append(k)
                 windows.append(slice(start, end))
             start = max(start + 1, apart.next(t, start))
+    if not rows and across:
+        raise ValueError(
+            f"length: each of {across} windows of {length} snapshots spans a hole in the record, a "
+            "step much longer than others. Pass less, or a duration, which takes the snapshots "
+            "that there are."
+        )
     if not rows:
         raise ValueError(
             f"length: {length} is longer than every trajectory; they have up to "
             f"{max(len(t) for t in data.times)} snapshots. Pass less."
+        )
+    if across:
+        _LOG.info(
+            "cut leaves out %d of %d windows, which span holes in the record.",
+            across,
+            across + len(rows),
         )
     return data[rows].snapshots(windows)
 
@@ -171,6 +205,12 @@ def _instant(data: Trajectories, time: Any, name: str) -> float:
     return float(found)
 
 
+def _up_to(data: Trajectories, time: Any, name: str) -> list[int]:
+    """Snapshots of each trajectory up to a time, or to the end of what a text names."""
+    instant, end = _instant(data, time, name), data.time_units.end_of(time, name)
+    return _counts(data, instant) if end is None else _counts(data, end, before=True)
+
+
 def _counts(data: Trajectories, time: float, *, before: bool = False) -> list[int]:
     """Snapshots of each trajectory up to a time, or before it, equal but for rounding."""
     ends = [time, *(t[0] for t in data.times), *(t[-1] for t in data.times)]
@@ -180,6 +220,8 @@ def _counts(data: Trajectories, time: float, *, before: bool = False) -> list[in
 
 
 def _shown(data: Trajectories, time: Any, name: str) -> str:
+    if isinstance(time, str):
+        return time
     return data.time_units.shown(_instant(data, time, name))
 
 

@@ -8,21 +8,19 @@ left as they stand.
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.date_texts import dates_of, is_text
 
 __all__ = [
     "REFORM",
     "date_text",
     "gregorian",
     "in_seconds",
-    "is_date_text",
-    "reference",
     "since_1970",
     "time_array",
 ]
@@ -31,15 +29,12 @@ Array = NDArray[Any]
 
 REFORM = np.datetime64("1582-10-15")  # since when CF's standard calendar is the Gregorian
 _FINER = ("ms", "us", "ns", "ps", "fs", "as")  # than a second
-_REFERENCE = re.compile(
-    r"(?P<year>-?\d{1,6})(-(?P<month>\d{1,2}))?(-(?P<day>\d{1,2}))?"
-    r"([T ]+(?P<hour>\d{1,2})(:(?P<minute>\d{1,2}))?(:(?P<second>\d{1,2})(?P<part>\.\d+)?)?)?"
-    r"\s*(?P<zone>Z|UTC|[+-]\d{2}:?(\d{2})?|[+-]\d)?"
-)
 
 
 def time_array(times: Any, argument: str) -> Array:
     """An array of float64, of numpy's dates or durations, or of cftime's dates.
+
+    Texts become numpy's dates.
 
     Raises:
         ValueError: Anything else.
@@ -47,6 +42,8 @@ def time_array(times: Any, argument: str) -> Array:
     array = as_array(times, argument)
     if array.dtype.kind in "mM":
         return array
+    if is_text(array):
+        return dates_of(array, argument)
     first = next((item for item in array.flat if item is not None), None) if array.size else None
     if array.dtype.kind == "O" and hasattr(first, "calendar"):
         if all(hasattr(item, "calendar") for item in array.flat):
@@ -56,11 +53,6 @@ def time_array(times: Any, argument: str) -> Array:
         return _of_objects(array, _date, "date", argument)
     if array.dtype.kind == "O" and isinstance(first, datetime.timedelta | np.timedelta64):
         return _of_objects(array, np.timedelta64, "duration", argument)
-    if array.dtype.kind in "SUT":
-        raise ValueError(
-            f"{argument}: {str(array.flat[0])!r} is text. Pass numbers, or dates such as "
-            "np.datetime64('2000-01-31')."
-        )
     return to_numpy(array, argument).astype(np.float64)
 
 
@@ -126,34 +118,3 @@ def date_text(date: Any) -> str:
     sign, year = "-" if date.year < 0 else "", abs(date.year)
     day = f"{sign}{year:04d}-{date.month:02d}-{date.day:02d}"
     return f"{day}T{date.hour:02d}:{date.minute:02d}:{date.second:02d}.{date.microsecond:06d}"
-
-
-def is_date_text(times: Any) -> bool:
-    """Whether these are texts of whole days, such as "2000-01-31", or of times of day."""
-    texts = [times] if isinstance(times, str) else times
-    if isinstance(texts, np.ndarray):
-        texts = texts.ravel().tolist() if texts.dtype.kind == "U" else []
-    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        return False
-    matches = [_REFERENCE.fullmatch(text) for text in texts]
-    return bool(matches) and all(match is not None and match["day"] for match in matches)
-
-
-def reference(text: str) -> np.datetime64 | None:
-    """The date in units such as "days since 2000-1-1 6:00 +1", in UTC; None: there is none."""
-    match = _REFERENCE.fullmatch(text.partition(" since ")[2].strip())
-    if match is None:
-        return None
-    given = match.groupdict(default="")
-    sign, year = "-" if given["year"].startswith("-") else "", int(given["year"].lstrip("-"))
-    month, day = int(given["month"] or 1), int(given["day"] or 1)
-    clock = ":".join(f"{int(given[name] or 0):02d}" for name in ("hour", "minute", "second"))
-    try:
-        date = np.datetime64(f"{sign}{year:04d}-{month:02d}-{day:02d}T{clock}{given['part']}")
-    except ValueError:  # no such day
-        return None
-    digits = given["zone"].lstrip("+-").replace(":", "")
-    if not digits.isdigit():  # UTC
-        return date
-    ahead = np.timedelta64(60 * int(digits[:2]) + int(digits[2:] or 0), "m")
-    return date + ahead if given["zone"].startswith("-") else date - ahead

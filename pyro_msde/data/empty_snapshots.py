@@ -65,15 +65,17 @@ def _with_something(data: Trajectories, grid: Places, argument: str) -> Sequence
     if data.missing != "mask":
         return [np.ones(len(t), dtype=bool) for t in data.times]
     out: list[NDArray[Any]] = []
-    for k, field in enumerate(data.fields(grid.channels, grid.data_shape)):
+    for field in data.fields(grid.channels, grid.data_shape):
         seen = ~np.isnan(field)
         if grid.mask is not None:
             seen &= grid.mask
-        some = np.asarray(seen.reshape(len(seen), -1).any(axis=1))
-        if not some.any():
-            raise ValueError(
-                f"{argument}: nothing was observed in trajectory {k} where the grid has points. "
-                "Leave it out."
-            )
-        out.append(some)
+        out.append(np.asarray(seen.reshape(len(seen), -1).any(axis=1)))
+    empty = [k for k, some in enumerate(out) if not some.any()]
+    if empty:
+        which = f"trajectory {empty[0]}" if len(empty) == 1 else f"trajectories {empty}"
+        raise ValueError(
+            f"{argument}: nothing was observed in {which} where the grid has points. Leave "
+            f"{'it' if len(empty) == 1 else 'them'} out: {argument}[[k for k in "
+            f"range(len({argument})) if k not in {empty}]]."
+        )
     return out

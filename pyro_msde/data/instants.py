@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pyro_msde.data.arrays import as_array
 from pyro_msde.data.calendars import (
     CALENDARS,
     GREGORIAN,
@@ -22,11 +23,11 @@ from pyro_msde.data.calendars import (
     zero,
     zero_since_1970,
 )
+from pyro_msde.data.date_texts import is_text, spelt_out, stretch
 from pyro_msde.data.dates import (
     REFORM,
     gregorian,
     in_seconds,
-    is_date_text,
     since_1970,
     time_array,
 )
@@ -73,18 +74,18 @@ class TimeUnits:
 
         Args:
             times: Numbers, which are in these units; dates, if these units count from a date, texts
-                such as "2000-01-31" among them; durations, if they do not. The units of an xarray
-                DataArray are heeded.
+                such as "2000-01-31", "2000-01" or "2000" among them, whose first instant counts;
+                durations, if they do not. The units of an xarray DataArray are heeded.
             argument: What errors call them.
 
         Raises:
             ValueError: Neither of them, or of another calendar.
         """
-        if self.calendar is not None and is_date_text(times):
-            texts = np.asarray(times)
-            each = [self._of_text(str(text), argument) for text in texts.flat]
-            return np.array(each).reshape(texts.shape)
-        array = time_array(times, argument)
+        array = as_array(times, argument)
+        if self.calendar is not None and is_text(array):
+            each = [self._of_text(text, argument) for text in array.astype(str).ravel().tolist()]
+            return np.array(each, dtype=np.float64).reshape(array.shape)
+        array = time_array(array, argument)
         if array.dtype.kind == "f":
             return self.converted(array, units_of(times) or TimeUnits(), argument)
         if array.dtype.kind == "m":
@@ -101,6 +102,22 @@ class TimeUnits:
                 "or give dates to the Trajectories as well."
             )
         return self._of_dates(array, argument)
+
+    def end_of(self, time: Any, argument: str) -> float | None:
+        """Where the year, month, day, hour, minute or second ends that a text names.
+
+        None: it names an instant, as what is no text does.
+
+        Raises:
+            ValueError: As `numbers`.
+        """
+        if self.calendar is None or not isinstance(time, str):
+            return None
+        length = stretch(time, argument)
+        if isinstance(length, str):
+            return float(self._of_text(length, argument))
+        start = self._of_text(time, argument)
+        return None if length is None else start + length / SECONDS[symbol_of(self.text)]
 
     def durations(self, times: Any, argument: str) -> Array:
         """Durations as float64 in these units.
@@ -223,8 +240,8 @@ class TimeUnits:
         return np.asarray(seconds, dtype=np.float64) / SECONDS[unit]
 
     def _of_text(self, text: str, argument: str) -> float:
-        """Number of a date such as "2000-01-31 12:00", of this calendar."""
-        named = TimeUnits(f"seconds since {text}", self.calendar)
+        """Number of a date such as "2000-01-31 12:00" or "2000-01", of this calendar."""
+        named = TimeUnits(f"seconds since {spelt_out(text, argument)}", self.calendar)
         try:
             date = zero(named.text, named.calendar, argument)
         except ValueError:

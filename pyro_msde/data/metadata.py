@@ -33,6 +33,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     missing: str = "raise"
     channels: tuple[str, ...] = ()
     attrs: dict[str, dict[str, str]] = {}
+    time: str = "time"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Metadata:
         missing: What NaN means: see `Trajectories`.
         channels: Names of the channels; empty if they have none.
         attrs: CF's attributes by name of field, channel, axis or "time".
+        time: What the file that the data came from calls the times.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Metadata:
     missing: str = "raise"
     channels: tuple[str, ...] = ()
     attrs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    time: str = "time"
 
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
@@ -76,6 +79,7 @@ class Metadata:
             data.missing,
             data.channel_names or (),
             data.attrs,
+            data.time_name,
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from pyro_msde.checks import check_number, check_whole
 from pyro_msde.data.arrays import to_numpy
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits
+from pyro_msde.data.periods import check_period, period_in
 
 __all__ = ["Cycle", "Reference", "reference_of"]
 
@@ -32,11 +33,12 @@ class Cycle:
 
     Attributes:
         period: In the units of the data's times, such as 365.25 where these count days; or a
-            duration, such as np.timedelta64(8766, "h"), where their units are known.
+            duration, such as np.timedelta64(8766, "h") or "10 days", where their units are known;
+            or "1 year" or "12 months", a mean year of the data's calendar, where they have dates.
         harmonics: Number of waves within a period, beside the mean.
     """
 
-    period: float | datetime.timedelta | np.timedelta64
+    period: float | datetime.timedelta | np.timedelta64 | str
     harmonics: int = 2
 
     def __post_init__(self) -> None:
@@ -45,19 +47,17 @@ class Cycle:
         Raises:
             ValueError: A period that is not positive and finite, or no harmonics.
         """
-        if not isinstance(self.period, datetime.timedelta | np.timedelta64):
-            check_number("period", self.period)
-        elif not np.timedelta64(self.period) > np.timedelta64(0):
-            raise ValueError(f"period={self.period!r}: give a duration above 0.")
+        check_period("period", self.period)
         check_whole("harmonics", self.harmonics, 1)
 
     def in_units(self, units: TimeUnits) -> Cycle:
         """The same with a period that is a number, in the units of data.
 
         Raises:
-            ValueError: The period is a duration, and the units are not known, or none is fixed.
+            ValueError: The period is a duration, and the units are not known, or none is fixed; or
+                it is in years, and times count from no date.
         """
-        return Cycle(float(units.durations(self.period, "reference")), self.harmonics)
+        return Cycle(period_in(units, self.period, "reference"), self.harmonics)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.data.arrays import as_array
 from pyro_msde.data.calendars import CALENDARS
+from pyro_msde.data.date_texts import is_text
 from pyro_msde.data.dates import date_text, since_1970, time_array
 from pyro_msde.data.instants import TimeUnits, units_of
 
@@ -23,7 +25,7 @@ def read_times(
     """Times of each trajectory as float64, and their units.
 
     Args:
-        parts: Numbers, dates or durations of each trajectory.
+        parts: Numbers, dates, texts of these or durations of each trajectory.
         given: Their units; if these are not known, dates become seconds since the first of all
             (since its whole second), durations seconds.
         argument: What errors call them.
@@ -32,7 +34,11 @@ def read_times(
         ValueError: As `TimeUnits.numbers`, or kinds that differ between trajectories.
     """
     names = [f"{argument}[{k}]" if len(parts) > 1 else argument for k in range(len(parts))]
-    arrays = [time_array(part, name) for part, name in zip(parts, names, strict=True)]
+    arrays = [as_array(part, name) for part, name in zip(parts, names, strict=True)]
+    texts = [is_text(array) for array in arrays]
+    if given.calendar is None or not all(texts):  # else they are read in that calendar
+        arrays = [time_array(array, name) for array, name in zip(arrays, names, strict=True)]
+        parts = [a if text else part for part, a, text in zip(parts, arrays, texts, strict=True)]
     kinds = {array.dtype.kind for array in arrays}
     if len(kinds) > 1:
         raise ValueError(f"{argument}: numbers, dates or durations, but not several. Pass one.")

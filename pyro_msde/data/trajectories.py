@@ -52,8 +52,9 @@ class Trajectories:
     Args:
         times: A list of (n_k,) arrays, one (trajectory, time) array, or one (time,) array shared
             by all. Strictly increasing; stored in float64. Dates (numpy's, Python's, pandas's,
-            cftime's) are counted in `units["time"]`, such as "days since 2000-01-01", or in seconds
-            since the first of all; durations in `units["time"]`, or in seconds.
+            cftime's, or texts such as "2000-01-31 12:00", "2000-01" or "2000") are counted in
+            `units["time"]`, such as "days since 2000-01-01", or in seconds since the first of all;
+            durations in `units["time"]`, or in seconds.
         values: A list of (n_k, *field) arrays or one (trajectory, time, *field) array, numpy or
             torch, where field is (*space) or (channel, *space): the model's grid later decides
             which. float32 and float64 are kept, other types become float64; no copy is made where
@@ -87,11 +88,14 @@ class Trajectories:
         units: Units by name.
         attrs: Strings by name, for each a mapping.
         calendar: Of the times, if these count from a date; else None.
+        time_name: What `from_xarray` found the times under; else "time".
 
     Raises:
         ValueError: If there are no trajectories, ranks or lengths do not match, times do not
             increase strictly, a number is NaN or infinite, or two things have one name.
     """
+
+    time_name: str = "time"
 
     @renamed_arguments(parameters="covariates", parameter_names="covariate_names")
     def __init__(
@@ -189,7 +193,9 @@ class Trajectories:
             covariates=covariates,
             controls=controls,
         )
-        return cls(**arguments, missing=missing)
+        out = cls(**arguments, missing=missing)
+        out.time_name = time
+        return out
 
     def to_xarray(self) -> xr.Dataset:
         """The inverse of `from_xarray`: NaN after the end of the shorter trajectories.
@@ -270,8 +276,10 @@ class Trajectories:
         """The snapshots of each trajectory up to a time, without a copy.
 
         Args:
-            time: A number in the data's unit, or a date if the data have dates, such as
-                "2000-01-31", a cftime or numpy's.
+            time: A number in the data's unit, or a date if the data have dates, cftime's, numpy's
+                or a text. A text names all of a day, month or year, as in pandas' slices:
+                "2000-01-31", "2000-01" and "2000" include the last hour of these. Other dates are
+                instants.
 
         Raises:
             ValueError: If a trajectory has none, or there is no such time.
@@ -288,6 +296,7 @@ class Trajectories:
     def between(self, start: Any, end: Any) -> Trajectories:
         """The snapshots of each trajectory from a time to another, both included, without a copy.
 
+        A text as `start` is its first instant; as `end` it is the whole day, month or year.
         Arguments and errors as for `until`.
         """
         return between(self, start, end)
@@ -321,6 +330,10 @@ class Trajectories:
         They keep their times, or dates. What forecasts several of them (`Fit.forecast`,
         `calibrated`, validation, scores) goes by lead time, from the start of each. They are not
         meant for training, which cuts whole records into segments itself.
+
+        Windows of so many snapshots that would span a hole in an otherwise regular record are left
+        out; a line in the log says how many. A hole is a step over 1.5 times the median one, as no
+        month or year is; where such steps follow each other alike, the record's spacing changes.
 
         Args:
             length: Of a window, as a number of snapshots, first and last included, or as a

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,7 +21,8 @@ from pyro_msde.data import (
     same_times,
     to_numpy,
 )
-from pyro_msde.forecasts.initial_fields import initial_fields, past_fields
+from pyro_msde.forecasts.initial_fields import initial_fields, labelled, past_fields
+from pyro_msde.forecasts.start_times import own_times
 from pyro_msde.forecasts.times import checked_leads, checked_past, checked_times
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
@@ -56,13 +56,14 @@ def checked_start(
     units = TimeUnits() if fit.metadata is None else fit.metadata.time_units
     past: Array | None = None
     given: Any
+    y0 = labelled(fit, y0)
+    if times0 is not None and t0 is not None:
+        raise ValueError("t0: the last of times0 is the time of the start. Leave it out.")
+    if times0 is None:
+        given, times0 = own_times(y0, fit.model.grid.ndim + fit.has_channel, fit.metadata, t0)
     if times0 is not None:
-        if t0 is not None:
-            raise ValueError("t0: the last of times0 is the time of the start. Leave it out.")
         past = checked_past(times0, units)
         given = past[..., -1]
-    else:
-        given = _time_of(y0) if t0 is None else t0
     starts = None if given is None else units.numbers(given, "t0")
     each = starts is not None and starts.ndim == 1
     start: float | Array
@@ -137,13 +138,6 @@ def _longest_step(fit: FittedModel, max_step: float | None) -> float:
     return max_step
 
 
-def _time_of(y0: Any) -> Any:
-    """The coordinate "time" of one field that has it; None elsewhere."""
-    if isinstance(y0, xr.DataArray) and y0.coords.get("time", y0).ndim == 0:
-        return y0.coords["time"]
-    return None
-
-
 def matched_trajectories(
     fit: FittedModel, argument: str, trajectories: Trajectories
 ) -> Trajectories:
@@ -167,12 +161,15 @@ def first_snapshots(
     """
     trajectories = matched_trajectories(fit, "trajectories", trajectories)
     starts = first_observed(trajectories, fit.model.grid, "trajectories")
-    if any(starts):
-        k = int(np.argmax(np.array(starts) > 0))
+    late = {k: index for k, index in enumerate(starts) if index}
+    if late:
+        k, index = next(iter(late.items()))
+        since = trajectories.time_units.shown(trajectories.times[k][index])
+        more = f", nor of {len(late) - 1} others" if len(late) > 1 else ""
         raise ValueError(
-            f"trajectories: trajectory {k} is missing whole before index {starts[k]} "
-            f"(t={trajectories.times[k][starts[k]]:.9g}). Forecast from there: "
-            f"trajectories.snapshots([slice(i, None) for i in {starts}])."
+            f"trajectories: nothing was observed of trajectory {k} before its snapshot {index} "
+            f"(t={since}){more}. Forecast from there: trajectories.snapshots("
+            f"[slice({late}.get(k, 0), None) for k in range(len(trajectories))])."
         )
     check_whole("history", history, 1)
     fewest = min(len(t) for t in trajectories.times)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
@@ -13,9 +14,31 @@ from pyro_msde.data import Metadata, to_numpy
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
 
-__all__ = ["LARGEST_FIELD", "initial_fields", "past_fields"]
+__all__ = ["LARGEST_FIELD", "initial_fields", "labelled", "past_fields"]
 
 LARGEST_FIELD = 1e4  # that a forecast may start from, in root mean squares of the training data
+
+
+def labelled(fit: FittedModel, y0: Any) -> Any:
+    """A DataArray of a Dataset that holds the fit's channels, or of a pandas table with its places.
+
+    So that names and times count, as they do in the training data. Anything else as it is.
+    """
+    known = fit.metadata
+    if known is None or known.dims is None:
+        return y0
+    if isinstance(y0, xr.Dataset) and known.channels and set(known.channels) <= set(y0.variables):
+        axis, *space = known.dims
+        one = y0[list(known.channels)].to_array(axis)
+        return one.transpose(..., *(d for d in (axis, *space) if d in one.dims))
+    if isinstance(y0, xr.Dataset) and not known.channels and known.name in y0.variables:
+        return y0[known.name]
+    if isinstance(y0, pd.Series | pd.DataFrame) and len(known.dims) == 1:
+        places = y0.axes[-1]
+        if not isinstance(places, pd.RangeIndex) and known.dims[0] in known.coords:
+            dims = (known.time, known.dims[0])[-y0.ndim :]
+            return xr.DataArray(y0.to_numpy(), dict(zip(dims, y0.axes, strict=True)), dims)
+    return y0
 
 
 def initial_fields(

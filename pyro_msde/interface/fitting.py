@@ -18,9 +18,11 @@ import torch
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import (
     Cycle,
+    Metadata,
     Scaling,
     Trajectories,
     check_trajectories,
+    in_order,
     observed_by_channel,
     observed_snapshots,
     reference_of,
@@ -137,7 +139,7 @@ def fit(
             mean of each channel over the training data, but of channels that are zero on a wall;
             "point", that of each point; `pyro_msde.Cycle(period, harmonics)`, a mean cycle at each
             point, such as the seasons'; an array (*space) or (channel, *space), or one number a
-            channel; None: nothing.
+            channel; an xarray DataArray, which is read by its names and positions; None: nothing.
         **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
 
     Returns:
@@ -173,6 +175,7 @@ def fit(
         fields = [np.where(grid.mask, field, np.nan) for field in fields]
     if isinstance(reference, Cycle):
         reference = reference.in_units(data.time_units)
+    reference = in_order("reference", reference, Metadata.of(data), data.field_shape)
     subtracted = reference_of(reference, fields, data.times, grid.admits_constant)
     scaling = Scaling.of(
         fields, data.horizon, data.covariates, reference=subtracted, times=data.times

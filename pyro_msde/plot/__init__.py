@@ -1,4 +1,4 @@
-"""Pictures of forecasts, scales, operators and training, at the width of a paper's column.
+"""Pictures of forecasts, scales, operators and training, as wide as a paper's column or page.
 
 Every function draws into Axes that it is given, or makes its own, and returns them. Colours are
 Okabe and Ito's, told apart by colour-blind readers too; matplotlib's settings are left alone.

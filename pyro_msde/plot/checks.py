@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from pyro_msde.grid import Grid, SensorGraph
 from pyro_msde.protocols import FittedModel, Places
 
 __all__ = [
+    "check_channel",
     "check_data",
     "check_finite_forecast",
     "check_fit",
@@ -115,6 +117,21 @@ def check_truth(fc: Forecast, truth: Any) -> Array | None:
     if not np.isfinite(values).all():
         raise ValueError("truth: holds NaN or infinite values. Leave these trajectories out.")
     return values
+
+
+def check_channel(name: str, channel: Any, names: Sequence[str], count: int, of: str) -> int:
+    """A channel, by its name or as `check_index`, counted from the first.
+
+    Raises:
+        TypeError: Neither a name nor a whole number.
+        ValueError: There is no such channel.
+    """
+    if not isinstance(channel, str):
+        return check_index(name, channel, count, of)
+    if channel not in names:
+        known = ", ".join(map(repr, names)) or f"whole numbers below {count}"
+        raise ValueError(f"{name}: {channel!r} is unknown. Pass one of {known}.")
+    return list(names).index(channel)
 
 
 def check_index(name: str, index: Any, count: int, of: str) -> int:

@@ -22,48 +22,54 @@ Array = NDArray[Any]
 
 def forecast_images(
     fc: Forecast,
-    truth: Trajectories | Any,
+    truth: Trajectories | Any | None = None,
     *,
     trajectory: int = 0,
     times: int | Sequence[float] = 3,
-    channel: int = 0,
+    channel: int | str = 0,
     signed: bool = False,
     anomalies: bool = False,
     axes: Any = None,
 ) -> Array:
     """Truth, predictive mean, standard deviation and error of the mean, below each other.
 
+    Without a truth, mean and standard deviation alone.
+
     Fields with one axis of space are drawn over all of the forecast's times, in one column; those
     with two in a column for each time chosen, and likewise those on a graph whose nodes have
-    positions. Truth and mean share one colour scale, standard
-    deviation and absolute error another: where these two differ, the forecast is over- or
-    underconfident.
+    positions. Truth and mean share one colour scale, standard deviation and absolute error
+    another: where these two differ, the forecast is over- or underconfident.
 
     Args:
         fc: Forecast of fields with one or two axes of space.
-        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
+        truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`. None:
+            it is not known yet.
         trajectory: Which one, of both.
         times: For two axes of space, and nodes with positions: how many of the forecast's times,
             evenly spaced, or times near which to choose.
-        channel: Which one.
+        channel: Which one, by name or number.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
         anomalies: Draw truth and mean less the reference of the fit, white at zero.
-        axes: 4 × columns Axes. None: new ones.
+        axes: 4 × columns Axes, or 2 × columns without a truth. None: new ones.
 
     Returns:
-        (4, column) array of the Axes.
+        (4, column) array of the Axes, or (2, column).
 
     Raises:
         ValueError: Three axes of space, a truth of other times or shape, no such trajectory or
-            channel, another number of Axes.
+            channel, another number of Axes, errors with their sign without a truth.
     """
     check_forecast("fc", fc, 2, graphs=True)
-    scene = Scene.of(fc, truth, trajectory, channel, anomalies)
+    if truth is None and signed:
+        raise ValueError("signed: there is no error without a truth. Pass the truth, or leave it.")
+    scene = Scene.of(fc, truth, trajectory, channel, anomalies, alone=truth is None)
+    options: dict[str, Any] = {"signed": signed, "anomalies": anomalies}
+    options |= {"alone": truth is None, "axes": axes}
     if not Canvas.of(scene.words, scene.times).in_space:
-        return _draw([scene], [slice(None)], None, channel, signed, anomalies, axes)
+        return _draw([scene], [slice(None)], None, **options)
     chosen = choose_times(scene.times, times, scene.words)
     titles = scene.words.at_times(scene.times[chosen])
-    return _draw([scene] * len(chosen), list(chosen), titles, channel, signed, anomalies, axes)
+    return _draw([scene] * len(chosen), list(chosen), titles, **options)
 
 
 def forecast_comparison(
@@ -72,7 +78,7 @@ def forecast_comparison(
     *,
     trajectory: int = 0,
     time: float | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     signed: bool = False,
     anomalies: bool = False,
     axes: Any = None,
@@ -87,7 +93,7 @@ def forecast_comparison(
         truth: `Trajectories` that have the forecasts' times, or an array shaped as their means.
         trajectory: Which one, of all.
         time: For two axes of space: the time near which to choose. None: the last.
-        channel: Which one.
+        channel: Which one, by name or number.
         signed: Draw mean − truth, white at zero, instead of its absolute value.
         anomalies: Draw truth and mean less the reference of the fit, white at zero.
         axes: 4 × models Axes. None: new ones.
@@ -120,21 +126,21 @@ def forecast_comparison(
         at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
         (when,) = scenes[0].words.at_times([times[at]])
         titles = [f"{name}\n{when}" for name in titles]
-    return _draw(scenes, [at] * len(scenes), titles, channel, signed, anomalies, axes)
+    return _draw(scenes, [at] * len(scenes), titles, signed, anomalies, axes)
 
 
 def _draw(
     scenes: Sequence[Scene],
     at: Sequence[Any],
     titles: Sequence[str] | None,
-    channel: int,
     signed: bool,
     anomalies: bool,
     axes: Any,
+    alone: bool = False,
 ) -> Array:
-    """Four rows of images, one column for each scene at its times."""
-    words = scenes[0].words
-    which = f"{words.field_name(channel)}\n" if words.channels else ""
+    """Four rows of images, two of a forecast alone, one column for each scene at its times."""
+    words, channel = scenes[0].words, scenes[0].channel
+    field = words.field_name(channel)
     pairs = list(zip(scenes, at, strict=True))
     truth, mean, sd = (
         [getattr(scene, name)[i] for scene, i in pairs] for name in ("truth", "mean", "sd")
@@ -145,15 +151,15 @@ def _draw(
     spread = spread_colours(*sd) if signed else spread_colours(*sd, *error)
     fields = np.stack(truth), np.stack(mean)
     values = signed_colours(*fields, percentile=100) if anomalies else value_colours(*fields)
-    of = "\nanomaly" if anomalies else ""
+    of, miss = " anomaly" if anomalies else "", "error" if signed else "|error|"
     rows = (
-        (f"truth{of}", truth, values),
-        (f"mean{of}", mean, values),
-        ("sd", sd, spread),
-        ("error" if signed else "|error|", error, signed_colours(*error) if signed else spread),
+        (f"{field}{of}: truth", truth, values),
+        (f"{field}{of}: mean", mean, values),
+        (f"{field}: sd", sd, spread),
+        (f"{field}: {miss}", error, signed_colours(*error) if signed else spread),
     )
     named = [
-        Row(which + label(name, words.units_of(channel)), images, colours)
-        for name, images, colours in rows
+        Row(label(name, words.units_of(channel)), images, colours)
+        for name, images, colours in (rows[1:3] if alone else rows)
     ]
     return draw_rows(axes, Canvas.of(words, scenes[0].times), named, titles)

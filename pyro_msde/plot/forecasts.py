@@ -38,7 +38,7 @@ def forecast_snapshots(
     *,
     trajectory: int = 0,
     times: int | Sequence[float] = 5,
-    channel: int = 0,
+    channel: int | str = 0,
     axes: Any = None,
 ) -> Array:
     """Truth, predictive mean and mean ± 2 standard deviations at some times, below each other.
@@ -48,7 +48,7 @@ def forecast_snapshots(
         truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
         trajectory: Which one, of both.
         times: How many of the forecast's times, evenly spaced, or times near which to choose.
-        channel: Which one.
+        channel: Which one, by name or number.
         axes: As many Axes as times. None: new ones.
 
     Returns:
@@ -88,7 +88,7 @@ def forecast_spacetime(
     truth: Trajectories | Any,
     *,
     trajectory: int = 0,
-    channel: int = 0,
+    channel: int | str = 0,
     axes: Any = None,
 ) -> Array:
     """Maps over time and space: truth, mean; absolute error of the mean, standard deviation.
@@ -101,7 +101,7 @@ def forecast_spacetime(
             their order; at two times or more.
         truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
         trajectory: Which one, of both.
-        channel: Which one.
+        channel: Which one, by name or number.
         axes: (2, 2) Axes. None: new ones.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,10 +16,14 @@ from pyro_msde.plot.dates import format_dates
 from pyro_msde.plot.scene import Nodes, Words
 from pyro_msde.plot.space_axes import Axis, aspect, lies_across
 from pyro_msde.plot.style import (
+    COLUMN,
+    LETTERS,
+    PAGE,
     add_image,
     add_nodes,
     clipped,
     colour_bar,
+    degree_ticks,
     few_ticks,
     letters,
     new_axes,
@@ -30,9 +35,11 @@ __all__ = ["Canvas", "Row", "draw_rows"]
 
 Array = NDArray[Any]
 
-_WIDTH = 2.2  # inches of a column of print that images have, beside labels and colour bars
+_BESIDE = 1.2  # inches for labels and colour bars, beside images
 _TALLEST = 1.6
-_LOWEST = 0.65  # for the name of a colour bar
+_LOWEST = 0.65  # for the ticks of a colour bar; lower images get a page's width
+_NARROWEST = 0.6  # for a title
+_LONGEST = 1.6  # of names of colour bars for which images are set farther apart
 _FREE = 0.85  # where any aspect will do
 _TICKS = 0.4, 0.2  # inches for a number and what is between two, across and up
 _CLOSE = 1.1  # of what Axes have, up to which titles do not touch the next ones
@@ -79,13 +86,18 @@ class Canvas(NamedTuple):
             return 1.0
         return aspect(self.across, self.up) if self.in_space else None
 
-    def height(self, columns: int) -> float:
-        """Of an image in inches, in so many columns."""
+    def height(self, columns: int, width: float = COLUMN) -> float:
+        """Of an image in inches, in so many columns of a figure so wide."""
         ratio = self.aspect
         if ratio is None:
             return _FREE
         across, up = (float(np.ptp(a.x)) for a in (self.across, self.up))
-        return min(_TALLEST, _WIDTH / columns * ratio * up / (across or up or 1.0))
+        return min(_TALLEST, (width - _BESIDE) / columns * ratio * up / (across or up or 1.0))
+
+    def page(self, columns: int) -> float:
+        """Inches that a figure of so many columns is wide: a page's, if a column's are too few."""
+        small = self.height(columns) < _LOWEST or (COLUMN - _BESIDE) / columns < _NARROWEST
+        return PAGE if small else COLUMN
 
     def at_coarse(self, index: Sequence[Array]) -> Canvas:
         """The same at other points of its two axes, which may lie beyond those that it has."""
@@ -112,13 +124,6 @@ class Canvas(NamedTuple):
         ratio = self.aspect * up / across
         return min(width, height / ratio), min(height, width * ratio)
 
-    def broken(self, ax: Any, name: str) -> str:
-        """The name of a colour bar beside these Axes: its units below it, if it is too long."""
-        if _length(ax, name) < self._size_in(ax)[1]:
-            return name
-        head, joint, units = name.rpartition(" (")
-        return f"{head}\n({units}" if joint else name
-
     def finish(self, axes: Array) -> None:
         """Ticks and labels of (row, column) Axes that all show this, without overlap."""
         rows, columns = axes.shape
@@ -129,7 +134,11 @@ class Canvas(NamedTuple):
                 for axis, place, length, room in zip(
                     (ax.xaxis, ax.yaxis), self[:2], self._size_in(ax), _TICKS, strict=True
                 ):
-                    few_ticks(axis, length, room, integer=place.units == "points")
+                    if place.sides:
+                        beside = columns > 1 and axis is ax.xaxis
+                        degree_ticks(axis, place.x, length, place.sides, beside)
+                    else:
+                        few_ticks(axis, length, room, integer=place.units == "points")
             if self.in_space or self.up.points_down:
                 ax.yaxis.set_inverted(self.up.points_down)
         for ax in axes[:-1].flat:
@@ -137,12 +146,14 @@ class Canvas(NamedTuple):
         for ax in axes[:, 1:].flat:
             ax.tick_params(labelleft=False)
         width, height = (_SHARE * length for length in self._size_in(axes[0, 0]))
-        wide = width < _length(axes[0, 0], self.across.label)
+        size = letters(axes[0, 0])
+        across, up = ("" if self.in_space and a.sides else a.label for a in self[:2])
+        wide = width < _length(across, size)
         for ax in axes[-1, (columns - 1) // 2 : columns // 2 + 1] if wide else axes[-1]:
-            ax.set_xlabel(self.across.label)
-        tall = height < _length(axes[0, 0], self.up.label)
+            ax.set_xlabel(across)
+        tall = height < _length(up, size)
         for ax in axes[rows // 2 : rows // 2 + 1, 0] if tall else axes[:, 0]:
-            ax.set_ylabel(self.up.label)
+            ax.set_ylabel(up)
 
 
 class Row(NamedTuple):
@@ -172,28 +183,41 @@ def draw_rows(
     """
     columns = len(rows[0].images)
     if axes is None:
-        each = canvas.height(columns)
-        height = 0.45 + len(rows) * (max(each, _LOWEST) + 0.08)
+        width = canvas.page(columns)
+        each = canvas.height(columns, width)
+        names = (_broken(row.name, max(each, _LOWEST), LETTERS) for row in rows)
+        lowest = max(_LOWEST, min(_LONGEST, max(_length(name, LETTERS) for name in names)))
+        height = 0.45 + len(rows) * (max(each, lowest) + 0.08)
         # compressed, low images would come closer than the names of their colour bars are long
-        layout = "compressed" if canvas.in_space and each >= _LOWEST else "constrained"
-        axes = new_axes(len(rows), columns, height=height, layout=layout, sharex=True, sharey=True)
+        layout = "compressed" if canvas.in_space and each >= lowest else "constrained"
+        size: dict[str, Any] = {"height": height, "width": width, "layout": layout}
+        axes = new_axes(len(rows), columns, sharex=True, sharey=True, **size)
     flat, _ = panels(axes, len(rows) * columns)
     grid = np.array(flat, dtype=object).reshape(len(rows), columns)
     for row, row_axes in zip(rows, grid, strict=True):
         for ax, values in zip(row_axes, row.images, strict=True):
             image = canvas.draw(ax, values, **row.colours)
         extend = clipped(row.images, row.colours)
-        colour_bar(image, list(row_axes), canvas.broken(row_axes[0], row.name), extend=extend)
+        name = _broken(row.name, canvas._size_in(row_axes[0])[1], letters(row_axes[0]))
+        colour_bar(image, list(row_axes), name, extend=extend)
     canvas.finish(grid)
     for ax, title in zip(grid[0], titles or (), strict=False):
         ax.set_title(_wrapped(ax, title), fontsize=letters(ax))
     return grid
 
 
-def _length(ax: Any, text: str) -> float:
-    """Inches of the longest line of a text in the letters of the axis label."""
+def _broken(name: str, room: float, size: float) -> str:
+    """The name of a colour bar with its units below it, or its field above, if it is too long."""
+    places = [m.start() for m in re.finditer(r" (?=\()|(?<=:) ", name)][::-1]
+    broken = [name, *(f"{name[:i]}\n{name[i + 1 :]}" for i in places)]
+    fitting = (text for text in broken if _length(text, size) < room)
+    return next(fitting, min(broken, key=lambda text: _length(text, size)))
+
+
+def _length(text: str, size: float) -> float:
+    """Inches of the longest line of a text in letters of so many points."""
     lines = [line for line in text.split("\n") if line]  # of nothing there is no path
-    paths = (TextPath((0, 0), line, size=letters(ax)) for line in lines)
+    paths = (TextPath((0, 0), line, size=size) for line in lines)
     return max((float(path.get_extents().width) / 72 for path in paths), default=0.0)
 
 
@@ -201,6 +225,7 @@ def _wrapped(ax: Any, title: str) -> str:
     """A title in lines no wider than its Axes."""
     lines = []
     for line in title.split("\n"):
-        longest = max(1, int(len(line) * _CLOSE * size_of(ax)[0] / max(_length(ax, line), 1e-3)))
+        length = max(_length(line, letters(ax)), 1e-3)
+        longest = max(1, int(len(line) * _CLOSE * size_of(ax)[0] / length))
         lines += textwrap.wrap(line, longest, break_long_words=False)
     return "\n".join(lines)

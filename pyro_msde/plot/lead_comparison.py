@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from pyro_msde.plot.checks import check_index, check_kind
+from pyro_msde.plot.checks import check_channel, check_kind
 from pyro_msde.plot.style import (
     CYCLE,
     DASHES,
@@ -28,7 +28,7 @@ Array = NDArray[Any]
 _PANELS = {"rmse": "RMSE", "crps": "CRPS", "coverage": "coverage"}
 
 
-def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None) -> Array:
+def comparison_by_lead(table: xr.Dataset, *, channel: int | str = 0, axes: Any = None) -> Array:
     """Error, CRPS and coverage of a fit and of simple forecasts over the lead time.
 
     Forecasters whose error is below that of climatology have skill. Dashed, in the last panel: the
@@ -36,7 +36,7 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None)
 
     Args:
         table: What `pyro_msde.compare` gave.
-        channel: Which, if there are several.
+        channel: Which, if there are several, by name or number.
         axes: Three Axes. None: new ones.
 
     Returns:
@@ -49,9 +49,11 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None)
     if not {"forecaster", "lead", *_PANELS} <= set(table.variables):
         raise ValueError("table: has no scores by forecaster and lead. Pass pyro_msde.compare(…).")
     count = table.sizes.get("channel", 1)
-    channel = check_index("channel", channel, count, "the table has")
+    names = [str(name) for name in table["channel"].values] if "channel" in table.coords else []
+    number = check_channel("channel", channel, names, count, "the table has")
     if "channel" in table.dims:
-        table = table.isel(channel=channel)
+        table = table.isel(channel=number)
+    own = str(table["units"].values) if "units" in table.coords else None  # of this channel
     drawn, new = panels(axes, 3, height=4.4, sharex=True)
     lead = table["lead"].values
     for ax, (name, words) in zip(drawn, _PANELS.items(), strict=True):
@@ -69,7 +71,8 @@ def comparison_by_lead(table: xr.Dataset, *, channel: int = 0, axes: Any = None)
                 label=str(forecaster),
                 zorder=4 if fit else 3,
             )
-        ax.set_ylabel(label(words, table[name].attrs.get("units")))
+        units = None if name == "coverage" else table[name].attrs.get("units", own)
+        ax.set_ylabel(label(words, units))
         ax.set_ylim(bottom=0)
     level = table["coverage"].attrs.get("level", 0.9)
     drawn[2].axhline(level, color="0.5", linestyle="--", linewidth=0.8, zorder=1)

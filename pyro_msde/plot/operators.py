@@ -15,7 +15,7 @@ from pyro_msde.io.arviz import kernel_draws
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas
-from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.scene import Words
 from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import (
     OKABE_ITO,
@@ -45,7 +45,7 @@ def smoothing_kernel(
     *,
     start: Any = None,
     data: Trajectories | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     ax: Axes | None = None,
 ) -> Axes:
     """Smoothing kernel κ against the lag: mean, and central 90 % where it has a posterior.
@@ -58,7 +58,7 @@ def smoothing_kernel(
         start: (channel, *kernel) κ before training, such as `gaussian_kernel` of the grid. None:
             it is not drawn.
         data: Gives names, positions and units.
-        channel: Which one.
+        channel: Which one, by name or number.
         ax: Axes. None: new.
 
     Returns:
@@ -73,10 +73,10 @@ def smoothing_kernel(
     before = None if start is None else to_numpy(start, "start")
     if before is not None and before.shape != tuple(draws.shape[1:]):
         raise ValueError(f"start: shape {before.shape}, but κ has {tuple(draws.shape[1:])}.")
-    channel = channel_of(grid, channel)
-    first = None if before is None else before[channel]
-    kernels = draws[:, channel].numpy()
-    space = Words.of(grid, data, fit.metadata).space
+    words = Words.of(grid, data, fit.metadata)
+    space, number = words.space, words.number_of(channel)
+    first = None if before is None else before[number]
+    kernels = draws[:, number].numpy()
     layout = "constrained" if grid.ndim == 1 else "compressed"
     ax = panel(ax, height=1.9 if grid.ndim == 1 else 2.6, layout=layout)
     if grid.ndim == 2:
@@ -139,7 +139,7 @@ def scale_operators(
     covariates: Any = None,
     times: Any = None,
     data: Trajectories | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     axes: Any = None,
 ) -> Array:
     """One snapshot y, smoothed S y, restricted T_r y, and brought back T_p T_r y.
@@ -154,7 +154,7 @@ def scale_operators(
         covariates: As for `fit.predict`.
         times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
-        channel: Which one.
+        channel: Which one, by name or number.
         axes: One Axes for one axis of space, four for two and for nodes with positions. None: new
             ones.
 
@@ -166,22 +166,24 @@ def scale_operators(
             channel.
     """
     grid = check_fit(fit, data, 2, graphs=True)
-    channel = channel_of(grid, channel)
     words = Words.of(grid, data, fit.metadata)
-    fields = [values[channel] for values in _applied(fit, y, covariates, times)]
+    number = words.number_of(channel)
+    fields = [values[number] for values in _applied(fit, y, covariates, times)]
     canvas = Canvas.of(words, np.zeros(1))
     if not canvas.in_space:
         (ax,), _ = panels(axes, 1, height=2.1)
         _lines(ax, words, fields, grid.coarse_index[0])
-        ax.set_ylabel(words.field_label(channel))
+        ax.set_ylabel(words.field_label(number))
         return np.array([[ax]], dtype=object)
     if axes is None:
-        height = 0.9 + 2 * (max(canvas.height(2), 0.5) + 0.1)
-        axes = new_axes(2, 2, height=height, layout="compressed", sharex=True, sharey=True)
+        width = canvas.page(2)
+        height = 0.9 + 2 * (max(canvas.height(2, width), 0.5) + 0.1)
+        size = {"height": height, "width": width}
+        axes = new_axes(2, 2, layout="compressed", sharex=True, sharey=True, **size)
     drawn = np.array(panels(axes, 4)[0], dtype=object).reshape(2, 2)
     if isinstance(grid, SensorGraph):
         fields[2] = fields[2][grid.clusters]
-    _images(drawn, canvas, fields, grid.coarse_index, words.field_label(channel))
+    _images(drawn, canvas, fields, grid.coarse_index, words.field_label(number))
     return drawn
 
 

@@ -14,7 +14,7 @@ __all__ = ["forecast_overview"]
 
 
 def forecast_overview(
-    fc: Forecast, truth: Trajectories | Any, *, trajectory: int = 0, channel: int = 0
+    fc: Forecast, truth: Trajectories | Any, *, trajectory: int = 0, channel: int | str = 0
 ) -> Any:
     """`forecast_snapshots` at five times beside `forecast_spacetime`, as a new Figure.
 
@@ -22,7 +22,7 @@ def forecast_overview(
         fc: Forecast of fields with one axis of space.
         truth: `Trajectories` that have the forecast's times, or an array shaped as `fc.mean`.
         trajectory: Which one, of both.
-        channel: Which one.
+        channel: Which one, by name or number.
 
     Returns:
         The matplotlib Figure.

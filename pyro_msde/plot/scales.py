@@ -11,7 +11,7 @@ from pyro_msde.data import Trajectories
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
-from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.scene import Words
 from pyro_msde.plot.style import (
     OKABE_ITO,
     label,
@@ -38,7 +38,7 @@ def scale_images(
     *,
     covariates: Any = None,
     data: Trajectories | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     axes: Any = None,
 ) -> Array:
     """Images of y, of its two scales at the encoder's mean of z, and of what both leave over.
@@ -55,7 +55,7 @@ def scale_images(
         times: (time,) theirs.
         covariates: As for `fit.predict`.
         data: Gives names, positions and units.
-        channel: Which one.
+        channel: Which one, by name or number.
         axes: 4 × columns Axes; 3 × columns if n_η = 0. None: new ones.
 
     Returns:
@@ -66,13 +66,13 @@ def scale_images(
             Axes, no such channel.
     """
     grid = check_fit(fit, data, 2, graphs=True)
-    channel = channel_of(grid, channel)
-    parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
     words = Words.of(grid, data, fit.metadata)
+    number = words.number_of(channel)
+    parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
     clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
         raise ValueError(f"times: shape {clock.shape} for {len(parts.field)} fields; one for each.")
-    whole, macro, total = (p[:, channel] for p in (parts.field, parts.macro, parts.total))
+    whole, macro, total = (p[:, number] for p in (parts.field, parts.macro, parts.total))
     values = value_colours(whole)
     rows = [("$y$", whole, values), (MACRO, macro, values)]
     if fit.model.n_eta:
@@ -83,12 +83,13 @@ def scale_images(
     titles = words.at_times(clock)
     canvas = Canvas.of(words, clock)
     in_time = not canvas.in_space
+    named, units = f"{words.field_name(number)}: " if words.channels else "", words.units_of(number)
     return draw_rows(
         axes,
         canvas,
         [
-            Row(label(name, words.units_of(channel)), [field] if in_time else list(field), colours)
-            for name, field, colours in rows
+            Row(label(f"{named}{part}", units), [field] if in_time else list(field), colours)
+            for part, field, colours in rows
         ],
         None if in_time else titles,
     )
@@ -102,7 +103,7 @@ def scale_separation(
     covariates: Any = None,
     times: Any = None,
     data: Trajectories | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     axes: Any = None,
 ) -> Array:
     """What each scale contributes to a snapshot, at the encoder's mean of z.
@@ -116,7 +117,7 @@ def scale_separation(
         covariates: As for `fit.predict`.
         times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
-        channel: Which one.
+        channel: Which one, by name or number.
         axes: Two Axes. None: new ones.
 
     Returns:
@@ -128,9 +129,9 @@ def scale_separation(
     """
     grid = check_fit(fit, data, 1)
     words = Words.of(grid, data, fit.metadata)
-    channel = channel_of(grid, channel)
+    number = words.number_of(channel)
     parts = Encoded.of(fit, y, covariates=covariates, times=times, single=True).scales()
-    snapshot, macro, total = (p[0, channel] for p in (parts.field, parts.macro, parts.total))
+    snapshot, macro, total = (p[0, number] for p in (parts.field, parts.macro, parts.total))
     drawn, _ = panels(axes, 2, height=3.0, sharex=True)
     x = words.space[0].x
     drawn[0].plot(x, snapshot, color="black", linewidth=1, label="$y$")
@@ -140,7 +141,7 @@ def scale_separation(
     if fit.model.n_eta:
         drawn[1].plot(x, total - macro, color=OKABE_ITO["green"], linewidth=1, label=MICRO)
     for ax in drawn:
-        ax.set_ylabel(words.field_label(channel))
+        ax.set_ylabel(words.field_label(number))
         ax.set_xlim(x.min(), x.max())
         legend(ax)
     drawn[1].set_xlabel(words.space[0].label)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Metadata, TimeUnits, Trajectories, evenly_spaced, nearest, rounding
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid, SensorGraph
-from pyro_msde.plot.checks import check_finite_forecast, check_index, check_truth
+from pyro_msde.plot.checks import check_channel, check_finite_forecast, check_index, check_truth
 from pyro_msde.plot.dates import date_positions, date_titles
 from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import label
@@ -22,7 +22,6 @@ __all__ = [
     "Nodes",
     "Scene",
     "Words",
-    "channel_of",
     "choose_times",
     "times_of",
     "trajectory_of",
@@ -81,10 +80,12 @@ class Words:
             if metadata.dims is not None:
                 has_channel = len(metadata.dims) > len(grid.data_shape)
         dims = metadata.dims or ("channel", *axes[: grid.ndim])[1 - has_channel :]
-        known = metadata.coords if grid.regular else {}  # a graph's nodes may be known by names
+        known = {d: np.asarray(x) for d, x in metadata.coords.items()} if grid.regular else {}
+        # names, as nodes of a graph have, are no places on a page
+        known = {d: x for d, x in known.items() if x.dtype.kind == "f"}
         units = metadata.units
         space = tuple(
-            Axis(d, np.asarray(known.get(d, x)), units.get(d), metadata.attrs.get(d, {}))
+            Axis(d, known.get(d, x), units.get(d), metadata.attrs.get(d, {}))
             for d, x in zip(dims[int(has_channel) :], grid.coordinates, strict=True)
         )
         names: Any = metadata.channels or metadata.coords.get(dims[0], channels)
@@ -117,6 +118,16 @@ class Words:
         units = "" if self.time_units in (None, "", "1") else f" {self.time_units}"
         return [f"t = {t:.4g}{units}" for t in times] if dates is None else dates
 
+    def number_of(self, channel: int | str, name: str = "channel") -> int:
+        """A channel, given by its name or number, counted from the first.
+
+        Raises:
+            TypeError: Neither a name nor a whole number.
+            ValueError: Fields have no such channel.
+        """
+        names = self.channels or (self.field,)
+        return check_channel(name, channel, names, len(names), "fields have")
+
     def field_name(self, channel: int = 0) -> str:
         """The field's name and the channel's; the channel's alone if it has its own units."""
         if not self.channels:
@@ -135,18 +146,32 @@ class Words:
 
 @dataclass(frozen=True)
 class Scene:
-    """Arrays (time, *space) of one channel of one trajectory, in the data's units."""
+    """Arrays (time, *space) of one channel of one trajectory, in the data's units.
+
+    The truth is NaN if the forecast is alone.
+    """
 
     times: Array
     mean: Array
     sd: Array
     truth: Array
     words: Words
-    field_label: str
+    channel: int
+
+    @property
+    def field_label(self) -> str:
+        """Label of an axis of the values."""
+        return self.words.field_label(self.channel)
 
     @classmethod
     def of(
-        cls, fc: Forecast, truth: Any, trajectory: int, channel: int, anomalies: bool = False
+        cls,
+        fc: Forecast,
+        truth: Any,
+        trajectory: int,
+        channel: int | str,
+        anomalies: bool = False,
+        alone: bool = False,
     ) -> Scene:
         """Select.
 
@@ -155,19 +180,20 @@ class Scene:
             truth: `Trajectories` whose snapshots include the forecast's times, or an array shaped
                 as `fc.mean`.
             trajectory: Which one, of both the forecast and the truth.
-            channel: Which one.
+            channel: Which one, by name or number.
             anomalies: Subtract the reference of the fit from mean and truth.
+            alone: There is no truth, which is None.
 
         Raises:
             ValueError: No such trajectory or channel, a truth of another shape, no snapshot at a
                 time of the forecast, or anomalies from no reference.
         """
         truth = aligned(fc, truth)
-        values = check_truth(fc, truth)
+        values = np.full(fc.shape, np.nan) if alone else check_truth(fc, truth)
         words = Words.of(fc.grid, truth, fc.metadata)
         trajectory = trajectory_of(fc, truth, trajectory)
-        channel = channel_of(fc.grid, channel)
-        field: Any = (slice(None), channel) if fc.has_channel else slice(None)
+        number = words.number_of(channel)
+        field: Any = (slice(None), number) if fc.has_channel else slice(None)
         row: Any = trajectory if fc.batched else slice(None)
         check_finite_forecast(fc, row)
         mean, sd = fc.mean[row].numpy()[field], fc.sd[row].numpy()[field]
@@ -176,7 +202,7 @@ class Scene:
         if anomalies:
             reference = _reference(fc, row)
             mean, y = mean - reference[field], y - reference
-        return cls(times, mean, sd, y[field], words, words.field_label(channel))
+        return cls(times, mean, sd, y[field], words, number)
 
 
 def times_of(fc: Forecast, trajectory: int) -> Array:
@@ -194,15 +220,11 @@ def trajectory_of(fc: Forecast, truth: Any, trajectory: int) -> int:
         TypeError: No whole number, or a truth that is no field.
         ValueError: No such trajectory.
     """
+    if fc.batched or truth is None:
+        many = fc.shape[0] if fc.batched else 1
+        return check_index("trajectory", trajectory, many, "the forecast has")
     many = len(truth) if isinstance(truth, Trajectories) else 1
-    if fc.batched:
-        return check_index("trajectory", trajectory, fc.shape[0], "the forecast has")
     return check_index("trajectory", trajectory, many, "the truth has")
-
-
-def channel_of(grid: Grid, channel: int, name: str = "channel") -> int:
-    """The channel counted from the first; ValueError if fields have no such one."""
-    return check_index(name, channel, grid.channels, "fields have")
 
 
 def _reference(fc: Forecast, row: Any) -> Array:

@@ -18,7 +18,7 @@ from pyro_msde.networks import drift_of
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
 from pyro_msde.plot.images import Canvas, Row, draw_rows
-from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.scene import Words
 from pyro_msde.plot.space_axes import lies_across
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panels, signed_colours, spread_colours
 from pyro_msde.protocols import FittedModel, Places
@@ -51,8 +51,8 @@ def drift_sensitivity(
     times: Any = None,
     half_width: int | None = None,
     data: Trajectories | None = None,
-    channel: int = 0,
-    source: int | None = None,
+    channel: int | str = 0,
+    source: int | str | None = None,
     axes: Any = None,
 ) -> Array:
     """Derivative of the macroscale drift by each point of the stencil, mean and spread.
@@ -71,7 +71,7 @@ def drift_sensitivity(
         times: (field,) of y; a fit whose reference is a mean cycle asks for them.
         half_width: q of the stencil that is drawn; None: the drift's.
         data: Gives names, positions and units.
-        channel: Whose drift.
+        channel: Whose drift, by name or number.
         source: Channel of the points by which it is differentiated; None: the same.
         axes: One Axes for one axis of space; two for two, four with a reference. None: new ones.
 
@@ -83,8 +83,9 @@ def drift_sensitivity(
             reference of another shape, no such channel, another number of Axes.
     """
     grid = check_fit(fit, data, 2)
-    of = channel_of(grid, channel)
-    by = of if source is None else channel_of(grid, source, "source")
+    words = Words.of(grid, data, fit.metadata)
+    of = words.number_of(channel)
+    by = of if source is None else words.number_of(source, "source")
     if half_width is None:
         half_width = getattr(drift_of(fit.model), "half_width", None)
     if half_width is None:
@@ -98,7 +99,6 @@ def drift_sensitivity(
     if reference is not None:
         zeta = encoded.in_units(grid.unflatten(encoded.z[:, : grid.num_zeta]))
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]
-    words = Words.of(grid, data, fit.metadata)
     name = label(_quotient(words, of, by), _rate_units(words))
     lags = np.arange(-half_width, half_width + 1)
     if grid.ndim == 2:

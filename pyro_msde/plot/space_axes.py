@@ -13,23 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.data import EAST, NORTH, in_degrees, is_latitude, is_longitude
 from pyro_msde.plot.style import label
 
 __all__ = ["Axis", "aspect", "lies_across"]
 
 Array = NDArray[Any]
 
-_EAST, _NORTH = (
-    {
-        f"{degree}{joint}{end}"
-        for degree in ("degree", "degrees")
-        for joint in ("_", "")
-        for end in e
-    }
-    for e in (("east", "E"), ("north", "N"))
-)
 _PRESSURE = {"Pa", "hPa", "kPa", "mb", "mbar", "millibar", "millibars", "bar", "dbar"}
-_SIGNS = dict.fromkeys(_EAST, "°E") | dict.fromkeys(_NORTH, "°N")
+_SIGNS = dict.fromkeys(EAST, "°E") | dict.fromkeys(NORTH, "°N")
 _SIGNS |= dict.fromkeys(("degree", "degrees"), "°")
 _NAMES = (
     {"x", "lon", "longitude", "easting", "rlon"},
@@ -59,16 +51,16 @@ class Axis(NamedTuple):
     @property
     def short_units(self) -> str | None:
         """Units, with degrees as signs."""
-        return None if self.units is None else _SIGNS.get(self.units, self.units)
+        return None if self.units is None else _SIGNS.get(self.units.lower(), self.units)
 
     @property
     def rank(self) -> int | None:
         """0 for longitude and x, 1 for latitude and y, 2 for what is vertical; None: not known."""
         if self.attrs.get("axis") in ("X", "Y", "Z"):
             return "XYZ".index(self.attrs["axis"])
-        if self.units in _EAST:
+        if self.is_longitude:
             return 0
-        if self.units in _NORTH:
+        if self.is_latitude:
             return 1
         if self.units in _PRESSURE or "positive" in self.attrs:
             return 2
@@ -83,18 +75,21 @@ class Axis(NamedTuple):
         return self.units in _PRESSURE or self.name.lower() == "depth"
 
     @property
+    def sides(self) -> str:
+        """Letters of degrees above and below zero, "EW" or "NS"; none on other axes."""
+        if self.units not in {None, "", *_SIGNS}:
+            return ""
+        return "EW" if self.is_longitude else "NS" if self.is_latitude else ""
+
+    @property
     def is_longitude(self) -> bool:
         """By its units or names."""
-        return self._is(_EAST, ("lon", "longitude"))
+        return is_longitude(self.name, self.units, self.attrs)
 
     @property
     def is_latitude(self) -> bool:
         """By its units or names."""
-        return self._is(_NORTH, ("lat", "latitude"))
-
-    def _is(self, units: set[str], names: tuple[str, str]) -> bool:
-        known = (self.name.lower(), self.attrs.get("standard_name"))
-        return self.units in units or any(name in names for name in known)
+        return is_latitude(self.name, self.units, self.attrs)
 
 
 def lies_across(first: Axis, second: Axis) -> bool:
@@ -111,7 +106,8 @@ def aspect(across: Axis, up: Axis) -> float | None:
     """
     ratio = 1.0
     if across.is_longitude and up.is_latitude:
-        middle = 0.5 * (float(up.x.min()) + float(up.x.max()))
+        latitude = in_degrees(up.x, up.units)
+        middle = 0.5 * (float(latitude.min()) + float(latitude.max()))
         ratio = 1.0 / max(float(np.cos(np.deg2rad(middle))), 0.1)
     elif across.short_units != up.short_units:
         return None

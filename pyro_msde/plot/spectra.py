@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyro_msde.data import Trajectories
 from pyro_msde.plot.checks import check_fit
 from pyro_msde.plot.encoded import Encoded
-from pyro_msde.plot.scene import Words, channel_of
+from pyro_msde.plot.scene import Words
 from pyro_msde.plot.space_axes import Axis
 from pyro_msde.plot.style import OKABE_ITO, label, legend, panel
 from pyro_msde.protocols import FittedModel
@@ -34,7 +34,7 @@ def power_spectra(
     covariates: Any = None,
     times: Any = None,
     data: Trajectories | None = None,
-    channel: int = 0,
+    channel: int | str = 0,
     ax: Axes | None = None,
 ) -> Axes:
     """Power spectra of y, T_p ζ and T_p ζ + Σ_y S_η D(η), at the encoder's mean of z.
@@ -48,7 +48,7 @@ def power_spectra(
         covariates: As for `fit.predict`.
         times: (field,) of y; a fit whose reference is a mean cycle asks for them.
         data: Gives names, positions and units.
-        channel: Which one.
+        channel: Which one, by name or number.
         ax: Axes. None: new.
 
     Returns:
@@ -64,8 +64,8 @@ def power_spectra(
             "fit: its grid has a mask, and fields with holes have no power spectrum. Plot "
             "scale_images instead."
         )
-    channel = channel_of(grid, channel)
     words = Words.of(grid, data, fit.metadata)
+    number = words.number_of(channel)
     spacing = [_spacing(axis) for axis in words.space]
     parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
     if np.isnan(parts.field).any():
@@ -79,7 +79,7 @@ def power_spectra(
     if fit.model.n_eta:
         style = {"color": OKABE_ITO["vermilion"], "linewidth": 1, "linestyle": "--"}
         lines += [(r"$T_p\zeta + \Sigma_y S_\eta D(\eta)$", parts.total, style)]
-    spectra = [shell_spectrum(fields[:, channel], grid.boundary, spacing) for _, fields, _ in lines]
+    spectra = [shell_spectrum(fields[:, number], grid.boundary, spacing) for _, fields, _ in lines]
     if not spectra[0][1].any():
         raise ValueError("y: fields do not vary in space, so there is no power to draw.")
     ax = panel(ax, height=2.2)

@@ -9,13 +9,16 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
 __all__ = [
+    "COLUMN",
     "CYCLE",
     "DASHES",
+    "LETTERS",
     "OKABE_ITO",
+    "PAGE",
     "POSITIVE",
     "SIGNED",
     "SPREAD",
@@ -23,6 +26,7 @@ __all__ = [
     "add_nodes",
     "clipped",
     "colour_bar",
+    "degree_ticks",
     "few_ticks",
     "label",
     "legend",
@@ -54,13 +58,17 @@ SIGNED, POSITIVE, SPREAD = "RdBu_r", "viridis", "magma_r"  # fields with and wit
 # told apart in print without colour
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
 
-_COLUMN = 3.4  # inches
+COLUMN, PAGE = 3.4, 7.0  # inches that a column and a page of print are wide
+_DEGREES = (5, 10, 15, 20, 30, 60, 90, 120, 180)  # between ticks of maps
+_DEGREE_ROOM = {"EW": 0.38, "NS": 0.2}  # inches for each
+_NEAR = 0.15  # half a label
 _NOISE, _NEAR_ZERO = 0.03, 0.25  # of a field's largest value
+LETTERS = 8.0  # points, of labels on our own figures
 _NOWHERE = "0.75"  # grey of land, solid bodies and gaps
 _SETTINGS: dict[Any, Any] = {
-    "font.size": 8.0,
-    "axes.labelsize": 8.0,
-    "axes.titlesize": 8.0,
+    "font.size": LETTERS,
+    "axes.labelsize": LETTERS,
+    "axes.titlesize": LETTERS,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -69,9 +77,15 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def new_axes(
-    rows: int = 1, columns: int = 1, *, height: float, layout: str = "constrained", **options: Any
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    height: float,
+    width: float = COLUMN,
+    layout: str = "constrained",
+    **options: Any,
 ) -> Any:
-    """(rows, columns) array of Axes on a new figure, a column wide and so many inches high.
+    """(rows, columns) array of Axes on a new figure, of so many inches.
 
     Images of fixed aspect want the layout "compressed".
     """
@@ -81,7 +95,7 @@ def new_axes(
         figure, axes = plt.subplots(
             rows,
             columns,
-            figsize=(_COLUMN, height),
+            figsize=(width, height),
             layout=layout,
             squeeze=False,
             **options,
@@ -137,6 +151,35 @@ def size_of(ax: Any) -> tuple[float, float]:
 def few_ticks(axis: Any, length: float, room: float = 0.6, **options: Any) -> None:
     """Numbers along an axis of so many inches that have so many each; options of MaxNLocator."""
     axis.set_major_locator(MaxNLocator(int(np.clip(length / room, 1, 6)), **options))
+
+
+def degree_ticks(axis: Any, x: Array, length: float, sides: str, beside: bool = False) -> None:
+    """A few ticks such as 60°E along an axis of so many inches.
+
+    Args:
+        axis: Of matplotlib.
+        x: Degrees.
+        length: Inches from end to end.
+        sides: Letters of what is above and below zero, such as "EW".
+        beside: Leave out the last if it is near the end, and the first is, too, where it would
+            touch the first one of the Axes to the right.
+    """
+    low, high = float(x.min()), float(x.max())
+    most = int(np.clip(length / _DEGREE_ROOM[sides], 2, 6))
+    step = next((s for s in _DEGREES if high // s + -low // s < most), None)
+    narrow = high - low < 2 * _DEGREES[0]
+    axis.set_major_locator(MaxNLocator(most) if narrow or not step else MultipleLocator(step))
+    near = _NEAR * (high - low) / length
+    crowded = beside and step is not None and -(-low // step) * step - low < near
+
+    def text(degrees: float, _: Any) -> str:
+        if crowded and degrees > high - near:
+            return ""
+        if sides == "EW":
+            degrees = (degrees + 180) % 360 - 180
+        return f"{abs(degrees):.6g}°" + ("" if degrees in (0, -180) else sides[int(degrees < 0)])
+
+    axis.set_major_formatter(FuncFormatter(text))
 
 
 def letters(ax: Axes) -> float:

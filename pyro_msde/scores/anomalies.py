@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
-from pyro_msde.data import to_numpy
+from pyro_msde.data import TimeUnits, duration_units, in_order, to_numpy
 from pyro_msde.forecasts import Forecast
 from pyro_msde.scores.predictive import Array
 from pyro_msde.scores.proper_scores import power_of_two
@@ -93,7 +94,7 @@ def anomaly_base(fc: Forecast, target: Target, relative_to: Any) -> Tensor | Non
             )
         base = None if relative_to == "zero" else fc.reference_field
         return base if base is None or fc.batched else base[None]
-    values, shape = to_numpy(relative_to, "relative_to"), tuple(fc.shape)
+    values, shape = to_numpy(_in_order(fc, target, relative_to), "relative_to"), tuple(fc.shape)
     try:
         base = torch.tensor(np.broadcast_to(values, shape), dtype=torch.float64)
     except ValueError:
@@ -104,6 +105,26 @@ def anomaly_base(fc: Forecast, target: Target, relative_to: Any) -> Tensor | Non
     if not bool(target.kept(base).isfinite().all()):
         raise ValueError("relative_to: NaN or infinite where something was observed.")
     return base
+
+
+def _in_order(fc: Forecast, target: Target, relative_to: Any) -> Any:
+    """An xarray DataArray in the order of the forecast's axes; anything else as it is.
+
+    Raises:
+        ValueError: It has other axes, positions, times or units.
+    """
+    if not isinstance(relative_to, xr.DataArray) or target.metadata is None:
+        return relative_to
+    starts = getattr(fc, "starts", None)
+    along = "time" if starts is None or "lead" not in relative_to.dims else "lead"
+    clock = None if along == "time" and starts is not None else fc.times
+    if along in relative_to.coords and relative_to.coords[along].dims == (along,):
+        units = target.metadata.time_units
+        units = units if along == "time" else TimeUnits(duration_units(units.text))
+        times = units.numbers(relative_to.coords[along], f"relative_to: {along}")
+        relative_to = relative_to.assign_coords({along: times})
+    lead = {"trajectory": None, along: clock} if fc.batched else {along: clock}
+    return in_order("relative_to", relative_to, target.metadata, tuple(fc.shape), lead=lead)
 
 
 def relative_squares(mean: Tensor, truth: Tensor) -> Array:

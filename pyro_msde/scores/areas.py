@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from pyro_msde.data import Metadata, to_numpy
+from pyro_msde.data import Metadata, in_degrees, in_order, is_latitude, to_numpy
 
 __all__ = ["area_weights"]
 
 Array = NDArray[np.float64]
-
-_NAMES = {"lat", "latitude"}
-_UNITS = {"degrees_north", "degree_north", "degrees_n", "degree_n", "degreesn", "degreen"}  # CF's
 
 
 def area_weights(
@@ -25,7 +21,7 @@ def area_weights(
 
     Args:
         weights: "coslat": the cosine of the latitude; or an array (*space) or (channel, *space); or
-            an xarray DataArray along some of the field's axes, by their names.
+            an xarray DataArray along some of the field's axes, by their names and positions.
         field_shape: (*space) or (channel, *space).
         ndim: Axes of space.
         metadata: Names and positions of the field's axes; None: not known.
@@ -38,17 +34,10 @@ def area_weights(
         if weights != "coslat":
             raise ValueError(f"weights={weights!r}: choose 'coslat', an array, or None.")
         return _cosines(field_shape, metadata)
-    dims = () if metadata is None else metadata.dims or ()
-    named = isinstance(weights, xr.DataArray) and 0 < len(weights.dims) and bool(dims)
-    if named and set(weights.dims) <= set(dims):
-        ordered = weights.transpose(*(d for d in dims if d in weights.dims))
-        sizes = [ordered.sizes.get(d, 1) for d in dims]
-        values = to_numpy(ordered, "weights").reshape(sizes)
-        fits = all(n in (1, m) for n, m in zip(sizes, field_shape, strict=True))
-    else:
-        values = to_numpy(weights, "weights")
-        fits = values.shape in (field_shape, field_shape[len(field_shape) - ndim :])
-    if not fits:
+    values = to_numpy(
+        in_order("weights", weights, metadata, field_shape, same_units=False), "weights"
+    )
+    if values.shape not in (field_shape, field_shape[len(field_shape) - ndim :]):
         raise ValueError(
             f"weights: shape {values.shape}; the forecast's fields are {field_shape}. Pass an "
             "array of this shape, or along the axes of space."
@@ -71,11 +60,13 @@ def _cosines(field_shape: tuple[int, ...], metadata: Metadata | None) -> Array:
             f"weights='coslat': no axis of latitudes is known among {tuple(dims)}. Name the data's "
             "axes, Trajectories(…, dims=('lat', 'lon'), coords={'lat': …}), or pass an array."
         )
-    latitude = np.asarray(metadata.coords[dims[axis]], dtype=np.float64)
+    units = metadata.units.get(dims[axis])
+    latitude = in_degrees(metadata.coords[dims[axis]], units)
     if len(latitude) != field_shape[axis] or np.abs(latitude).max() > 90:
         raise ValueError(
             f"weights='coslat': coords[{dims[axis]!r}] are {len(latitude)} numbers up to "
-            f"{np.abs(latitude).max():g}; the axis has {field_shape[axis]} points, in degrees."
+            f"{np.abs(latitude).max():g}; the axis has {field_shape[axis]} points, in degrees "
+            "unless their units are radians."
         )
     shape = [-1 if i == axis else 1 for i in range(len(field_shape))]
     cosine = np.cos(np.deg2rad(latitude)).clip(min=0.0)
@@ -83,5 +74,6 @@ def _cosines(field_shape: tuple[int, ...], metadata: Metadata | None) -> Array:
 
 
 def _is_latitude(name: str, metadata: Metadata | None) -> bool:
-    units = "" if metadata is None else metadata.units.get(name, "")
-    return name.lower() in _NAMES or units.lower() in _UNITS
+    if metadata is None:
+        return False
+    return is_latitude(name, metadata.units.get(name), metadata.attrs.get(name))

@@ -28,6 +28,8 @@ from pyro_msde.data import (
     check_trajectories,
     duration_units,
     matched,
+    period_in,
+    since_first_observed,
     to_numpy,
 )
 from pyro_msde.forecasts import Forecast
@@ -61,9 +63,10 @@ def compare(
 ) -> xr.Dataset:
     """Score a fit's forecasts of test trajectories beside those of simple baselines.
 
-    All forecast each test trajectory from its first snapshot. The baselines learn from the training
-    trajectories, which a fit does not keep; on validation trajectories they choose what they have
-    to choose, and measure how far they err. Of several channels each is scored by itself.
+    All forecast each test trajectory from its first snapshot, or from the first of which something
+    was observed, as validation does; lead times count from there. The baselines learn from the
+    training trajectories, which a fit does not keep; on validation trajectories they choose what
+    they have to choose, and measure how far they err. Of several channels each is scored by itself.
 
     Args:
         fit: The fit, or an `Ensemble`.
@@ -76,9 +79,10 @@ def compare(
             the linear inverse model.
         leads: (lead,) times since the first snapshot, in the data's unit, or durations; each
             trajectory's snapshot nearest to it counts, if it is at most half a typical step off.
-            None: all if there are at most 50, else 50 of them.
-        period: Of the mean cycle, such as a year, in the data's unit of time, or a duration; None:
-            that of the fit's reference, if it is a cycle, and else climatology is a mean.
+            None: all if there are at most 50, else 50 of them; where those of trajectories differ,
+            the ones that most have.
+        period: Of the mean cycle, as of `pyro_msde.Cycle`, such as "1 year"; None: that of the
+            fit's reference, if it is a cycle, and else climatology is a mean.
         weights: Of places in means: areas, broadcast to fields; "coslat" or an xarray DataArray, as
             for `pyro_msde.nrmse`; None: all equal.
         num_samples: Paths of each forecast of the fit.
@@ -88,7 +92,8 @@ def compare(
         Dimensions `forecaster` ("fit" and the baselines' names), `lead`, and `channel` if the data
         have several: rmse (in the data's units), nrmse and skill (against climatology),
         anomaly_correlation, crps, coverage (of the central 90 % interval), and without forecaster
-        `observed`, how many values were scored.
+        `observed`, how many values were scored. `channel` has names where the data give any; a
+        coordinate `units` is along it where these differ.
 
     Raises:
         ValueError: Trajectories of other grids or units than the fit's; test trajectories without a
@@ -99,7 +104,7 @@ def compare(
     num_samples = check_whole("num_samples", num_samples, 2)
     seed = check_seed("seed", seed)
     model: Any = getattr(fit, "fits", (fit,))[0]  # of an ensemble
-    test = _checked(model, "test", test)
+    test = since_first_observed(_checked(model, "test", test), model.model.grid, "test")
     train = _checked(model, "train", train)
     validation = None if validation is None else _checked(model, "validation", validation)
     if isinstance(weights, str | xr.DataArray):
@@ -107,8 +112,8 @@ def compare(
         weights = area_weights(weights, test.field_shape, model.model.grid.ndim, known)
     cycle = model.scaling.reference.period
     if period is not None:
-        cycle = float(_durations(train, "period", period))
-    places, spaced = lead_places(test, None if leads is None else _durations(test, "leads", leads))
+        cycle = period_in(train.time_units, period, "period")
+    places, spaced = lead_places(test, None if leads is None else _leads(test, leads))
     several = bool(model.has_channel) and test.field_shape[0] > 1
     climatology = Climatology(cycle).fit(train, validation, weights=weights)
     areas, balanced = _weights(climatology, weights, test.field_shape if several else None)
@@ -132,7 +137,8 @@ def compare(
         own = fit.forecast(some, clock, num_samples=num_samples, seed=seed)
         for where, scores in _scored(own, y, seed):
             tally.add(_FIT, slots[where], y[:, where], usual[:, where], **scores)
-    return tally.dataset(units=_units(test), level=LEVEL)
+    table = tally.dataset(units=_units(test), level=LEVEL)
+    return _named(table, test) if several else table
 
 
 def _scored(fc: Forecast, y: Array, seed: int) -> Iterator[tuple[slice, dict[str, Array]]]:
@@ -174,17 +180,15 @@ def _opponents(baselines: Any) -> Sequence[Baseline]:
     return list(baselines)
 
 
-def _durations(data: Trajectories, argument: str, given: Any) -> Array:
+def _leads(data: Trajectories, given: Any) -> Array:
     """Positive times in the data's unit.
 
     Raises:
         ValueError: They are none.
     """
-    units = TimeUnits(duration_units(data.units.get("time")))
-    numbers = units.numbers(given, argument)
-    wanted = numbers.ndim == 0 if argument == "period" else numbers.ndim < 2 and numbers.size
-    if not wanted or not (np.isfinite(numbers).all() and (numbers > 0).all()):
-        raise ValueError(f"{argument}: {given!r}. Pass positive times in the data's unit.")
+    numbers = TimeUnits(duration_units(data.units.get("time"))).numbers(given, "leads")
+    if numbers.ndim > 1 or not numbers.size or not ((numbers > 0) & np.isfinite(numbers)).all():
+        raise ValueError(f"leads: {given!r}. Pass positive times in the data's unit.")
     return numbers
 
 
@@ -212,3 +216,17 @@ def _units(test: Trajectories) -> dict[str, str]:
     """Of field and time, where the data give them."""
     known = {"field": test.units.get(test.name), "time": duration_units(test.units.get("time"))}
     return {name: str(unit) for name, unit in known.items() if unit}
+
+
+def _named(table: xr.Dataset, test: Trajectories) -> xr.Dataset:
+    """The table with names of channels and their units, where the data give them."""
+    own = test.units.get(test.name)
+    along = test.coords.get(test.dims[0], ()) if test.dims else ()
+    names = list(test.channel_names or along)
+    units = [str(test.units.get(name, own) or "") for name in test.channel_names or ()]
+    table = table.assign_coords(channel=names) if names else table
+    if len(set(units)) > 1:
+        return table.assign_coords(units=("channel", units))
+    for score in ("rmse", "crps"):
+        table[score].attrs |= {"units": units[0]} if any(units) else {}
+    return table

@@ -46,9 +46,11 @@ def nrmse(
         bins: Number of equal parts of the horizon, each without its start and with its end; the
             first has the initial time as well. NaN where nothing was observed in one.
         weights: Of points in ‖·‖: "coslat", areas by the cosine of the latitude; an array (*space)
-            or (channel, *space); an xarray DataArray along some axes. None: all alike.
+            or (channel, *space); an xarray DataArray along some axes, read by its names and
+            positions. None: all alike.
         relative_to: r: "reference", that of the fit, zero where it has none; "zero"; or an array
-            that broadcasts against `fc.mean`.
+            that broadcasts against `fc.mean`; an xarray DataArray is read by its names, positions
+            and times.
 
     Returns:
         (batch,), or a float for a single forecast; with bins (batch, bins) or (bins,).
@@ -56,7 +58,8 @@ def nrmse(
     Raises:
         ValueError: If the truth does not fit the forecast, is not finite, or is r everywhere at
             some time; if the forecast is not finite, or so far off that its score is not; if a bin
-            has no times; weights or r of another shape.
+            has no times; weights or r of another shape, or whose names and positions
+            are not the data's.
     """
     target = target_of(fc, truth, weights)
     error = target.kept(finite(fc, "mean") - target.values)

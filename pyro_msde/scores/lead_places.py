@@ -17,6 +17,7 @@ Indices = NDArray[np.int64]
 Chosen = tuple[Indices, Indices]  # snapshots, and the numbers of their leads
 
 _LEADS = 50  # at most, unless the user names more
+_ALIKE = 0.25  # of the shortest step: months differ by a ninth
 _NUMBERS = 2**23  # of a field's forecasts that are held at once
 
 
@@ -36,8 +37,8 @@ def lead_places(test: Trajectories, wanted: Array | None) -> tuple[list[Chosen],
     elif all(same_times(longest[: len(t)], t) for t in later if len(t)):
         leads = longest[evenly_spaced(len(longest), _LEADS)]
     else:
-        most = max(float(t[-1]) for t in later if len(t)) / step
-        leads = step * (1 + evenly_spaced(max(1, int(most + 0.5)), _LEADS))
+        shortest = min(float(np.diff(t).min()) for t in test.times if len(t) > 1)
+        leads = _most_common(np.concatenate(later), 0.5 * step, _ALIKE * shortest)
     places = []
     for t in later:
         off = np.abs(t[:, None] - leads) if len(t) else np.full((1, len(leads)), np.inf)
@@ -52,6 +53,34 @@ def lead_places(test: Trajectories, wanted: Array | None) -> tuple[list[Chosen],
             f"{longest[0]:g} to {longest[-1]:g} after the first. Pass some of these."
         )
     return places, leads
+
+
+def _most_common(later: Array, apart: float, alike: float) -> Array:
+    """(lead,) those that most trajectories have; of many that are as common some all over.
+
+    One that is next to a more common one is left out, and its snapshots count there: nearer than
+    `alike`, as months and leap years are, or than `apart` if a single trajectory has it.
+
+    Args:
+        later: Times since their trajectory's first snapshot, of all snapshots.
+        apart: What a snapshot may be off.
+        alike: What leads may differ by that count as one.
+    """
+    times = np.sort(later)
+    slack = rounding(np.append(times, 0.0))
+    first = np.flatnonzero(np.diff(times, prepend=-np.inf) > slack)
+    distinct, counts = times[first], np.diff(first, append=len(times))
+    kept = np.zeros(0, dtype=np.int64)
+    for i in np.argsort(-counts, kind="stable"):
+        at, near = int(np.searchsorted(kept, i)), alike if counts[i] > 1 else apart
+        if (np.abs(distinct[kept[max(0, at - 1) : at + 1]] - distinct[i]) >= near - slack).all():
+            kept = np.insert(kept, at, i)
+    if len(kept) > _LEADS:
+        least = np.sort(counts[kept])[-_LEADS]
+        sure, others = kept[counts[kept] > least], kept[counts[kept] == least]
+        some = others[evenly_spaced(len(others), _LEADS - len(sure))]
+        kept = np.sort(np.concatenate([sure, some]))
+    return distinct[kept]
 
 
 def batches(

@@ -41,6 +41,7 @@ class Target:
         has_gaps: Whether values are missing, beside those off the grid's mask.
         channel_sizes: (channel, 1, …) what squares of each are counted in, where channels are of
             unlike units and cannot be added; None: they can.
+        metadata: Names and positions of the fields' axes; None: not known.
     """
 
     times: Array
@@ -49,6 +50,7 @@ class Target:
     weights: Tensor | None = None
     has_gaps: bool = False
     channel_sizes: Tensor | None = None
+    metadata: Metadata | None = None
 
     @cached_property
     def counted(self) -> NDArray[np.bool_] | None:
@@ -138,9 +140,11 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
             "out."
         )
     sizes = _channel_sizes(fc)
+    known = fc.metadata
+    if known is None and isinstance(truth, Trajectories):
+        known = Metadata.of(truth)
     if weights is None and fc.mask is None and not has_gaps:
-        return Target(fc.times, fc.batched, y, channel_sizes=sizes)
-    known = Metadata.of(truth) if isinstance(truth, Trajectories) else None
+        return Target(fc.times, fc.batched, y, channel_sizes=sizes, metadata=known)
     each = _weights(fc, weights, known) * exists
     if has_gaps:
         each = each * seen
@@ -148,7 +152,7 @@ def target_of(fc: Forecast, truth: Truth, weights: Any = None) -> Target:
     each = each / total.where(total > 0, 1)
     if not bool(each.flatten(1).any(1).all()):
         raise ValueError("weights: zero at all points that were observed of a trajectory.")
-    return Target(fc.times, fc.batched, y.where(seen, 0), each, has_gaps, sizes)
+    return Target(fc.times, fc.batched, y.where(seen, 0), each, has_gaps, sizes, known)
 
 
 def _channel_sizes(fc: Forecast) -> Tensor | None:
@@ -179,8 +183,7 @@ def _weights(fc: Forecast, weights: Any, known: Metadata | None) -> Tensor:
     if weights is None:
         return torch.ones((1, 1, *field), dtype=torch.float64)
     ndim = len(field) if fc.grid is None else fc.grid.ndim
-    metadata = known if fc.metadata is None else fc.metadata
-    return torch.tensor(area_weights(weights, field, ndim, metadata))[None, None]
+    return torch.tensor(area_weights(weights, field, ndim, known))[None, None]
 
 
 def aligned(fc: Forecast, truth: Truth) -> Truth:

@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 import torchsde
@@ -51,24 +52,53 @@ class _InStepTime(torch.nn.Module):
         self.starts = [0, *accumulate(counts)]  # and the end
         steps = torch.tensor(counts, dtype=times.dtype, device=times.device)
         self.rates = torch.diff(times, dim=-1) / steps
+        self._diffusions: dict[int, Tensor] = {}  # of the interval asked for last
 
-    def _clock(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        i = min(bisect_right(self.starts, float(s)) - 1, self.rates.shape[-1] - 1)
-        rate = self.rates[..., i : i + 1]
-        return self.times[..., i : i + 1] + (s - self.starts[i]) * rate, rate
+    def _interval(self, s: Tensor) -> int:
+        return min(bisect_right(self.starts, float(s)) - 1, self.rates.shape[-1] - 1)
 
     def f(self, s: Tensor, flat: Tensor) -> Tensor:
         """Drift per step."""
-        t, rate = self._clock(s)
+        i = self._interval(s)
+        rate = self.rates[..., i : i + 1]
+        t = self.times[..., i : i + 1] + (s - self.starts[i]) * rate
         z = flat.reshape(-1, *self.times.shape[:-1], 1, flat.shape[-1])
         drift = self.drift(z, t) * rate[..., None].to(z.dtype)
         return drift.reshape(flat.shape)
 
     def g(self, s: Tensor, flat: Tensor) -> Tensor:
         """Diffusion per root of a step."""
-        rate = self._clock(s)[1].to(flat.dtype).sqrt()
-        rows = rate.expand(flat.shape[0] // rate.numel(), *rate.shape).reshape(-1, 1)
-        return rows * self.scale
+        i = self._interval(s)
+        if i not in self._diffusions:
+            rate = self.rates[..., i : i + 1].to(flat.dtype).sqrt()
+            rows = rate.expand(flat.shape[0] // rate.numel(), *rate.shape).reshape(-1, 1)
+            self._diffusions = {i: rows * self.scale}
+        return self._diffusions[i]
+
+
+class _Silence(torchsde.BaseBrownian):  # type: ignore[misc]
+    """The noise of an SDE without diffusion: zeros, which take no time to draw."""
+
+    levy_area_approximation = "none"
+    shape = property(lambda self: self.increment.shape)
+    dtype = property(lambda self: self.increment.dtype)
+    device = property(lambda self: self.increment.device)
+
+    def __init__(self, like: Tensor) -> None:
+        super().__init__()
+        self.increment = torch.zeros_like(like)
+
+    def __call__(self, *_: Any, **__: Any) -> Tensor:
+        """Of any interval."""
+        return self.increment
+
+    def size(self) -> torch.Size:
+        """Of an increment."""
+        return self.increment.shape
+
+    def __repr__(self) -> str:
+        """Its name."""
+        return "_Silence()"
 
 
 @torch.no_grad()
@@ -139,15 +169,20 @@ def integrate(
     sde = _InStepTime(drift, diffusion, times, _counts(times, max_step))
     steps = torch.tensor(sde.starts, dtype=torch.float64, device=times.device)
     flat = start.reshape(-1, start.shape[-1])
-    noise = torchsde.BrownianInterval(
-        t0=steps[0],
-        t1=steps[-1],
-        size=flat.shape,
-        dtype=flat.dtype,
-        device=flat.device,
-        # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
-        entropy=int(torch.randint(2**31 - 1, (), generator=generator)),
-        dt=1.0 if steps[-1] > _DEEP else None,
+    # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
+    entropy = int(torch.randint(2**31 - 1, (), generator=generator))
+    noise = (
+        torchsde.BrownianInterval(
+            t0=steps[0],
+            t1=steps[-1],
+            size=flat.shape,
+            dtype=flat.dtype,
+            device=flat.device,
+            entropy=entropy,
+            dt=1.0 if steps[-1] > _DEEP else None,
+        )
+        if bool(diffusion.any())
+        else _Silence(flat)
     )
     path: Tensor = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")
     return path.movedim(0, -2).reshape(*start.shape[:-1], len(steps), start.shape[-1])

@@ -28,6 +28,7 @@ def test_every_opponent_scores_every_test_trajectory(name, data):
     assert (outcome.errors > 0.9 * floor).all()
 
 
+@pytest.mark.slow
 def test_dmd_scores_every_test_trajectory(data):
     pytest.importorskip("pydmd")
     case = SimpleNamespace(problem=KDV, coarse=(20,), n_eta=3)

@@ -13,6 +13,7 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.models.pod import pod
 
 RANK, POINTS, SIZES = 3, 31, (17, 23, 19)
+UNTRAINED = {"steps": 1, "length": 9, "learning_rate": 0.0, "progress": False, "jackknife": False}
 
 
 def waves(rng, *, num=4, steps=50, shape=(POINTS,), speeds=None):
@@ -102,11 +103,11 @@ def test_modes_are_those_of_anomalies():
 def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
     """Rotation and decay of two pairs of modes: 4 coefficients, dz/dt = A z."""
     data = waves(np.random.default_rng(7), num=6, steps=51)
+    before = torch.get_rng_state()
     started = pod(data, 4, width=5)
+    assert torch.equal(torch.get_rng_state(), before)
     assert started.drift.net.network.has_polynomial
-    fit = pyro_msde.fit(
-        started, AmortizedGP(started), data, steps=1, length=9, learning_rate=0.0, progress=False
-    )
+    fit = pyro_msde.fit(started, AmortizedGP(started), data, **UNTRAINED)
     unseen = waves(np.random.default_rng(8), num=2, steps=101)
     y0 = np.stack([v[0] for v in unseen.values])
     fc = fit.predict(y0, unseen.times[0], num_samples=64, max_step=0.01)
@@ -119,9 +120,7 @@ def test_the_drift_takes_parameters_and_fields_may_have_two_axes():
     """Waves as fast as their parameter says, dz/dt = A(p) z: forecasts with another's are off."""
     train = waves(np.random.default_rng(9), num=9, shape=(5, 7), speeds=np.linspace(0.6, 1.4, 9))
     model = pod(train, 4, width=5)
-    fit = pyro_msde.fit(
-        model, AmortizedGP(model), train, steps=1, length=9, learning_rate=0.0, progress=False
-    )
+    fit = pyro_msde.fit(model, AmortizedGP(model), train, **UNTRAINED)
     unseen = waves(np.random.default_rng(10), num=2, steps=101, shape=(5, 7), speeds=[0.75, 1.25])
     y0 = np.stack([v[0] for v in unseen.values])
     own, other = (
@@ -131,9 +130,3 @@ def test_the_drift_takes_parameters_and_fields_may_have_two_axes():
     assert own.mean.shape == (2, 101, 5, 7)
     assert np.max(pyro_msde.nrmse(own, unseen)) < 0.2
     assert np.min(pyro_msde.nrmse(other, unseen)) > 0.8
-
-
-def test_the_start_leaves_the_random_state_alone():
-    before = torch.get_rng_state()
-    pod(waves(np.random.default_rng(4)), RANK, width=5)
-    assert torch.equal(torch.get_rng_state(), before)

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import integrate
 from scipy.linalg import fractional_matrix_power
 from scipy.stats import norm
 
-from pyro_msde import baselines
+from pyro_msde import Trajectories, baselines
 from pyro_msde.baselines.linear_inverse import powers
 from pyro_msde.baselines.records import Records, following
 
@@ -122,6 +123,18 @@ def test_a_weight_of_two_is_a_point_twice():
         one = weighted.forecast(values[0][0], [1.0, 2.5]).mean
         other = doubled.forecast(twice[0][0], [1.0, 2.5]).mean
         np.testing.assert_allclose(one, other[:, :5], atol=1e-8)
+
+
+def test_labelled_weights_are_read_by_their_positions():
+    rng = np.random.default_rng(4)
+    values = autoregression(np.linspace(0.3, 0.9, 5), 40, rng)
+    x = np.arange(5.0)
+    record = Trajectories(np.arange(40.0), values[None], dims=["x"], coords={"x": x})
+    weights = xr.DataArray([2.0, 1, 1, 1, 7], {"x": x}, "x")
+    kind = baselines.DampedPersistence()
+    plain = kind.fit(record, weights=weights.values).forecast(values[0], [1.0]).mean
+    turned = kind.fit(record, weights=weights[::-1]).forecast(values[0], [1.0]).mean
+    np.testing.assert_array_equal(turned, plain)
 
 
 def test_damped_persistence_is_the_regression_on_pairs_that_are_observed():

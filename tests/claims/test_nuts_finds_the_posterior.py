@@ -37,7 +37,7 @@ def test_diffusion_given_the_path():
 
     torch.manual_seed(1)
     kernel = NUTS(poutine.condition(model, data={"path": path}))
-    sampler = MCMC(kernel, num_samples=300, warmup_steps=150, disable_progbar=True)
+    sampler = MCMC(kernel, num_samples=200, warmup_steps=100, disable_progbar=True)
     sampler.run(batch)
     draws = sampler.get_samples()["diffusion.theta"].numpy()
 

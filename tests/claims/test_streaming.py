@@ -61,7 +61,10 @@ def plane():
         lambda fc, truth: fc.cdf(truth),
         lambda fc, _: [draws.shape for _, draws in fc.chunks()],
         lambda fc, truth: pyro_msde.crps(fc, truth),
-        lambda fc, truth: pyro_msde.calibration(fc, truth, levels=(0.9,)),
+        pytest.param(
+            lambda fc, truth: pyro_msde.calibration(fc, truth, levels=(0.9,)),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["moments", "quantile", "cdf", "chunks", "crps", "calibration"],
 )

@@ -50,6 +50,36 @@ def test_between_has_both_ends():
     assert numbers(found) == [[8, 9, 10]]  # the 28th, the 29th, the 1st
 
 
+@pytest.mark.parametrize("text", ["2001", "2000", "2000-02", "2000-12", "2000-03-05", "2001-01-01"])
+def test_texts_name_whole_days_months_and_years_as_in_pandas(text):
+    dates = pd.date_range("1999-12-30", "2001-02-03", freq="6h")
+    series = pd.Series(np.arange(len(dates)), dates)
+    data = Trajectories(dates, series.to_numpy()[None, :, None] * np.ones(3))
+    assert numbers(data.until(text)) == [series[:text].tolist()]
+    rest = series.drop(series[:text].index)
+    if len(rest):
+        assert numbers(data.after(text)) == [rest.tolist()]
+    for start in ("2000", "2000-01", "1999-12-31 12"):
+        assert numbers(data.between(start, text)) == [series[start:text].tolist()]
+    hour = f"{text}-01-01"[:10] + " 06"
+    minutes = pd.date_range("1999-12-30", "2001-02-03", freq="25min")
+    series = pd.Series(np.arange(len(minutes)), minutes)
+    fine = Trajectories(minutes, series.to_numpy()[None, :, None] * np.ones(3))
+    for end in (hour, f"{hour}:15", f"{hour}:15:00"):
+        assert numbers(fine.until(end)) == [series[:end].tolist()]
+
+
+def test_texts_name_whole_months_of_the_datas_calendar():
+    units = {"time": "days since 2000-01-01"}
+    times = np.arange(0, 360, 0.5)
+    data = Trajectories(times, times[None, :, None] * np.ones(3), units=units, calendar="360_day")
+    assert data.until("2000-02").times[0][-1] == 59.5
+    assert data.until("2000-02-30").times[0][-1] == 59.5
+    assert data.until("2000").times[0][-1] == 359.5
+    assert data.between("2000-12", "2000").times[0][0] == 330
+    assert data.until("2000-02-30 00:00").times[0][-1] == 59
+
+
 def test_dates_are_told_as_dates():
     data = dated()
     assert "t 2000-02-20 to 2000-03-30" in repr(data)
@@ -164,6 +194,27 @@ def test_a_gap_may_be_a_duration():
     for early, late in ((parts.train, parts.validation), (parts.validation, parts.test)):
         apart = (late.times[0][0] - early.times[0][-1]) / 86400
         assert 20 <= apart < 20 + 5  # one snapshot earlier it would be too little
+
+
+def test_a_gap_that_is_a_duration_is_one_where_the_spacing_changes():
+    """Ten snapshots a day, then one: three days are 29 snapshots between, or two."""
+    days = np.concatenate([0.1 * np.arange(300), 30 + np.arange(100)])
+    dates = np.datetime64("2001-01-01") + np.rint(days * 24 * 60).astype("m8[m]")
+    data = Trajectories(dates, np.arange(400)[None, :, None] * np.ones(3))
+    for shares in ((0.7, 0.15), (0.8, 0.1), (0.4, 0.3)):
+        parts = data.split(*shares, gap=3 * DAY)
+        (a,), (b,), (c,) = map(numbers, parts)
+        for early, late in ((a, b), (b, c)):
+            assert days[late[0]] - days[early[-1]] >= 3 - 1e-9
+            assert days[late[0] - 1] - days[early[-1]] < 3 - 1e-9  # no snapshot more than needed
+        usable = len(a) + len(b) + len(c)
+        assert a[0] == 0
+        assert c[-1] == 399
+        # where a part's end moves the gap shares are met to a snapshot or two
+        assert abs(len(a) - shares[0] * usable) <= 2
+        assert abs(len(b) - shares[1] * usable) <= 2
+    with pytest.raises(ValueError, match="with a gap of 70 days"):
+        data.split(gap=70 * DAY)
 
 
 def ar1(count, phi, points=400, seed=2):

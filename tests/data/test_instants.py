@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 
 import numpy as np
@@ -271,10 +272,59 @@ def test_texts_of_no_date_are_refused(text):
         TimeUnits("days since 1850-01-01", "noleap").numbers(text, "t")
 
 
-@pytest.mark.parametrize("text", ["2000", "2000-02", "tomorrow"])
-def test_texts_without_a_day_are_refused(text):
-    with pytest.raises(ValueError, match=r"^t: .* is text. Pass numbers, or dates"):
-        TimeUnits("days since 1850-01-01").numbers(text, "t")
+@pytest.mark.parametrize("calendar", ["standard", "noleap", "360_day"])
+def test_a_year_or_month_is_its_first_instant(calendar):
+    clock = TimeUnits("hours since 1850-01-01", calendar)
+    for text, date in (("2000", "2000-01-01"), ("2000-02", "2000-02-01"), ("1990-7", "1990-07-01")):
+        assert clock.numbers(text, "t") == clock.numbers(date, "t")
+    assert clock.numbers(["2000", "2000-01-02"], "t").tolist() == [
+        clock.numbers("2000-01-01", "t"),
+        clock.numbers("2000-01-01", "t") + 24,
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tomorrow", "1.5", "20000131", "200001", "2000/01/31", "Jan 2000", "12:00", "2000-", ""],
+)
+def test_texts_that_are_no_dates_are_refused_with_an_example(text):
+    message = rf"^t: {re.escape(repr(text))} is text that is no date\. .*'2000-01-31'"
+    for units in (TimeUnits("days since 1850-01-01"), TimeUnits("s")):
+        with pytest.raises(ValueError, match=message):
+            units.numbers(text, "t")
+    with pytest.raises(ValueError, match=message.replace("t:", "times:")):
+        data([text, "2000-01-31", "2000-02-01"])
+
+
+def test_times_may_be_texts():
+    dates = pd.date_range("2000-02-27", periods=4)
+    texts = [str(date)[:10] for date in dates]
+    whole = data(dates)
+    for given in (
+        texts,
+        tuple(texts),
+        np.array(texts),
+        np.array(texts, dtype=object),
+        np.array(texts, dtype="S"),
+        pd.Index(texts),
+        pd.Series(texts, dtype="string"),
+        [f"{text}T00:00:00Z" for text in texts],
+    ):
+        found = data(given)
+        assert (found.times[0].tolist(), found.units) == (whole.times[0].tolist(), whole.units)
+    assert Trajectories([texts, texts[1:]], [np.ones((n, 3)) for n in (4, 3)]).times[1][0] == 86400
+    years = data(["1999", "2000", "2001-07"])
+    assert np.diff(years.times[0]).tolist() == [365 * 86400, (366 + 181) * 86400]
+    units = {"time": "days since 2000-01-01"}
+    some = Trajectories(
+        ["2000-02-28", "2000-02-30", "2000-03"], np.ones((1, 3, 3)), units=units, calendar="360_day"
+    )
+    assert some.times[0].tolist() == [57, 59, 60]
+    for kind in (np.str_, object):
+        ds = xr.Dataset(
+            {"u": (("time", "x"), np.ones((4, 3)))}, {"time": np.array(texts).astype(kind)}
+        )
+        assert Trajectories.from_xarray(ds, "u").times[0].tolist() == whole.times[0].tolist()
 
 
 @pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"])

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from problems import NUM_POINTS, tiny_data, tiny_fields, tiny_pair
 
 import pyro_msde
@@ -258,6 +259,55 @@ def test_the_time_of_an_initial_field_is_where_its_forecast_starts():
     assert torch.equal(fit.predict(ds[1], [later], **options).paths, expected.paths)
     with pytest.raises(ValueError, match=r"times: begin at \d{4}-.*, before t0=\d{4}-"):
         fit.predict(ds[3], [start], **options)
+
+
+@pytest.mark.parametrize("name", ["time", "valid_time"])
+def test_snapshots_of_xarray_bring_their_times(name):
+    """As `t0` of one and `times0` of several, under the name that the training data's times had."""
+    made = trained().to_xarray()["h"].isel(trajectory=0, drop=True).rename(time=name)
+    data = Trajectories.from_xarray(made.expand_dims("trajectory"), time=name)
+    saved = Metadata.from_json(json.loads(json.dumps(Metadata.of(data).to_json())))
+    assert saved == Metadata.of(data)
+    fit = Fit(*tiny_pair(0), Scaling((1.0,), 86400.0), metadata=saved)
+    ask = {"num_samples": 8, "max_step": 3600.0}
+    clock, v, later = data.times[0], data.values[0], [data.times[0][3]]
+
+    def paths(y0, times=later, **options):
+        return fit.predict(y0, times, **ask, **options).paths
+
+    one = paths(v[1], t0=clock[1])
+    for y0 in (made[1], made[[1]], made[[1]].transpose(name, "x")):
+        assert torch.equal(paths(y0), one)
+    assert fit.predict(made[[1]], later, **ask).mean.shape == (1, 1, NUM_POINTS)  # a batch of one
+    past = paths(v[:3], times0=clock[:3])
+    assert torch.equal(paths(made[:3]), past)
+    members = xr.concat([made[:3], made[:3] + 1], "member")
+    both = np.stack([v[:3], v[:3] + 1])
+    assert torch.equal(paths(members), paths(both, times0=clock[:3]))
+    assert torch.equal(paths(members[:, :1]), paths(both[:, :1], times0=clock[:1]))
+    # what is given counts before
+    assert torch.equal(paths(made[[1]], t0=clock[0]), paths(v[[1]], t0=clock[0]))
+    assert torch.equal(paths(made[:3], times0=clock[1:4]), paths(v[:3], times0=clock[1:4]))
+    leads = np.array([86400.0])
+    each = paths(made[:3], leads, t0=clock[:3])
+    assert torch.equal(each, paths(v[:3], leads, t0=clock[:3]))
+    bare = made.drop_vars(name)
+    assert torch.equal(paths(bare[[1]]), paths(v[[1]]))
+    windows = made[:3].swap_dims({name: "window"})
+    assert torch.equal(paths(windows, leads, t0=windows[name]), each)
+
+    for y0, options, message in (
+        (made[:3], {"t0": clock[0]}, rf"y0: 3 snapshots along '{name}', but one t0\. Pass times0"),
+        (bare[:3], {}, rf"y0: 3 snapshots along '{name}', but no times\. Pass times0"),
+        (windows, {}, rf"y0: 3 times '{name}' along 'window'\. Pass them as times0 .* or as t0"),
+        (made[2::-1], {}, "times0: not increasing"),
+        (made[:3].T, {}, rf"with the times '{name}' along.*transpose\('{name}', 'x'\)"),
+        (members.transpose(name, "member", "x"), {}, rf"transpose\('member', '{name}', 'x'\)"),
+        (made[[3]], {"times": [clock[1]]}, "times: begin at .*, before t0="),
+        (made[:3], {"times": [clock[1]]}, "times: begin at .*, before t0="),
+    ):
+        with pytest.raises(ValueError, match=message):
+            paths(y0, **options)
 
 
 def test_one_parameter_of_several_fields_may_be_a_row():

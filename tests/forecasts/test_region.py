@@ -113,6 +113,7 @@ def test_points_that_stick_out_of_their_stencil_are_drawn_in():
     assert torch.equal(drift(state / 10, torch.zeros(1, 1)), 3 * (state / 10))
 
 
+@pytest.mark.slow
 def test_short_waves_that_would_grow_are_held(snapshots):
     """ζ' = −k (1, −2, 1)·ζ multiplies them; inside the box there is room for a million."""
     model = tiny_model(0, drift=None)

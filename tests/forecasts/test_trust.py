@@ -22,11 +22,21 @@ from pyro_msde.forecasts import (
     start_misfit,
     variance_over_paths,
 )
-from pyro_msde.forecasts.trust import doubt
+from pyro_msde.forecasts.trust import LIMITS, doubt
 from pyro_msde.interface import usual_forecasts
 
 RNG = np.random.default_rng(8)
 FEW = {"num_samples": 16, "max_step": 0.03 * HORIZON}
+ONE_STEP = {
+    "steps": 1,
+    "length": 8,
+    "stride": 1,
+    "num_nodes": 9,
+    "progress": False,
+    "jackknife": False,
+    "warm_start": False,
+}
+SHORT = 0.1  # of 0.8 that the data last: forecasts take an eighth of the steps
 
 
 def linear_data(linear, count, seed, times):
@@ -135,28 +145,24 @@ def test_the_drift_is_asked_at_the_states_and_times_it_was_known_at():
 
 
 def test_signs_are_one_at_their_limits():
-    """Three misfits, twice the share outside, 2.5 standard deviations, four errors."""
+    """These are multiples of a misfit of 2, a share of 0.2, unit variances and the error."""
     paths = torch.zeros(1, 2, 3, 6, 5).double()
-    paths[0, 1] = 2.5 * 2**0.5
+    paths[0, 1] = LIMITS["spread"] * 2**0.5
     box = torch.tensor([[-40.0], [40.0]]).expand(2, 5)
     trust = trust_of(*RNG.normal(size=(2, 1, 4, 5)), np.arange(4.0)[None], misfit=2.0, outside=0.2)
-    signs = doubt(
-        trust,
-        paths,
-        box=box,
-        misfit=torch.full((3,), 6.0),
-        departure=torch.tensor(4.0),
-    )
-    assert_allclose(signs["start"], np.ones(3))
-    assert_allclose(signs["spread"], np.ones(3))
-    assert_allclose(signs["drift"], np.ones(3))
+    misfit = torch.full((3,), 2 * LIMITS["start"])
+    departure = torch.tensor(LIMITS["drift"])
+    signs = doubt(trust, paths, box=box, misfit=misfit, departure=departure)
+    for name in ("start", "spread", "drift"):
+        assert_allclose(signs[name], np.ones(3))
     assert_allclose(signs["outside"], np.zeros(3))
     away = doubt(trust, paths + 30, box=box, misfit=torch.ones(3), departure=None)
-    assert_allclose(away["outside"], np.full(3, 1 / 0.4))
-    unknown = doubt(None, paths + 30, box=box, misfit=torch.full((3,), 3.0), departure=None)
+    assert_allclose(away["outside"], np.full(3, 5 / LIMITS["outside"]))
+    misfit = torch.full((3,), LIMITS["start"])  # of a model that claims 1
+    unknown = doubt(None, paths + 30, box=box, misfit=misfit, departure=None)
     assert sorted(unknown) == ["outside", "start"]
     assert_allclose(unknown["start"], np.ones(3))
-    assert_allclose(unknown["outside"], np.full(3, 10.0))
+    assert_allclose(unknown["outside"], np.full(3, 20 / LIMITS["outside"]))
 
 
 def test_doubt_is_a_share_that_grows_with_the_largest_sign(known, linear, times):
@@ -168,7 +174,8 @@ def test_doubt_is_a_share_that_grows_with_the_largest_sign(known, linear, times)
     lost = replace(fc, signs={**fc.signs, "spread": torch.full((3,), torch.nan).double()})
     assert_allclose(lost.diverged, np.ones(3))
     assert fc.diverged.shape == (3,)
-    assert known.predict(linear_data(linear, 1, 1, times).values[0][0], times).diverged.shape == ()
+    y0 = linear_data(linear, 1, 1, times).values[0][0]
+    assert known.predict(y0, times, **FEW).diverged.shape == ()
 
 
 def test_forecasts_of_the_same_law_are_trusted(known, linear, times):
@@ -211,16 +218,16 @@ class Wide:
 
 def test_a_fit_knows_what_is_usual_and_a_saved_one_still_does(tmp_path):
     pair = tiny_pair(2)
-    data = tiny_data((9, 9))
-    few = {"steps": 1, "length": 8, "stride": 1, "num_nodes": 9, "progress": False}
-    result = fit(*pair, data, validation=data, **few)
+    data = tiny_data((17, 17))
+    result = fit(*pair, data, validation=data.until(SHORT), **ONE_STEP)
     result.save(tmp_path)
     saved = load(tmp_path, *pair)
     for name, value in vars(result.adjustment("trust")).items():
         if value is not None:
             assert_allclose(getattr(saved.adjustment("trust"), name), value, rtol=1e-6)
     y0 = data.values[0][0]
-    signs = [f.predict(y0, [0.0, 0.5], num_samples=4).signs for f in (result, saved)]
+    few = {"num_samples": 4, "max_step": 0.02}
+    signs = [f.predict(y0, [0.0, SHORT], **few).signs for f in (result, saved)]
     assert sorted(signs[0]) == ["drift", "outside", "spread", "start"]
     for name, sign in signs[0].items():
         assert_allclose(signs[1][name], sign, rtol=1e-4, atol=1e-4)  # rates are of float32
@@ -235,11 +242,10 @@ def test_runs_of_earlier_versions_have_fewer_signs():
 
 
 def test_without_validation_nothing_is_known_till_the_fit_is_calibrated():
-    data = tiny_data((9, 9))
-    few = {"steps": 1, "length": 8, "stride": 1, "num_nodes": 9, "progress": False}
-    result = fit(*tiny_pair(0), data, **few)
+    data = tiny_data((17, 17))
+    result = fit(*tiny_pair(0), data, **ONE_STEP)
     assert result.adjustment("trust") is None
-    assert result.calibrated(data).adjustment("trust") is not None
+    assert result.calibrated(data.until(SHORT)).adjustment("trust") is not None
 
 
 def test_what_trajectories_of_single_snapshots_say_is_nothing(linear):

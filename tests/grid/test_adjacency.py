@@ -69,6 +69,19 @@ def test_matrices_without_weights_and_of_counts(integers):
     np.testing.assert_array_equal(adjacency_matrix(counts).toarray(), counts)
 
 
+@pytest.mark.parametrize("edge", [[[0], [1]], [[1], [0]]])
+def test_one_edge_of_two_nodes_is_an_edge(edge):
+    for graph in (SensorGraph(np.array(edge)), SensorGraph(torch.tensor(edge))):
+        assert graph.edges.tolist() == [[0], [1]]
+        assert repr(graph) == "SensorGraph(2 nodes, 1 edges, channels=1)"
+    np.testing.assert_array_equal(adjacency_matrix(edge).toarray(), [[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match="node 0 has an edge to itself"):
+        SensorGraph([[0], [0]])
+    alone = SensorGraph(np.eye(2))  # a matrix, of which there is a table only
+    assert alone.edges.shape == (2, 0)
+    assert SensorGraph(**alone.to_dict()) == alone
+
+
 def test_an_index_table_is_edges_too_where_clusters_are_asked_for():
     ring = np.stack([np.arange(-1, 5) % 6, np.arange(1, 7) % 6], 1)
     matrix = adjacency_matrix(ring).toarray()

@@ -43,7 +43,7 @@ QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False}
 
 
 def validation_data():
-    return tiny_data((5, 5), seed=7)
+    return tiny_data((3, 3), seed=7)
 
 
 def bayesian_pair():

@@ -1,6 +1,7 @@
 """From variables of a file to a forecast's: names, a flipped axis, sizes that nothing divides."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -66,7 +67,46 @@ def test_a_user_types_no_shapes(tmp_path):
     np.testing.assert_allclose(pyro_msde.spread_skill(fc, few), expected, rtol=1e-5)
     tree = fit.to_arviz(data.until(data.times[0][2]), num_samples=2, times=2)
     assert tree.posterior_predictive.channel.values.tolist() == ["u", "t"]
+    # so much of the file as it is, whatever else it holds; its time is that of the start
+    several = ds.assign(other=ds.u)[["other", "t", "u"]].isel(time=0)
+    same = loaded.predict(several, ds.time[:3], num_samples=4, max_step=4e3)
+    np.testing.assert_array_equal(
+        same.mean, loaded.forecast(few, num_samples=4, max_step=4e3).mean[0]
+    )
     with pytest.raises(ValueError, match=r"y0: channels \('t', 'u'\)"):
         fit.predict(start[::-1], ds.time[:3])
     with pytest.raises(ValueError, match=r"y0: coords\['lat'\] are in another order"):
         fit.predict(start[:, ::-1], ds.time[:3])
+
+
+def test_a_row_of_a_table_starts_a_forecast_by_its_names_and_date():
+    """Columns in another order would be other stations' values."""
+    rng = np.random.default_rng(2)
+    dates = pd.date_range("2001-01-01", periods=12, freq="6h")
+    table = pd.DataFrame(rng.normal(size=(12, 8)).cumsum(0), dates, list("abcdefgh"))
+    data = pyro_msde.Trajectories(
+        dates, table.to_numpy()[None], dims=["station"], coords={"station": table.columns}
+    )
+    ring = np.roll(np.eye(8), 1, 0) + np.roll(np.eye(8), -1, 0)
+    model = multiscale(adjacency=ring, n_eta=0, width=4)
+    fit = pyro_msde.fit(
+        model,
+        AmortizedGP(model),
+        data,
+        steps=2,
+        length=5,
+        stride=1,
+        progress=False,
+        jackknife=False,
+    )
+    times, options = dates[10:], {"num_samples": 4, "max_step": 4e3}
+    expected = fit.predict(table.to_numpy()[9], times, t0=dates[9], **options).mean
+    for row in (table.iloc[[9]], xr.DataArray(table.to_numpy()[9])):
+        own = {} if isinstance(row, pd.DataFrame) else {"t0": dates[9]}
+        found = fit.predict(row, times, **own, **options).mean
+        np.testing.assert_array_equal(np.squeeze(found), expected)
+    np.testing.assert_array_equal(
+        fit.predict(table.iloc[9], times, t0=dates[9], **options).mean, expected
+    )
+    with pytest.raises(ValueError, match=r"y0: coords\['station'\] are in another order"):
+        fit.predict(table.iloc[9][::-1], times, t0=dates[9], **options)

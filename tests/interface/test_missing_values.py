@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from problems import NUM_COARSE, same, tiny_data, tiny_model, tiny_pair
+import xarray as xr
+from problems import NUM_COARSE, NUM_POINTS, same, tiny_data, tiny_model, tiny_pair
 from short_runs import QUICK, weights_of
 
-from pyro_msde import Ensemble, SavedRunError, Trajectories, fit, load
+import pyro_msde
+from pyro_msde import Ensemble, Grid, SavedRunError, Trajectories, baselines, fit, load
+from pyro_msde.data import first_observed
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.inference import Trainer
 
@@ -58,13 +61,55 @@ def test_free_nodes_are_those_of_the_snapshots_that_are_left():
 
 
 def test_a_forecast_from_a_snapshot_that_is_missing_says_where_to_start(result):
-    late = with_gaps(tiny_data((9, 9)), empty=(0, 1))
+    """The advice is run as it stands."""
+    whole = tiny_data((9, 9, 9, 9))
+    late = with_gaps(whole, empty=(0, 1))
+    some = Trajectories(
+        whole.times,
+        [whole.values[0], late.values[1], whole.values[2], late.values[3]],
+        missing="mask",
+    )
+    for data, first, more in ((late, 0, "nor of 3 others"), (some, 1, "nor of 1 others")):
+        with pytest.raises(
+            ValueError,
+            match=rf"trajectory {first} before its snapshot 2 \(t=0\.1\), {more}\. Forecast",
+        ) as error:
+            result.forecast(data)
+        advice = str(error.value).partition("from there: ")[2].removesuffix(".")
+        start = eval(advice, {"trajectories": data})
+        begun = [t[0] for t in start.times]
+        assert begun == [data.times[k][2 * np.isnan(v[0]).all()] for k, v in enumerate(data.values)]
+        assert result.forecast(start, num_samples=4).mean.isfinite().all()
+
+
+def test_compare_starts_where_something_was_observed(result):
+    """Windows that begin with missing snapshots are those without them, as in validation."""
+    whole, train = tiny_data((9, 9, 9)), tiny_data((20, 20))
+    late = with_gaps(whole, empty=(0, 1))
+    test = Trajectories(
+        whole.times, [whole.values[0], late.values[1], whole.values[2]], missing="mask"
+    )
+    ask = {"num_samples": 4, "baselines": [baselines.Persistence()]}
+    begun = test.snapshots([slice(0, None), slice(2, None), slice(0, None)])
+    found = pyro_msde.compare(result, test, train, **ask)
+    expected = pyro_msde.compare(result, begun, train, **ask)
+    xr.testing.assert_identical(found, expected)
+    assert found["observed"].values[-1] == 2 * whole.values[0][0].size  # as one began later
+
+
+def test_trajectories_of_which_nothing_was_observed_are_named(result):
+    data = tiny_data((9, 9, 9))
+    values = [v.copy() for v in data.values]
+    for k in (0, 2):
+        values[k][:, 1:] = np.nan
+    empty = Trajectories(data.times, values, missing="mask")
+    sea = np.arange(NUM_POINTS) > 0  # what was observed lies on land
     with pytest.raises(
-        ValueError, match=r"trajectory 0 is missing whole before index 2 \(t=0\.1\)"
-    ):
-        result.forecast(late)
-    start = late.snapshots([slice(2, None)] * 2)
-    assert result.forecast(start, num_samples=4).mean.isfinite().all()
+        ValueError, match=r"test: nothing was observed in trajectories \[0, 2\]"
+    ) as e:
+        first_observed(empty, Grid(NUM_POINTS, NUM_COARSE, mask=sea), "test")
+    advice = str(e.value).partition("them out: ")[2].removesuffix(".")
+    assert [t is data.times[1] for t in eval(advice, {"test": data}).times] == [True]
 
 
 def test_arviz_data_have_the_snapshots_of_which_something_was_observed(result):

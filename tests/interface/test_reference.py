@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from linear_fits import linear_fit
 from named_fields import TIMES, named_data, plane_data, plane_fit, untrained_fit
 from numpy.testing import assert_allclose, assert_array_equal
@@ -117,6 +118,18 @@ def test_any_reference_and_the_fields_less_it_are_forecast_alike(given):
     expected = other.predict(less[2, 2], times, **SHORT)
     assert_allclose(fc.mean, expected.mean.numpy() + result.reference_at(times), rtol=0, atol=1e-8)
     assert_allclose(fc.sd, expected.sd, rtol=1e-7)
+
+
+def test_a_labelled_reference_is_read_by_its_positions():
+    y, x = waves(2), np.arange(NUM_POINTS) / NUM_POINTS
+    field = xr.DataArray(y, dims=("trajectory", "time", "x"), coords={"time": CLOCK, "x": x})
+    data = Trajectories.from_xarray(field.assign_attrs(units="K"), "u")
+    r = (field.isel(x=slice(None, None, -1)) + 1).mean(("trajectory", "time"))
+    model = tiny_model(1, grid=Grid(NUM_POINTS, 5), seed=3)
+    result = fit(model, AmortizedGP(model, seed=3), data, reference=r, jackknife=False, **QUICK)
+    assert_allclose(result.reference_at(0.0), y.mean((0, 1)) + 1, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"reference: values in 'degC', .* have u in 'K'"):
+        fit(model, AmortizedGP(model), data, reference=r.assign_attrs(units="degC"), **QUICK)
 
 
 def test_a_channel_that_never_changes_is_trained_on_at_the_references_scale():

@@ -41,7 +41,10 @@ SIZES = [(0, 1, 2), (2, 2, 0), (2, 1, 1)]  # n_eta, channels, num_covariates
 @pytest.mark.parametrize(
     ("recipe", "name", "sizes"),  # each grid with both recipes, sizes in turn
     [
-        (recipe, name, SIZES[(i + j) % 3])
+        pytest.param(
+            *(recipe, name, SIZES[(i + j) % 3]),
+            marks=[pytest.mark.slow] * ((recipe, name[:3]) == ("published", "3-D")),
+        )
         for i, recipe in enumerate(("default", "published"))
         for j, name in enumerate(GRIDS)
     ],

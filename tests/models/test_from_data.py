@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from pyro_msde import Trajectories
 from pyro_msde.grid import Grid, default_coarse
@@ -132,3 +133,24 @@ def test_coarse_points_by_default_fit_a_budget():
 
 def test_it_is_pickled_by_name():
     assert pickle.loads(pickle.dumps(multiscale)) is multiscale
+
+
+def test_longitudes_are_known_by_standard_name_and_may_be_in_radians():
+    fields = np.random.default_rng(0).normal(size=(1, 3, 12))
+    ring = 2 * math.pi * np.arange(12) / 12
+    named = {"x": {"standard_name": "longitude"}}
+    for x, units in ((np.rad2deg(ring), {}), (ring, {"x": "radians"})):
+        options = {"dims": ["x"], "coords": {"x": x}, "units": units}
+        data = Trajectories([0, 1, 2], fields, attrs=named, **options)
+        assert multiscale.like(data, **SMALL).grid.boundary == ("periodic",)
+        data = Trajectories([0, 1, 2], fields, **options)
+        assert multiscale.like(data, **SMALL).grid.boundary == ("neumann",)
+
+
+def test_a_labelled_mask_is_read_by_its_positions():
+    data = globe(np.arange(0.0, 360.0, 30.0))
+    sea = xr.DataArray(np.ones((17, 12), bool), data.coords, ("lat", "lon"))
+    sea[:3, 1:4] = False
+    for mask in (sea, sea[::-1], sea[:, ::-1].T):
+        grid = multiscale.like(data, mask=mask, **SMALL).grid
+        np.testing.assert_array_equal(grid.mask[0], sea.values)

@@ -9,9 +9,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from named_fields import named_data, untrained_fit
 from problems import NUM_POINTS
 
 from pyro_msde import Trajectories, calibration, plot
+from pyro_msde.data import Metadata
 
 OF_FORECASTS = (
     "coverage_by_lead",
@@ -103,6 +105,46 @@ def test_a_channel_is_a_whole_number_in_range(case, name):
     args = fit_arguments(name, fit, truth) if name in OF_FITS else (fc, truth)
     refused(TypeError, r"^channel: got list", name, *args, channel=[0])
     refused(ValueError, r"^channel: 1, but fields have 1", name, *args, channel=1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["forecast_images", pytest.param("scale_images", marks=pytest.mark.slow), "smoothing_kernel"],
+)
+def test_a_channel_may_be_given_by_name(plane, name):
+    fit, truth, fc = plane
+    args = fit_arguments(name, fit, truth) if name in OF_FITS else (fc, truth)
+    data = {"data": truth} if name in OF_FITS else {}
+    values = [
+        [np.asarray(x.get_array()) for ax in np.ravel(axes) for x in (*ax.images, *ax.collections)]
+        for axes in (getattr(plot, name)(*args, channel=k, **data) for k in (0, 1, "second"))
+    ]
+    plt.close("all")
+    assert all(np.array_equal(a, b) for a, b in zip(values[1], values[2], strict=True))
+    if name != "smoothing_kernel":  # before training, those of both channels are the same
+        assert not np.array_equal(values[0][0], values[1][0])
+    match = r"^channel: 'third' is unknown\. Pass one of 'first', 'second'\."
+    refused(ValueError, match, name, *args, channel="third", **data)
+
+
+def test_names_are_those_of_the_fit_where_no_data_are(plane):
+    fit, truth, _ = plane
+    fit = replace(fit, metadata=Metadata.of(truth))
+    fc = fit.predict(truth.values[0][0], truth.times[0][:2], num_samples=2)
+    axes = plot.forecast_images(fc, channel="second")
+    assert np.array_equal(np.asarray(axes[0, 0].images[0].get_array()), fc.mean[0, 1].numpy().T)
+    plt.close("all")
+    match = "^source: 'w' is unknown. Pass one of 'first', 'second'"
+    refused(ValueError, match, "drift_sensitivity", fit, truth.values[0], source="w")
+    fit = replace(untrained_fit(), metadata=Metadata.of(named_data()))
+    refused(
+        ValueError,
+        "^channel: 'w' is unknown. Pass one of 'h'",
+        "smoothing_kernel",
+        fit,
+        channel="w",
+    )
+    plt.close(plot.smoothing_kernel(fit, channel="h").figure)
 
 
 def test_a_single_forecast_has_one_trajectory(case):

@@ -8,9 +8,14 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from letters_on_page import overlapping
 from named_fields import TIMES, draw, image, untrained_fit
+from problems import NUM_POINTS
 
-from pyro_msde import Grid, plot
+from pyro_msde import Fit, Grid, Trajectories, plot
+from pyro_msde.data import Scaling
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 
 
 def bars(axes):
@@ -31,7 +36,7 @@ def test_images_of_one_axis_are_over_time(case):
     assert limits[0] == limits[1]
     assert limits[2] == limits[3]
     assert (axes[3, 0].get_xlabel(), axes[3, 0].get_ylabel()) == ("t (day)", "s (km)")
-    assert bars(axes) == ["truth (m)", "mean (m)", "sd (m)", "|error| (m)"]
+    assert bars(axes) == ["h: truth (m)", "h: mean (m)", "h: sd (m)", "h: |error| (m)"]
     draw(axes)
 
 
@@ -48,8 +53,44 @@ def test_images_of_two_axes_are_at_the_times_chosen(plane):
     assert low == axes[3, 1].images[0].get_clim()[0]
     assert [ax.get_title() for ax in axes[0]] == ["t = 4 day", "t = 4.5 day"]
     assert (axes[3, 0].get_xlabel(), axes[3, 0].get_ylabel()) == ("a (km)", "b (km)")
-    assert bars(axes)[3] == "w, second\nerror (m)"
+    parts = ("truth", "mean", "sd", "error")
+    words = [" ".join(name.split()) for name in bars(axes)]
+    assert words == [f"w, second: {part} (m)" for part in parts]
     draw(axes)
+
+
+def test_forecasts_without_a_truth_are_mean_and_spread(case, plane):
+    _, _, fc = case
+    axes = plot.forecast_images(fc, trajectory=1)
+    assert axes.shape == (2, 1)
+    for ax, values in zip(axes[:, 0], (fc.mean[1], fc.sd[1]), strict=True):
+        assert np.array_equal(image(ax), values.numpy().T)
+    assert [ax.get_clim()[0] for ax in (axes[1, 0].images or axes[1, 0].collections)] == [0]
+    draw(axes)
+    _, _, fc = plane
+    axes = plot.forecast_images(fc, times=[4.2], channel=1)
+    assert np.array_equal(image(axes[0, 0]), fc.mean[1, 1].numpy().T)
+    assert np.array_equal(image(axes[1, 0]), fc.sd[1, 1].numpy().T)
+    with pytest.raises(ValueError, match="trajectory: 1, but the forecast has 1"):
+        plot.forecast_images(fc, trajectory=1)
+    with pytest.raises(ValueError, match="signed: there is no error without a truth"):
+        plot.forecast_images(fc, signed=True)
+    with pytest.raises(ValueError, match="truth: got None"):
+        plot.forecast_comparison({"fc": fc}, None)
+
+
+def test_long_names_of_colour_bars_are_in_two_lines_beside_their_images():
+    rng = np.random.default_rng(3)
+    name = "specific_humidity"
+    units = {"t": "K", name: "kg kg-1"}
+    values = rng.normal(size=(1, 4, 2, NUM_POINTS)).astype(np.float32)
+    data = Trajectories(TIMES[:4], values, channel_names=["t", name], units=units)
+    model = multiscale.like(data, n_eta=0, components=2, width=3)
+    fit = Fit(model, AmortizedGP(model), Scaling((1.0, 1.0), 80.0), has_channel=True)
+    axes = plot.forecast_images(fit.forecast(data, num_samples=2), data, channel=name)
+    parts = ("truth", "mean", "sd", "|error|")
+    assert bars(axes) == [f"{name}:\n{part} (kg kg-1)" for part in parts]
+    assert overlapping(axes) == []
 
 
 def test_models_stand_beside_each_other_on_one_scale(case):

@@ -34,6 +34,19 @@ def test_snapshots_draw_truth_mean_and_two_standard_deviations(case):
     draw(axes)
 
 
+def test_points_known_by_names_are_drawn_where_the_grid_has_them(case):
+    fit, truth, fc = case
+    names = [f"s{i:02d}" for i in range(NUM_POINTS)]
+    named = Trajectories(truth.times, truth.values, dims=["station"], coords={"station": names})
+    axes = plot.forecast_snapshots(fc, named)
+    assert np.array_equal(axes[0].lines[0].get_xdata(), fc.grid.coordinates[0])
+    draw(axes)
+    draw(plot.forecast_images(fc, named))
+    draw(plot.latent_paths(fc, named))
+    draw(plot.smoothing_kernel(fit, data=named))
+    draw(plot.power_spectra(fit, named.values[0], data=named))
+
+
 def test_snapshots_are_five_from_first_to_last(case):
     _, truth, fc = case
     titles = [ax.get_title(loc="right") for ax in plot.forecast_snapshots(fc, truth)]

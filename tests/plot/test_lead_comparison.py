@@ -59,6 +59,26 @@ def test_one_channel_is_drawn_into_axes_of_ones_own():
     np.testing.assert_array_equal(line(axes[0], "fit"), scores["rmse"][0, :, 1])
 
 
+def test_a_channel_by_its_name():
+    scores = table("channel").assign_coords(channel=["u", "v"])
+    axes = plot.comparison_by_lead(scores, channel="v")
+    np.testing.assert_array_equal(line(axes[0], "fit"), scores["rmse"][0, :, 1])
+    with pytest.raises(ValueError, match=r"channel: 'w' is unknown\. Pass one of 'u', 'v'"):
+        plot.comparison_by_lead(scores, channel="w")
+    with pytest.raises(
+        ValueError, match=r"channel: 'u' is unknown\. Pass one of whole numbers below"
+    ):
+        plot.comparison_by_lead(table("channel"), channel="u")
+
+
+def test_units_are_those_of_the_channel():
+    scores = table("channel").assign_coords(channel=["t", "z"], units=("channel", ["K", "m"]))
+    for name in ("rmse", "crps"):
+        del scores[name].attrs["units"]
+    axes = plot.comparison_by_lead(scores, channel="z")
+    assert [ax.get_ylabel() for ax in axes] == ["RMSE (m)", "CRPS (m)", "coverage"]
+
+
 def test_other_tables_and_channels_are_refused():
     with pytest.raises(ValueError, match="table: has no scores by forecaster and lead"):
         plot.comparison_by_lead(xr.Dataset())

@@ -17,6 +17,7 @@ from problems import NUM_POINTS, tiny_model, tiny_pair
 from pyro_msde import Fit, Grid, Trajectories, plot
 from pyro_msde.data import Metadata, Reference, Scaling, TimeUnits
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 from pyro_msde.plot.dates import date_positions, date_titles
 from pyro_msde.plot.space_axes import Axis, aspect, lies_across
@@ -35,6 +36,37 @@ def pixel(page: np.ndarray, ax: Any, x: float, y: float) -> tuple[int, ...]:
     """Colour (red, green, blue) of the page at a point in the Axes' units."""
     column, row = ax.transData.transform((x, y))
     return tuple(int(c) for c in page[len(page) - 1 - int(row), int(column), :3])
+
+
+def ticks(axis: Any) -> list[str]:
+    """Numbers along an axis, from end to end."""
+    axis.axes.figure.canvas.draw()
+    low, high = sorted(axis.get_view_interval())
+    return [
+        tick.label1.get_text()
+        for tick in axis.get_major_ticks()
+        if low <= tick.get_loc() <= high and tick.label1.get_text()
+    ]
+
+
+def winds(lon: np.ndarray, lat: np.ndarray) -> Any:
+    """Two channels of winds, an untrained fit of them, and their forecast."""
+    values = np.random.default_rng(5).normal(size=(1, 4, 2, len(lat), len(lon)))
+    hours = np.datetime64("2000-01-01") + 6 * np.arange(4) * np.timedelta64(1, "h")
+    units = {"u10": "m s**-1", "v10": "m s**-1", "lon": "degrees_east", "lat": "degrees_north"}
+    options: dict[str, Any] = {"channel_names": ["u10", "v10"], "dims": ("channel", "lat", "lon")}
+    coords = {"lat": lat, "lon": lon}
+    data = Trajectories(hours, values.astype(np.float32), coords=coords, units=units, **options)
+    model = multiscale.like(data, n_eta=0, coarse=(3, 4), components=2, width=3)
+    scaling = Scaling((1.0, 1.0), 1e7)
+    fit = Fit(model, AmortizedGP(model), scaling, has_channel=True, metadata=Metadata.of(data))
+    return fit.forecast(data, num_samples=2), data
+
+
+@pytest.fixture(scope="module")
+def globe():
+    """Winds over the whole globe, from Greenwich eastwards."""
+    return winds(np.arange(0.0, 360, 15), np.linspace(82.5, -82.5, 12))
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +94,9 @@ def test_longitude_is_horizontal_and_north_is_up(sea):
     _, data, fc = sea
     axes = plot.forecast_images(fc, data, times=[4.6])
     ax = axes[1, 0]
-    assert (axes[-1, 0].get_xlabel(), ax.get_ylabel()) in {
-        ("lon (°E)", "lat (°N)"),
-        ("lon (°E)", ""),
-    }
-    assert "lat (°N)" in {row[0].get_ylabel() for row in axes}
+    assert {a.get_xlabel() + a.get_ylabel() for a in axes.ravel()} == {""}  # degrees say it
+    assert set(ticks(axes[-1, 0].xaxis)) == {"0°", "90°E", "180°", "90°W"}
+    assert set(ticks(ax.yaxis)) <= {"60°S", "30°S", "0°", "30°N", "60°N"}
     assert_array_equal(image(ax), fc.mean[0, -1].numpy())  # rows of an image are latitudes
     (low, high), (west, east) = ax.get_ylim(), ax.get_xlim()
     assert (low, high, west, east) == (-80, 80, -15, 345)
@@ -78,7 +108,53 @@ def test_an_array_of_truth_is_drawn_with_the_names_of_the_fit(sea):
     _, _, fc = sea
     one = replace(fc, paths=fc.paths[:, :, :1], _cache={}, _kept=[])
     axes = plot.forecast_images(one, np.zeros(one.shape), times=1)
-    assert axes[-1, 0].get_xlabel() == "lon (°E)"
+    assert "90°E" in ticks(axes[-1, 0].xaxis)
+
+
+@pytest.mark.parametrize(
+    "columns", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4))]
+)
+def test_maps_of_the_globe_fill_the_page(globe, columns):
+    fc, data = globe
+    axes = plot.forecast_images(fc, data, times=columns, channel="v10")
+    assert overlapping(axes) == []
+    figure = axes[0, 0].figure
+    assert figure.get_figwidth() == (3.4 if columns == 1 else 7.0)
+    boxes = np.array([[ax.get_window_extent().bounds for ax in row] for row in axes])
+    inches = boxes / figure.dpi
+    assert inches[..., 3].min() > 0.6  # nearly as high as the name of a colour bar
+    # what lies between one map and the next holds no more than ticks
+    assert (inches[:-1, :, 1] - inches[1:, :, 1] - inches[1:, :, 3]).max() < 0.3
+    assert (inches[:, 1:, 0] - inches[:, :-1, 0] - inches[:, :-1, 2]).max(initial=0) < 0.3
+    names = [ax.get_ylabel() for ax in figure.axes if ax not in axes.ravel()]
+    parts = ("truth", "mean", "sd", "|error|")
+    assert [" ".join(n.split()) for n in names] == [f"v10: {p} (m s**-1)" for p in parts]
+    assert max(name.count("\n") for name in names) <= 1
+    assert len(ticks(axes[-1, 0].xaxis)) >= 3 - (columns == 4)
+    assert set(ticks(axes[-1, 0].xaxis)) <= {
+        "0°",
+        "60°E",
+        "90°E",
+        "120°E",
+        "180°",
+        "120°W",
+        "90°W",
+        "60°W",
+    }
+
+
+@pytest.mark.parametrize(
+    ("west", "east"),
+    [
+        (100.0, 180.0),
+        *(pytest.param(*w, marks=pytest.mark.slow) for w in ((0.0, 30.0), (-4.0, 4.0))),
+    ],
+)
+def test_degrees_of_a_box_do_not_overlap(west, east):
+    fc, data = winds(np.linspace(west, east, 9), np.linspace(0, 20, 9))
+    axes = plot.forecast_images(fc, data, times=2)
+    assert overlapping(axes) == []
+    assert len(ticks(axes[-1, 0].xaxis)) >= 2
 
 
 def test_descending_latitudes_are_drawn_north_up():
@@ -119,10 +195,21 @@ def test_which_axis_lies_across(first, second, across):
     assert lies_across(Axis(first[0], x, first[1]), Axis(second[0], x, second[1])) == across
 
 
+def test_maps_in_radians_are_as_wide_as_those_in_degrees():
+    lat, lon = np.linspace(40.0, 60.0, 5), np.linspace(0.0, 30.0, 7)
+    expected = aspect(Axis("lon", lon, None), Axis("lat", lat, None))
+    assert expected == pytest.approx(1 / np.cos(np.deg2rad(50)))
+    turned = (Axis(n, np.deg2rad(x), "radians") for n, x in (("lon", lon), ("lat", lat)))
+    assert aspect(*turned) == pytest.approx(expected)
+
+
 def test_attributes_say_what_an_axis_is():
     x = np.arange(3.0)
     assert Axis("a", x, None, {"axis": "Z"}).rank == 2
     assert Axis("a", x, "1", {"standard_name": "latitude"}).is_latitude
+    assert Axis("a", x, "radian", {"standard_name": "latitude"}).rank == 1
+    assert Axis("nav_lon", x, "degrees").rank == 0
+    assert Axis("lat", x, "km").rank == 1
     assert Axis("a", x, "m", {"positive": "down"}).points_down
     assert not Axis("lev", x, "m", {"positive": "up"}).points_down
     assert Axis("p", x, "hPa").points_down
@@ -149,6 +236,24 @@ def test_land_and_gaps_are_grey(sea):
         for i, j in ((0, 2), (5, 6), (7, 1), *np.argwhere(gaps & land())[:3], (6, 10)):
             colour = pixel(page, row, lon[j], lat[i])
             assert (colour == (GREY, GREY, GREY)) == bool(grey[i, j])
+
+
+def test_a_map_without_a_truth_has_dates_units_and_land(sea):
+    fit, data, _ = sea
+    dated = {"units": {**data.units, "time": "days since 2000-01-01"}, "calendar": "standard"}
+    fit = replace(fit, metadata=replace(fit.metadata, **dated))
+    fc = fit.predict(data.values[0][0], np.array([4.0, 5.0]), t0=4.0, num_samples=3)
+    axes = plot.forecast_images(fc, times=2, anomalies=True)
+    assert axes.shape == (2, 2)
+    assert_allclose(image(axes[0, 1]), fc.mean[1] - 285, rtol=0, atol=1e-12)
+    assert [ax.get_title() for ax in axes[0]] == ["2000-01-05", "2000-01-06"]
+    names = [ax.get_ylabel() for ax in axes[0, 0].figure.axes if ax not in axes.ravel()]
+    assert all("(K)" in name for name in names)
+    page = drawn(axes[0, 0])
+    for ax in axes.ravel():
+        assert pixel(page, ax, 60.0, -70.0) == (GREY, GREY, GREY)
+        assert pixel(page, ax, 60.0, 70.0) != (GREY, GREY, GREY)
+    assert overlapping(axes) == []
 
 
 def test_a_snapshot_wholly_missing_is_grey(sea):
@@ -236,7 +341,8 @@ def test_labels_of_maps_do_not_overlap(sea, width, columns):
     assert overlapping(plot.forecast_images(fc, data, times=columns, axes=axes)) == []
 
 
-@pytest.mark.parametrize("width", [3.4, pytest.param(7.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [3.4, 7.0])
 def test_labels_of_other_pictures_do_not_overlap(sea, column, width):
     def axes(*shape):
         return None if width < 4 else plt.subplots(*shape, figsize=(7, 5), layout="constrained")[1]

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from gaussian_forecasts import Gaussian
 from numpy.testing import assert_allclose
 
 import pyro_msde
-from pyro_msde import calibration, nrmse
+from pyro_msde import Trajectories, calibration, nrmse
+from pyro_msde.data import Metadata
 from pyro_msde.scores.anomalies import anomaly_correlation, skill
 
 BATCH, FIELD = 3, (2, 7)
@@ -129,3 +131,35 @@ def test_what_scores_may_be_relative_to(case):
         skill(fc, y, relative_to=np.zeros((3, 7, 2)))
     with pytest.raises(ValueError, match="relative_to: NaN or infinite where something was"):
         pyro_msde.anomaly_correlation(fc, y, relative_to=np.where(r == r.max(), np.nan, r))
+
+
+def test_a_labelled_reference_is_read_by_its_names_positions_and_times():
+    """A square of points: the shape tells nothing of their order."""
+    rng = np.random.default_rng(1)
+    y, r = 280 + rng.normal(size=(2, len(TIMES), 5, 5)), 280 + rng.normal(size=(5, 5))
+    mean = y + 0.3 * rng.normal(size=y.shape)
+    coords = {"lat": 60.0 - 20.0 * np.arange(5), "lon": 30.0 * np.arange(5)}
+    units = {"sst": "K", "time": "days since 2000-01-01"}
+    options = {"name": "sst", "dims": ("lat", "lon"), "coords": coords, "units": units}
+    known = Metadata.of(Trajectories(TIMES, y, **options))
+    fc = Gaussian(TIMES, torch.as_tensor(mean), torch.ones(y.shape), metadata=known)
+    single = replace(fc, mean=fc.mean[0], sd=fc.sd[0], batched=False)
+    labelled = xr.DataArray(r, coords, ("lat", "lon"), attrs={"units": "K"})
+    dates = np.datetime64("2000-01-01", "ns") + (TIMES * 86_400).astype("m8[s]")
+    course = labelled + xr.DataArray(TIMES, {"time": dates}, "time")
+    moving = r + TIMES[:, None, None]
+    for score in (nrmse, skill, anomaly_correlation):
+        for turned in (labelled[::-1], labelled.T, labelled[:, ::-1].T):
+            found = score(fc, y, relative_to=turned)
+            assert_allclose(found, score(fc, y, relative_to=r), rtol=1e-12)
+        found = score(single, y[0], relative_to=course[:, ::-1, ::-1])
+        assert_allclose(found, score(single, y[0], relative_to=moving), rtol=1e-12)
+        with pytest.raises(ValueError, match="relative_to: values in 'degC'"):
+            score(fc, y, relative_to=(labelled - 273.15).assign_attrs(units="degC"))
+        with pytest.raises(ValueError, match=r"relative_to: along 'time' it lacks 0\.0"):
+            score(fc, y, relative_to=course.isel(time=slice(1, None)))
+        weights = xr.DataArray(1 + np.arange(5.0), {"lat": coords["lat"]}, "lat")
+        plain = np.broadcast_to(weights.values[:, None], (5, 5))
+        expected = score(fc, y, relative_to=r, weights=plain)
+        found = score(fc, y, relative_to=r, weights=weights[::-1])
+        assert_allclose(found, expected, rtol=1e-12)

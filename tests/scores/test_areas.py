@@ -20,10 +20,11 @@ FIELD = (2, 5, 3)
 COSINES = np.array([0.5, 0.9396926207859084, 1.0, np.sqrt(0.5), 0.0])
 
 
-def data(dims=("part", "lat", "lon"), units=None, latitude=LAT) -> Trajectories:
+def data(dims=("part", "lat", "lon"), units=None, latitude=LAT, attrs=None) -> Trajectories:
     values = np.random.default_rng(0).normal(size=(1, 4, *FIELD))
     coords = {dims[1]: latitude, dims[2]: LON}
-    return Trajectories(np.arange(4.0), values, dims=dims, coords=coords, units=units)
+    options = {"dims": dims, "coords": coords, "units": units, "attrs": attrs}
+    return Trajectories(np.arange(4.0), values, **options)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,19 @@ def test_latitudes_are_known_by_name_or_units(dims, units):
     assert_allclose(found, expected, atol=1e-15)
 
 
+def test_latitudes_are_known_by_standard_names_and_may_be_in_radians():
+    expected = np.broadcast_to(COSINES[:, None], FIELD)
+    dims, named = ("part", "y", "x"), {"y": {"standard_name": "latitude"}}
+    found = area_weights("coslat", FIELD, 2, Metadata.of(data(dims, attrs=named)))
+    assert_allclose(found, expected, atol=1e-15)
+    for units in ("radian", "radians", "rad"):
+        of_y = data(dims, {"y": units}, np.deg2rad(LAT), named)
+        of_lat = data(units={"lat": units}, latitude=np.deg2rad(LAT))
+        for turned in (of_y, of_lat):
+            found = area_weights("coslat", FIELD, 2, Metadata.of(turned))
+            assert_allclose(found, expected, atol=1e-15)
+
+
 def test_an_array_is_along_space_the_field_or_named_axes():
     metadata = Metadata.of(data())
     space, field = np.arange(15.0).reshape(5, 3), np.arange(30.0).reshape(FIELD)
@@ -48,8 +62,10 @@ def test_an_array_is_along_space_the_field_or_named_axes():
     named = xr.DataArray(COSINES, dims="lat")
     expected = np.broadcast_to(COSINES[:, None], FIELD)
     assert_allclose(area_weights(named, FIELD, 2, metadata), expected)
-    turned = xr.DataArray(space.T, dims=("lon", "lat"))
+    turned = xr.DataArray(space.T, dims=("lon", "lat"), attrs={"units": "m2"})
     assert_allclose(area_weights(turned, FIELD, 2, metadata), np.broadcast_to(space, FIELD))
+    southward = xr.DataArray(COSINES, {"lat": LAT}, "lat")[::-1]
+    assert_allclose(area_weights(southward, FIELD, 2, metadata), expected)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +77,8 @@ def test_an_array_is_along_space_the_field_or_named_axes():
         (-np.ones((5, 3)), "weights: some are negative"),
         (np.zeros((5, 3)), "all are zero"),
         (np.full((5, 3), np.nan), "not finite"),
-        (xr.DataArray(np.ones(4), dims="lat"), r"weights: shape \(1, 4, 1\)"),
+        (xr.DataArray(np.ones(4), dims="lat"), "weights: 4 points along 'lat', .* have 5"),
+        (xr.DataArray(np.ones(5), dims="y"), r"weights: axes \('y',\), but .* 'lat', 'lon'"),
     ],
 )
 def test_weights_that_are_refused(weights: Any, message: str):
@@ -74,6 +91,8 @@ def test_latitudes_that_are_none():
         area_weights("coslat", FIELD, 2, None)
     with pytest.raises(ValueError, match=r"no axis of latitudes is known among .'part', 'y', 'x'"):
         area_weights("coslat", FIELD, 2, Metadata.of(data(("part", "y", "x"))))
+    with pytest.raises(ValueError, match="no axis of latitudes is known"):
+        area_weights("coslat", FIELD, 2, Metadata.of(data(units={"lat": "km"})))
     with pytest.raises(ValueError, match="5 numbers up to 9000; the axis has 5 points, in degrees"):
         area_weights("coslat", FIELD, 2, Metadata.of(data(latitude=100 * LAT)))
 

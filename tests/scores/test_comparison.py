@@ -151,6 +151,32 @@ def test_channels_are_scored_by_themselves_and_weigh_alike():
     np.testing.assert_allclose(plain["rmse"].sel(forecaster="fit"), expected, rtol=1e-12)
 
 
+def test_channels_have_their_names_and_units():
+    rng = np.random.default_rng(9)
+
+    def scored(**options):
+        train, test = records((30,), rng, 2, **options), records((5,), rng, 2, **options)
+        options = {"baselines": [baselines.Persistence()], "num_samples": 2}
+        return pyro_msde.compare(stand_in(2, 4), test, train, train, **options)
+
+    alike = scored(channel_names=["u", "v"], name="u_v", units={"u": "m s-1", "v": "m s-1"})
+    assert list(alike["channel"].values) == ["u", "v"]
+    assert alike["rmse"].attrs["units"] == alike["crps"].attrs["units"] == "m s-1"
+    assert "units" not in alike["skill"].attrs
+    by_name = alike["skill"].sel(channel="v", forecaster="fit")
+    np.testing.assert_array_equal(by_name, alike["skill"].isel(channel=1, forecaster=0))
+
+    unlike = scored(channel_names=["t", "z"], units={"t": "K", "z": "m"})
+    assert list(unlike["units"].values) == ["K", "m"]
+    assert unlike["rmse"].sel(channel="z")["units"] == "m"
+    assert "units" not in unlike["rmse"].attrs
+
+    levels = scored(dims=("level", "x"), coords={"level": [500.0, 850.0]}, name="t", units="K")
+    assert list(levels["channel"].values) == [500, 850]
+    assert levels["rmse"].attrs["units"] == "K"
+    assert "channel" not in scored().coords
+
+
 def test_windows_with_a_season_are_forecast_from_their_own_phase():
     """Data that are a cycle are forecast without error by climatology of that period."""
     period, n = 12.0, 24
@@ -179,8 +205,13 @@ def test_leads_of_irregular_times_are_the_nearest_snapshots():
     test = Trajectories(times, [np.ones((len(t), 1)) for t in times])
     step = np.median(np.concatenate([np.diff(t) for t in times]))
     places, leads = lead_places(test, None)
-    np.testing.assert_allclose(leads[:5], step * np.arange(1, 6))
-    assert len(leads) <= 50
+    own = np.concatenate([t[1:] - t[0] for t in times])
+    assert np.isin(leads, own).all()
+    assert np.diff(leads).min() >= 0.5 * step
+    # what was not chosen is within half a step of what was
+    assert np.abs(own[:, None] - leads).min(1).max() < 0.5 * step
+    scored = np.concatenate([slots for _, slots in places])
+    assert np.unique(scored).tolist() == list(range(len(leads)))
     for t, (chosen, slots) in zip(times, places, strict=True):
         off = np.abs(t[chosen] - t[0] - leads[slots])
         assert (off <= 0.5 * step + 1e-9).all()
@@ -190,6 +221,47 @@ def test_leads_of_irregular_times_are_the_nearest_snapshots():
     named, wanted = lead_places(test, np.array([2.0, 5.0]))
     assert wanted.tolist() == [2.0, 5.0]
     assert all(len(chosen) <= 2 for chosen, _ in named)
+
+
+def test_leads_of_months_and_leap_years_count_together():
+    """Windows of four snapshots have three leads each, whatever the calendar."""
+    for unit, most in (("Y", 1), ("M", 3)):
+        dates = np.arange("1990", "2020", dtype=f"datetime64[{unit}]").astype("datetime64[D]")
+        days = (dates - dates[0]).astype(float)
+        windows = [days[s : s + 4] for s in range(len(days) - 3)]
+        test = Trajectories(windows, [np.ones((4, 1)) for _ in windows])
+        places, leads = lead_places(test, None)
+        np.testing.assert_allclose(leads, np.arange(1, 4) * days[-1] / (len(days) - 1), atol=most)
+        assert all(slots.tolist() == [0, 1, 2] for _, slots in places)
+
+
+def test_leads_are_those_that_windows_have():
+    """No row without a window: where a second spacing begins, and where a hole is spanned."""
+    for steps in ([1.0] * 40 + [1.5] * 40, [1.0] * 40 + [71.0] + [1.0] * 40):
+        times = np.cumsum([0.0, *steps])
+        windows = [times[s : s + 5] for s in range(len(times) - 4)]
+        test = Trajectories(windows, [np.ones((5, 1)) for _ in windows])
+        places, leads = lead_places(test, None)
+        own = np.concatenate([w[1:] - w[0] for w in windows])
+        shared = {lead for lead in own if (own == lead).sum() > 1}
+        assert shared <= set(leads) <= set(own)
+        scored = np.concatenate([slots for _, slots in places])
+        assert np.unique(scored).tolist() == list(range(len(leads)))
+        for w, (chosen, slots) in zip(windows, places, strict=True):
+            assert set(w[1:] - w[0]) & shared <= set(leads[slots])
+            assert (np.abs(leads[slots] - (w[chosen] - w[0])) < 0.75).all()
+
+
+def test_of_many_leads_the_most_common_are_scored():
+    """A hundred leads: ten of three trajectories, then such as one has, all over."""
+    times = [np.arange(11.0), np.arange(11.0), np.arange(101.0)]
+    odd = np.append(np.arange(11.0), 100.5)
+    test = Trajectories([*times, odd], [np.ones((len(t), 1)) for t in [*times, odd]])
+    _, leads = lead_places(test, None)
+    assert len(leads) == 50
+    assert leads[:10].tolist() == list(range(1, 11))
+    assert (leads[10], leads[-1]) == (11.0, 100.5)
+    assert set(np.diff(leads[10:])) <= {1.5, 2.0, 3.0, 2.5, 3.5}
 
 
 def test_of_many_leads_fifty_are_scored_and_long_ones_from_long_trajectories():
@@ -250,8 +322,10 @@ def test_what_cannot_be_compared_is_refused_by_name():
         ({"leads": [90.0]}, "leads: 90 to 90, but the test trajectories have snapshots 0.5 to"),
         ({"leads": [0.0]}, "leads: .0.0.. Pass positive times"),
         ({"leads": []}, "leads: "),
-        ({"period": [1.0]}, "period: "),
-        ({"period": -1.0}, "period: "),
+        ({"period": [1.0]}, "period="),
+        ({"period": -1.0}, "period="),
+        ({"period": "1 year"}, "period: '1 year', but the data's times count from no date"),
+        ({"period": "yearly"}, "period='yearly': no duration"),
         ({"weights": np.ones(5)}, "weights: shape .5,. does not broadcast"),
         ({"baselines": twice}, "baselines: names"),
         ({"baselines": [baselines.Persistence]}, r"baselines\[0\]: got Persistence"),

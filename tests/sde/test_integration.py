@@ -244,6 +244,24 @@ def test_a_generator_takes_the_place_of_torch_s_own():
     assert draw(None)[1] == step
 
 
+def test_without_diffusion_the_generator_goes_on_as_with_it():
+    times, states, paths = tensor([REGULAR, REGULAR]), [], []
+    for size in (0.0, 1.0):
+        generator = torch.Generator().manual_seed(3)
+        start = torch.ones(5, 2, 3, dtype=torch.float64)
+        diffusion = torch.full((3,), size, dtype=torch.float64)
+        options = {"max_step": 0.01, "generator": generator}
+        paths.append(integrate(lambda z, t: -z, diffusion, start, times, **options))
+        states.append(generator.get_state())
+    assert torch.equal(*states)
+    exact = torch.exp(times[0, 0] - times)[None, ..., None].expand_as(paths[0])
+    # the rule's error is h²/6 a unit of time, relatively
+    torch.testing.assert_close(
+        paths[0], exact, rtol=2e-5 * float(times[0, -1] - times[0, 0]), atol=0
+    )
+    assert (paths[1] - exact).abs().max() > 0.1
+
+
 def test_max_step_none_is_one_step_between_times():
     times = tensor([REGULAR])
     assert oscillator_error(times, None) == pytest.approx(oscillator_error(times, 0.4), rel=1e-12)

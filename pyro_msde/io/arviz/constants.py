@@ -56,9 +56,7 @@ def constants(fit: FittedModel, picked: Trajectories, values: Any, frame: Frame)
         all_coords=True,
     )
     for d in frame.space if kernel else ():
-        x, size = frame.coords[d].values, ds.sizes[f"{d}_lag"]
-        lag = (np.arange(size) - size // 2) * (float(x[1] - x[0]) if len(x) > 1 else 1.0)
-        ds = ds.assign_coords({f"{d}_lag": (f"{d}_lag", lag, dict(frame.coords[d].attrs))})
+        ds = ds.assign_coords({f"{d}_lag": _lags(d, ds.sizes[f"{d}_lag"], frame)})
     return ds
 
 
@@ -114,6 +112,17 @@ def _reference(fit: FittedModel, picked: Trajectories, frame: Frame) -> dict[str
     kept = tuple(d for i, d in enumerate(dims) if i not in same)
     units = units_attr(frame.units.get(frame.name))
     return {"field_reference": (kept, values.squeeze(same), units)}
+
+
+def _lags(axis: str, size: int, frame: Frame) -> Variable:
+    """Distances along an axis; points of the grid where positions are names, numbers on a graph."""
+    x, dims = frame.coords[axis].values, (f"{axis}_lag",)
+    if not frame.grid.regular:
+        return dims, np.arange(size), {}
+    steps = np.arange(size) - size // 2
+    if x.dtype.kind not in "fiu":
+        return dims, steps, {}
+    return dims, steps * (float(x[1] - x[0]) if len(x) > 1 else 1.0), dict(frame.coords[axis].attrs)
 
 
 def _inputs(test: Trajectories) -> dict[str, Any]:

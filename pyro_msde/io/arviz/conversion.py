@@ -43,7 +43,7 @@ from typing import Any
 
 import numpy as np
 
-from pyro_msde.checks import check_seed, check_whole
+from pyro_msde.checks import check_kind, check_seed, check_whole
 from pyro_msde.data import (
     Trajectories,
     check_trajectories,
@@ -113,15 +113,15 @@ def to_arviz(
     """Forecast every trajectory from its first snapshot and collect all in ArviZ's format.
 
     Args:
-        fit: The `Fit`.
+        fit: The `Fit`; of an `Ensemble`, one of its fits.
         test: Trajectories on the model's grid. If their times count from another date than those
             of the fit's data, they are recounted.
         num_samples: Latent paths, and draws.
         num_theta: Draws of θ among which they are shared out, where it has a posterior; as many as
             paths, if the posterior itself is of interest.
         seed: Of the forecasts; trajectory k has seed + k if trajectories have times of their own.
-        probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, where draws of the field are
-            kept; the nearest grid points are taken. Axes left out: the coarse points.
+        probes: Positions per axis of space, such as {"x": [0.5, 2.0]}, or names, where draws of the
+            field are kept; the nearest grid points are taken. Axes left out: the coarse points.
         times: How many snapshots of each trajectory to forecast, evenly spaced from the first to
             the last, or times (or dates) to which to take the nearest snapshots.
         horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
@@ -143,8 +143,10 @@ def to_arviz(
     Raises:
         ValueError: Data of another grid, an unknown axis, positions or times outside the data, a
             horizon within them, sites that are not there, a number of draws that is none, a field
-        or axis of a name that is taken.
+        or axis of a name that is taken; what is no `Fit`.
     """
+    known = ("model", "guide", "scaling", "adjustments", "forecast")
+    check_kind("fit", fit, known, "what pyro_msde.fit gave, or one of an ensemble's fits")
     check_whole("num_samples", num_samples, 1)
     check_seed("seed", seed)
     if not isinstance(prior, bool):

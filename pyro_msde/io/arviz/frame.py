@@ -150,7 +150,12 @@ def _on_grid(grid: Places, chosen: Sequence[Array]) -> tuple[tuple[Array, ...], 
 
 
 def _nearest(x: Array, positions: Any, name: str) -> Array:
-    """Increasing indices of the points nearest to `positions`, at most one spacing outside x."""
+    """Increasing indices of the points nearest to `positions`, at most one spacing outside x.
+
+    Where x are names, of the points that are called so.
+    """
+    if x.dtype.kind not in "fiu":
+        return _named(x, positions, name)
     at = np.atleast_1d(to_numpy(positions, f"probes[{name!r}]"))
     margin = float(np.abs(np.diff(x)).max()) if len(x) > 1 else 0.0
     outside = at[~((at >= x.min() - margin) & (at <= x.max() + margin))]
@@ -160,3 +165,15 @@ def _nearest(x: Array, positions: Any, name: str) -> Array:
             f"{x.min():g} to {x.max():g}."
         )
     return nearest(x, at)
+
+
+def _named(x: Array, positions: Any, name: str) -> Array:
+    wanted = np.atleast_1d(np.asarray(positions))
+    found = np.isin(x.astype(str), wanted.astype(str))
+    unknown = wanted[~np.isin(wanted.astype(str), x.astype(str))]
+    if len(unknown) or not found.any():
+        raise ValueError(
+            f"probes: {name}={unknown.tolist() or wanted.tolist()}. Pass names of points, such as "
+            f"{x[0]!s}."
+        )
+    return np.flatnonzero(found)

@@ -11,10 +11,11 @@ import torch
 from named_fields import HORIZON, SCALE, named_data, untrained_fit
 from problems import NUM_POINTS, tiny_data, tiny_fields, tiny_grid, tiny_model, tiny_pair
 
-from pyro_msde import Fit, Grid, Trajectories
+from pyro_msde import Fit, Grid, SensorGraph, Trajectories
 from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.io.arviz import kernel_draws, to_arviz
+from pyro_msde.models import multiscale
 from pyro_msde.priors import bayesian
 
 CLOCK = 4.0 + 0.25 * np.arange(5)
@@ -207,3 +208,25 @@ def test_two_axes_of_space():
     assert np.array_equal(idata.observed_data["u"][0, ..., 0], values[0][:, ::2, 3])
     assert idata.constant_data["smoothing_kernel"].dims == ("x_lag", "y_lag")
     assert np.allclose(idata.constant_data["x_lag"], [-2, -1, 0, 1, 2])
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_positions_may_be_names(graph):
+    nodes = np.arange(NUM_POINTS)
+    names = [f"s{i:02d}" for i in nodes]
+    ring = np.stack([(nodes - 1) % NUM_POINTS, (nodes + 1) % NUM_POINTS], 1)
+    model = multiscale(SensorGraph(ring) if graph else tiny_grid(), width=4, components=2, rank=1)
+    fit = Fit(model, AmortizedGP(model), Scaling((SCALE,), HORIZON))
+    values = tiny_data((5,)).values[0][None]
+    options = {"dims": ["station"], "coords": {"station": names}}
+    test = Trajectories(CLOCK, values, **options)
+    idata = to_arviz(fit, test, num_samples=2, probes={"station": ["s07", "s02"]})
+    pp, constant = idata.posterior_predictive, idata.constant_data
+    assert pp["station_probe"].values.tolist() == ["s02", "s07"]
+    assert np.array_equal(idata.observed_data["u"], values[..., [2, 7]])
+    assert constant["station"].values.tolist() == names
+    size = constant.sizes["station_lag"]
+    middle = 0 if graph else size // 2  # where a node itself is
+    assert np.array_equal(constant["station_lag"], np.arange(size) - middle)
+    with pytest.raises(ValueError, match=r"probes: station=\['x'\]. Pass names of points, such"):
+        to_arviz(fit, test, num_samples=2, probes={"station": ["s02", "x"]})
