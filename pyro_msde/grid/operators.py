@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ScaleOperators"]
 
 _MOST_ENTRIES = 2**23  # of T_p as a matrix: above, transforms are cheaper
+_MOST_FOLDED = 2**20  # where its rows are folded back at bounded ends, at each step of training
 
 
 class ScaleOperators:
@@ -65,7 +66,8 @@ class ScaleOperators:
         self._coarse_ring = tuple(length // stride for length, stride in pairs)
         self._kernel_on_ring = self._on_ring(kernel)
         self._matrix: Tensor | None = None
-        if grid.num_coarse * grid.num_points <= _MOST_ENTRIES:
+        most = _MOST_ENTRIES if all(ring.plain for ring in self._rings) else _MOST_FOLDED
+        if grid.num_coarse * grid.num_points <= most:
             self._matrix = self._prolongation_matrix()
 
     @cached_property

@@ -1,19 +1,22 @@
 """An axis laid on a ring with its ghosts, for convolution by FFT.
 
 The n points are at ring positions 0 … n−1, the ghosts beyond the upper end follow, those before the
-lower end close the ring. `Ring.fold` is the transpose of `Ring.extend`.
+lower end close the ring. `Ring.fold` is the transpose of `Ring.extend`, so that each is the other's
+derivative: as autograd would take it from slices, flips and sums, it would fill and add full-sized
+arrays of zeros.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
-from torch.nn import functional as F
 
 from pyro_msde.grid.boundaries import Ends, Integers
 
@@ -35,28 +38,25 @@ class _Run:
         last = self.first + self.step * (self.count - 1)
         return min(self.first, last), 1 + abs(last - self.first)
 
-    def of(self, y: Tensor, dim: int) -> Tensor:
-        """The ghosts of points y."""
-        sizes = list(y.shape)
-        sizes[dim] = self.count
+    def write(self, ghosts: Tensor, points: Tensor, dim: int) -> None:
+        """Set the ghosts of these points."""
         if not self.weight:
-            return y.new_zeros(sizes)
-        values = y.narrow(dim, *self.window)
-        values = values.flip(dim) if self.step < 0 else values.expand(sizes)
-        return values if self.weight == 1 else self.weight * values
+            ghosts.zero_()
+            return
+        values = points.narrow(dim, *self.window)
+        ghosts.copy_(values.flip(dim) if self.step < 0 else values)
+        if self.weight != 1:
+            ghosts.mul_(self.weight)
 
-    def added(self, points: Tensor, ghosts: Tensor, dim: int) -> Tensor:
-        """Points plus what ghosts give them."""
+    def add(self, points: Tensor, ghosts: Tensor, dim: int) -> None:
+        """Add to points what ghosts give them."""
         if not self.weight:
-            return points
+            return
         if self.step < 0:
             ghosts = ghosts.flip(dim)
         elif self.window[1] < self.count:
             ghosts = ghosts.sum(dim, keepdim=True)
-        ghosts = ghosts if self.weight == 1 else self.weight * ghosts
-        first, count = self.window
-        after = points.shape[dim] - first - count
-        return points + F.pad(ghosts, [0, 0] * (-1 - dim) + [first, after])
+        points.narrow(dim, *self.window).add_(ghosts, alpha=self.weight)
 
 
 class Ring:
@@ -83,28 +83,76 @@ class Ring:
 
     def extend(self, y: Tensor, dim: int, channel: int) -> Tensor:
         """Axis `dim` of y with its ghosts; `channel` is y's axis of channels, both negative."""
-        if self.plain:
-            return y
-        parts = [
-            torch.cat([part, *(run.of(part, dim) for run in runs)], dim)
-            for part, runs in zip(self._by_channel(y, channel), self._runs, strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, channel)
+        return y if self.plain else _applied(_Extended, y, self, dim, channel)
 
     def fold(self, ring: Tensor, dim: int, channel: int) -> Tensor:
         """Transpose of `extend` (with the FFT's zeros): ring values added up on the n points."""
         if self.plain:
             return ring.narrow(dim, 0, self.n)
-        parts = []
-        for part, runs in zip(self._by_channel(ring, channel), self._runs, strict=True):
-            points, *ghosts = part.split([self.n, *(run.count for run in runs)], dim)
-            for run, values in zip(runs, ghosts, strict=True):
-                points = run.added(points, values, dim)
-            parts.append(points)
-        return parts[0] if len(parts) == 1 else torch.cat(parts, channel)
+        return _applied(_Folded, ring, self, dim, channel)
 
-    def _by_channel(self, x: Tensor, channel: int) -> tuple[Tensor, ...]:
-        return x.split(1, channel) if len(self._runs) > 1 else (x,)
+    def extended(self, y: Tensor, dim: int, channel: int) -> Tensor:
+        """As `extend`, without a derivative."""
+        sizes = list(y.shape)
+        sizes[dim] = self.length
+        ring = y.new_empty(sizes)
+        for points, whole, runs in self._parts(y, ring, channel):
+            own, *ghosts = whole.split([self.n, *(run.count for run in runs)], dim)
+            own.copy_(points)
+            for run, values in zip(runs, ghosts, strict=True):
+                run.write(values, points, dim)
+        return ring
+
+    def folded(self, ring: Tensor, dim: int, channel: int) -> Tensor:
+        """As `fold`, without a derivative."""
+        y = ring.narrow(dim, 0, self.n).clone()
+        for points, whole, runs in self._parts(y, ring, channel):
+            _, *ghosts = whole.split([self.n, *(run.count for run in runs)], dim)
+            for run, values in zip(runs, ghosts, strict=True):
+                run.add(points, values, dim)
+        return y
+
+    def _parts(
+        self, points: Tensor, ring: Tensor, channel: int
+    ) -> Iterator[tuple[Tensor, Tensor, list[_Run]]]:
+        """Views of both with the runs of their channels."""
+        if len(self._runs) == 1:
+            yield points, ring, self._runs[0]
+            return
+        views = (x.split(1, channel) for x in (points, ring))
+        yield from zip(*views, self._runs, strict=True)
+
+
+def _applied(function: Any, x: Tensor, *rest: Any) -> Tensor:
+    """`function.apply`, which torch gives no types."""
+    applied: Tensor = function.apply(x, *rest)
+    return applied
+
+
+class _Extended(torch.autograd.Function):
+    """`Ring.extended`, whose derivative is its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, ring: Ring, dim: int, channel: int) -> Tensor:
+        ctx.rest = ring, dim, channel
+        return ring.extended(y, dim, channel)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return _applied(_Folded, gradient, *ctx.rest), None, None, None
+
+
+class _Folded(torch.autograd.Function):
+    """`Ring.folded`, whose derivative is its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, ring_values: Tensor, ring: Ring, dim: int, channel: int) -> Tensor:
+        ctx.rest = ring, dim, channel
+        return ring.folded(ring_values, dim, channel)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        return _applied(_Extended, gradient, *ctx.rest), None, None, None
 
 
 ring_of = lru_cache(maxsize=256)(Ring)

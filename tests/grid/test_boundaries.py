@@ -58,6 +58,7 @@ def _means(request, monkeypatch):
     """T_p and T_r by a matrix, or by transforms as on large grids."""
     if request.param == "transforms":
         monkeypatch.setattr(operators, "_MOST_ENTRIES", 0)
+        monkeypatch.setattr(operators, "_MOST_FOLDED", 0)
 
 
 def draw(*shape):

@@ -1,0 +1,162 @@
+"""Velocities in a plane from the files of Günther, Gross & Theisel (2017): netCDF-4 and AmiraMesh.
+
+Theirs is a flow past a cylinder at a Reynolds number of 160, on 640 × 80 points and 1501 times, as
+computed with Gerris (doi:10.1145/3072959.3073684). `read_flow` takes other fields of two
+components in the same formats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pyro_msde.checks import check_whole
+
+__all__ = ["read_flow"]
+
+_AXES = {"tdim": "time", "ydim": "y", "xdim": "x"}  # of netCDF, slowest first
+_MAGIC = "# AmiraMesh BINARY-LITTLE-ENDIAN 2.1"
+_MOST_HEADER = 2**16  # bytes
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_LONG = {"u": "velocity along x", "v": "velocity along y"}
+
+
+def read_flow(
+    path: str | PathLike[str],
+    *,
+    crop: Mapping[str, tuple[float, float]] | None = None,
+    every: Mapping[str, int] | None = None,
+    radius: float | None = None,
+) -> xr.Dataset:
+    """Velocities `u` and `v` (time, x, y) in float32, NaN within the cylinder.
+
+    Only what is kept is read into memory. `Trajectories.from_xarray(ds, ["u", "v"],
+    missing="mask")` makes two channels of it.
+
+    Args:
+        path: A netCDF-4 file with variables u and v along xdim, ydim and tdim in any order, and
+            coordinates of the same names; or an AmiraMesh file ("# AmiraMesh BINARY-LITTLE-ENDIAN
+            2.1") of a lattice of two floats, x fastest and time slowest.
+        crop: By axis, "time", "x" or "y", the lowest and the highest position that are kept.
+        every: By axis, that one in so many of the positions left is kept.
+        radius: Of the cylinder, about the origin. None: that of the file; without one there,
+            nothing is left out.
+
+    Returns:
+        The Dataset, with coordinates and the file's numbers as attributes (nu, radius, Re).
+
+    Raises:
+        ValueError: Neither of these formats; data that end early or are mislabelled; axes, or
+            positions, that are not there.
+        OSError: The file cannot be read.
+    """
+    path = Path(path)
+    with path.open("rb") as stream:
+        head = stream.read(len(_MAGIC))
+    if head == _MAGIC.encode("ascii"):
+        ds = _amira(path)
+    elif head[:4] == b"\x89HDF":
+        ds = _netcdf(path)
+    else:
+        raise ValueError(
+            f"{path}: neither netCDF-4 nor AmiraMesh in binary of little endian, version 2.1. "
+            "Convert it, or read it with xarray."
+        )
+    with ds:
+        kept = _kept(ds, crop or {}, every or {})
+        fields = {name: kept[name].transpose("time", "x", "y").load() for name in _LONG}
+        attrs = {key: float(kept.attrs[key]) for key in ("nu", "radius", "Re") if key in kept.attrs}
+        coords = {axis: kept[axis].astype(np.float64).load() for axis in _AXES.values()}
+    radius = attrs.get("radius") if radius is None else float(radius)
+    out = xr.Dataset({k: v.astype(np.float32) for k, v in fields.items()}, coords)
+    if radius is not None:
+        out = out.where(np.hypot(out["x"], out["y"]) > radius).transpose("time", "x", "y")
+    for name, text in _LONG.items():
+        out[name].attrs = {"long_name": text, "units": "1"}
+    return out.assign_attrs(attrs)
+
+
+def _netcdf(path: Path) -> xr.Dataset:
+    """Opened, with our names of axes and the scalars as attributes."""
+    ds = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
+    for name in _LONG:
+        dims = set(ds[name].dims) if name in ds else set()
+        if dims != set(_AXES):
+            held = f"{name} along {', '.join(sorted(map(str, dims)))}" if dims else "none"
+            ds.close()
+            raise ValueError(
+                f"{path}: holds {held}. Variables u and v along xdim, ydim and tdim are read."
+            )
+    missing = [axis for axis in _AXES if axis not in ds.coords]
+    if missing:
+        ds.close()
+        raise ValueError(f"{path}: no positions {', '.join(missing)}. Add them as coordinates.")
+    scalars = {k: float(ds[k]) for k in ("nu", "radius", "Re") if k in ds and not ds[k].dims}
+    return ds[list(_LONG)].rename(_AXES).assign_attrs({**ds.attrs, **scalars})
+
+
+def _amira(path: Path) -> xr.Dataset:
+    """The data stay on disk until they are asked for."""
+    with path.open("rb") as stream:
+        head = stream.read(_MOST_HEADER)
+    mark = re.search(rb"# Data section follows\s*\n@1[ \t]*\r?\n", head)
+    if mark is None:
+        raise ValueError(f"{path}: no data section '@1' in its header. It is cut off or another.")
+    header = head[: mark.start()].decode("latin-1")
+    sizes = _numbers(path, header, "define Lattice", 3)
+    box = _numbers(path, header, "BoundingBox", 6)
+    if not re.search(r"Lattice\s*\{\s*float\[2\]\s+\w+\s*\}\s*@1", header):
+        raise ValueError(f"{path}: its lattice is not of float[2]. Two components are read.")
+    if any(n != int(n) or n < 1 for n in sizes):
+        raise ValueError(f"{path}: define Lattice {sizes}. Whole numbers above zero are read.")
+    nx, ny, nt = (int(n) for n in sizes)
+    there, needed = path.stat().st_size - mark.end(), 8 * nx * ny * nt
+    if there < needed:
+        raise ValueError(
+            f"{path}: {there} of the {needed} bytes that {nx} × {ny} × {nt} points take. It is cut "
+            "off: copy it again."
+        )
+    if there > needed + 2:  # a line may end it
+        raise ValueError(
+            f"{path}: {there} bytes of data, but {nx} × {ny} × {nt} points take {needed}. Its "
+            "header is another's."
+        )
+    data = np.memmap(path, "<f4", "r", mark.end(), (nt, ny, nx, 2))
+    dims = ("time", "y", "x")
+    coords = {
+        axis: np.linspace(box[2 * k], box[2 * k + 1], n)
+        for k, (axis, n) in enumerate(zip(("x", "y", "time"), (nx, ny, nt), strict=True))
+    }
+    return xr.Dataset({"u": (dims, data[..., 0]), "v": (dims, data[..., 1])}, coords)
+
+
+def _numbers(path: Path, header: str, key: str, count: int) -> list[float]:
+    """What follows a word of the header."""
+    found = re.search(rf"{key}((?:[\s,]+{_NUMBER}){{{count}}})", header)
+    if found is None:
+        raise ValueError(f"{path}: its header has no '{key}' with {count} numbers.")
+    return [float(x) for x in re.findall(_NUMBER, found[1])]
+
+
+def _kept(ds: xr.Dataset, crop: Mapping[str, Any], every: Mapping[str, Any]) -> xr.Dataset:
+    for argument, given in (("crop", crop), ("every", every)):
+        unknown = [axis for axis in given if axis not in _AXES.values()]
+        if unknown:
+            raise ValueError(f"{argument}: no axis {unknown[0]!r}. Name time, x or y.")
+    for axis, (low, high) in crop.items():
+        inside = np.flatnonzero((ds[axis].values >= low) & (ds[axis].values <= high))
+        if not inside.size:
+            first, last = ds[axis].values[[0, -1]]
+            raise ValueError(
+                f"crop: nothing along {axis} from {low} to {high}; it goes from {first:g} to "
+                f"{last:g}."
+            )
+        ds = ds.isel({axis: slice(int(inside[0]), int(inside[-1]) + 1)})
+    steps = {axis: slice(None, None, check_whole("every", n, 1)) for axis, n in every.items()}
+    return ds.isel(steps)
