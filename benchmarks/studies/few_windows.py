@@ -6,7 +6,7 @@ Each kept run is scored on test trajectories as it is, and calibrated again: on 
 trajectory, three and five at four lead times, and on five at all. Each row of
 benchmarks/studies/results/few_windows.csv has the scale that these alone would choose, that which
 is taken, and the coverage of the central 90 % interval, its mean and its extremes over tenths of
-the horizon. Takes ten minutes on one core.
+the horizon. Takes forty minutes on one core.
 """
 
 from __future__ import annotations
