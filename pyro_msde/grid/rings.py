@@ -8,9 +8,9 @@ arrays of zeros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from torch import Tensor
 from pyro_msde.grid.boundaries import Ends, Integers
 
 __all__ = ["Ring", "ring_of"]
+
+_Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,24 @@ class Ring:
 
     def extend(self, y: Tensor, dim: int, channel: int) -> Tensor:
         """Axis `dim` of y with its ghosts; `channel` is y's axis of channels, both negative."""
-        return y if self.plain else _applied(_Extended, y, self, dim, channel)
+        return y if self.plain else _linear(y, *self._maps(dim, channel))
 
     def fold(self, ring: Tensor, dim: int, channel: int) -> Tensor:
         """Transpose of `extend` (with the FFT's zeros): ring values added up on the n points."""
         if self.plain:
             return ring.narrow(dim, 0, self.n)
-        return _applied(_Folded, ring, self, dim, channel)
+        extended, folded = self._maps(dim, channel)
+        return _linear(ring, folded, extended)
 
-    def extended(self, y: Tensor, dim: int, channel: int) -> Tensor:
-        """As `extend`, without a derivative."""
+    def _maps(self, dim: int, channel: int) -> tuple[_Map, _Map]:
+        """`extend` and `fold` without derivatives."""
+        extended, folded = (
+            partial(f, dim=dim, channel=channel) for f in (self._extended, self._folded)
+        )
+        return extended, folded
+
+    def _extended(self, y: Tensor, dim: int, channel: int) -> Tensor:
+        """As `extend`."""
         sizes = list(y.shape)
         sizes[dim] = self.length
         ring = y.new_empty(sizes)
@@ -103,8 +113,8 @@ class Ring:
                 run.write(values, points, dim)
         return ring
 
-    def folded(self, ring: Tensor, dim: int, channel: int) -> Tensor:
-        """As `fold`, without a derivative."""
+    def _folded(self, ring: Tensor, dim: int, channel: int) -> Tensor:
+        """As `fold`."""
         y = ring.narrow(dim, 0, self.n).clone()
         for points, whole, runs in self._parts(y, ring, channel):
             _, *ghosts = whole.split([self.n, *(run.count for run in runs)], dim)
@@ -123,36 +133,24 @@ class Ring:
         yield from zip(*views, self._runs, strict=True)
 
 
-def _applied(function: Any, x: Tensor, *rest: Any) -> Tensor:
-    """`function.apply`, which torch gives no types."""
-    applied: Tensor = function.apply(x, *rest)
+class _Linear(torch.autograd.Function):
+    """A linear map whose derivative is its transpose, given as another map."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, apply: _Map, transpose: _Map) -> Tensor:
+        ctx.maps = transpose, apply
+        return apply(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _linear(gradient, *ctx.maps), None, None
+
+
+def _linear(x: Tensor, apply: _Map, transpose: _Map) -> Tensor:
+    """`_Linear.apply`, which torch gives no types."""
+    function: Any = _Linear
+    applied: Tensor = function.apply(x, apply, transpose)
     return applied
-
-
-class _Extended(torch.autograd.Function):
-    """`Ring.extended`, whose derivative is its transpose."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, ring: Ring, dim: int, channel: int) -> Tensor:
-        ctx.rest = ring, dim, channel
-        return ring.extended(y, dim, channel)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _applied(_Folded, gradient, *ctx.rest), None, None, None
-
-
-class _Folded(torch.autograd.Function):
-    """`Ring.folded`, whose derivative is its transpose."""
-
-    @staticmethod
-    def forward(ctx: Any, ring_values: Tensor, ring: Ring, dim: int, channel: int) -> Tensor:
-        ctx.rest = ring, dim, channel
-        return ring.folded(ring_values, dim, channel)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return _applied(_Extended, gradient, *ctx.rest), None, None, None
 
 
 ring_of = lru_cache(maxsize=256)(Ring)
