@@ -21,7 +21,7 @@ from pyro_msde.datasets.storage import write_once
 __all__ = ["Problem", "Splits"]
 
 Array = NDArray[Any]
-Draw = Callable[[np.random.Generator], tuple[Array, tuple[float, ...]]]
+Draw = Callable[[np.random.Generator], tuple[Any, tuple[float, ...]]]
 
 _MOST_TRAJECTORIES = 10**6
 _MOST_STEPS = 10**9
@@ -37,14 +37,21 @@ class Problem:
 
     Attributes:
         name: Of the case, and of its files.
-        parts: By split, number and horizon of the trajectories in "train", "validation", "test".
+        parts: By split, number and horizon of the trajectories in "train", "validation", "test";
+            of a split that is one trajectory cut in time, number and horizon of "train" only.
         draw: By split, the law of a trajectory's initial state (*space) and covariates.
-        solve: From initial state, covariates, number of steps and dt to u (step + 1, *space).
-            The initial state may be anything that `draw` gives and this takes.
+        solve: From initial state, covariates, number of steps and dt to u (step + 1, *space), or
+            (step + 1, variable, *space) where there are several. The initial state may be anything
+            that `draw` gives and this takes.
         coords: Positions along each axis of space, in order.
         dt: Time between snapshots.
+        dt_at: By split, where it is another.
         noise_sd: Standard deviation of the independent measurement noise.
         covariates: By split, names of the covariates.
+        designed: By split and part, the covariates of each trajectory, in the place of drawn ones.
+        cuts: By split that is one trajectory cut in time, when training and when validation ends.
+        variables: Names of the fields; several are channels of trajectories, NaN where there is no
+            field.
         attrs: What the files say of the data: "equation", "scheme" and the like.
         key: Sets the random streams apart from those of other problems.
         keep_clean: Store the solution without noise as well.
@@ -60,7 +67,11 @@ class Problem:
     coords: Mapping[str, Array]
     dt: float
     noise_sd: float
+    dt_at: Mapping[str, float] = field(default_factory=dict)
     covariates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    designed: Mapping[str, Mapping[str, Sequence[tuple[float, ...]]]] = field(default_factory=dict)
+    cuts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    variables: tuple[str, ...] = ("u",)
     attrs: Mapping[str, str] = field(default_factory=dict)
     key: tuple[int, ...] = ()
     keep_clean: bool = True
@@ -90,32 +101,42 @@ class Problem:
             stream: "train", "validation", "test", "fresh" or "generate".
 
         Returns:
-            `u` (trajectory, time, *space) with noise, `u_clean` without if it is kept, both in
-            float32, and the covariates (trajectory,); the attributes say how to make them again.
+            The variables (trajectory, time, *space) with noise, `u` say, and `u_clean` without if
+            it is kept, both in float32, and the covariates (trajectory,); the attributes say how to
+            make them again.
 
         Raises:
             ValueError: If an argument is out of range.
         """
         noise_sd = self.noise_sd if noise_sd is None else noise_sd
-        dt = self.dt if dt is None else dt
+        dt = self.dt_at.get(split, self.dt) if dt is None else dt
         attrs = self._attrs(split, num_trajectories, horizon, seed, noise_sd, dt, stream)
         num_steps = round(horizon / dt)
         place = (*self.key, list(self.parts).index(split), _STREAMS.index(stream))
         shape = tuple(len(x) for x in self.coords.values())
+        if len(self.variables) > 1:
+            shape = (len(self.variables), *shape)
         u = np.empty((num_trajectories, num_steps + 1, *shape), dtype=np.float32)
         u_clean = np.empty_like(u) if self.keep_clean else None
         columns = np.empty((num_trajectories, len(self.covariates.get(split, ()))))
+        designed = self.designed.get(split, {}).get(stream, ())
         for k in range(num_trajectories):
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*place, k)))
             initial, covariates = self.draw[split](rng)
-            columns[k] = covariates
+            columns[k] = covariates = designed[k] if k < len(designed) else covariates
             noise_source = (rng,) if self.driven else ()
             solution = self.solve(initial, covariates, num_steps, dt, *noise_source)
-            u[k] = solution + noise_sd * rng.standard_normal(solution.shape)
+            noise = noise_sd * rng.standard_normal(solution.shape) if noise_sd else 0.0
+            u[k] = solution + noise
             if u_clean is not None:
                 u_clean[k] = solution
         dims = ("trajectory", "time", *self.coords)
-        variables: dict[str, Any] = {"u": (dims, u, {"units": "1", "long_name": "u with noise"})}
+        fields = np.moveaxis(u, 2, 0) if len(self.variables) > 1 else u[None]
+        said = " with noise" if noise_sd else ""
+        variables: dict[str, Any] = {
+            name: (dims, values, {"units": "1", "long_name": f"{name}{said}"})
+            for name, values in zip(self.variables, fields, strict=True)
+        }
         if u_clean is not None:
             variables["u_clean"] = (dims, u_clean, {"units": "1", "long_name": "u"})
         for j, name in enumerate(self.covariates.get(split, ())):
@@ -145,6 +166,10 @@ class Problem:
         """
         self._check_split(split)
         folder = None if directory is None else Path(directory)
+        if split in self.cuts:
+            whole, (first, second) = self._part(split, "train", seed, folder), self.cuts[split]
+            late = whole.after(first)
+            return Splits(whole.until(first), late.until(second), late.after(second))
         return Splits(**{part: self._part(split, part, seed, folder) for part in _STREAMS[:3]})
 
     def fresh(self, split: str, num_trajectories: int, seed: int, horizon: float) -> Trajectories:
@@ -173,13 +198,21 @@ class Problem:
 
         if directory is None:
             return self._trajectories(make(), split)
-        attrs = self._attrs(split, num_trajectories, horizon, seed, self.noise_sd, self.dt, part)
-        path = write_once(directory / f"{self.name}_{split}_{part}_seed{seed}.nc", attrs, make)
+        dt = self.dt_at.get(split, self.dt)
+        attrs = self._attrs(split, num_trajectories, horizon, seed, self.noise_sd, dt, part)
+        which = split if split in self.cuts else f"{split}_{part}"
+        path = write_once(directory / f"{self.name}_{which}_seed{seed}.nc", attrs, make)
         with xr.open_dataset(path, engine="h5netcdf") as ds:
             return self._trajectories(ds, split)
 
     def _trajectories(self, ds: xr.Dataset, split: str) -> Trajectories:
-        return Trajectories.from_xarray(ds, "u", covariates=self.covariates.get(split) or None)
+        one = len(self.variables) == 1
+        return Trajectories.from_xarray(
+            ds,
+            self.variables[0] if one else self.variables,
+            missing="raise" if one else "mask",
+            covariates=self.covariates.get(split) or None,
+        )
 
     def _check_split(self, split: str) -> None:
         if not isinstance(split, str) or split not in self.parts:
