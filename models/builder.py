@@ -85,10 +85,10 @@ def multiscale(
             index table (n, k), a matrix (n, n), edges (2, E), or a graph of networkx.
         channels: Values per grid point.
         boundary: What lies beyond the ends of the domain: "periodic" (the other end), "dirichlet"
-            (zero), "neumann" (the mirror image), "replicate" (the end point's value) or an object
-            of your own, for all axes or for each; ends and channels may differ, see `Grid`.
-            Convolutions (`components=0`) wrap around periodic axes and put zeros beyond all other
-            ends.
+            (zero), "neumann" (the mirror image), "antisymmetric" (minus that image), "replicate"
+            (the end point's value) or an object of your own, for all axes or for each; ends and
+            channels may differ, see `Grid`. Convolutions (`components=0`) wrap around periodic axes
+            and put zeros beyond all other ends.
         lower: Where the domain begins per axis; 0 unless given.
         upper: Where it ends; 1 unless given.
         mask: (*space) or (channel, *space) bool, True where there is a field; see `Grid`.

@@ -14,6 +14,7 @@ GRIDS = [
     Grid(60, 12),
     Grid(60, 12, boundary="dirichlet", channels=2),
     Grid((12, 15), (3, 5), boundary=("periodic", "neumann")),
+    Grid((12, 15), (3, 5), boundary=[("antisymmetric", "neumann"), "antisymmetric"]),
 ]
 
 

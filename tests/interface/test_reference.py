@@ -85,9 +85,10 @@ def test_without_a_reference_a_constant_does_change_forecasts():
 
 def test_channels_that_vanish_on_a_wall_are_left_alone():
     y = waves()
-    alone = trained(y[:2], "dirichlet")
-    assert not alone.scaling.reference
-    assert forecast(alone, y[2, 0]).reference is None
+    for wall in ("dirichlet", "antisymmetric"):
+        alone = trained(y[:2], wall)
+        assert not alone.scaling.reference
+        assert forecast(alone, y[2, 0]).reference is None
     both = np.stack([y, y + 280], 2)
     boundary = {0: "dirichlet", 1: "neumann"}
     reference = trained(both[:2], boundary, channels=2).scaling.reference

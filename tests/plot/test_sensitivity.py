@@ -111,6 +111,29 @@ def test_places_beyond_a_wall_are_left_out():
     assert np.allclose(found.sd, 0, rtol=0, atol=1e-9)
 
 
+def test_places_beyond_a_wall_are_those_of_the_channel_that_is_changed():
+    grid = Grid(12, 4, channels=2, boundary={0: "dirichlet", 1: "antisymmetric"})
+    u = np.random.default_rng(7).normal(size=(3, 2, 4))
+
+    def drift(v):  # of both channels by the second, odd beyond its walls
+        ghosts = np.concatenate([-v[:, 1, :1], v[:, 1], -v[:, 1, -1:]], -1)
+        rate = ghosts[:, :-2] + 2 * ghosts[:, 1:-1] + 3 * ghosts[:, 2:]
+        return np.stack([rate, rate], 1)
+
+    for channel in (0, 1):
+        found = reference_derivative(
+            drift,
+            torch.as_tensor(u),
+            grid,
+            channel=channel,
+            source=1,
+            half_width=1,
+            has_channel=True,
+        )
+        assert np.allclose(found.mean, [1, 2, 3], rtol=0, atol=1e-9)
+        assert np.allclose(found.sd, 0, rtol=0, atol=1e-9)
+
+
 def test_wrong_input_is_refused(case):
     fit, truth, _ = case
     y = truth.values[0]
