@@ -141,21 +141,20 @@ def test_a_prior_leaves_stencils_only():
 
 def test_a_prior_of_the_drift_is_one_of_its_coupling_too():
     model = multiscale((32, 16), (8, 4), n_eta=2, coupling=True, architecture="published")
-    drift = drift_of(model)
-    count = sum(p.numel() for p in drift.parameters())
-    z, t = torch.randn(3, 5, model.num_latent), torch.rand(3, 5, dtype=torch.float64)
+    sizes = {name: p.numel() for name, p in drift_of(model).named_parameters()}
     bayesian(model.drift, Normal(0.0, 1.0))
-    theta = torch.randn(count)
-    value = model.bind({"drift.theta": theta}).drift(z, t)
-    names, start = [name for name, _ in drift.named_parameters()], 0
-    for name, size in zip(names, [p.numel() for p in drift.parameters()], strict=True):
-        if name.startswith("coupling"):
-            theta[start : start + size] = 0
-        start += size
-    silent = model.bind({"drift.theta": theta}).drift(z, t)
+    z, t = torch.randn(3, 5, model.num_latent), torch.rand(3, 5, dtype=torch.float64)
+    theta = torch.randn(sum(sizes.values()))
+    of_coupling = torch.cat(
+        [torch.full((n,), name.startswith("coupling")) for name, n in sizes.items()]
+    )
+    drawn, silent = (
+        model.bind({"drift.theta": values}).drift(z, t)
+        for values in (theta, theta.where(~of_coupling, 0.0))
+    )
     macro = slice(0, model.grid.num_zeta)
-    assert not torch.equal(silent[..., macro], value[..., macro])
-    assert torch.equal(silent[..., macro.stop :], value[..., macro.stop :])
+    assert not torch.equal(silent[..., macro], drawn[..., macro])
+    assert torch.equal(silent[..., macro.stop :], drawn[..., macro.stop :])
 
 
 def test_fit_says_which_steps_it_leaves_out(caplog):
