@@ -211,6 +211,34 @@ def test_layout_of_the_networks_inputs():
         assert torch.equal(at, torch.cat([stencil, own, eta], -1))
 
 
+def test_a_coupling_tells_f_what_microscale_states_are_at_each_point():
+    """φ_j(η) = η + φ*(η, sin t, cos t, place of j) in the place of η; f is told no place itself."""
+    grid = Grid(70, 7, channels=2)
+    macro, micro, coupling = Recorder(2), Recorder(5), MLP([5 + 2 + 3, 11, 5]).double()
+    places = double(7, 3)
+    drift = MultiscaleDrift(
+        grid,
+        5,
+        macro,
+        micro,
+        half_width=1,
+        time_features=True,
+        places=places,
+        coupling=coupling,
+    )
+    z, covariates = double(11, 3, 4, 19), double(3, 2)
+    t = torch.rand(3, 4, dtype=torch.float64)
+    assert drift(z, t, covariates).shape == z.shape
+    eta, own = z[..., 14:], covariates[:, None, :].expand(11, 3, 4, 2)
+    clock = torch.stack([t.sin(), t.cos()], -1).expand(11, 3, 4, 2)
+    assert macro.seen.shape == (11, 3, 4, 7, 6 + 2 + 5)
+    for j in range(7):
+        at = torch.cat([eta, clock, places[j].expand(11, 3, 4, 3)], -1)
+        felt = torch.cat([own, eta + coupling(at)], -1)
+        assert_close(macro.seen[..., j, 6:], felt, rtol=1e-12, atol=0)
+    assert torch.equal(micro.seen[..., :5], eta)
+
+
 @pytest.mark.parametrize(
     "grid",
     [
