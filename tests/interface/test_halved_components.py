@@ -9,7 +9,7 @@ from problems import NUM_POINTS, same, snapshot, tiny_data, tiny_segments
 from safetensors.torch import load as tensors_from
 from safetensors.torch import load_file
 
-from pyro_msde import fit, load
+from pyro_msde import Callback, fit, load
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
 from pyro_msde.networks.pod import start_principal_components
@@ -22,7 +22,7 @@ MODES = ("model.decoder.net.modes", "guide.encoder.modes")
 
 def trained(**options):
     model = multiscale(NUM_POINTS, 5, n_eta=1, width=7, components=3)
-    return fit(model, AmortizedGP(model), tiny_data(), **QUICK, **options)
+    return fit(model, AmortizedGP(model), tiny_data(), **(QUICK | options))
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,23 @@ def test_a_checkpoint_of_a_finished_run_is_halved_too(result, tmp_path):
     assert stored(tmp_path)[MODES[0]].dtype == torch.float16
     assert same(both(found), both(result))
     assert same(both(trained(checkpoint=tmp_path)), both(result))
+
+
+class Fails(Callback):
+    """At step 2."""
+
+    def step(self, view):
+        if view.step == 2:
+            raise OSError("no disk")
+
+
+def test_an_unfinished_run_goes_on_in_every_bit(tmp_path):
+    options = {"steps": 4, "checkpoint": tmp_path}
+    with pytest.raises(OSError, match="no disk"):
+        trained(**options, callbacks=[Fails()])
+    assert load(tmp_path).training.interrupted
+    assert stored(tmp_path)[MODES[0]].dtype == torch.float16
+    assert same(both(trained(**options)), both(trained(steps=4)))
 
 
 def test_components_are_rounded_before_anything_is_learned_with_them():
