@@ -273,6 +273,7 @@ AXES, ENDS = "adjustments.region.axes", "adjustments.region.ends"
         (changed("guide.node_variance.log_value", lambda x: x + 1e4), r"node_variance: a variance"),
         (changed(VARIANCE, lambda x: x[:1].clone()), r"log_value is \(1,\) there and \(2,\) here"),
         (changed(VARIANCE, lambda x: x.double()), r"float64, not torch\.float32"),
+        (changed(VARIANCE, lambda x: x.half()), r"float16, not torch\.float32"),
         (changed(VARIANCE, lambda x: x.to(torch.int64)), r"int64, not torch\.float32"),
         (changed("model.drift.net.macro.linear.weight", lambda x: x + 1e30), "drift: takes values"),
         (lambda t: t.pop(VARIANCE), "log_value is missing there"),
