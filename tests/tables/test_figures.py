@@ -39,7 +39,7 @@ def test_a_case_of_two_channels_has_figures_for_each(tmp_path, monkeypatch):
     pytest.importorskip("imageio_ffmpeg")
     data = wake()
     mask = np.isfinite(data.values[0][0])
-    grid = Grid((32, 8), (8, 2), channels=2, boundary="neumann", mask=mask)
+    grid = Grid((32, 8), (8, 4), channels=2, boundary="neumann", mask=mask)
     for n_eta in (0, 2):
         model = multiscale(grid, n_eta=n_eta, width=8, components=3, half_width=1)
         scaling, metadata = Scaling((1.0, 1.0), 80.0), Metadata.of(data)
