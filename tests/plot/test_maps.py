@@ -326,7 +326,7 @@ def test_dates_of_other_calendars_are_in_the_months_of_their_names():
 def test_a_strip_is_as_long_as_its_degrees_and_names_are_above():
     fc, data = winds(np.linspace(0, 359, 36), np.linspace(-9.5, 9.5, 6))
     axes = plot.forecast_images(fc, data, times=1)
-    assert {ax.get_aspect() for ax in axes.flat} == {pytest.approx(1.0)}
+    assert [ax.get_aspect() for ax in axes.flat] == pytest.approx([1.0] * 4)
     assert axes[0, 0].figure.get_figwidth() == 7.0
     parts = ("truth", "mean", "sd", "|error|")
     names = [ax.get_title(loc="left") for ax in axes[:, 0]]
