@@ -1,10 +1,12 @@
 """The paper's figures, drawn again from saved runs.
 
-    python -m benchmarks.figures --case kdv      also burgers1d, burgers2d, ks
+    python -m benchmarks.figures --case kdv      also burgers1d, burgers2d, ks, cylinder
 
 Reads {case}-0 and {case}-5 (for ks: ks-0) under --runs, forecasts the first test trajectory of the
-published split, and writes {case}-*.png under --out, a column wide. A run that is missing is left
-out. A minute or two on one core.
+published split, and writes {case}-*.png under --out, a column or a page wide; those of fields with
+several channels once for each. A run that is missing is left out. Fields with two axes of space
+move, too, in GIF and mp4 (for which the extra `animation` brings ffmpeg). A minute or two on one
+core, more with moving pictures.
 """
 
 from __future__ import annotations
@@ -23,15 +25,11 @@ from numpy.typing import NDArray
 import pyro_msde
 import pyro_msde.guides
 import pyro_msde.models  # both register what `load` builds
+from examples.cases import CASES as SETTINGS
 from pyro_msde import plot
-from pyro_msde.datasets.burgers1d import BURGERS1D
 from pyro_msde.datasets.burgers1d import NU as BURGERS1D_NU
-from pyro_msde.datasets.burgers2d import BURGERS2D
 from pyro_msde.datasets.burgers2d import NU as BURGERS2D_NU
-from pyro_msde.datasets.kdv import KDV
 from pyro_msde.datasets.kdv_equation import NU as KDV_NU
-from pyro_msde.datasets.ks import KS
-from pyro_msde.datasets.problem import Problem
 from pyro_msde.runs import rebuild
 
 Array = NDArray[Any]
@@ -74,15 +72,15 @@ def ks_drift(u: Array, dx: Any) -> Array:
 
 @dataclass(frozen=True)
 class Case:
-    """Data, runs by the title of their column, how many times to forecast, the coarse drift.
+    """Runs by the title of their column, how many times to forecast, the coarse drift.
 
-    `command` trains a run; {name} stands for the run's, {runs} for the folder.
+    The drift is None where it needs more than a point's neighbours, as pressure does. `command`
+    trains a run; {name} stands for the run's, {runs} for the folder.
     """
 
-    problem: Problem
     runs: dict[str, str]
     num_times: int
-    drift: Callable[[Array, Any], Array]
+    drift: Callable[[Array, Any], Array] | None = None
     command: str = "python -m benchmarks.accuracy, and copy runs/accuracy/… to {runs}/{name}"
 
 
@@ -91,12 +89,11 @@ def _pair(case: str) -> dict[str, str]:
 
 
 CASES = {
-    "kdv": Case(
-        KDV, _pair("kdv"), 101, kdv_drift, "python examples/kdv.py --rows {name} --out {runs}"
-    ),
-    "burgers1d": Case(BURGERS1D, _pair("burgers1d"), 101, burgers1d_drift),
-    "burgers2d": Case(BURGERS2D, _pair("burgers2d"), 51, burgers2d_drift),
-    "ks": Case(KS, {"multiscale": "ks-0"}, 101, ks_drift),
+    "kdv": Case(_pair("kdv"), 101, kdv_drift, "python examples/kdv.py --rows {name} --out {runs}"),
+    "burgers1d": Case(_pair("burgers1d"), 101, burgers1d_drift),
+    "burgers2d": Case(_pair("burgers2d"), 51, burgers2d_drift),
+    "ks": Case({"multiscale": "ks-0"}, 101, ks_drift),
+    "cylinder": Case(_pair("cylinder"), 101),
 }
 
 
@@ -106,31 +103,58 @@ def thinned(data: pyro_msde.Trajectories, num_times: int) -> pyro_msde.Trajector
     return data[0].thinned(every)
 
 
+def channels(fit: pyro_msde.Fit, truth: pyro_msde.Trajectories) -> Iterator[tuple[str, dict]]:
+    """Endings of files and arguments of pictures: one for each channel, none where there is one."""
+    many = fit.model.grid.channels
+    for number in range(many):
+        name = truth.channel_names[number] if truth.channel_names else str(number)
+        yield ("", {}) if many == 1 else (f"-{name}", {"channel": number})
+
+
 def pictures(case: Case, fit: pyro_msde.Fit, fc: Any, truth: Any) -> Iterator[tuple[str, Any]]:
     """Names and Axes of a run's figures, made one by one."""
+    yield "latent", plot.latent_paths(fc, truth)
+    for ending, channel in channels(fit, truth):
+        for name, axes in of_channel(case, fit, fc, truth, channel):
+            yield name + ending, axes
+
+
+def of_channel(
+    case: Case, fit: pyro_msde.Fit, fc: Any, truth: Any, channel: dict[str, int]
+) -> Iterator[tuple[str, Any]]:
+    """Names and Axes of figures of a channel."""
     times, y = truth.times[0], truth.values[0]
     late = len(times) * 3 // 4
     grid, few = fit.model.grid, [0, len(times) // 2, -1]
+    of: dict[str, Any] = {"data": truth, **channel}
     if grid.ndim == 1:
-        yield "scales-snapshot", plot.scale_separation(fit, y[late], data=truth)
-        yield "scales", plot.scale_images(fit, y, times, data=truth)
-        yield "forecast", plot.forecast_spacetime(fc, truth)
-        yield "forecast-snapshots", plot.forecast_snapshots(fc, truth)
+        yield "scales-snapshot", plot.scale_separation(fit, y[late], **of)
+        yield "scales", plot.scale_images(fit, y, times, **of)
+        yield "forecast", plot.forecast_spacetime(fc, truth, **channel)
+        yield "forecast-snapshots", plot.forecast_snapshots(fc, truth, **channel)
     else:
-        yield "scales", plot.scale_images(fit, y[few], times[few], data=truth)
-        yield "forecast", plot.forecast_images(fc, truth, times=times[few])
-    yield "latent", plot.latent_paths(fc, truth)
-    spacing = [np.diff(x).mean() for x in truth.coords.values()]
+        yield "scales", plot.scale_images(fit, y[few], times[few], **of)
+        yield "forecast", plot.forecast_images(fc, truth, times=times[few], **channel)
+    spacing = [np.diff(truth.coords[name]).mean() for name in truth.dims[-grid.ndim :]]
     dx = [step * stride for step, stride in zip(spacing, grid.stride, strict=True)]
     some = y[:: max(1, len(y) // 20)]
-    yield (
-        "sensitivity",
-        plot.drift_sensitivity(fit, some, reference=lambda zeta: case.drift(zeta, dx), data=truth),
-    )
+    drift = None if case.drift is None else lambda zeta: case.drift(zeta, dx)
+    yield "sensitivity", plot.drift_sensitivity(fit, some, reference=drift, **of)
     start = rebuild(fit.model.config).kernel.net()
-    yield "kernel", plot.smoothing_kernel(fit, start=start, data=truth)
-    yield "operators", plot.scale_operators(fit, y[late], data=truth)
-    yield "spectra", plot.power_spectra(fit, y, data=truth)
+    yield "kernel", plot.smoothing_kernel(fit, start=start, **of)
+    yield "operators", plot.scale_operators(fit, y[late], **of)
+    if grid.mask is None:  # fields with holes have no spectrum
+        yield "spectra", plot.power_spectra(fit, y, **of)
+
+
+def movies(fit: pyro_msde.Fit, fc: Any, truth: Any, path: Path) -> None:
+    """Write each channel's forecast as GIF and mp4, under a path that endings are added to."""
+    for ending, channel in channels(fit, truth):
+        for kind in (".gif", ".mp4"):
+            moving = plot.animation(fc, truth, **channel)
+            plot.save_animation(moving, path.with_name(f"{path.name}{ending}{kind}"))
+            plt.close("all")
+            print(f"{path}{ending}{kind}")
 
 
 def save(axes: Any, path: Path) -> None:
@@ -152,13 +176,18 @@ def draw(name: str, runs: Path, out: Path) -> None:
             continue
         fit = pyro_msde.load(runs / run)
         if truth is None:
-            truth = thinned(case.problem.splits("published", directory="data").test, case.num_times)
+            problem = SETTINGS[name]["published"].problem
+            truth = thinned(problem.splits("published", directory="data").test, case.num_times)
         fc = fit.predict(truth.values[0][0], truth.times[0], num_samples=64)
         forecasts[f"{title}, $n_\\eta = {fit.model.n_eta}$"] = fc
         for figure, axes in pictures(case, fit, fc, truth):
             save(axes, out / f"{run}-{figure}.png")
+        if fit.model.grid.ndim == 2:
+            movies(fit, fc, truth, out / f"{run}-forecast")
     if len(forecasts) > 1:
-        save(plot.forecast_comparison(forecasts, truth), out / f"{name}-comparison.png")
+        for ending, channel in channels(fit, truth):
+            axes = plot.forecast_comparison(forecasts, truth, **channel)
+            save(axes, out / f"{name}-comparison{ending}.png")
 
 
 def main() -> None:

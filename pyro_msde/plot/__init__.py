@@ -15,6 +15,7 @@ from pyro_msde.plot.diagnostics import coverage_by_lead, history
 from pyro_msde.plot.forecasts import forecast_snapshots, forecast_spacetime
 from pyro_msde.plot.latent import latent_paths
 from pyro_msde.plot.lead_comparison import comparison_by_lead
+from pyro_msde.plot.movies import animation, save_animation
 from pyro_msde.plot.operators import scale_operators, smoothing_kernel
 from pyro_msde.plot.overview import forecast_overview
 from pyro_msde.plot.scales import scale_images, scale_separation
@@ -22,6 +23,7 @@ from pyro_msde.plot.sensitivity import drift_sensitivity
 from pyro_msde.plot.spectra import power_spectra
 
 __all__ = [
+    "animation",
     "calibration_by_lead",
     "comparison_by_lead",
     "coverage_by_lead",
@@ -36,6 +38,7 @@ __all__ = [
     "pit_histogram",
     "power_spectra",
     "reliability_diagram",
+    "save_animation",
     "scale_images",
     "scale_operators",
     "scale_separation",

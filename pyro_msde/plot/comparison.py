@@ -15,7 +15,7 @@ from pyro_msde.plot.images import Canvas, Row, draw_rows
 from pyro_msde.plot.scene import Scene, choose_times
 from pyro_msde.plot.style import label, signed_colours, spread_colours, value_colours
 
-__all__ = ["forecast_comparison", "forecast_images"]
+__all__ = ["check_signed", "forecast_comparison", "forecast_images", "forecast_rows"]
 
 Array = NDArray[Any]
 
@@ -60,16 +60,14 @@ def forecast_images(
             channel, another number of Axes, errors with their sign without a truth.
     """
     check_forecast("fc", fc, 2, graphs=True)
-    if truth is None and signed:
-        raise ValueError("signed: there is no error without a truth. Pass the truth, or leave it.")
+    check_signed(signed, truth)
     scene = Scene.of(fc, truth, trajectory, channel, anomalies, alone=truth is None)
-    options: dict[str, Any] = {"signed": signed, "anomalies": anomalies}
-    options |= {"alone": truth is None, "axes": axes}
+    options = {"signed": signed, "anomalies": anomalies, "alone": truth is None}
     if not Canvas.of(scene.words, scene.times).in_space:
-        return _draw([scene], [slice(None)], None, **options)
+        return _draw([scene], [slice(None)], None, axes, **options)
     chosen = choose_times(scene.times, times, scene.words)
     titles = scene.words.at_times(scene.times[chosen])
-    return _draw([scene] * len(chosen), list(chosen), titles, **options)
+    return _draw([scene] * len(chosen), list(chosen), titles, axes, **options)
 
 
 def forecast_comparison(
@@ -126,19 +124,37 @@ def forecast_comparison(
         at = choose_times(times, [times[-1] if time is None else time], scenes[0].words)[0]
         (when,) = scenes[0].words.at_times([times[at]])
         titles = [f"{name}\n{when}" for name in titles]
-    return _draw(scenes, [at] * len(scenes), titles, signed, anomalies, axes)
+    options = {"signed": signed, "anomalies": anomalies}
+    return _draw(scenes, [at] * len(scenes), titles, axes, **options)
+
+
+def check_signed(signed: bool, truth: Any) -> None:
+    """Errors with their sign are of a truth; ValueError without one."""
+    if truth is None and signed:
+        raise ValueError("signed: there is no error without a truth. Pass the truth, or leave it.")
 
 
 def _draw(
     scenes: Sequence[Scene],
     at: Sequence[Any],
     titles: Sequence[str] | None,
+    axes: Any,
+    **options: bool,
+) -> Array:
+    """One column for each scene at its times."""
+    canvas = Canvas.of(scenes[0].words, scenes[0].times)
+    return draw_rows(axes, canvas, forecast_rows(scenes, at, **options), titles)
+
+
+def forecast_rows(
+    scenes: Sequence[Scene],
+    at: Sequence[Any],
+    *,
     signed: bool,
     anomalies: bool,
-    axes: Any,
     alone: bool = False,
-) -> Array:
-    """Four rows of images, two of a forecast alone, one column for each scene at its times."""
+) -> list[Row]:
+    """Four rows, two of a forecast alone, with an image for each scene at its times."""
     words, channel = scenes[0].words, scenes[0].channel
     field = words.field_name(channel)
     pairs = list(zip(scenes, at, strict=True))
@@ -158,8 +174,7 @@ def _draw(
         (f"{field}: sd", sd, spread),
         (f"{field}: {miss}", error, signed_colours(*error) if signed else spread),
     )
-    named = [
+    return [
         Row(label(name, words.units_of(channel)), images, colours)
         for name, images, colours in (rows[1:3] if alone else rows)
     ]
-    return draw_rows(axes, Canvas.of(words, scenes[0].times), named, titles)

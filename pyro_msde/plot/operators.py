@@ -175,6 +175,7 @@ def scale_operators(
         _lines(ax, words, fields, grid.coarse_index[0])
         ax.set_ylabel(words.field_label(number))
         return np.array([[ax]], dtype=object)
+    canvas = canvas.in_columns(2)
     if axes is None:
         width = canvas.page(2)
         height = 0.9 + 2 * (max(canvas.height(2, width), 0.5) + 0.1)

@@ -115,8 +115,10 @@ class Words:
     def at_times(self, times: Sequence[float] | Array) -> list[str]:
         """Instants: dates, with times of day where days do not tell them apart; or numbers."""
         dates = date_titles(self.clock, np.asarray(times))
+        if dates is not None:
+            return dates
         units = "" if self.time_units in (None, "", "1") else f" {self.time_units}"
-        return [f"t = {t:.4g}{units}" for t in times] if dates is None else dates
+        return [f"t = {text}{units}" for text in _told_apart(times)]
 
     def number_of(self, channel: int | str, name: str = "channel") -> int:
         """A channel, given by its name or number, counted from the first.
@@ -250,6 +252,16 @@ def choose_times(clock: Array, times: Any, words: Words) -> Array:
     if not (len(wanted) and np.isfinite(wanted).all()):
         raise ValueError(f"times: {times!r}. Pass a number of times, or finite times.")
     return nearest(clock, wanted)
+
+
+def _told_apart(times: Sequence[float] | Array) -> list[str]:
+    """Numbers in four digits, or as many more as tell them apart."""
+    different = len(set(times))
+    for digits in range(4, 16):
+        texts = [f"{t:.{digits}g}" for t in times]
+        if len(set(texts)) == different:
+            break
+    return texts
 
 
 def _at_times(truth: Trajectories, times: Array, trajectory: int) -> Array:

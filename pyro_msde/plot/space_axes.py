@@ -28,7 +28,7 @@ _NAMES = (
     {"y", "lat", "latitude", "northing", "rlat"},
     {"z", "height", "altitude", "depth", "level", "lev", "plev", "pressure"},
 )
-_ELONGATED = 8.0  # times as long as wide, beyond which maps would be a line
+_ELONGATED = 24.0  # times as long as wide, beyond which a map as wide as a page would be a line
 
 
 class Axis(NamedTuple):

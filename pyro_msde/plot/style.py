@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.image import PcolorImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
@@ -24,6 +25,7 @@ __all__ = [
     "SPREAD",
     "add_image",
     "add_nodes",
+    "change_image",
     "clipped",
     "colour_bar",
     "degree_ticks",
@@ -271,6 +273,12 @@ def add_image(ax: Axes, x: Array, y: Array, values: Array, **colours: Any) -> An
     return image
 
 
+def change_image(image: Any, x: Array, y: Array, values: Array) -> None:
+    """Give an image that `add_image` made at these points other values (x, y)."""
+    places = (_edges(x), _edges(y)) if isinstance(image, PcolorImage) else ()
+    image.set_data(*places, np.ma.masked_invalid(values.T))
+
+
 def add_nodes(ax: Any, positions: Array, edges: Array, values: Array, **colours: Any) -> Any:
     """Values (n,) of nodes at positions (n, 2), and lines between those that are joined (2, E)."""
     lines = LineCollection(
@@ -292,7 +300,8 @@ def colour_bar(image: Any, axes: Sequence[Axes], name: str, *, extend: str = "ne
     """Colour bar beside Axes, with letters as on their own scales."""
     size = letters(axes[0])
     figure: Any = axes[0].figure
-    bar = figure.colorbar(image, ax=list(axes), extend=extend, aspect=14)
+    pad = min(0.05, 0.2 / figure.get_figwidth())  # of what the Axes have
+    bar = figure.colorbar(image, ax=list(axes), extend=extend, aspect=14, pad=pad)
     bar.set_label(name, size=size)
     bar.formatter.set_powerlimits((-3, 4))
     bar.formatter.set_useOffset(False)  # 280.3 says more than +2.8e2

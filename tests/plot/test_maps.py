@@ -20,6 +20,7 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
 from pyro_msde.networks import MultiscaleDrift, PolynomialMLP
 from pyro_msde.plot.dates import date_positions, date_titles
+from pyro_msde.plot.scene import Words
 from pyro_msde.plot.space_axes import Axis, aspect, lies_across
 from pyro_msde.plot.style import value_colours
 
@@ -320,6 +321,32 @@ def test_dates_of_other_calendars_are_in_the_months_of_their_names():
     assert mdates.num2date(named["2000-02-30"]).strftime("%Y-%m-%d") == "2000-02-29"
     assert date_positions(TimeUnits("days"), np.arange(3.0)) is None
     assert date_positions(TimeUnits("days since -5000-01-01", "360_day"), np.arange(3.0)) is None
+
+
+def test_a_strip_is_as_long_as_its_degrees_and_names_are_above():
+    fc, data = winds(np.linspace(0, 359, 36), np.linspace(-9.5, 9.5, 6))
+    axes = plot.forecast_images(fc, data, times=1)
+    assert [ax.get_aspect() for ax in axes.flat] == pytest.approx([1.0] * 4)
+    assert axes[0, 0].figure.get_figwidth() == 7.0
+    parts = ("truth", "mean", "sd", "|error|")
+    names = [ax.get_title(loc="left") for ax in axes[:, 0]]
+    assert names == [f"u10: {part} (m s**-1)" for part in parts]
+    assert overlapping(axes) == []
+    assert axes[0, 0].get_window_extent().width / axes[0, 0].figure.dpi > 5.5
+
+
+def test_strips_in_columns_that_would_be_lines_are_stretched():
+    fc, data = winds(np.linspace(0, 359, 36), np.linspace(-9.5, 9.5, 6))
+    axes = plot.forecast_images(fc, data, times=3)
+    assert overlapping(axes) == []
+    assert axes[0, 0].get_window_extent().height / axes[0, 0].figure.dpi > 0.5
+
+
+def test_titles_have_the_digits_that_tell_times_apart():
+    words = Words((), (), "u", None, "s")
+    assert words.at_times([99.95, 100.0, 100.05]) == ["t = 99.95 s", "t = 100 s", "t = 100.05 s"]
+    assert words.at_times([0.0, 1 / 3]) == ["t = 0 s", "t = 0.3333 s"]
+    assert words.at_times([0.5, 0.5]) == ["t = 0.5 s"] * 2
 
 
 def test_titles_have_times_of_day_where_days_do_not_tell():
