@@ -55,7 +55,7 @@ def multiscale_drift(
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
         [inputs, *hidden, grid.channels],
-        inputs if rank is None else rank,
+        grid.channels * inputs if rank is None else rank,
         published,
         reluctant=True,
     )

@@ -17,6 +17,7 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference.microscale_start import start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.inference.program_checks import check_program
 from pyro_msde.inference.training_state import all_finite, restore, stacked, state_of
@@ -100,9 +101,15 @@ class Trainer:
             start_principal_components(self.model, self.guide, self.segments)
             if isinstance(self.guide, FreeNodes):
                 self.guide.start_nodes(self.segments)
-            if self.recipe.warm_start and start_macroscale_drift(self.model, self.segments):
+            if self.recipe.warm_start and self._started():
                 self.anneal, self.drift_started = 0, True
         self.good, self.whole = self.weights(), True
+
+    def _started(self) -> bool:
+        """Start the drifts by regression; whether that was done."""
+        if self.model.n_eta:
+            return start_microscale(self.model, self.guide, self.segments)
+        return start_macroscale_drift(self.model, self.segments)
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""

@@ -34,7 +34,7 @@ from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Model, PolynomialDrift
 from pyro_msde.sde import CHOOSING_STEP, FASTEST, integrate, stable_step
 
-__all__ = ["start_macroscale_drift", "weak_form_regression"]
+__all__ = ["start_macroscale_drift", "weak_form_regression", "window_counts"]
 
 _RIDGES = tuple(10.0**k for k in range(-9, 0))  # relative to the features' mean squares
 _POWER = 6  # of the bump (1 − τ²)^p: vanishes at the ends with its first p − 1 derivatives
@@ -42,36 +42,44 @@ _INTERVALS = 8  # between observations, that half a window has at least
 _NOISE = 1e-3  # share of the inputs' mean square taken for noise where states are predicted
 _FOLDS = 5
 _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
-_TOLERANCE = 0.1  # root mean square error of those forecasts, relative to the change of the state
+# root mean square error of those forecasts, relative to the change of the state, that is accepted,
+# and below which no other windows are tried
+_TOLERANCE, _GOOD = 0.2, 0.1
+_FEW_WINDOWS = 20
 _CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
 _LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
+_WINDOWS_AHEAD = 4  # that such a part spans where windows are short
 _UNSEEN = 0.1  # share of a state's variance beyond which it is not taken for known
 _STIFF = 20  # times more steps than that are too many
 
 
 @torch.no_grad()
-def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int = 20) -> bool:
+def start_macroscale_drift(
+    model: Model, segments: Segments, etas: Sequence[Tensor] | None = None
+) -> bool:
     """Fit the polynomial of the model's macroscale drift to encoded observations.
 
-    Of fits more or less shrunk the one is kept that forecasts tenths of training trajectories best,
-    if it errs by less than a tenth of how far these move. Where the coarse grid does not resolve
-    the state they err by more, and a drift that starts at zero learns better than one that starts
-    there.
+    Of fits over longer and shorter windows, more or less shrunk, the one is kept that forecasts
+    tenths of training trajectories best, or shorter parts where windows are short, if it errs by
+    less than a fifth of how far these move.
+    Where the coarse grid does not resolve the state they err by more, and a drift that starts at
+    zero learns better than one that starts there.
 
     Args:
         model: Model with `drift`, `kernel`, `grid` and `bind`.
         segments: Training data in scaled units.
-        num_windows: Of `weak_form_regression`.
+        etas: Per trajectory the microscale states (time, n_eta) at its observations, whose drift
+            has been started. None: there are none yet.
 
     Returns:
-        Whether anything was done: not beside microscale states, whose part the regression would
-        take; not for a drift that is no `PolynomialDrift` or not zero before training, nor where
-        the drift or the smoothing kernel has a prior.
+        Whether anything was done: not beside microscale states that nothing is known of, whose part
+        the regression would take; not for a drift that is no `PolynomialDrift` or not zero before
+        training, nor where the drift or the smoothing kernel has a prior.
     """
     kernel = part_of(model, "kernel")
-    if model.n_eta or kernel is None or kernel.is_random:
+    if kernel is None or kernel.is_random:
         return False
-    if not offers(model, PolynomialDrift):
+    if etas is None and (model.n_eta or not offers(model, PolynomialDrift)):
         return False
     drift = drift_of(model)
     grid, operators = model.grid, model.bind(starting_values(model)).operators
@@ -82,36 +90,49 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
     ]
     covariates = None if segments.covariates is None else segments.covariates.to(like)
     # (p,) numbers a trajectory, none of them without covariates
-    shared = like.new_zeros(len(zetas), 0) if covariates is None else covariates
-    inputs = [
-        drift.neighbourhoods(zeta, fixed.expand(len(zeta), -1))
-        for zeta, fixed in zip(zetas, shared, strict=True)
-    ]
+    fixed = like.new_zeros(len(zetas), 0) if covariates is None else covariates
+    shared = [row.expand(len(zeta), -1) for row, zeta in zip(fixed, zetas, strict=True)]
+    if etas is not None:
+        shared = [torch.cat(both, -1) for both in zip(shared, etas, strict=True)]
+    inputs = [drift.neighbourhoods(zeta, row) for zeta, row in zip(zetas, shared, strict=True)]
     states = [zeta.unflatten(-1, (grid.channels, grid.num_coarse)).mT for zeta in zetas]
     seen = [_seen_states(values, zeta) for values, zeta in zip(segments.values, zetas, strict=True)]
     usable = None
     if not all(bool(s.all()) for s in seen):
         usable = [
-            _same_inputs(drift, torch.zeros_like(zeta), (~s).to(like), fixed.expand(len(s), -1))
-            for zeta, s, fixed in zip(zetas, seen, shared, strict=True)
+            _same_inputs(drift, torch.zeros_like(zeta), (~s).to(like), row)
+            for zeta, s, row in zip(zetas, seen, shared, strict=True)
         ]
+    latent = zetas if etas is None else [torch.cat(z, -1) for z in zip(zetas, etas, strict=True)]
     m = inputs[0].shape[-1]
-    fits = weak_form_regression(
-        segments.times,
-        states,
-        inputs,
-        usable,
-        num_windows=num_windows,
-        quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
-    )
     best, error = deepcopy(drift.state_dict()), _TOLERANCE
-    for fit in fits:
-        drift.set_polynomial(*fit)
-        forecast_error = _forecast_error(drift, segments.times, zetas, seen, covariates)
-        if forecast_error < error:  # False for NaN too
-            best, error = deepcopy(drift.state_dict()), forecast_error
+    for count in window_counts(segments.times):
+        for fit in weak_form_regression(
+            segments.times,
+            states,
+            inputs,
+            usable,
+            num_windows=count,
+            quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
+        ):
+            drift.set_polynomial(*fit)
+            leads = max(_LEADS, count // _WINDOWS_AHEAD)
+            forecast_error = _forecast_error(drift, segments.times, latent, seen, covariates, leads)
+            if forecast_error < error:  # False for NaN too
+                best, error = deepcopy(drift.state_dict()), forecast_error
+        if error < _GOOD:
+            break
     drift.load_state_dict(best)
     return error < _TOLERANCE
+
+
+def window_counts(times: Sequence[Tensor]) -> list[int]:
+    """Parts that trajectories are divided into, for regressions over longer and shorter windows.
+
+    Long windows average noise away, and what is faster than they are.
+    """
+    most = max(len(t) - 1 for t in times) // _INTERVALS
+    return [_FEW_WINDOWS] if most <= _FEW_WINDOWS else [_FEW_WINDOWS, most]
 
 
 def _seen_states(values: Tensor | ScaledFields, zeta: Tensor) -> Tensor:
@@ -131,34 +152,38 @@ def _same_inputs(drift: PolynomialDrift, zeta: Tensor, other: Tensor, fixed: Ten
 def _forecast_error(
     drift: Any,
     times: Sequence[Tensor],
-    zetas: Sequence[Tensor],
+    latent: Sequence[Tensor],
     seen: Sequence[Tensor],
     covariates: Tensor | None,
+    leads: int,
 ) -> float:
-    """Error of ζ forecast over each tenth of a trajectory, relative to how far it moves.
+    """Error of ζ forecast over each of so many parts of a trajectory, relative to how far it moves.
 
-    Of states that were seen.
+    Of those states (time, latent), the first of each, that were seen.
     """
     error = change = 0.0
-    for k in torch.linspace(0, len(zetas) - 1, min(_CHECKED, len(zetas))).long().unique().tolist():
-        edges = torch.linspace(0, len(times[k]) - 1, min(_LEADS + 1, len(times[k]))).long()
-        zeta, clock = zetas[k][edges], times[k][edges].to(zetas[k].device)
-        fixed = None if covariates is None else covariates[k].expand(len(zeta) - 1, -1)
-        macroscale = partial(drift, covariates=fixed)
-        step = min(CHOOSING_STEP, stable_step(macroscale, zeta[:-1], clock[:-1]))
+    for k in (
+        torch.linspace(0, len(latent) - 1, min(_CHECKED, len(latent))).long().unique().tolist()
+    ):
+        edges = torch.linspace(0, len(times[k]) - 1, min(leads + 1, len(times[k]))).long()
+        z, clock = latent[k][edges], times[k][edges].to(latent[k].device)
+        counts = seen[k][edges][1:] & seen[k][edges][:-1]
+        fixed = None if covariates is None else covariates[k].expand(len(z) - 1, -1)
+        known = partial(drift, covariates=fixed)
+        step = min(CHOOSING_STEP, stable_step(known, z[:-1], clock[:-1]))
         if not step > CHOOSING_STEP / _STIFF:
             return math.inf
         path = integrate(
-            macroscale,
-            torch.zeros_like(zeta[0]),
-            zeta[None, :-1],
+            known,
+            torch.zeros_like(z[0]),
+            z[None, :-1],
             torch.stack([clock[:-1], clock[1:]], -1),
             max_step=step,
         )
-        counts = seen[k][edges][1:] & seen[k][edges][:-1]
-        error += float((path[0, :, -1] - zeta[1:]).square().where(counts, 0).sum())
-        change += float(zeta.diff(dim=0).square().where(counts, 0).sum())
-        if not error < change * len(zetas):
+        zeta = slice(counts.shape[-1])
+        error += float((path[0, :, -1] - z[1:])[:, zeta].square().where(counts, 0).sum())
+        change += float(z.diff(dim=0)[:, zeta].square().where(counts, 0).sum())
+        if not error < change * len(latent):
             return math.inf  # others will not make up for it
     return math.sqrt(error / change) if change else math.inf
 
