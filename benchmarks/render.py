@@ -73,7 +73,8 @@ def _error(rows: Sequence[Row]) -> str:
     if not good:
         return failed[0]
     means = [100 * float(r["nrmse_mean"]) for r in good]
-    error = f"{np.mean(means):.2f} ± {np.mean([100 * float(r['nrmse_sd']) for r in good]):.2f}"
+    spread = [100 * float(r["nrmse_sd"]) for r in good if r["nrmse_sd"]]
+    error = f"{np.mean(means):.2f}" + (f" ± {np.mean(spread):.2f}" if spread else "")
     if len(good) > 1:
         error += f" ({len(good)} seeds: {min(means):.2f} to {max(means):.2f})"
     return f"{error}; {len(failed)} of {len(rows)}: {failed[0]}" if failed else error
