@@ -2,9 +2,10 @@
 
 from pyro_msde.models.builder import multiscale
 from pyro_msde.models.burgers import burgers1d, burgers2d
+from pyro_msde.models.cylinder import cylinder
 from pyro_msde.models.general import Multiscale
 from pyro_msde.models.gle import gle
 from pyro_msde.models.kdv import kdv
 from pyro_msde.models.ks import ks
 
-__all__ = ["Multiscale", "burgers1d", "burgers2d", "gle", "kdv", "ks", "multiscale"]
+__all__ = ["Multiscale", "burgers1d", "burgers2d", "cylinder", "gle", "kdv", "ks", "multiscale"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,14 +16,12 @@ from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import FAMILIES
+from pyro_msde.models.drifts import multiscale_drift
 from pyro_msde.models.from_data import Factory
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
-    MLP,
     ConvDecoder,
     ConvEncoder,
-    MultiscaleDrift,
-    PolynomialMLP,
     PrincipalDecoder,
     PrincipalEncoder,
     SmoothingKernel,
@@ -36,14 +33,11 @@ from pyro_msde.runs import check_size, register
 
 __all__ = ["multiscale"]
 
-_WIDEST = {1: 8, 2: 2, 3: 1}  # half-width of the stencil: 17, 25, 27 points
-_PUBLISHED_MACRO = {1: (128, 128), 2: (128, 512, 128), 3: (128, 512, 128)}
 _CONVOLUTIONS: dict[int, dict[str, Any]] = {
     1: {"kernel": 25, "stride": 2, "widths": (4, 16, 64)},
     2: {"kernel": 9, "stride": 4, "widths": (16, 32, 64)},
     3: {"kernel": 5, "stride": 2, "widths": (8, 16, 32)},
 }
-_MOST_STATES = 256  # that the microscale drift sees one by one
 
 
 @register("multiscale")
@@ -63,6 +57,7 @@ def multiscale(
     num_covariates: int = 0,
     half_width: int | None = None,
     located: bool = False,
+    coupling: bool = False,
     width: int = 128,
     rank: int | None = None,
     smoothing: str | None = None,
@@ -90,10 +85,10 @@ def multiscale(
             index table (n, k), a matrix (n, n), edges (2, E), or a graph of networkx.
         channels: Values per grid point.
         boundary: What lies beyond the ends of the domain: "periodic" (the other end), "dirichlet"
-            (zero), "neumann" (the mirror image), "replicate" (the end point's value) or an object
-            of your own, for all axes or for each; ends and channels may differ, see `Grid`.
-            Convolutions (`components=0`) wrap around periodic axes and put zeros beyond all other
-            ends.
+            (zero), "neumann" (the mirror image), "antisymmetric" (minus that image), "replicate"
+            (the end point's value) or an object of your own, for all axes or for each; ends and
+            channels may differ, see `Grid`. Convolutions (`components=0`) wrap around periodic axes
+            and put zeros beyond all other ends.
         lower: Where the domain begins per axis; 0 unless given.
         upper: Where it ends; 1 unless given.
         mask: (*space) or (channel, *space) bool, True where there is a field; see `Grid`.
@@ -105,6 +100,10 @@ def multiscale(
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
             coordinates, others, and the `positions` of a graph, scaled to [−1, 1]. For dynamics
             that differ from place to place, such as a conductivity or an obstacle in the domain.
+        coupling: Let the macroscale drift take φ(η) = η + φ*(η, sin t, cos t, x) for η, where x is
+            a coarse point's place and time comes with `time_features`, as the paper's does for the
+            flow past a cylinder; published microscale drifts have that case's widths then. There is
+            none without microscale states. It takes the place of `located`.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: its number of inputs, enough for any quadratic function of them.
@@ -117,8 +116,8 @@ def multiscale(
             on (`pyro_msde.networks.pod`); 0: convolutions on the grid, as published. None: 32 in
             one dimension, 64 in more, unless published.
         expert_variance: "point": one a grid point, as published; "shared": one a channel.
-        time_features: Give the microscale drift sin t and cos t, t in training horizons; None: in
-            the published architecture only. Such a drift does not extrapolate in time.
+        time_features: Give microscale drift and coupling sin t and cos t, t in training horizons;
+            None: in the published architecture only. Such a drift does not extrapolate in time.
         architecture: "default": autonomous SiLU drifts with linear and low-rank quadratic paths,
             one diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
         likelihood: Of fields around the product of the experts, with its variance: "normal",
@@ -128,13 +127,17 @@ def multiscale(
     Raises:
         ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
             flags that are none or out of range; coarse points that do not divide the fine ones
-            where they have to; a stencil wider than a periodic coarse axis.
+            where they have to; a stencil wider than a periodic coarse axis; `located` beside
+            `coupling`.
     """
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
     check_choice("expert_variance", expert_variance, ("point", "shared"))
     check_flag("located", located)
+    check_flag("coupling", coupling)
+    if located and coupling:
+        raise ValueError("located: the coupling tells the drift where coarse points are. Give one.")
     if time_features is not None:
         check_flag("time_features", time_features)
     seed = check_seed("seed", seed)
@@ -174,6 +177,8 @@ def multiscale(
     }
     if likelihood != "normal":  # what runs say that were saved before there was a choice
         config["likelihood"] = likelihood
+    if coupling:
+        config["coupling"] = coupling
     published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -188,16 +193,17 @@ def multiscale(
         return Multiscale(
             places,
             n_eta,
-            drift=_drift(
+            drift=multiscale_drift(
                 places,
                 n_eta,
                 num_covariates,
-                half_width,
-                located,
-                width,
-                rank,
-                published,
-                published if time_features is None else time_features,
+                half_width=half_width,
+                located=located,
+                coupling=coupling,
+                width=width,
+                rank=rank,
+                published=published,
+                time_features=published if time_features is None else time_features,
             ),
             kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
             diffusion=LogVariance((places.num_zeta + n_eta,), 0.1)
@@ -285,61 +291,6 @@ def _microscale(
         partial(ConvEncoder, grid, n_eta, num_covariates=num_covariates, **sizes),
         partial(ConvDecoder, grid, n_eta, **sizes),
     )
-
-
-def _drift(
-    grid: Places,
-    n_eta: int,
-    num_covariates: int,
-    half_width: int | None,
-    located: bool,
-    width: int,
-    rank: int | None,
-    published: bool,
-    time_features: bool,
-) -> MultiscaleDrift:
-    q = half_width
-    if q is None:
-        q = grid.half_width(2 if published else _WIDEST[grid.ndim])
-    check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
-    neighbours = grid.stencil(q).num_neighbours
-    locations = grid.locations() if located else None
-    inputs = grid.channels * neighbours + num_covariates + n_eta
-    inputs += 0 if locations is None else locations.shape[1]
-    hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
-    macro = _network(
-        [inputs, *hidden, grid.channels],
-        inputs if rank is None else rank,
-        published,
-        reluctant=True,
-    )
-    micro = psi = None
-    if n_eta:
-        seen = grid.num_zeta
-        if seen > _MOST_STATES or (published and grid.ndim > 1):
-            seen = n_eta
-            check_size("n_eta", grid.num_zeta * seen)
-            psi = nn.Linear(grid.num_zeta, seen, bias=False)
-        size = n_eta + seen + num_covariates + 2 * time_features
-        widths = (512, 256, 128) if published and grid.ndim > 1 else (128, 512, 128)
-        micro = _network([size, *widths, n_eta], 8, published, reluctant=False)
-    return MultiscaleDrift(
-        grid,
-        n_eta,
-        macro,
-        micro,
-        half_width=q,
-        time_features=time_features,
-        psi=psi,
-        places=locations,
-    )
-
-
-def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
-    weights = sum(a * b for a, b in pairwise(sizes))
-    check_size("width", weights)
-    check_size("rank", 0 if published else rank * (2 * sizes[0] + sizes[-1]))
-    return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
 
 
 def _conv_sizes(grid: Places) -> dict[str, Any]:

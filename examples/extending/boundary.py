@@ -15,7 +15,7 @@ from pyro_msde.testing import check_boundary
 
 @dataclass(frozen=True)
 class Odd:
-    """The mirror image with its sign changed, … −y₁ −y₀ | y₀ y₁ … ."""
+    """The mirror image with its sign changed, … −y₁ −y₀ | y₀ y₁ …; by name: "antisymmetric"."""
 
     wall: float = 0.5
 

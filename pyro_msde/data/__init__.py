@@ -41,6 +41,7 @@ from pyro_msde.data.segmentation import (
     segments_of,
 )
 from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
+from pyro_msde.data.time_blocks import time_blocks
 from pyro_msde.data.time_symbols import duration_units
 from pyro_msde.data.trajectories import Trajectories
 from pyro_msde.data.units import ROOM, Scaling
@@ -102,6 +103,7 @@ __all__ = [
     "segment_sizes",
     "segments_of",
     "since_first_observed",
+    "time_blocks",
     "to_numpy",
     "warn_of_outliers",
     "without_gaps",

@@ -61,7 +61,8 @@ class ScaledFields:
                 part = slice(start, start + _AT_ONCE)
                 seen = self.observed[part]
                 self._filled[part] = places.filled(self._scaled(part).where(seen, 0), seen)
-                self.unseen[part] = self._unseen(seen, places)
+                alike = bool((seen == seen[:1]).all())  # such as those of a solid body
+                self.unseen[part] = self._unseen(seen[:1] if alike else seen, places)
 
     def __len__(self) -> int:
         """Number of snapshots."""

@@ -31,7 +31,7 @@ Array = NDArray[Any]
 REYNOLDS = 160.0
 X, Y = centres((-0.5, 3.5), 320), centres((-0.5, 0.5), 80)
 _LOWEST, _HIGHEST = 80.0, 200.0
-_SPIN_UP = 2.0  # until the wake is as long as the domain, and vortices have hardly grown
+_SPIN_UP = 3.0  # until the wake is as long as the domain, and vortices are a hundredth to a tenth
 
 
 def _solve(

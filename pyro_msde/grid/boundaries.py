@@ -8,6 +8,7 @@ of an axis all that grids, operators, stencils and spectra ask. Those with names
 * ``neumann``: the half-sample mirror image, … y₁ y₀ | y₀ y₁ … (numpy's ``symmetric``, not torch's
   ``reflect``): the wall lies half a spacing beyond the end point, as for cell centres, so fine and
   coarse grids mirror at the same wall;
+* ``antisymmetric``: that image with its sign changed, … −y₁ −y₀ | y₀ y₁ …: zero on the same wall;
 * ``replicate``: the value at the nearest end.
 """
 
@@ -75,6 +76,20 @@ class _Neumann:
 
 
 @dataclass(frozen=True)
+class _Antisymmetric:
+    wall = 0.5
+
+    def ghosts(self, distance: Integers, n: int) -> tuple[ArrayLike, ArrayLike]:
+        return distance - 1, -1.0
+
+    def waves(self, values: Array, axis: int, spacing: float) -> Waves:
+        n = values.shape[axis]
+        step = 0.5 / (n * spacing)
+        transformed = scipy.fft.dst(values, type=2, axis=axis, norm="ortho")
+        return transformed, np.arange(1, n + 1) * step, step
+
+
+@dataclass(frozen=True)
 class _Replicate:
     wall = 0.5
 
@@ -92,6 +107,7 @@ BOUNDARIES: dict[str, Any] = {
     "periodic": _Periodic(),
     "dirichlet": _Dirichlet(),
     "neumann": _Neumann(),
+    "antisymmetric": _Antisymmetric(),
     "replicate": _Replicate(),
 }
 

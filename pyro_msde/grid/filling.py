@@ -5,7 +5,8 @@ With M the projection on what was observed and T_p the prolongation with a Lancz
     ζ = argmin ‖M (y − T_p ζ)‖² + λ σ^d ‖ζ‖²,
     r = argmin ‖r‖² + σ² Σ_neighbours (r_i − r_j)²  where M r = M (y − T_p ζ),    ŷ = T_p ζ + r,
 
-both by conjugate gradients. Normalised convolution S(m y)/S(m) would divide by numbers near zero
+both by conjugate gradients, or with factorised matrices where many fields have the same few gaps,
+such as a solid body. Normalised convolution S(m y)/S(m) would divide by numbers near zero
 inside gaps: this kernel has negative parts. λ keeps states that nothing was seen of near zero,
 which is the reference in scaled units. r is of scales that the coarse grid does not resolve:
 without it, steep fronts are filled ten times worse where single points are missing.
@@ -36,6 +37,8 @@ __all__ = ["depth", "depth_on_graph", "filled", "filled_on_graph"]
 _RIDGE = 1e-2
 _RADIUS = 4
 _ITERATIONS, _TOLERANCE = 60, 1e-4
+_MOST_UNKNOWNS = 2048  # of which a matrix is factorised
+_USUAL_ITERATIONS = 10  # as many, or more, would be taken without one
 
 
 @torch.no_grad()
@@ -48,12 +51,17 @@ def filled(grid: Grid, fields: Tensor, observed: Tensor) -> Tensor:
         observed: Where they are given, shaped alike.
     """
     operators = _operators(grid, fields.dtype, fields.device)
+    seen = _in_common(observed, grid.ndim + 1)
 
     def normal(zeta: Tensor) -> Tensor:
         """T_pᵀ M T_p ζ / σ^d + λ ζ, where T_pᵀ = σ^d T_r."""
-        return operators.restrict(operators.prolong(zeta) * observed) + _RIDGE * zeta
+        return operators.restrict(operators.prolong(zeta) * seen) + _RIDGE * zeta
 
-    zeta = _conjugate_gradients(normal, operators.restrict(fields * observed), grid.ndim + 1)
+    right = operators.restrict(fields * observed)
+    every = _in_common(torch.ones_like(right, dtype=torch.bool), grid.ndim + 1)
+    if seen.ndim > grid.ndim + 1:  # an operator for each field
+        every = every.expand_as(right)
+    zeta = _solution(normal, right, every, grid.ndim + 1)
     resolved = operators.prolong(zeta)
     known = torch.where(observed, fields - resolved, 0)
     rest = _extended(partial(_screened, grid), known, observed, 0.0, grid.ndim + 1)
@@ -95,9 +103,9 @@ def _extended(
     operator: Callable[[Tensor], Tensor], known: Tensor, observed: Tensor, source: float, axes: int
 ) -> Tensor:
     """Solution of A x = source in the gaps; elsewhere x is as known, which is zero in gaps."""
-    gaps = ~observed
+    gaps = ~_in_common(observed, axes)
     right = (source - operator(known)) * gaps
-    x = _conjugate_gradients(lambda x: operator(x * gaps) * gaps, right, axes)
+    x = _solution(lambda x: operator(x * gaps) * gaps, right, gaps, axes)
     return torch.where(observed, known, x)
 
 
@@ -128,6 +136,37 @@ def _screened_on_graph(edges: Tensor, weights: Tensor, like: Tensor) -> Callable
 @lru_cache(maxsize=8)
 def _operators(grid: Grid, dtype: torch.dtype, device: torch.device) -> ScaleOperators:
     return ScaleOperators(lanczos_kernel(grid, _RADIUS, dtype).to(device), grid)
+
+
+def _in_common(observed: Tensor, axes: int) -> Tensor:
+    """What was observed (*last axes) of all fields alike; as it is where they differ."""
+    rows = observed.flatten(0, -axes - 1) if observed.ndim > axes else observed[None]
+    return rows[0] if bool((rows == rows[0]).all()) else observed
+
+
+def _solution(
+    normal: Callable[[Tensor], Tensor], right: Tensor, unknown: Tensor, axes: int
+) -> Tensor:
+    """Solution of a positive definite system, each row (..., *last axes) by itself.
+
+    Args:
+        normal: The symmetric operator, rows to rows.
+        right: Right-hand sides, zero where nothing is unknown.
+        unknown: Where the unknowns are: (*last axes) if the operator is the same for all rows, else
+            shaped as these.
+        axes: Of a row.
+    """
+    if unknown.ndim > axes or right.ndim == axes:
+        return _conjugate_gradients(normal, right, axes)
+    rows = right.reshape(-1, unknown.numel())
+    index = unknown.flatten().nonzero()[:, 0]
+    if not 0 < len(index) <= min(_USUAL_ITERATIONS * len(rows), _MOST_UNKNOWNS):
+        return _conjugate_gradients(normal, right, axes)
+    units = rows.new_zeros(len(index), unknown.numel())
+    units[torch.arange(len(index)), index] = 1
+    matrix = normal(units.unflatten(-1, unknown.shape)).flatten(1)[:, index].double()
+    found = torch.cholesky_solve(rows[:, index].mT.double(), torch.linalg.cholesky(matrix))
+    return torch.zeros_like(rows).index_copy(1, index, found.mT.to(rows)).view_as(right)
 
 
 def _conjugate_gradients(normal: Callable[[Tensor], Tensor], right: Tensor, axes: int) -> Tensor:

@@ -89,10 +89,11 @@ class Grid:
             channels: Values per grid point.
             boundary: What lies beyond the ends. "periodic": the axis is a ring. "dirichlet": zero,
                 from a wall one spacing beyond the end point. "neumann": the mirror image, about a
-                wall half a spacing beyond it. "replicate": the end point's value. Or an object of
-                your own, `pyro_msde.protocols.Boundary`. One for all axes, or one per axis, where a
-                pair stands for the lower and the upper end: [("dirichlet", "neumann"), "periodic"].
-                Or such a boundary by channel: {0: "dirichlet", 1: "neumann"}.
+                wall half a spacing beyond it. "antisymmetric": minus that image, which is zero on
+                the same wall. "replicate": the end point's value. Or an object of your own,
+                `pyro_msde.protocols.Boundary`. One for all axes, or one per axis, where a pair
+                stands for the lower and the upper end: [("dirichlet", "neumann"), "periodic"]. Or
+                such a boundary by channel: {0: "dirichlet", 1: "neumann"}.
             lower: Where the first end of each axis is; 0 unless given.
             upper: Where the last one is; 1 unless given.
             mask: (*space) or (channel, *space) of the fields, True where there is something.
@@ -203,8 +204,8 @@ class Grid:
         """Coordinates of the fields' points, one array of shape (data_shape[axis],) per axis.
 
         Periodic: from `lower` on, `upper` left out. Dirichlet: the zeros at positions −1 and n
-        lie on `lower` and `upper`. Neumann, replicate: cell centres. Where channels have different
-        walls, those of the first count.
+        lie on `lower` and `upper`. Neumann, antisymmetric, replicate: cell centres. Where channels
+        have different walls, those of the first count.
         """
         axes = zip(self.ends[0], self.data_shape, self.lower, self.upper, strict=True)
         return tuple(ends.coordinates(n, low, high) for ends, n, low, high in axes)

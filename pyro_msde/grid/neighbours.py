@@ -28,6 +28,7 @@ def neighbour_table(shape: int | Sequence[int], half_width: int, boundary: Bound
 
     Points and offsets are both numbered row-major (last axis fastest); offsets run from −q to q.
     Beyond the ends stand the boundary's ghosts; one whose value is zero has the index num_coarse.
+    What others are times, such as the −1 of "antisymmetric", only `Grid.stencil` knows.
 
     Args:
         shape: Coarse points per axis.

@@ -2,7 +2,8 @@
 
 Nothing is ever observed there. They go to ends where a field may go on beyond its last point, half
 of them to either if both are such, so that the coarse points lie evenly about the fields. A
-Dirichlet wall stays where it is: beyond it there is no field to put points of. Rings have no end.
+wall that holds the field at zero stays where it is: beyond it there is no field to put points of.
+Rings have no end.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""What the drift owes to single training trajectories: its parameter uncertainty, by the jackknife.
+"""What the drift owes to parts of the training data: its parameter uncertainty, by the jackknife.
 
 A drift is linear in its last weights, γ = φ(z) W + what has no such weights (`LastLayer`). Along
-the guide's marginals it misses the linear drift of `GaussianMarginals` by r. With sums over
-trajectory k and the integral over its time H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least
-squares without trajectory k moves W by
+the guide's marginals it misses the linear drift of `GaussianMarginals` by r. With sums over part k
+of n and the integral over its time H_k = Σ E φᵀφ, g_k = Σ E φᵀ r, and H = Σ_k H_k, least squares
+without part k moves W by
 
     d_k = (H − H_k + λ diag H / n)⁻¹ (g − g_k),  and  V = (n − 1)/n Σ_k (d_k − d̄)(d_k − d̄)ᵀ
 
-is the jackknife's covariance of W (Efron & Stein 1981, doi:10.1214/aos/1176345462), with whole
-trajectories, which are independent while their points are not; of more than a hundred, with that
-many groups (Kott, The Delete-a-Group Jackknife, J. Off. Stat. 17, 2001). Draws
-W + Σ_k ε_k (d_k − d̄) √((n − 1)/n), ε_k ~ N(0, 1), have it. Where many trajectories say what the
-drift is, φ d_k is small; beyond them it grows as the features do, and so does the spread of
-forecasts.
+is the jackknife's covariance of W (Efron & Stein 1981, doi:10.1214/aos/1176345462). Parts are whole
+trajectories, which are independent while their points are not; of more than a hundred, that many
+groups (Kott, The Delete-a-Group Jackknife, J. Off. Stat. 17, 2001); of a single trajectory, blocks
+of time that are long against its memory (Künsch 1989, doi:10.1214/aos/1176347265;
+`pyro_msde.data.time_blocks`). Draws W + Σ_k ε_k (d_k − d̄) √((n − 1)/n), ε_k ~ N(0, 1), have that
+covariance. Where many parts say what the drift is, φ d_k is small; beyond them it grows as the
+features do, and so does the spread of forecasts.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Jackknife:
     """Directions in which the drift's last weights are uncertain; the first `Adjustment` of a fit.
 
     Attributes:
-        directions: (trajectory or group, feature, output) by network, "macro" and "micro":
+        directions: (part, feature, output) by network, "macro" and "micro":
             √((n − 1)/n) (d_k − d̄).
     """
 
@@ -126,25 +127,33 @@ class Jackknife:
 
 
 class JackknifeStep:
-    """Sums over each training trajectory, from which leaving one out gives the `Jackknife`.
+    """Sums over each part of the training data, from which leaving one out gives the `Jackknife`.
 
     Args:
         isolation: Random state of the quadrature.
-        ridge: λ > 0: what holds each weight in place beside the others' data, in average
-            trajectories.
+        blocks: Times (block − 1,) between blocks of the one trajectory, in scaled units; None:
+            there are several trajectories.
+        ridge: λ > 0: what holds each weight in place beside the others' data, in average parts.
         num_nodes: Quadrature nodes a segment, with a pair of opposite draws at each.
     """
 
     changes_weights: ClassVar[bool] = False
 
-    def __init__(self, isolation: Isolation, *, ridge: float = 1.0, num_nodes: int = 64) -> None:
-        self.isolation, self.ridge, self.num_nodes = isolation, ridge, num_nodes
+    def __init__(
+        self,
+        isolation: Isolation,
+        blocks: Tensor | None,
+        *,
+        ridge: float = 1.0,
+        num_nodes: int = 64,
+    ) -> None:
+        self.isolation, self.blocks = isolation, blocks
+        self.ridge, self.num_nodes = ridge, num_nodes
         self.sums: dict[int, dict[str, list[Tensor]]] = {}
 
     @torch.no_grad()
     def add(self, part: EncodedSegments) -> None:
-        """Add to the sums of the segments' trajectory; the model's drift is a `LastLayer`."""
-        total = self.sums.setdefault(part.trajectory % _MOST_GROUPS, {})
+        """Add to the sums of the segments' parts; the model's drift is a `LastLayer`."""
         drift, covariates = cast(LastLayer, part.bound.drift), part.batch.covariates
         with self.isolation.turn():
             times, weights = part.marginals.quadrature.draw(self.num_nodes)
@@ -154,23 +163,24 @@ class JackknifeStep:
         missed_drift = linear_drift(moments, z, part.bound.diffusion)
         missed = drift.split(missed_drift - part.bound.drift(z, times, covariates=covariates))
         share = 0.5 * part.share * weights.double()  # of the pair of draws
-        for name, phi in drift.features(z, times, covariates).items():
-            both = normal_equations(phi, missed[name], share)
-            before = total.get(name, [torch.zeros_like(x) for x in both])
-            total[name] = [a + b for a, b in zip(before, both, strict=True)]
+        features, owners = drift.features(z, times, covariates), self._owners(part, times)
+        for owner in owners.unique().tolist():
+            total, mine = self.sums.setdefault(owner, {}), owners == owner
+            for name, phi in features.items():
+                both = normal_equations(phi[:, mine], missed[name][:, mine], share[mine])
+                before = total.get(name, [torch.zeros_like(x) for x in both])
+                total[name] = [a + b for a, b in zip(before, both, strict=True)]
+
+    def _owners(self, part: EncodedSegments, times: Tensor) -> Tensor:
+        """Number of the part that each time (segment, time) belongs to."""
+        if self.blocks is None:
+            return torch.full(times.shape, part.trajectory % _MOST_GROUPS, device=times.device)
+        return torch.bucketize(times, self.blocks.to(times))
 
     def end(self) -> Jackknife:
-        """What leaving out each trajectory would do.
-
-        Raises:
-            ValueError: Fewer than two trajectories.
-        """
-        if len(self.sums) < 2:
-            raise ValueError(
-                f"data: {len(self.sums)} trajectory. The jackknife leaves out one of several."
-            )
+        """What leaving out each part would do."""
         directions = {}
-        for name in self.sums[0]:
+        for name in next(iter(self.sums.values())):
             H, g = (torch.stack([s[name][i] for s in self.sums.values()]) for i in (0, 1))
             directions[name] = leave_one_out(H, g, self.ridge)
         return Jackknife(directions)
@@ -204,17 +214,18 @@ def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Te
     """Weighted sums of φᵀφ and φᵀr of one network, in float64.
 
     Args:
-        features: φ (pair, segment, time, ..., p).
-        missed: r (pair, segment, time, ..., output).
-        share: Weights (segment, time).
+        features: φ (pair, *time, ..., p), such as (pair, segment, time, ..., p).
+        missed: r (pair, *time, ..., output).
+        share: Weights (*time).
     """
     phi = features.double()
-    weighted = (share.reshape(*share.shape, *(1,) * (phi.ndim - 3)) * phi).flatten(0, -2)
+    ones = (1,) * (phi.ndim - share.ndim - 1)  # of places, if any, and features
+    weighted = (share.reshape(*share.shape, *ones) * phi).flatten(0, -2)
     return [weighted.mT @ phi.flatten(0, -2), weighted.mT @ missed.double().flatten(0, -2)]
 
 
 def leave_one_out(H: Tensor, g: Tensor, ridge: float) -> Tensor:
-    """From (trajectory, p, p) and (trajectory, p, o) to the directions (trajectory, p, o)."""
+    """From (part, p, p) and (part, p, o) to the directions (part, p, o)."""
     total = H.sum(0)
     # features that are zero throughout would leave nothing to invert
     held = ridge * total.diagonal() / len(H) + torch.finfo(total.dtype).tiny

@@ -91,10 +91,9 @@ def start_macroscale_drift(model: Model, segments: Segments, *, num_windows: int
     seen = [_seen_states(values, zeta) for values, zeta in zip(segments.values, zetas, strict=True)]
     usable = None
     if not all(bool(s.all()) for s in seen):
-        nothing = [like.new_zeros(len(s), shared.shape[1]) for s in seen]
         usable = [
-            drift.neighbourhoods((~s).to(like), zero).amax(-1) == 0
-            for s, zero in zip(seen, nothing, strict=True)
+            _same_inputs(drift, torch.zeros_like(zeta), (~s).to(like), fixed.expand(len(s), -1))
+            for zeta, s, fixed in zip(zetas, seen, shared, strict=True)
         ]
     m = inputs[0].shape[-1]
     fits = weak_form_regression(
@@ -121,6 +120,12 @@ def _seen_states(values: Tensor | ScaledFields, zeta: Tensor) -> Tensor:
     if unseen is None:
         return torch.ones_like(zeta, dtype=torch.bool)
     return unseen[:, :-1].to(zeta.device) < _UNSEEN
+
+
+def _same_inputs(drift: PolynomialDrift, zeta: Tensor, other: Tensor, fixed: Tensor) -> Tensor:
+    """At which points (time, num_coarse) two states (time, num_zeta) look the same."""
+    one, two = drift.neighbourhoods(zeta, fixed), drift.neighbourhoods(other, fixed)
+    return (one == two).all(-1)
 
 
 def _forecast_error(
@@ -201,12 +206,13 @@ def weak_form_regression(
         known = slice(None) if usable is None else usable[k]
         moments.add(x[known], s[known])
         is_input &= (x[..., None] == s[..., None, :]).flatten(0, -3).all(0).to(is_input.device)
-        features = torch.cat([x, x[..., i] * x[..., j]], -1)
         tests = list(_bumps(t, num_windows))
         # few trajectories are divided themselves, into stretches of time
         for n, (span, bump, slope) in enumerate(tests):
             fold = folds[(k if len(times) >= _FOLDS else n * _FOLDS // len(tests)) % _FOLDS]
-            phi = torch.einsum("t,tpf->pf", bump, features[span])
+            within = x[span]
+            features = torch.cat([within, within[..., i] * within[..., j]], -1)
+            phi = torch.einsum("t,tpf->pf", bump, features)
             goal = torch.einsum("t,tpo->po", -slope, s[span])
             if usable is not None:
                 points = usable[k][span].all(0)

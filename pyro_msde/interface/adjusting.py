@@ -14,6 +14,7 @@ from pyro_msde.data import (
     num_separate,
     observed_snapshots,
     since_first_observed,
+    time_blocks,
 )
 from pyro_msde.forecasts import Forecast, matched_trajectories
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
@@ -55,7 +56,7 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
 
 
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:
-    """What the drift owes to single training trajectories."""
+    """What the drift owes to parts of the training data."""
     check_trajectories("train", fit.model, train)
     seed, ridge = check_seed("seed", seed), check_number("ridge", ridge)
     if why := refusal(fit.model, LastLayer):
@@ -70,7 +71,7 @@ def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jack
     if isinstance(fit.guide, FreeNodes):
         fit.guide.check_data(train)
     device = place_of(fit.model)[1]
-    step = JackknifeStep(Isolation(seed, device), ridge=ridge)
+    step = JackknifeStep(Isolation(seed, device), time_blocks(fit, train), ridge=ridge)
     with Isolation(seed, device).turn():
         for part in encoded_segments(fit.model, fit.guide, each_trajectory(fit, train)):
             step.add(part)

@@ -12,7 +12,7 @@ from pyro_msde.data import ROOM, num_covariates_of
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.priors import described_priors, is_positive
+from pyro_msde.priors import described_priors, fixed_names, is_positive
 from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module
 from pyro_msde.runs import Description, config_of
 from pyro_msde.sde import Dynamics
@@ -80,10 +80,12 @@ def check_weights(
 ) -> None:
     """Names, shapes and dtypes agree, and values are finite.
 
+    What is not trained may be in half precision (`pyro_msde.interface.description.weights_of`).
+
     Raises:
         SavedRunError: They are not.
     """
-    state = module.state_dict()
+    state, fixed = module.state_dict(), fixed_names(module)
     for name in sorted(state.keys() | weights.keys()):
         built, saved = state.get(name), weights.get(name)
         if built is None or saved is None or built.shape != saved.shape:
@@ -93,7 +95,8 @@ def check_weights(
                 f"{shapes[1]} here."
             )
         wanted = dtype if built.is_floating_point() else built.dtype
-        if saved.dtype != wanted:
+        half = name in fixed and built.is_floating_point() and saved.dtype == torch.float16
+        if saved.dtype != wanted and not half:
             raise SavedRunError(
                 f"path: the weights in {path} are damaged: {role}.{name} is {saved.dtype}, not "
                 f"{wanted}."

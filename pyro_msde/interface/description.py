@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.isolation import place_of
 from pyro_msde.likelihoods import FieldNormal
-from pyro_msde.priors import described_priors, posterior_of
+from pyro_msde.priors import described_priors, fixed_names, posterior_of
 from pyro_msde.protocols import Adjustment, FittedModel, Module
 from pyro_msde.runs import config_of, is_registered, read_run, write_run
 
@@ -79,11 +79,14 @@ def structure_of(role: str, module: Module) -> dict[str, str]:
 
 
 def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
-    """Tensors of "model", "guide", "adjustments" and "scaling"."""
+    """Tensors of "model", "guide", "adjustments" and "scaling".
+
+    What is not trained, as principal components, is in half precision where that is the same.
+    """
     reference, never = fit.scaling.reference.coefficients, fit.scaling.never_observed
     return {
-        "model": fit.model.state_dict(),
-        "guide": fit.guide.state_dict(),
+        "model": _compact(fit.model),
+        "guide": _compact(fit.guide),
         "adjustments": {
             f"{adjustment.name}.{key}": value
             for adjustment, _, tensors in _adjustments(fit)
@@ -94,6 +97,15 @@ def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
             **({} if never is None else {"never_observed": never}),
         },
     }
+
+
+def _compact(module: Module) -> dict[str, Tensor]:
+    state = dict(module.state_dict())
+    for name in fixed_names(module) & state.keys():
+        value = state[name]
+        if value.is_floating_point() and torch.equal(value.half().to(value.dtype), value):
+            state[name] = value.half()
+    return state
 
 
 def _adjustments(

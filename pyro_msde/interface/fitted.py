@@ -257,7 +257,10 @@ class Fit:
         return result if trust is None else result.adjusted(trust)
 
     def jackknifed(self, train: Trajectories, *, ridge: float = 1.0, seed: int = 0) -> Fit:
-        """A copy whose forecasts know what the drift owes to single training trajectories.
+        """A copy whose forecasts know what the drift owes to parts of the training data.
+
+        These are trajectories. A single one is cut into blocks of time that are long against its
+        memory (`pyro_msde.data.time_blocks`).
 
         `fit` ends with it; do it again for another λ, or for a run saved before that was so, and
         `calibrated` after it. Forecasts draw the last weights of the drift's networks `num_theta`
@@ -266,14 +269,14 @@ class Fit:
 
         Args:
             train: The trajectories that it was trained on.
-            ridge: λ, how strongly each weight is held at its trained value while a trajectory is
-                left out: at 1 as strongly as one average trajectory holds it. A smaller λ lets the
-                weights move further, so that forecasts become less certain.
+            ridge: λ, how strongly each weight is held at its trained value while a part is left
+                out: at 1 as strongly as one average part holds it. A smaller λ lets the weights
+                move further, so that forecasts become less certain.
             seed: Of the quadrature; the global random state is left alone.
 
         Raises:
-            ValueError: A drift that is no `LastLayer`, or has a prior; fewer than two trajectories,
-                or trajectories of a single snapshot; data of another grid.
+            ValueError: A drift that is no `LastLayer`, or has a prior; trajectories of a single
+                snapshot, or only one of two; data of another grid.
         """
         return self.adjusted(jackknife_of(self, train, ridge, seed), first=True)
 

@@ -131,9 +131,9 @@ def fit(
         dtype: torch.float32 or torch.float64. None: the model's.
         progress: Show a progress bar, and what goes to Python's logger "pyro_msde" above it.
         callbacks: Objects of classes derived from `pyro_msde.Callback`, called in this order.
-        jackknife: Measure in the end what the drift owes to single trajectories, as
-            `Fit.jackknifed` does, so that forecasts are less certain where few of them tell. Not
-            done for a single trajectory, nor for a drift that has a prior or is no
+        jackknife: Measure in the end what the drift owes to single trajectories, or to blocks of
+            time of the only one, as `Fit.jackknifed` does, so that forecasts are less certain where
+            few of them tell. Not done for two snapshots, nor for a drift that has a prior or is no
             `pyro_msde.protocols.LastLayer`; the log tells which steps a drift has left out.
         reference: What is subtracted from fields, and given back in every output: "channel", the
             mean of each channel over the training data, but of channels that are zero on a wall;
@@ -219,7 +219,7 @@ def fit(
         )
         saved = None if folder is None else read_checkpoint(folder)
         refused = left_out(model, start=plan.warm_start, jackknife=jackknife, tell=saved is None)
-        measure = jackknife and len(data) > 1 and LastLayer not in refused
+        measure = jackknife and sum(map(len, data.times)) > 2 and LastLayer not in refused
         result = None if saved is None else resume(run, saved, measure)
         if result is None:
             result = run.learn(resumed=saved is not None, callbacks=callbacks, measure=measure)

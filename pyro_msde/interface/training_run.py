@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyro_msde.data import Metadata, Scaling, Trajectories, each_trajectory
+from pyro_msde.data import Metadata, Scaling, Trajectories, each_trajectory, time_blocks
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.forecasts import Region, Trust, learned_region
 from pyro_msde.inference import (
@@ -72,7 +72,7 @@ class TrainingRun:
         Args:
             resumed: The trainer is where an earlier run stopped.
             callbacks: Who follows training.
-            measure: Measure what the drift owes to single trajectories, unless a stop is asked for.
+            measure: Measure what the drift owes to parts of the data, unless a stop is asked for.
 
         Returns:
             The fit; when stopped, what was learned till then.
@@ -135,7 +135,8 @@ class TrainingRun:
         if has_observation_variances(trainer.model):
             steps.append(ObservationVarianceStep(trainer.model))
         if measure:
-            steps.append(JackknifeStep(Isolation(0, trainer.device)))
+            blocks = time_blocks(self._fit(), self.data)
+            steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
         return self._take(steps)
 
     def _with_trust(self, result: Fit, usual: Callable[[Fit], Trust | None]) -> Fit:

@@ -17,7 +17,10 @@ __all__ = ["MultiscaleDrift"]
 class MultiscaleDrift(nn.Module):
     """γ(z, t): one network shared by all coarse points, one for the microscale state (eq. 10).
 
-        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, η),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
+        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, φ_j(η)),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
+
+    φ is the identity, or φ_j(η) = η + φ*(η [, sin t, cos t] [, places of j]) with a coupling φ*
+    (App. G.4). t is scaled time, in training horizons.
 
     Args:
         grid: Fine and coarse grid, or a graph.
@@ -25,10 +28,12 @@ class MultiscaleDrift(nn.Module):
         macro: f, from channels × stencil points [+ k] + num_covariates + n_eta to channels numbers.
         micro: g, from n_eta + n_ψ [+ 2] + num_covariates to n_eta numbers; None if n_eta = 0.
         half_width: q.
-        time_features: Give g the sine and cosine of scaled time.
+        time_features: Give g and φ* the sine and cosine of scaled time.
         psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
         places: (num_coarse, k) features of the coarse points that f takes after the stencil, such
-            as their coordinates. With them f may do one thing here and another there.
+            as their coordinates. With them f may do one thing here and another there. Where there
+            is a coupling it takes them instead of f.
+        coupling: φ*, from n_eta [+ 2] [+ k] to n_eta numbers; None: φ is the identity.
     """
 
     places: Tensor | None
@@ -44,11 +49,12 @@ class MultiscaleDrift(nn.Module):
         time_features: bool = False,
         psi: nn.Module | None = None,
         places: Tensor | None = None,
+        coupling: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
         self.stencil = grid.stencil(half_width)
-        self.macro, self.micro, self.psi = macro, micro, psi
+        self.macro, self.micro, self.psi, self.coupling = macro, micro, psi, coupling
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
 
@@ -93,7 +99,7 @@ class MultiscaleDrift(nn.Module):
 
     @property
     def networks(self) -> dict[str, Any]:
-        """The networks f and g by name, "macro" and "micro"."""
+        """The networks f and g by name, "macro" and "micro"; φ* makes inputs of f."""
         both = {"macro": self.macro, "micro": self.micro}
         return {name: net for name, net in both.items() if net is not None}
 
@@ -101,14 +107,26 @@ class MultiscaleDrift(nn.Module):
         """What the networks get, by name: "macro" (..., num_coarse, any), "micro" (..., any)."""
         zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
         extra = [] if covariates is None else [covariates[:, None, :].expand(*z.shape[:-1], -1)]
-        macro = self.neighbourhoods(zeta, *extra, eta)
+        clock: list[Tensor] = []
+        if self.time_features:
+            clock = [torch.stack([t.sin(), t.cos()], -1).to(z.dtype).expand(*z.shape[:-1], 2)]
+        if self.coupling is None:
+            macro = self.neighbourhoods(zeta, *extra, eta)
+        else:
+            felt = eta[..., None, :] + self.coupling(self._at_points(eta, *clock))
+            macro = torch.cat([self.neighbourhoods(zeta, *extra), felt], -1)
         if self.micro is None:
             return {"macro": macro}
-        if self.time_features:
-            clock = torch.stack([t.sin(), t.cos()], -1).to(z.dtype)
-            extra.append(clock.expand(*z.shape[:-1], 2))
         seen = zeta if self.psi is None else self.psi(zeta)
-        return {"macro": macro, "micro": torch.cat([eta, seen, *extra], -1)}
+        return {"macro": macro, "micro": torch.cat([eta, seen, *extra, *clock], -1)}
+
+    def _at_points(self, *common: Tensor) -> Tensor:
+        """What φ* gets at each coarse point, (..., num_coarse, any): common numbers, its place."""
+        points = (*common[0].shape[:-1], self.grid.num_coarse)
+        parts = [x[..., None, :].expand(*points, -1) for x in common]
+        if self.places is not None:
+            parts.append(self.places.expand(*points, -1))
+        return torch.cat(parts, -1)
 
     def joined(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """The drift, (..., latent), of what the networks say."""
@@ -146,7 +164,7 @@ class MultiscaleDrift(nn.Module):
         """
         stencil = self.stencils(zeta)
         shared = [x[..., None, :].expand(*stencil.shape[:-1], -1) for x in common]
-        if self.places is not None:
+        if self.places is not None and self.coupling is None:
             shared.insert(0, self.places.expand(*stencil.shape[:-1], -1))
         return torch.cat([stencil, *shared], -1)
 
@@ -162,14 +180,15 @@ class MultiscaleDrift(nn.Module):
     def grow_from(self, smaller: MultiscaleDrift) -> None:
         """Go on from a drift of fewer microscale states.
 
-        These come last among what f takes, and first among what g takes. There ψ(ζ) follows, which
-        may grow as they do.
+        These come last among what f takes, and first among what g and φ* take. In g ψ(ζ) follows,
+        which may grow as they do.
         """
         grow_from(self.macro, smaller.macro)
         grow_from(self.psi, smaller.psi)
         before, seen = smaller.n_eta, smaller.num_seen
         gaps = [(before, self.n_eta - before), (before + seen, self.num_seen - seen)]
         grow_from(self.micro, smaller.micro, gaps)
+        grow_from(self.coupling, smaller.coupling, gaps[:1])
 
     @property
     def num_seen(self) -> int:

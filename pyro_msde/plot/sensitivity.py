@@ -140,7 +140,7 @@ def stencil_derivative(
         ]
     jacobian = torch.stack(columns, 1)[..., source * points : (source + 1) * points]
     unit = scaling.channels[channel] / scaling.channels[source] / scaling.time
-    return _gather(unit * jacobian.double().cpu().numpy(), grid, half_width)
+    return _gather(unit * jacobian.double().cpu().numpy(), grid, half_width, source)
 
 
 def reference_derivative(
@@ -182,10 +182,10 @@ def reference_derivative(
         shift = np.zeros(fields.shape[1:])
         shift[source].flat[i] = step
         columns.append((rate(fields + shift) - rate(fields - shift)) / (2 * step))
-    return _gather(np.stack(columns, -1), grid, half_width)
+    return _gather(np.stack(columns, -1), grid, half_width, source)
 
 
-def _gather(jacobian: Array, grid: Places, half_width: int) -> StencilDerivative:
+def _gather(jacobian: Array, grid: Places, half_width: int, source: int) -> StencilDerivative:
     """Moments of a Jacobian (field, point, point) over points, by place in the stencil.
 
     Where a place of the stencil is beyond a wall, or is the same point as another place, its
@@ -193,7 +193,8 @@ def _gather(jacobian: Array, grid: Places, half_width: int) -> StencilDerivative
     """
     stencil: Any = grid.stencil(half_width)  # a table's, as grids are regular
     table = stencil.table.numpy()
-    table = table.reshape(-1, *table.shape[-2:])[0]  # what lies beyond walls is the same for all
+    tables = table.reshape(-1, *table.shape[-2:])
+    table = tables[source % len(tables)]  # of the channel's own walls, or of all channels'
     alone = (table[:, :, None] == table[:, None, :]).sum(-1) == 1
     seen = alone & (table < grid.num_coarse)
     if not seen.any(0).all():

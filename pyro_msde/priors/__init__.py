@@ -8,7 +8,14 @@ from pyro_msde.priors.bayesian_parts import (
     starting_values,
 )
 from pyro_msde.priors.horseshoe import Horseshoe
-from pyro_msde.priors.parts import LogVariance, Part, is_positive, part_of, private
+from pyro_msde.priors.parts import (
+    LogVariance,
+    Part,
+    fixed_names,
+    is_positive,
+    part_of,
+    private,
+)
 from pyro_msde.priors.posteriors import posterior_of
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "bayesian",
     "described_priors",
     "fan_in_normal",
+    "fixed_names",
     "initial_values",
     "is_positive",
     "part_of",

@@ -15,9 +15,12 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
+from pyro_msde.protocols import Module
+
 __all__ = [
     "LogVariance",
     "Part",
+    "fixed_names",
     "flatten_parameters",
     "is_positive",
     "parameter_values",
@@ -32,12 +35,17 @@ def parameter_values(net: nn.Module) -> dict[str, Tensor]:
 
     Parameters that have been given a prior are among them: they are buffers then.
     """
-    fixed = {
+    fixed = fixed_names(net)
+    return {name: p.detach() for name, p in net.state_dict().items() if name not in fixed}
+
+
+def fixed_names(net: Module) -> set[str]:
+    """Names in `net.state_dict()` of what modules name in `fixed`: data set it, not training."""
+    return {
         f"{prefix}.{name}".lstrip(".")
         for prefix, module in net.named_modules()
         for name in getattr(module, "fixed", ())
     }
-    return {name: p.detach() for name, p in net.state_dict().items() if name not in fixed}
 
 
 def flatten_parameters(net: nn.Module) -> Tensor:

@@ -3,7 +3,7 @@
 run.json                  what to rebuild: case, scaling, adjustments, recipe; history, validation
                           scores; where training stands; the two files below with their digests,
                           and a digest of itself
-weights-….safetensors     parameters of model and guide
+weights-….safetensors     parameters of model and guide; what is not trained may be halved
 state-….safetensors       what resuming needs beyond: optimiser, random states, current weights
 run.previous.json         the generation before, whose files are kept too
 

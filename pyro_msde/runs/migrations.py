@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["FORMAT", "MIGRATIONS", "migrated", "with_jackknife"]
 
-FORMAT = 5
+FORMAT = 6
 
 
 def _to_3(run: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +44,11 @@ def _to_4(run: dict[str, Any]) -> dict[str, Any]:
 def _to_5(run: dict[str, Any]) -> dict[str, Any]:
     """Nothing was subtracted from fields, and no values were missing: that is the default."""
     return {**run, "format": 5}
+
+
+def _to_6(run: dict[str, Any]) -> dict[str, Any]:
+    """No tensor was in half precision, which is for what is not trained: each is as it was."""
+    return {**run, "format": 6}
 
 
 _OF_MODELS: dict[str, str] = {"num_parameters": "num_covariates", "recipe": "architecture"}
@@ -102,6 +107,7 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {  # from: h
     2: _to_3,
     3: _to_4,
     4: _to_5,
+    5: _to_6,
 }
 
 

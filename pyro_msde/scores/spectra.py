@@ -6,10 +6,10 @@ and the mean square of each is summed over shells of |k| of width Δk:
     E(k) Δk = Σ_{|k'| in the shell} |ŷ(k')|²,        ∫ E dk = mean square of the field.
 
 Periodic axes take Fourier's waves. Dirichlet axes take the sines that vanish on the walls, one
-spacing beyond the end points, and Neumann axes the cosines that are even about the walls, half a
-spacing beyond: of period 2L, so that k comes in steps of 1/(2L). Replicate axes have no waves of
-their own: their mean is taken off and a Hann window, scaled to keep the mean square of noise, put
-over them before Fourier's transform.
+spacing beyond the end points; Neumann axes the cosines that are even about the walls, half a
+spacing beyond, and antisymmetric axes the sines that are odd about these: of period 2L, so that k
+comes in steps of 1/(2L). Replicate axes have no waves of their own: their mean is taken off and a
+Hann window, scaled to keep the mean square of noise, put over them before Fourier's transform.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pyro_msde
 from pyro_msde import Fit, Grid, Trajectories
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.units import Scaling
-from pyro_msde.grid import check_on_grid
+from pyro_msde.grid import BOUNDARIES, check_on_grid
 from pyro_msde.plot import coverage_by_lead, forecast_snapshots
 from pyro_msde.scores.innovation_test import innovations
 
@@ -159,7 +159,7 @@ def test_another_extent_is_warned_about(x):
         check_on_grid("data", heights(x), Grid(NUM_POINTS, 5))
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet", "replicate"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("ends", [(100.0, 348.75), (90.0, -89.0)])
 def test_the_ends_that_the_warning_gives_are_right(boundary, ends):
     x = np.linspace(*ends, NUM_POINTS)
@@ -171,7 +171,7 @@ def test_the_ends_that_the_warning_gives_are_right(boundary, ends):
     np.testing.assert_allclose(right.coordinates[0], x, rtol=1e-5)  # of six digits
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_the_grids_own_positions_pass(boundary):
     grid = Grid((NUM_POINTS, 6), (5, 3), boundary=boundary, lower=(-3.0, 1.0), upper=(9.0, 2.0))
     x, y = (c.astype(np.float32) for c in grid.coordinates)

@@ -12,6 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from pyro_msde.grid import Grid, ends_of, operators
+from pyro_msde.grid.rings import Ring
 
 N = 7
 EXACT = {"rtol": 0, "atol": 1e-12}  # float64, numbers of size 1
@@ -36,6 +37,8 @@ ODD = Odd()
         ("periodic", lambda p: np.sin(2 * np.pi * p / N + 0.3)),
         ("neumann", lambda p: np.cos(3 * np.pi * (p + 0.5) / N)),
         (ODD, lambda p: np.sin(3 * np.pi * (p + 0.5) / N)),
+        ("antisymmetric", lambda p: np.sin(3 * np.pi * (p + 0.5) / N)),
+        (("antisymmetric", "neumann"), lambda p: np.sin(1.5 * np.pi * (p + 0.5) / N)),
         ((ODD, "neumann"), lambda p: np.sin(1.5 * np.pi * (p + 0.5) / N)),
         (("neumann", ODD), lambda p: np.cos(1.5 * np.pi * (p + 0.5) / N)),
         ("replicate", lambda p: np.clip(p, 0, N - 1) ** 2),
@@ -100,6 +103,56 @@ def test_smoothing_is_a_plain_sum_over_ghosts(boundary):
     assert_close(grid.operators(kernel).restrict(y), expected[..., 1::3], **EXACT)
 
 
+def odd_at_both_ends(n, reach):
+    """(n + 2 reach, n) by which y goes on as … −y₁ −y₀ | y₀ y₁ …: 2n entries over and over."""
+    period = np.concatenate([np.eye(n), -np.eye(n)[::-1]])
+    return period[np.arange(-reach, n + reach) % (2 * n)]
+
+
+def odd_then_even(n, reach):
+    """The same, odd at the lower end and even at the upper one: 4n entries over and over."""
+    period = np.concatenate([np.eye(n), np.eye(n)[::-1], -np.eye(n), -np.eye(n)[::-1]])
+    return period[np.arange(-reach, n + reach) % (4 * n)]
+
+
+MIRRORS = pytest.mark.parametrize(
+    ("boundary", "mirrored"),
+    [("antisymmetric", odd_at_both_ends), (("antisymmetric", "neumann"), odd_then_even)],
+)
+
+
+@MIRRORS
+@pytest.mark.parametrize("size", [7, 21, 61])  # reaches a part of the axis, two ends, three lengths
+@pytest.mark.usefixtures("_means")
+def test_operators_at_odd_walls_are_dense_matrices(boundary, mirrored, size):
+    n, n_c, stride, half = 12, 4, 3, size // 2
+    kernel, y, zeta = draw(1, size), draw(5, 1, n), draw(5, 1, n_c)
+    toeplitz = np.zeros((n, n + 2 * half))
+    for i in range(n):
+        toeplitz[i, i : i + size] = kernel[0]
+    smooth = toeplitz @ mirrored(n, half)
+    restrict = smooth[1::stride]
+    found = Grid(n, n_c, boundary=[boundary]).operators(kernel)
+    for name, field, matrix in (
+        ("smooth", y, smooth),
+        ("restrict", y, restrict),
+        ("prolong", zeta, stride * restrict.T),
+    ):
+        assert_close(getattr(found, name)(field), field @ torch.from_numpy(matrix).T, **EXACT)
+
+
+@MIRRORS
+def test_a_ring_with_odd_walls_is_folded_by_the_transpose_that_extends_it(boundary, mirrored):
+    n, reach = 12, 9
+    ring = Ring(ends_of([boundary], 1), n, 3, reach)
+    before = min(reach, ring.length - n)
+    place = np.concatenate([np.arange(ring.length - before), np.arange(-before, 0)])
+    matrix = torch.from_numpy(mirrored(n, 2 * n)[place + 2 * n])
+    y, field = draw(2, 1, n), draw(2, 1, ring.length)
+    assert torch.equal(ring.extend(y, -1, -2), y @ matrix.T)
+    assert_close(ring.fold(field, -1, -2), field @ matrix, **EXACT)
+
+
 def test_stencils_of_channels_are_those_of_each_alone():
     grid = Grid((10, 6), (5, 2), channels=3, boundary=BY_CHANNEL)
     stencil, zeta = grid.stencil(1), draw(4, 3, 10)
@@ -112,8 +165,22 @@ def test_stencils_of_channels_are_those_of_each_alone():
 
 
 def test_an_odd_wall_gives_neighbours_of_the_other_sign():
-    rows = Grid(4, 4, boundary=ODD).stencil(1)(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
-    assert rows.tolist() == [[-1, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, -4]]
+    zeta = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    for boundary in (ODD, "antisymmetric"):
+        rows = Grid(4, 4, boundary=boundary).stencil(1)(zeta)
+        assert rows.tolist() == [[-1, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, -4]]
+
+
+def test_a_corner_of_two_odd_walls_is_turned_about_and_slip_walls_differ_by_channel():
+    # The field is the points' numbers; beyond both walls the signs of two images cancel.
+    slip = {0: "neumann", 1: ["neumann", "antisymmetric"], 2: "antisymmetric"}
+    zeta = torch.arange(1.0, 7).expand(3, 6)
+    rows = Grid((2, 3), (2, 3), channels=3, boundary=slip).stencil(1)(zeta).unflatten(-1, (3, 9))
+    assert rows[0].tolist() == [
+        [1, 1, 2, 1, 1, 2, 4, 4, 5],
+        [-1, 1, 2, -1, 1, 2, -4, 4, 5],
+        [1, -1, -2, -1, 1, 2, -4, 4, 5],
+    ]
 
 
 def test_ends_have_walls_of_their_own():
@@ -127,13 +194,18 @@ def test_words_are_the_shortest_and_go_through_json():
     assert mixed.boundary == (("dirichlet", "neumann"), "neumann")
     channels = Grid(6, 3, channels=2, boundary={0: "dirichlet", 1: "neumann"})
     assert channels.boundary == {0: ("dirichlet",), 1: ("neumann",)}
-    for grid in (mixed, channels):
+    slip = {0: [("antisymmetric", "neumann"), "neumann"], 1: [("antisymmetric",) * 2, "neumann"]}
+    plane = Grid((10, 6), (5, 2), channels=2, boundary=slip)
+    assert plane.boundary[0] == (("antisymmetric", "neumann"), "neumann")
+    assert plane.boundary[1] == ("antisymmetric", "neumann")
+    for grid in (mixed, channels, plane):
         again = Grid(**json.loads(json.dumps(grid.to_dict())))
         assert again == grid
         assert hash(again) == hash(grid)
     alike = Grid(6, 3, channels=2, boundary={0: "neumann", 1: "neumann"})
     assert alike == Grid(6, 3, channels=2, boundary="neumann") != channels
     assert Grid(6, 3, boundary=ODD) == Grid(6, 3, boundary=[(ODD, ODD)])
+    assert Grid(6, 3, boundary=ODD) != Grid(6, 3, boundary="antisymmetric")  # no name of its own
     assert Grid(6, 3, boundary=ODD).to_dict()["boundary"] == ["Odd(wall=0.5)"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_msde.grid import Grid
+from pyro_msde.grid import BOUNDARIES, Grid
 
 
 def test_numbers_stand_for_one_axis():
@@ -30,6 +30,7 @@ def test_counts_of_points_and_states():
         ("periodic", [0, 4, 8]),
         ("dirichlet", [2, 6, 10]),
         ("neumann", [2, 6, 10]),
+        ("antisymmetric", [2, 6, 10]),
         ("replicate", [2, 6, 10]),
     ],
 )
@@ -50,6 +51,7 @@ def test_coarse_points_of_an_odd_stride_are_centred_on_a_bounded_axis():
         ("periodic", [2.0, 2.25, 2.5, 2.75]),  # upper left out
         ("dirichlet", [2.2, 2.4, 2.6, 2.8]),  # the zeros lie on 2 and 3
         ("neumann", [2.125, 2.375, 2.625, 2.875]),
+        ("antisymmetric", [2.125, 2.375, 2.625, 2.875]),
         ("replicate", [2.125, 2.375, 2.625, 2.875]),
     ],
 )
@@ -61,7 +63,7 @@ def test_coordinates(boundary, expected):
     )
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "dirichlet", "neumann", "replicate"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_coordinates_may_run_down(boundary):
     up = Grid(6, 3, boundary=boundary, lower=-90.0, upper=30.0)
     down = Grid(6, 3, boundary=boundary, lower=90.0, upper=-30.0)
@@ -106,7 +108,7 @@ def test_equal_grids_hash_alike_and_cannot_be_changed():
         ((12.0, 3), {}, "shape[0]=12.0: give a whole number, at least 1"),
         (((), ()), {}, "shape: 0 axes"),
         ((12, 3), {"channels": -1}, "channels=-1: give a whole number, from 1 to"),
-        ((12, 3), {"boundary": "circular"}, "choose one of periodic, dirichlet, neumann, repl"),
+        ((12, 3), {"boundary": "circular"}, "choose one of periodic, dirichlet, neumann, anti"),
         ((12, 3), {"boundary": ("periodic",) * 2}, "boundary: 2 given for 1 axes"),
         ((12, 3), {"lower": 1.0, "upper": 1.0}, "upper: 1.0 is not apart from lower=1.0 on axis 0"),
         ((12, 3), {"lower": (0.0, 0.0)}, "lower: 2 given for 1 axes"),

@@ -12,7 +12,12 @@ from torch.testing import assert_close
 
 from pyro_msde.grid import BOUNDARIES, Grid, Stencil, adjacency_table, neighbour_table
 
-PAD_MODE = {"periodic": "wrap", "neumann": "symmetric", "replicate": "edge"}
+PAD_MODE = {
+    "periodic": "wrap",
+    "neumann": "symmetric",
+    "antisymmetric": "symmetric",  # the sign is no part of the table
+    "replicate": "edge",
+}
 CASES = [
     *(((7,), (name,)) for name in BOUNDARIES),
     *(((5, 3), pair) for pair in itertools.product(BOUNDARIES, repeat=2)),
@@ -54,6 +59,7 @@ def test_five_point_neighbourhoods_at_the_left_end():
     assert first("periodic") == [4, 5, 0, 1, 2]
     assert first("dirichlet") == [6, 6, 0, 1, 2]
     assert first("neumann") == [1, 0, 0, 1, 2]
+    assert first("antisymmetric") == [1, 0, 0, 1, 2]
     assert first("replicate") == [0, 0, 0, 1, 2]
 
 
@@ -61,14 +67,17 @@ def test_stencil_wider_than_the_grid_keeps_mirroring():
     assert neighbour_table(2, 3, "neumann")[0].tolist() == [1, 1, 0, 0, 1, 1, 0]
 
 
+@pytest.mark.parametrize(("boundary", "sign"), [("neumann", 1), ("antisymmetric", -1)])
 @pytest.mark.parametrize("n", [21, 15])
-def test_neumann_ghosts_of_an_odd_stride_are_samples_of_the_mirrored_fine_field(n):
+def test_mirror_ghosts_of_an_odd_stride_are_samples_of_the_mirrored_fine_field(n, boundary, sign):
     """Fine and coarse grid mirror at the same wall: why the half-sample image was chosen."""
-    grid = Grid(n, n // 3, boundary="neumann")
+    grid = Grid(n, n // 3, boundary=boundary)
     y = torch.randn(n)
     mirrored = np.pad(y.numpy(), 6, mode="symmetric")
+    mirrored[:6] *= sign
+    mirrored[-6:] *= sign
     coarse = y[grid.coarse_index[0]]
-    neighbours = coarse[neighbour_table(grid.coarse, 2, "neumann")]
+    neighbours = grid.stencil(2)(coarse[None])
     for j, i in enumerate(grid.coarse_index[0]):
         window = mirrored[i : i + 13 : 3]  # i − 6 … i + 6 of the unpadded field
         np.testing.assert_array_equal(neighbours[j].numpy(), window)

@@ -40,6 +40,7 @@ def test_positions_are_those_of_the_fields_points():
     [
         ((("dirichlet", "neumann"),), (0, 1)),
         ((("replicate", "dirichlet"),), (1, 0)),
+        ((("antisymmetric", "neumann"),), (0, 1)),
         (("replicate",), (1, 0)),
         ({0: "neumann", 1: (("neumann", "dirichlet"),)}, (1, 0)),
     ],
@@ -53,6 +54,7 @@ def test_no_point_is_put_beyond_a_wall(boundary, expected):
     ("n", "n_c", "boundary", "message"),
     [
         (37, 6, "dirichlet", "choose one of 1, 37. Points are added only where no wall holds"),
+        (37, 6, "antisymmetric", "choose one of 1, 37. Points are added only where no wall holds"),
         (37, 6, "periodic", "choose one of 1, 37"),
         # with 30 coarse points each stands for two: eight of them would see nothing
         (
@@ -69,7 +71,7 @@ def test_what_cannot_be_padded_is_refused_with_numbers_that_can(n, n_c, boundary
         Grid(n, n_c, boundary=boundary)
     for number in re.findall(r"\d+", str(caught.value).partition("one of")[2]):
         Grid(n, int(number), boundary=boundary)
-    assert ("wall" in str(caught.value)) == (boundary == "dirichlet")
+    assert ("wall" in str(caught.value)) == (boundary in ("dirichlet", "antisymmetric"))
 
 
 @pytest.mark.parametrize("n", range(1, 24))

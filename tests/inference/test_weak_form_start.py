@@ -18,7 +18,7 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import weak_form_start as warm_start
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.weak_form_start import start_macroscale_drift, weak_form_regression
-from pyro_msde.models import kdv, ks
+from pyro_msde.models import kdv, ks, multiscale
 from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
 from pyro_msde.priors import bayesian
 
@@ -306,3 +306,25 @@ def test_states_that_are_not_known_are_left_out():
     linear, quadratic = next(weak_form_regression(times, both, both, usable, num_windows=100))
     np.testing.assert_allclose(linear, A, atol=0.05)
     np.testing.assert_allclose(quadratic, Q, atol=0.005)
+
+
+def test_only_points_that_see_what_was_not_observed_are_left_out(monkeypatch):
+    """Wherever they are told to be, and whatever sign neighbours have beyond a wall."""
+    found = []
+    monkeypatch.setattr(
+        warm_start, "weak_form_regression", lambda t, s, x, usable, **_: found.extend(usable) or []
+    )
+    model = multiscale(
+        (32,),
+        (8,),
+        boundary=[("neumann", "antisymmetric")],
+        half_width=1,
+        located=True,
+        smoothing="gaussian",
+        radius=1,
+    )
+    values = np.random.default_rng(0).standard_normal((2, 20, 32))
+    values[:, :, 8:16] = np.nan  # around the coarse points 2 and 3
+    data = Trajectories(0.05 * np.arange(20), values, missing="mask")
+    fit(model, AmortizedGP(model), data, steps=1, **QUICK)
+    assert [set(u.all(0).nonzero().flatten().tolist()) for u in found] == [{0, 5, 6, 7}] * 2

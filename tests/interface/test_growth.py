@@ -34,6 +34,7 @@ def build(
     shape=(30,),
     coarse=(5,),
     components=4,
+    coupling=False,
 ):
     model = multiscale(
         shape,
@@ -45,6 +46,7 @@ def build(
         components=0 if architecture == "published" else components,
         width=11,
         smoothing="gaussian",
+        coupling=coupling,
     ).double()
     return model, AmortizedGP(model, seed=seed).double()
 
@@ -60,12 +62,14 @@ def means(model, guide, fields, covariates):
 @pytest.mark.parametrize(("n", "larger"), [(0, 1), (1, 2), (2, 4)])
 @pytest.mark.parametrize("grid", [((30,), (5,)), ((12, 8), (3, 4))])
 @pytest.mark.parametrize("num_covariates", [0, 2])
+@pytest.mark.parametrize("coupling", [False, True])
 def test_the_larger_model_has_the_smaller_one_within_it(
-    architecture, n, larger, grid, num_covariates
+    architecture, n, larger, grid, num_covariates, coupling
 ):
     """With the weights that new states act through at zero it forecasts what that did."""
     sizes = {"shape": grid[0], "coarse": grid[1]}
     options = {"architecture": architecture, "num_covariates": num_covariates, **sizes}
+    options["coupling"] = coupling
     before = jittered(build(n, **options))
     after = jittered(build(larger, seed=5, **options), seed=2)
     grow(*before, *after)
@@ -107,6 +111,9 @@ def silence(model, smaller):
         for p in model.decoder.parameters():
             p.zero_()
         return
+    if drift.coupling is not None:
+        for weight in entry_weights(drift.coupling):  # of η, time, places
+            weight[:, n:larger] = 0
     for weight in entry_weights(drift.micro):  # of η, ψ(ζ), parameters, time
         weight[:, n:larger] = 0
         if drift.psi is not None:

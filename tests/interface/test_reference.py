@@ -18,6 +18,7 @@ from pyro_msde import Cycle, Ensemble, Grid, SavedRunError, Trajectories, fit, l
 from pyro_msde.data import Reference
 from pyro_msde.forecasts import posterior_predictive
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 
 CLOCK = 0.05 * np.arange(12)
 QUICK = {"length": 5, "stride": 1, "num_nodes": 5, "progress": False, "steps": 2}
@@ -84,9 +85,10 @@ def test_without_a_reference_a_constant_does_change_forecasts():
 
 def test_channels_that_vanish_on_a_wall_are_left_alone():
     y = waves()
-    alone = trained(y[:2], "dirichlet")
-    assert not alone.scaling.reference
-    assert forecast(alone, y[2, 0]).reference is None
+    for wall in ("dirichlet", "antisymmetric"):
+        alone = trained(y[:2], wall)
+        assert not alone.scaling.reference
+        assert forecast(alone, y[2, 0]).reference is None
     both = np.stack([y, y + 280], 2)
     boundary = {0: "dirichlet", 1: "neumann"}
     reference = trained(both[:2], boundary, channels=2).scaling.reference
@@ -104,6 +106,31 @@ def test_float32_data_in_kelvins_are_trained_on_as_anomalies():
     assert warm.mean.dtype == torch.float64  # float32 would round anomalies to 3e-5
     assert_allclose(warm.mean - 280, cold.mean, rtol=0, atol=2e-4)
     assert_allclose(warm.sd, cold.sd, rtol=2e-4)
+
+
+def test_an_inflow_that_is_subtracted_around_a_solid_changes_no_forecast():
+    """One number a channel; what is left suits walls on which it is odd."""
+    rng, solid = np.random.default_rng(5), np.zeros((12, 8), bool)
+    solid[4:6, 3:5] = True
+    ends = ("antisymmetric", "neumann")
+    boundary = {0: [ends, "neumann"], 1: [ends, "antisymmetric"]}
+    fields = np.where(solid, np.nan, rng.standard_normal((2, 12, 2, 12, 8)))
+    inflow, means, sds = np.array([1.0, 0.0]).reshape(2, 1, 1), [], []
+    for constant, given in ((0.0 * inflow, None), (inflow, [1.0, 0.0])):
+        model = multiscale(
+            (12, 8), (6, 4), n_eta=1, channels=2, boundary=boundary, mask=~solid, components=3
+        )
+        data = Trajectories(CLOCK, fields + constant, missing="mask")
+        options = QUICK | {"dtype": torch.float64, "reference": given}
+        result = fit(model, AmortizedGP(model), data, **options)
+        fc = result.predict(fields[0, 0] + constant, CLOCK[:4], **SHORT)
+        means.append(fc.mean.numpy() - constant)
+        sds.append(fc.sd.numpy())
+    reference = result.scaling.reference.coefficients
+    assert_array_equal(reference, inflow[None])
+    assert_allclose(means[1], means[0], rtol=0, atol=1e-9)  # roundings beside one
+    assert_allclose(sds[1], sds[0], rtol=1e-9)
+    assert (np.isnan(means[1]) == solid).all()
 
 
 @pytest.mark.parametrize("given", ["point", Cycle(0.4, 1), 0.3 + np.sin(np.arange(NUM_POINTS))])

@@ -74,6 +74,24 @@ def test_any_grid_is_trained_saved_and_forecast(recipe, name, sizes, tmp_path):
     assert torch.equal(forecasts[0].mean, forecasts[1].mean)
 
 
+def test_velocities_between_slip_walls_are_trained_saved_and_forecast(tmp_path):
+    """Of the flow past an obstacle, less its inflow: no channel has a mean taken off."""
+    inflow = ("antisymmetric", "neumann")
+    boundary = {0: [inflow, "neumann"], 1: [inflow, "antisymmetric"]}
+    model = multiscale((12, 8), (3, 2), n_eta=1, channels=2, boundary=boundary, width=7)
+    data = data_on((12, 8), 2)
+    result = fit(model, AmortizedGP(model), data, jackknife=False, **QUICK)
+    assert not result.scaling.reference
+    result.save(tmp_path)
+    loaded = pyro_msde.load(tmp_path)
+    assert loaded.model.grid == model.grid
+    forecasts = [
+        r.predict(data.values[0][0], [0.0, 0.05], num_samples=3, max_step=0.02)
+        for r in (result, loaded)
+    ]
+    assert torch.equal(forecasts[0].mean, forecasts[1].mean)
+
+
 RING = np.stack([(np.arange(11) + k) % 11 for k in (-1, 1, 4)], 1)
 
 

@@ -11,7 +11,7 @@ from oracles.transposed_convolution import transposed_convolution
 from torch import nn
 from torch.testing import assert_close
 
-from pyro_msde.grid import Grid, SensorGraph, gaussian_kernel
+from pyro_msde.grid import BOUNDARIES, Grid, SensorGraph, gaussian_kernel
 from pyro_msde.networks.blocks import (
     MLP,
     ConvDecoder,
@@ -163,7 +163,7 @@ def test_macroscale_drift_moves_with_the_field_on_a_periodic_grid(grid, n_eta):
             assert_close(moved[..., : grid.num_zeta], expected, **ROUNDING)
 
 
-@pytest.mark.parametrize("boundary", ["dirichlet", "neumann", "replicate"])
+@pytest.mark.parametrize("boundary", [name for name in BOUNDARIES if name != "periodic"])
 def test_macroscale_drift_does_not_wrap_around_walls(boundary):
     grid = Grid(70, 7, boundary=boundary)
     drift = drift_of(grid, 0, half_width=2)
@@ -211,15 +211,44 @@ def test_layout_of_the_networks_inputs():
         assert torch.equal(at, torch.cat([stencil, own, eta], -1))
 
 
+def test_a_coupling_tells_f_what_microscale_states_are_at_each_point():
+    """φ_j(η) = η + φ*(η, sin t, cos t, place of j) in the place of η; f is told no place itself."""
+    grid = Grid(70, 7, channels=2)
+    macro, micro, coupling = Recorder(2), Recorder(5), MLP([5 + 2 + 3, 11, 5]).double()
+    places = double(7, 3)
+    drift = MultiscaleDrift(
+        grid,
+        5,
+        macro,
+        micro,
+        half_width=1,
+        time_features=True,
+        places=places,
+        coupling=coupling,
+    )
+    z, covariates = double(11, 3, 4, 19), double(3, 2)
+    t = torch.rand(3, 4, dtype=torch.float64)
+    assert drift(z, t, covariates).shape == z.shape
+    eta, own = z[..., 14:], covariates[:, None, :].expand(11, 3, 4, 2)
+    clock = torch.stack([t.sin(), t.cos()], -1).expand(11, 3, 4, 2)
+    assert macro.seen.shape == (11, 3, 4, 7, 6 + 2 + 5)
+    for j in range(7):
+        at = torch.cat([eta, clock, places[j].expand(11, 3, 4, 3)], -1)
+        felt = torch.cat([own, eta + coupling(at)], -1)
+        assert_close(macro.seen[..., j, 6:], felt, rtol=1e-12, atol=0)
+    assert torch.equal(micro.seen[..., :5], eta)
+
+
 @pytest.mark.parametrize(
     "grid",
     [
         Grid(12, 6, channels=2),
         Grid((8, 12), (4, 3), channels=2, boundary="dirichlet"),
         Grid((8, 12), (4, 3), boundary=("neumann", "replicate")),
+        Grid((8, 12), (4, 3), boundary=("neumann", "antisymmetric")),
         SensorGraph([[0, 1, 2], [1, 0, 3], [2, 0, 3], [3, 1, 2]], channels=2),
     ],
-    ids=["ring", "walls", "mirror", "graph"],
+    ids=["ring", "walls", "mirror", "odd", "graph"],
 )
 def test_a_point_finds_itself_in_the_middle_of_its_stencil(grid):
     drift = MultiscaleDrift(grid, 0, nn.Identity(), None, half_width=1)

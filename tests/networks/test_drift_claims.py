@@ -72,6 +72,25 @@ def test_the_drift_of_multiscale_offers_what_it_says(n_eta, trained):
     assert torch.equal(torch.get_rng_state(), random)
 
 
+@pytest.mark.parametrize("architecture", ["default", "published"])
+def test_a_coupling_makes_inputs_of_f_and_has_no_last_weights_of_its_own(architecture):
+    model = multiscale((32, 16), (8, 4), n_eta=2, coupling=True, architecture=architecture)
+    drift = drift_of(model)
+    with torch.no_grad():
+        for p in drift.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    assert offers(model, LastLayer)
+    assert drift.readout().keys() == {"macro", "micro"}
+    z, t = torch.randn(3, 5, model.num_latent), torch.rand(3, 5, dtype=torch.float64)
+    before = drift.features(z, t)
+    with torch.no_grad():
+        for p in drift.coupling.parameters():
+            p.zero_()
+    after = drift.features(z, t)
+    assert not torch.equal(after["macro"], before["macro"])
+    assert torch.equal(after["micro"], before["micro"])
+
+
 @pytest.mark.parametrize(
     ("kind", "false"),
     [
@@ -118,6 +137,24 @@ def test_a_prior_leaves_stencils_only():
     bayesian(model.drift, Normal(0.0, 1.0))
     assert [offers(model, p) for p in ALL] == [False, True, False]
     assert refusal(model, LastLayer) == "the drift has a prior"
+
+
+def test_a_prior_of_the_drift_is_one_of_its_coupling_too():
+    model = multiscale((32, 16), (8, 4), n_eta=2, coupling=True, architecture="published")
+    sizes = {name: p.numel() for name, p in drift_of(model).named_parameters()}
+    bayesian(model.drift, Normal(0.0, 1.0))
+    z, t = torch.randn(3, 5, model.num_latent), torch.rand(3, 5, dtype=torch.float64)
+    theta = torch.randn(sum(sizes.values()))
+    of_coupling = torch.cat(
+        [torch.full((n,), name.startswith("coupling")) for name, n in sizes.items()]
+    )
+    drawn, silent = (
+        model.bind({"drift.theta": values}).drift(z, t)
+        for values in (theta, theta.where(~of_coupling, 0.0))
+    )
+    macro = slice(0, model.grid.num_zeta)
+    assert not torch.equal(silent[..., macro], drawn[..., macro])
+    assert torch.equal(silent[..., macro.stop :], drawn[..., macro.stop :])
 
 
 def test_fit_says_which_steps_it_leaves_out(caplog):

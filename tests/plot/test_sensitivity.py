@@ -10,7 +10,7 @@ from named_fields import HORIZON, SCALE, draw, image, plane_data, plane_fit, unt
 
 from pyro_msde import plot
 from pyro_msde.grid import Grid
-from pyro_msde.networks import PolynomialMLP
+from pyro_msde.networks import MLP, PolynomialMLP
 from pyro_msde.plot.sensitivity import reference_derivative
 
 
@@ -111,6 +111,29 @@ def test_places_beyond_a_wall_are_left_out():
     assert np.allclose(found.sd, 0, rtol=0, atol=1e-9)
 
 
+def test_places_beyond_a_wall_are_those_of_the_channel_that_is_changed():
+    grid = Grid(12, 4, channels=2, boundary={0: "dirichlet", 1: "antisymmetric"})
+    u = np.random.default_rng(7).normal(size=(3, 2, 4))
+
+    def drift(v):  # of both channels by the second, odd beyond its walls
+        ghosts = np.concatenate([-v[:, 1, :1], v[:, 1], -v[:, 1, -1:]], -1)
+        rate = ghosts[:, :-2] + 2 * ghosts[:, 1:-1] + 3 * ghosts[:, 2:]
+        return np.stack([rate, rate], 1)
+
+    for channel in (0, 1):
+        found = reference_derivative(
+            drift,
+            torch.as_tensor(u),
+            grid,
+            channel=channel,
+            source=1,
+            half_width=1,
+            has_channel=True,
+        )
+        assert np.allclose(found.mean, [1, 2, 3], rtol=0, atol=1e-9)
+        assert np.allclose(found.sd, 0, rtol=0, atol=1e-9)
+
+
 def test_wrong_input_is_refused(case):
     fit, truth, _ = case
     y = truth.values[0]
@@ -122,3 +145,15 @@ def test_wrong_input_is_refused(case):
         plot.drift_sensitivity(fit, y, reference=lambda u: u.mean(-1))
     with pytest.raises(ValueError, match="axes: 4 given, but the picture has 1 panels"):
         plot.drift_sensitivity(fit, y, axes=np.array([None] * 4))
+
+
+def test_a_coupling_does_not_hide_what_the_stencil_does():
+    """It adds to the drift what microscale states do, at each point another thing."""
+    wanted = torch.arange(9.0).reshape(3, 3) - 3
+    coefficients = torch.zeros(2, 18)
+    coefficients[0, :9] = wanted.flatten() * HORIZON
+    fit, truth = plane_fit(linear(coefficients, 20)), plane_data()
+    drift = fit.model.drift.net
+    drift.places, drift.coupling = torch.rand(drift.grid.num_coarse, 2), MLP([2 + 2, 7, 2])
+    axes = plot.drift_sensitivity(fit, truth.values[0], data=truth)
+    assert np.allclose(image(axes[0, 0]), wanted.T, rtol=1e-5, atol=1e-5)  # float32's rounding

@@ -188,6 +188,7 @@ def calls() -> dict[str, Call]:
                 num_covariates=0,
                 half_width=2,
                 located=False,
+                coupling=True,
                 rank=4,
                 smoothing="lanczos",
                 radius=3,
@@ -206,6 +207,10 @@ def calls() -> dict[str, Call]:
         "burgers1d": Call(models.burgers1d, arguments(n_coarse=20, **sizes)),
         "burgers2d": Call(
             models.burgers2d, arguments(n_eta=0, n_coarse=8, boundary="dirichlet", width=8)
+        ),
+        "cylinder": Call(
+            models.cylinder,
+            arguments(n_eta=0, n_coarse=8, boundary="slip", architecture="published", width=8),
         ),
         "ks": Call(models.ks, arguments(n_coarse=32, **sizes)),
         "gle": Call(models.gle, arguments(n_eta=2, num_points=33, seed=0)),

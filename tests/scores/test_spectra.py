@@ -18,6 +18,8 @@ J = np.arange(N)
         ("periodic", np.sin(2 * np.pi * 5 * J / N + 0.3), 5 / (N * DX), 1 / (N * DX)),
         ("replicate", np.sin(2 * np.pi * 5 * J / N + 0.3), 5 / (N * DX), 1 / (N * DX)),
         ("neumann", np.cos(np.pi * 7 * (J + 0.5) / N), 3.5 / (N * DX), 0.5 / (N * DX)),
+        ("antisymmetric", np.sin(np.pi * 7 * (J + 0.5) / N), 3.5 / (N * DX), 0.5 / (N * DX)),
+        ("antisymmetric", (-1.0) ** J, 0.5 / DX, 0.5 / (N * DX)),  # the shortest
         (
             "dirichlet",
             np.sin(np.pi * 7 * (J + 1) / (N + 1)),
@@ -35,13 +37,14 @@ def test_a_wave_has_its_power_at_its_wavenumber(boundary, wave, k, step):
     assert inside * step == pytest.approx(mean_square, rel=1e-12)  # rounding
 
 
-@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
+@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet", "antisymmetric"])
 def test_the_integral_is_the_mean_square(boundary):
     fields = np.random.default_rng(3).normal(size=(4, 3, N))
     at, power = shell_spectrum(fields, [boundary], [DX])
-    constant = 0.0 if boundary == "dirichlet" else np.square(fields.mean(-1)).mean()
+    zero = boundary in ("dirichlet", "antisymmetric")  # on the walls: no wave is a constant
+    constant = 0.0 if zero else np.square(fields.mean(-1)).mean()
     total = np.square(fields).mean() - constant
-    assert len(at) == {"periodic": N // 2, "neumann": N - 1, "dirichlet": N}[boundary]
+    assert len(at) == {"periodic": N // 2, "neumann": N - 1}.get(boundary, N)
     assert power.sum() * at[0] == pytest.approx(total, rel=1e-12)
 
 
@@ -102,7 +105,11 @@ def test_a_short_axis_has_fewer_bands_than_asked_for():
 
 
 def test_ends_without_waves_in_common_are_refused_and_reports_leave_powers_out():
-    for boundary in (["periodic", ("dirichlet", "neumann")], [("neumann", "neumann"), object()]):
+    for boundary in (
+        ["periodic", ("dirichlet", "neumann")],
+        [("antisymmetric", "neumann"), "periodic"],
+        [("neumann", "neumann"), object()],
+    ):
         with pytest.raises(ValueError, match=r"boundary"):
             shell_spectrum(np.ones((5, 6)), boundary, [1.0, 1.0])
     with pytest.raises(ValueError, match=r"\[1\]: no waves suit \S+ ends \('dirichlet', 'n"):

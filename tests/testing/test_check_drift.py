@@ -17,9 +17,11 @@ from pyro_msde.testing import check_drift
 
 @pytest.mark.parametrize("architecture", ["default", "published"])
 @pytest.mark.parametrize("n_eta", [0, 2])
+@pytest.mark.parametrize("coupling", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_drifts_of_ours_pass(architecture, n_eta, dtype):
-    model = multiscale((32, 16), (8, 4), n_eta=n_eta, num_covariates=1, architecture=architecture)
+def test_drifts_of_ours_pass(architecture, n_eta, coupling, dtype):
+    options = {"architecture": architecture, "coupling": coupling}
+    model = multiscale((32, 16), (8, 4), n_eta=n_eta, num_covariates=1, **options)
     offered = check_drift(model.drift.net.to(dtype), model.num_latent, num_covariates=1)
     start = ["PolynomialDrift"] if architecture == "default" and not n_eta else []
     assert offered == ["LastLayer", "StencilDrift", *start]

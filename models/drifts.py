@@ -1,0 +1,105 @@
+"""Drifts of the general model at sensible sizes, and the paper's (App. G.4, tables 4–6)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
+from pyro_msde.protocols import Places
+from pyro_msde.runs import check_size
+
+__all__ = ["multiscale_drift"]
+
+_WIDEST = {1: 8, 2: 2, 3: 1}  # half-width of the stencil: 17, 25, 27 points
+_PUBLISHED_MACRO = {1: (128, 128), 2: (128, 512, 128), 3: (128, 512, 128)}
+_LINE, _PLANE = (128, 512, 128), (512, 256, 128)  # microscale drifts in one dimension and more
+_COUPLED = (128, 256, 128)  # the paper's beside a coupling, in its cylinder flow
+_COUPLING = (128, 128)
+_MOST_STATES = 256  # that the microscale drift sees one by one
+_RANK = 8  # of quadratic paths that see no stencil
+
+
+def multiscale_drift(
+    grid: Places,
+    n_eta: int,
+    num_covariates: int,
+    *,
+    half_width: int | None,
+    located: bool,
+    coupling: bool,
+    width: int,
+    rank: int | None,
+    published: bool,
+    time_features: bool,
+) -> MultiscaleDrift:
+    """The drift that `multiscale` describes, by the arguments of the same names.
+
+    Raises:
+        ValueError: Networks larger than may be built; places of a graph that has none.
+    """
+    q = half_width
+    if q is None:
+        q = grid.half_width(2 if published else _WIDEST[grid.ndim])
+    check_size("half_width", grid.num_coarse * (2 * q + 1) ** grid.ndim)
+    neighbours = grid.stencil(q).num_neighbours
+    coupled = coupling and n_eta > 0
+    places = None
+    if coupled or located:
+        places = _along_axes(grid) if published and coupled else grid.locations()
+    num_places = 0 if places is None else places.shape[1]
+    inputs = grid.channels * neighbours + num_covariates + n_eta
+    inputs += 0 if coupled else num_places
+    hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
+    macro = _network(
+        [inputs, *hidden, grid.channels],
+        inputs if rank is None else rank,
+        published,
+        reluctant=True,
+    )
+    micro = psi = star = None
+    if n_eta:
+        seen = grid.num_zeta
+        if seen > _MOST_STATES or (published and grid.ndim > 1):
+            seen = n_eta
+            check_size("n_eta", grid.num_zeta * seen)
+            psi = nn.Linear(grid.num_zeta, seen, bias=False)
+        size = n_eta + seen + num_covariates + 2 * time_features
+        widths = _PLANE if published and grid.ndim > 1 else _LINE
+        if published and coupled:
+            widths = _COUPLED
+        micro = _network([size, *widths, n_eta], _RANK, published, reluctant=False)
+    if coupled:
+        size = n_eta + 2 * time_features + num_places
+        star = _network([size, *_COUPLING, n_eta], _RANK, published, reluctant=True)
+    return MultiscaleDrift(
+        grid,
+        n_eta,
+        macro,
+        micro,
+        half_width=q,
+        time_features=time_features,
+        psi=psi,
+        places=places,
+        coupling=star,
+    )
+
+
+def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
+    weights = sum(a * b for a, b in pairwise(sizes))
+    check_size("width", weights)
+    check_size("rank", 0 if published else rank * (2 * sizes[0] + sizes[-1]))
+    return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
+
+
+def _along_axes(grid: Places) -> Tensor:
+    """(num_coarse, axes) where coarse points are, from −1 to 1 along each axis, rings among them.
+
+    The paper gives φ* the coordinates as they are, which differ from these by scale and shift.
+    """
+    if not grid.regular:
+        return grid.locations()
+    axes = [torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in grid.coarse]
+    return torch.cartesian_prod(*axes).reshape(-1, grid.ndim)
