@@ -21,11 +21,11 @@ Array = NDArray[Any]
 
 def period_in(values: Array) -> int:
     """In snapshots, of a trajectory (time, *field); 1 where nothing comes again."""
-    late = values[-max(2, len(values) // 3) :].reshape(-1, int(np.prod(values.shape[1:])))
+    late = values[-max(4, len(values) // 3) :].reshape(-1, int(np.prod(values.shape[1:])))
     products = (late @ late.T).astype(np.float64)
     squares = np.diag(products)
     distance = squares[:, None] + squares - 2 * products
-    by_lag = np.array([np.diag(distance, lag).mean() for lag in range(len(late) // 2 + 1)])
+    by_lag = np.array([np.diag(distance, lag).mean() for lag in range(3 * len(late) // 4)])
     alike = by_lag < 0.5 * by_lag.max()
     apart = int(alike.argmin())  # the first lag at which they are not
     if alike.all() or not alike[apart:].any():

@@ -33,9 +33,13 @@ def test_every_opponent_scores_every_test_trajectory(name, data):
 
 
 def vortices(initial, covariates, num_steps, dt):
-    """Two channels on 6 × 4 points with a solid at (2, 1): a wave that travels once in .3."""
+    """Two channels on 6 × 4 points with a solid at (2, 1): a wave that travels once in .3.
+
+    Or as fast as its covariate says.
+    """
+    speed = covariates[0] if covariates else 1 / 0.3
     t, x, y = np.ogrid[: num_steps * dt : (num_steps + 1) * 1j, 0:6, 0:4]
-    phase = 2 * np.pi * (x / 6 - t / 0.3)
+    phase = 2 * np.pi * (x / 6 - speed * t) + initial
     fields = [1 + 0.2 * np.cos(phase) * y, 0.5 * np.sin(phase) + 0 * y]
     out = np.stack(fields, 1)
     out[:, :, 2, 1] = np.nan
@@ -58,6 +62,59 @@ def flow():
         keep_clean=False,
     )
     return SimpleNamespace(problem=problem, coarse=(3, 2), n_eta=1), problem.splits()
+
+
+@pytest.fixture(scope="module")
+def flows():
+    """Waves of several speeds, each from a phase of its own."""
+    problem = Problem(
+        name="flow",
+        parts={"hard": {"train": (6, 3.0), "validation": (2, 3.0), "test": (2, 3.0)}},
+        draw={"hard": lambda rng: (rng.uniform(0, 6.28), (0.0,))},
+        solve=vortices,
+        coords={"x": np.arange(6.0), "y": np.arange(4.0)},
+        dt=0.01,
+        noise_sd=0.0,
+        covariates={"hard": ("speed",)},
+        designed={
+            "hard": {
+                "train": [(float(k),) for k in range(2, 8)],
+                "validation": [(2.02,), (5.02,)],
+                "test": [(2.98,), (4.98,)],
+            }
+        },
+        variables=("u", "v"),
+        keep_clean=False,
+    )
+    return SimpleNamespace(problem=problem, coarse=(3, 2), n_eta=1), problem.splits("hard")
+
+
+@pytest.mark.parametrize("name", ["persistence", "mean", "nearest", "analogue", "pc-regression"])
+def test_of_covariates_around_a_solid_errors_are_finite(name, flows):
+    case, data = flows
+    outcome = OPPONENTS[name](case, "hard", data, 0, 2)
+    assert outcome.status == "ok"
+    assert np.isfinite(outcome.errors).all()
+
+
+def test_the_analogue_is_of_the_nearest_covariates_where_that_is_better(flows):
+    """All speeds pass through the same snapshots, so that these alone do not tell."""
+    case, data = flows
+    outcome = OPPONENTS["analogue"](case, "hard", data, 0, 2)
+    assert outcome.choice == "among nearest covariates"
+    still = OPPONENTS["persistence"](case, "hard", data, 0, 2).errors
+    # phases are off by at most half a snapshot at the start and .06 of a turn at the end
+    assert (outcome.errors < 0.4 * still).all()
+
+
+@pytest.mark.slow
+def test_dmd_of_covariates_around_a_solid(flows, monkeypatch):
+    pytest.importorskip("pydmd")
+    monkeypatch.setattr("benchmarks.opponents.RANKS", (3,))
+    case, data = flows
+    outcome = OPPONENTS["dmd"](case, "hard", data, 0, 2)
+    assert outcome.choice.endswith("of the nearest covariates")
+    assert outcome.errors.max() < 0.1  # a phase that is off by .06 of a turn at the end
 
 
 def of_flow(name, flow):
