@@ -28,6 +28,7 @@ import pyro_msde
 from benchmarks import table
 from benchmarks.device import name_of
 from benchmarks.opponents import OPPONENTS
+from benchmarks.solids import is_finite
 from examples.cases import CASES, Setting
 from pyro_msde.data import evenly_spaced
 from pyro_msde.datasets.problem import Splits
@@ -49,7 +50,7 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     """Error as the paper measures it, coverage and CRPS of forecasts from the first snapshots."""
     began = time.perf_counter()
     fc = fit.forecast(test, num_samples=NUM_SAMPLES)
-    finite = bool(torch.isfinite(fc.mean).all())
+    finite = is_finite(fc)
     seconds = time.perf_counter() - began
     errors = (
         np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero")) if finite else np.array([np.inf])

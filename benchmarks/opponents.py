@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import pyro_msde
 from benchmarks import analogues, coarse_cylinder, coarse_dns, dmd, oracle
 from benchmarks.errors import noise_floor, trajectory_error
-from benchmarks.solids import without_solids
+from benchmarks.solids import is_finite, without_solids
 from pyro_msde import Trajectories, baselines
 from pyro_msde.datasets.problem import Problem, Splits
 from pyro_msde.guides import AmortizedGP
@@ -349,7 +349,7 @@ def _with_spread(outcome: Outcome, fit: pyro_msde.Fit, test: Trajectories) -> Ou
         every = max(1, (len(one.times[0]) - 1) // _SCORED)
         truth = one.thinned(every)
         fc = fit.forecast(one, truth.times[0])
-        finite = bool(fc.mean.isfinite().all())
+        finite = is_finite(fc)
         covered.append(float(np.mean(pyro_msde.coverage(fc, truth))) if finite else 0.0)
         crps.append(float(np.mean(pyro_msde.crps(fc, truth))) if finite else np.inf)
     return replace(outcome, coverage_90=np.array(covered), crps=np.array(crps))

@@ -6,9 +6,9 @@ import copy
 
 import numpy as np
 
-from pyro_msde import Trajectories
+from pyro_msde import Forecast, Trajectories
 
-__all__ = ["without_solids"]
+__all__ = ["is_finite", "without_solids"]
 
 
 def without_solids(data: Trajectories) -> Trajectories:
@@ -21,3 +21,9 @@ def without_solids(data: Trajectories) -> Trajectories:
     out = copy.copy(data)
     out.values = tuple(np.nan_to_num(v, nan=0.0) for v in data.values)
     return out
+
+
+def is_finite(fc: Forecast) -> bool:
+    """Whether the forecast's mean is, where there is a field."""
+    mean = fc.mean if fc.mask is None else fc.mean[..., fc.mask]
+    return bool(mean.isfinite().all())

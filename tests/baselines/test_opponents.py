@@ -167,6 +167,14 @@ def test_dmd_scores_every_test_trajectory(data):
 
 
 @pytest.mark.slow
+def test_pod_sde_around_a_solid_has_a_coverage(flow):
+    outcome = of_flow("pod-sde", flow)
+    assert outcome.status == "ok"
+    assert 0 < outcome.coverage_90[0] <= 1
+    assert np.isfinite(outcome.crps[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rank"), [("pod-sde", 20), ("pod-sde-eta", 23)])
 def test_pod_sde_scores_what_it_can(name, rank, data):
     """Two steps on these data need not give a forecast that stays finite: then a status says so."""
