@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import pyro_msde
 from benchmarks import table
 from benchmarks.device import name_of
 from benchmarks.opponents import OPPONENTS
+from benchmarks.solids import is_finite
 from examples.cases import CASES, Setting
 from pyro_msde.data import evenly_spaced
 from pyro_msde.datasets.problem import Splits
@@ -48,7 +50,7 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     """Error as the paper measures it, coverage and CRPS of forecasts from the first snapshots."""
     began = time.perf_counter()
     fc = fit.forecast(test, num_samples=NUM_SAMPLES)
-    finite = bool(torch.isfinite(fc.mean).all())
+    finite = is_finite(fc)
     seconds = time.perf_counter() - began
     errors = (
         np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero")) if finite else np.array([np.inf])
@@ -59,7 +61,7 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     return {
         "predict_seconds": round(seconds, 1),
         "nrmse_mean": f"{errors.mean():.5f}",
-        "nrmse_sd": f"{errors.std(ddof=1):.5f}",
+        "nrmse_sd": _sd(errors),
         "coverage_90": f"{covered.mean():.4f}",
         "coverage_low": f"{covered.mean(0).min():.4f}",
         "coverage_high": f"{covered.mean(0).max():.4f}",
@@ -68,6 +70,11 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
         "diffusion_scale": f"{fit.diffusion_scale:g}",
         "status": "ok",
     }
+
+
+def _sd(errors: NDArray[Any]) -> str:
+    """Over test trajectories; nothing of a single one."""
+    return f"{errors.std(ddof=1):.5f}" if len(errors) > 1 else ""
 
 
 def one_shot(
@@ -167,7 +174,7 @@ def opponent_row(setting: Setting, method: str, data: Splits, seed: int, steps: 
     }
     if found.status == "ok":
         row["nrmse_mean"] = f"{found.errors.mean():.5f}"
-        row["nrmse_sd"] = f"{found.errors.std(ddof=1):.5f}"
+        row["nrmse_sd"] = _sd(found.errors)
         for name, values in (("coverage_90", found.coverage_90), ("crps", found.crps)):
             row[name] = "" if values is None else f"{np.mean(values):.6f}"
     return row

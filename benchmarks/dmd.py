@@ -8,12 +8,14 @@ Two ways to find A's eigenvalues ω and eigenvectors W from several trajectories
   be multiples of W's columns: the leading singular vectors over the trajectories are taken.
 
 A forecast from y(t₀) is W exp(ω (t − t₀)) b with W b = Φᵀ y(t₀) in least squares. Rank, way and lag
-are chosen on validation.
+are chosen on validation. Where trajectories have covariates, the model may be that of the training
+trajectory whose covariates are nearest alone.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +26,15 @@ from benchmarks.errors import trajectory_error
 from pyro_msde import Trajectories
 from pyro_msde.baselines import pod_basis
 
-__all__ = ["LinearModel", "candidates", "choose", "exact", "optimised"]
+__all__ = [
+    "LinearModel",
+    "NearestModel",
+    "candidates",
+    "choose",
+    "exact",
+    "nearest_candidates",
+    "optimised",
+]
 
 Array = NDArray[Any]
 
@@ -45,13 +55,42 @@ class LinearModel:
     modes: Array
     rates: Array
 
-    def forecast(self, y0: Array, times: Array) -> Array:
-        """(time, *space) from y0 (*space) at times[0]."""
+    def forecast(self, y0: Array, times: Array, covariates: Array | None = None) -> Array:
+        """(time, *space) from y0 (*space) at times[0], whatever the covariates."""
         amplitudes = np.linalg.lstsq(self.modes, self.basis.T @ y0.ravel(), rcond=None)[0]
         with np.errstate(over="ignore", invalid="ignore"):
             powers = np.exp(np.outer(times - times[0], self.rates)) * amplitudes
             z = (powers @ self.modes.T).real
             return np.asarray(z @ self.basis.T).reshape(len(times), *y0.shape)
+
+
+@dataclass(frozen=True)
+class NearestModel:
+    """A model for each of some training trajectories, of which that with the nearest covariates.
+
+    Attributes:
+        covariates: (model, p).
+        models: Theirs.
+    """
+
+    covariates: Array
+    models: tuple[LinearModel, ...]
+
+    def forecast(self, y0: Array, times: Array, covariates: Array | None = None) -> Array:
+        """As `LinearModel.forecast`; covariates (p,).
+
+        Raises:
+            ValueError: There are none.
+        """
+        if covariates is None:
+            raise ValueError("covariates: give those of the trajectory.")
+        return self.models[nearest(self.covariates, covariates)].forecast(y0, times)
+
+
+def nearest(known: Array, covariates: Array) -> int:
+    """Which row of `known` (row, p) is nearest to covariates (p,), each in its own spread."""
+    spread = known.std(0)
+    return int(np.square((known - covariates) / np.where(spread > 0, spread, 1)).sum(1).argmin())
 
 
 def exact(times: Array, states: list[Array], basis: Array, lag: int) -> LinearModel:
@@ -125,17 +164,38 @@ def candidates(
     return found
 
 
+def nearest_candidates(
+    train: Trajectories, ranks: tuple[int, ...], wanted: Array
+) -> dict[str, NearestModel]:
+    """As `candidates`, of single trajectories: those nearest to covariates (unseen, p)."""
+    if train.covariates is None:
+        raise ValueError("train: trajectories without covariates have no nearest ones.")
+    rows = sorted({nearest(train.covariates, p) for p in wanted})
+    each = [candidates(train[k], ranks) for k in rows]
+    names = [name for name in each[0] if all(name in models for models in each)]
+    return {
+        f"{name}, of the nearest covariates": NearestModel(
+            train.covariates[rows], tuple(models[name] for models in each)
+        )
+        for name in names
+    }
+
+
 def choose(
-    models: dict[str, LinearModel], validation: Trajectories
+    models: Mapping[str, LinearModel | NearestModel], validation: Trajectories
 ) -> tuple[str, dict[str, float]]:
     """Name of the model with the smallest mean error on validation, and all errors."""
-    pairs = list(zip(validation.times, validation.values, strict=True))
 
-    def error(model: LinearModel) -> float:
-        return float(np.mean([trajectory_error(model.forecast(y[0], t), y) for t, y in pairs]))
+    def error(model: LinearModel | NearestModel) -> float:
+        return float(np.mean([_error(model, one) for one in validation]))
 
     errors = {name: error(model) for name, model in models.items()}
     return min(errors, key=errors.__getitem__), errors
+
+
+def _error(model: LinearModel | NearestModel, one: Trajectories) -> float:
+    y, covariates = one.values[0], None if one.covariates is None else one.covariates[0]
+    return trajectory_error(model.forecast(y[0], one.times[0], covariates), y)
 
 
 def _pydmd() -> Any:

@@ -1,7 +1,9 @@
 """What our model is compared with, by name: each fits, forecasts the test trajectories, and scores.
 
-`dns-coarse`, `oracle`, `dmd` and `pc-regression` choose between variants, the first three on
-validation trajectories, the last by leaving one out; `Outcome.choice` says what was chosen.
+`dns-coarse`, `oracle`, `dmd`, `analogue` and `pc-regression` choose between variants, the last by
+leaving one out, the others on validation trajectories; `Outcome.choice` says what was chosen. Where
+the parts are of one trajectory cut in time, look-ups and regression see windows of what is to train
+on that are as long as the test, and "mean" is over the last period; "period" is for such data only.
 `pod-sde` has as many latent states as the coarse grid has points, `pod-sde-eta` n_η more; if all
 its forecasts of validation trajectories blow up, it is trained again without the regressed start.
 """
@@ -17,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pyro_msde
-from benchmarks import coarse_dns, dmd, oracle
+from benchmarks import analogues, coarse_cylinder, coarse_dns, dmd, oracle
 from benchmarks.errors import noise_floor, trajectory_error
+from benchmarks.solids import is_finite, without_solids
 from pyro_msde import Trajectories, baselines
 from pyro_msde.datasets.problem import Problem, Splits
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import cylinder
 from pyro_msde.models.pod import pod
 
 __all__ = ["OPPONENTS", "Case", "Outcome"]
@@ -29,6 +33,7 @@ __all__ = ["OPPONENTS", "Case", "Outcome"]
 Array = NDArray[Any]
 
 RANKS = (2, 4, 8, 16, 24, 32, 64)  # among which DMD's is chosen
+_WINDOWS = 10  # begin within the length of one, where a trajectory is cut into windows
 _SCORED = 50  # intervals of time between those at which coverage and CRPS are taken
 
 
@@ -83,8 +88,13 @@ def _noise_floor(case: Case, split: str, data: Splits, seed: int, steps: int) ->
 
 def _oracle(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
     began = time.perf_counter()
-    periodic = coarse_dns.SOLVERS[case.problem.name].periodic
-    found = oracle.projections(data.train, case.coarse, periodic)
+    if case.problem.name == "cylinder":
+        inflow = np.array([1.0, 0.0])[:, None, None]
+        grid = cylinder(0, n_coarse=case.coarse[1]).grid
+        found = oracle.projections_on(grid, inflow)
+    else:
+        periodic = coarse_dns.SOLVERS[case.problem.name].periodic
+        found = oracle.projections(data.train, case.coarse, periodic)
 
     def errors(name: str, part: Trajectories) -> Array:
         return np.array([trajectory_error(found[name](y), y) for y in part.values])
@@ -94,6 +104,8 @@ def _oracle(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outc
 
 
 def _dns(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    if case.problem.name == "cylinder":
+        return _dns_of_cylinder(data)
     solver = coarse_dns.SOLVERS[case.problem.name]
     began = time.perf_counter()
     choice, _ = coarse_dns.choose(solver, data.validation, case.coarse)
@@ -108,14 +120,34 @@ def _dns(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome
     )
 
 
+def _dns_of_cylinder(data: Splits) -> Outcome:
+    began = time.perf_counter()
+    name, errors = coarse_cylinder.choose(data.validation)
+    shown = "; ".join(f"{n} {100 * e:.3g} % on validation" for n, e in errors.items())
+    return _scored(
+        data.test,
+        lambda one: coarse_cylinder.forecast(one, name)[None],
+        train_seconds=time.perf_counter() - began,
+        choice=f"{name} ({shown})",
+    )
+
+
 def _dmd(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
     began = time.perf_counter()
-    models = dmd.candidates(data.train, RANKS)
+    data = Splits(*map(without_solids, data))
+    models: dict[str, Any] = dict(dmd.candidates(data.train, RANKS))
+    if split in case.problem.cuts:
+        late = data.train.after(data.train.times[0][len(data.train.times[0]) // 2])
+        found = dmd.candidates(late, RANKS)
+        models |= {f"{name}, of the later half": model for name, model in found.items()}
+    if data.train.covariates is not None:
+        wanted = np.concatenate([_covariates(data.validation), _covariates(data.test)])
+        models |= dmd.nearest_candidates(data.train, RANKS, wanted)
     name, _ = dmd.choose(models, data.validation)
     seconds = time.perf_counter() - began
     return _scored(
         data.test,
-        lambda one: models[name].forecast(one.values[0][0], one.times[0])[None],
+        lambda one: models[name].forecast(_y0(one)[0], one.times[0], _row(one))[None],
         train_seconds=seconds,
         choice=name,
     )
@@ -126,28 +158,73 @@ def _persistence(case: Case, split: str, data: Splits, seed: int, steps: int) ->
 
 
 def _mean(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    train = without_solids(data.train)
+    if split in case.problem.cuts:
+        period = analogues.period_in(train.values[0])
+        mean = train.values[0][-period:].mean(0, dtype=np.float64)[None]
+        return _scored(
+            data.test,
+            lambda one: baselines.persistence(mean, len(one.times[0])),
+            choice=f"of the last {period} snapshots",
+        )
     return _scored(
-        data.test, lambda one: baselines.mean_trajectory(data.train, _y0(one), len(one.times[0]))
+        data.test, lambda one: baselines.mean_trajectory(train, _y0(one), len(one.times[0]))
     )
 
 
 def _nearest(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    train = _to_look_up(case, split, data)
     return _scored(
         data.test,
         lambda one: baselines.nearest_trajectory(
-            data.train, _y0(one), len(one.times[0]), covariates=one.covariates
+            train, _y0(one), len(one.times[0]), covariates=one.covariates
         ),
+    )
+
+
+def _period(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    if split not in case.problem.cuts:
+        return _failed(data, "no earlier snapshots of test trajectories to train on")
+    (values,), (times,) = without_solids(data.train).values, data.train.times
+
+    def forecast(one: Trajectories) -> Array:
+        first = round((one.times[0][0] - times[0]) / (times[1] - times[0]))
+        return analogues.followed(values, first, len(one.times[0]))[None]
+
+    return _scored(data.test, forecast, choice=f"{analogues.period_in(values)} snapshots")
+
+
+def _analogue(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    began = time.perf_counter()
+    train = without_solids(data.train)
+
+    def forecast(one: Trajectories, name: str) -> Array:
+        rows, own = np.arange(len(train)), _row(one)
+        if name == "nearest covariates" and train.covariates is not None and own is not None:
+            rows = rows[[dmd.nearest(train.covariates, own)]]
+        k, first = analogues.nearest_snapshot(train, _y0(one)[0], rows)
+        return analogues.followed(train.values[k], first, len(one.times[0]))[None]
+
+    def error(name: str) -> float:
+        return float(_scored(data.validation, lambda one: forecast(one, name)).errors.mean())
+
+    names = ["all trajectories"] + ["nearest covariates"] * (train.covariates is not None)
+    best = min(names, key=error) if len(names) > 1 else names[0]
+    seconds = time.perf_counter() - began
+    return _scored(
+        data.test, lambda one: forecast(one, best), train_seconds=seconds, choice=f"among {best}"
     )
 
 
 def _regression(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
     began = time.perf_counter()
-    components, degree = baselines.choose_regression(data.train)
+    train = _to_look_up(case, split, data)
+    components, degree = baselines.choose_regression(train)
     seconds = time.perf_counter() - began
     return _scored(
         data.test,
         lambda one: baselines.principal_regression(
-            data.train,
+            train,
             _y0(one),
             len(one.times[0]),
             covariates=one.covariates,
@@ -168,8 +245,7 @@ def _pod_sde(extra: bool) -> Opponent:
             if not np.isfinite(min(fit.history.validation)):
                 fit = _fit_pod(data, rank, seed, steps, start=False)
         except pyro_msde.NonFiniteLossError as error:
-            failed = np.full(len(data.test), np.inf)
-            return Outcome(failed, status=str(error), choice=f"rank {rank}", steps=error.step)
+            return _failed(data, str(error), choice=f"rank {rank}", steps=error.step)
         fit = fit.calibrated(data.validation)
         seconds = time.perf_counter() - began
         outcome = _scored(
@@ -206,6 +282,8 @@ OPPONENTS: dict[str, Opponent] = {
     "persistence": _persistence,
     "mean": _mean,
     "nearest": _nearest,
+    "period": _period,
+    "analogue": _analogue,
     "pc-regression": _regression,
     "dns-coarse": _dns,
     "dmd": _dmd,
@@ -222,9 +300,33 @@ def _recipe(train: Trajectories, *, started: bool) -> pyro_msde.Recipe:
     return replace(default, stride=stride, anneal=0 if started else default.anneal)
 
 
+def _to_look_up(case: Case, split: str, data: Splits) -> Trajectories:
+    """Training trajectories, or windows of one as long as the test."""
+    train = without_solids(data.train)
+    if split not in case.problem.cuts:
+        return train
+    length = max(map(len, data.test.times))
+    return train.cut(length, every=max(1, length // _WINDOWS))
+
+
 def _y0(one: Trajectories) -> Array:
-    """(1, *space)."""
-    return one.values[0][:1]
+    """(1, *field), zero within solids."""
+    return np.nan_to_num(one.values[0][:1], nan=0.0)
+
+
+def _row(one: Trajectories) -> Array | None:
+    """(p,) covariates of a trajectory."""
+    return None if one.covariates is None else one.covariates[0]
+
+
+def _covariates(data: Trajectories) -> Array:
+    """(trajectory, p)."""
+    return np.zeros((len(data), 0)) if data.covariates is None else data.covariates
+
+
+def _failed(data: Splits, status: str, **known: Any) -> Outcome:
+    """No forecasts."""
+    return Outcome(np.full(len(data.test), np.inf), status=status, **known)
 
 
 def _scored(test: Trajectories, forecast: Callable[[Trajectories], Array], **known: Any) -> Outcome:
@@ -247,7 +349,7 @@ def _with_spread(outcome: Outcome, fit: pyro_msde.Fit, test: Trajectories) -> Ou
         every = max(1, (len(one.times[0]) - 1) // _SCORED)
         truth = one.thinned(every)
         fc = fit.forecast(one, truth.times[0])
-        finite = bool(fc.mean.isfinite().all())
+        finite = is_finite(fc)
         covered.append(float(np.mean(pyro_msde.coverage(fc, truth))) if finite else 0.0)
         crps.append(float(np.mean(pyro_msde.crps(fc, truth))) if finite else np.inf)
     return replace(outcome, coverage_90=np.array(covered), crps=np.array(crps))

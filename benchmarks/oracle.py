@@ -10,7 +10,8 @@ dimensions as coarse points; what is left is the error. The spaces:
   that is best for the training data, whatever the kernel (Aldroubi, Cabrelli, Hardin & Molter 2007,
   doi:10.1016/j.acha.2007.05.001). Our prolongation with a learned kernel is such a span.
 
-The best on validation is reported.
+Where there is a mask, or boundaries differ between channels, as around the cylinder, only the spans
+of our prolongation are tried, on the points that have a field. The best on validation is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.coarse_grids import apply, interpolation, sampling
 from pyro_msde import Grid, Trajectories
 from pyro_msde.grid import ScaleOperators, gaussian_kernel, lanczos_kernel
 
-__all__ = ["projections"]
+__all__ = ["projections", "projections_on"]
 
 Array = NDArray[Any]
 Project = Callable[[Array], Array]
@@ -50,22 +51,38 @@ def projections(train: Trajectories, coarse: tuple[int, ...], periodic: bool) ->
     found: dict[str, Project] = {
         "samples": lambda y: apply(up, apply(take, y)),
         "spectral": lambda y: apply(up, apply(fit, y)),
-        "lanczos": _onto(lanczos_kernel(grid, 5, torch.float64), grid),
-        "gaussian": _onto(gaussian_kernel(grid, 3, dtype=torch.float64), grid),
+        **projections_on(grid),
     }
     if periodic:
         found["optimal"] = _best_translates(train, coarse)
     return found
 
 
-def _onto(kernel: torch.Tensor, grid: Grid) -> Project:
-    """Orthogonal projection on the range of T_p."""
+def projections_on(grid: Grid, reference: Array | float = 0.0) -> dict[str, Project]:
+    """By name, the projections of fields (time, *field) on what a grid's coarse points can say.
+
+    Args:
+        grid: Fine and coarse grid.
+        reference: What is no part of what is projected, against fields.
+    """
+    return {
+        "lanczos": _onto(lanczos_kernel(grid, 5, torch.float64), grid, reference),
+        "gaussian": _onto(gaussian_kernel(grid, 3, dtype=torch.float64), grid, reference),
+    }
+
+
+def _onto(kernel: torch.Tensor, grid: Grid, reference: Array | float) -> Project:
+    """Orthogonal projection on the range of T_p; NaN where there is no field."""
     units = grid.unflatten(torch.eye(grid.num_zeta, dtype=torch.float64))
     columns = ScaleOperators(kernel, grid).prolong(units).flatten(1).mT.numpy()
-    basis = np.linalg.qr(columns)[0]
+    seen = np.ones(len(columns), bool) if grid.mask is None else grid.mask.ravel()
+    basis = np.linalg.qr(columns[seen])[0]
 
     def project(y: Array) -> Array:
-        return np.asarray((y.reshape(len(y), -1) @ basis) @ basis.T).reshape(y.shape)
+        anomaly = (y - reference).reshape(len(y), -1)[:, seen]
+        out = np.full((len(y), len(seen)), np.nan)
+        out[:, seen] = (anomaly @ basis) @ basis.T
+        return np.asarray(out.reshape(y.shape) + reference)
 
     return project
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from pyro_msde.datasets.burgers1d import BURGERS1D
 from pyro_msde.datasets.burgers2d import BURGERS2D
+from pyro_msde.datasets.cylinder import CYLINDER
 from pyro_msde.datasets.kdv import KDV
 from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
-from pyro_msde.models import burgers1d, burgers2d, kdv, ks
+from pyro_msde.models import burgers1d, burgers2d, kdv, ks, multiscale
 from pyro_msde.runs import RECIPES, Recipe
 
 __all__ = ["CASES", "KDV_AS_PUBLISHED", "Setting"]
@@ -174,6 +175,10 @@ CASES: dict[str, dict[str, Setting]] = {
             fit={"stride": 1},
             fit_at={0: {"recipe": "resolved"}},
         ),
+    },
+    "cylinder": {
+        "published": Setting("cylinder", "published", CYLINDER, multiscale, (32, 8), 5, 15.0),
+        "hard": Setting("cylinder", "hard", CYLINDER, multiscale, (32, 8), 5, 8.0),
     },
 }
 

@@ -14,7 +14,7 @@ from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Metadata, Trajectories, in_degrees, in_order, is_longitude
 from pyro_msde.grid import BoundaryWords, Grid, check_on_grid, default_coarse, ends_by_channel
 
-__all__ = ["Factory"]
+__all__ = ["Factory", "has_channel_axis"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _grid_of(
     channels: int | None,
     mask: Any,
 ) -> Grid:
-    has_channel = _has_channel(data, channels)
+    has_channel = has_channel_axis(data, channels)
     count = data.field_shape[0] if has_channel else 1
     shape = data.field_shape[int(has_channel) :]
     axes = [None] * len(shape) if data.dims is None else list(data.dims[int(has_channel) :])
@@ -125,7 +125,7 @@ def _grid_of(
     return grid
 
 
-def _has_channel(data: Trajectories, channels: int | None) -> bool:
+def has_channel_axis(data: Trajectories, channels: int | None = None) -> bool:
     """Whether the first axis of the fields is one of channels.
 
     Raises:

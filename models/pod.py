@@ -24,6 +24,7 @@ from pyro_msde.data import Metadata, Scaling, Trajectories, in_order, reference_
 from pyro_msde.grid import Grid
 from pyro_msde.inference import weak_form_regression
 from pyro_msde.isolation import Isolation
+from pyro_msde.models.from_data import has_channel_axis
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.priors import LogVariance
@@ -48,11 +49,15 @@ def pod(
     reference: Any = "channel",
     seed: int = 0,
 ) -> PODModel:
-    """Model of scalar fields by their first POD coefficients.
+    """Model of fields by their first POD coefficients.
+
+    Several channels are one field, each in units of its root mean square. Points that are never
+    observed, such as those within a solid, are left out.
 
     Args:
-        train: Training trajectories, fields (*space) without a channel axis; those that the model
-            will be fitted to, since Φ and s come from them.
+        train: Training trajectories, those that the model will be fitted to, since Φ and s come
+            from them. The first axis of their fields is that of channels where they say so, as for
+            `multiscale.like`.
         rank: Number of modes, r.
         width: Width of the drift network's two hidden layers.
         start: Start the drift's linear and quadratic paths from a regression on the coefficients.
@@ -60,24 +65,28 @@ def pod(
         seed: Of the initial weights.
 
     Raises:
-        ValueError: More modes than snapshots or points.
+        ValueError: More modes than snapshots or points; a snapshot that lacks what others have.
     """
-    fields = train.fields(1, train.field_shape)
+    has_channel = has_channel_axis(train)
+    channels = train.field_shape[0] if has_channel else 1
+    shape = train.field_shape[int(has_channel) :]
+    fields = train.fields(channels, shape)
     reference = in_order("reference", reference, Metadata.of(train), train.field_shape)
-    subtracted = reference_of(reference, fields, train.times, (True,))
+    subtracted = reference_of(reference, fields, train.times, (True,) * channels)
     scaling = Scaling.of(
         fields, train.horizon, train.covariates, reference=subtracted, times=train.times
     )
-    anomalies = train
-    if subtracted:
-        pairs = zip(fields, train.times, strict=True)
-        anomalies = Trajectories(train.times, [(f - subtracted.at(t))[:, 0] for f, t in pairs])
+    anomalies = Trajectories(
+        train.times,
+        [_scaled(f, t, scaling) for f, t in zip(fields, train.times, strict=True)],
+        missing=train.missing,
+    )
     basis = pod_basis(anomalies, rank)
-    modes = [(v.reshape(len(v), -1) @ basis.astype(v.dtype)) for v in anomalies.values]
-    leading = np.concatenate([z[:, 0] for z in modes])
-    size = float(np.sqrt(np.square(leading, dtype=np.float64).mean())) / scaling.channels[0]
+    never = scaling.never_observed
+    modes = [np.nan_to_num(v).reshape(len(v), -1) @ basis.astype(v.dtype) for v in anomalies.values]
+    size = float(np.sqrt(np.mean(np.concatenate([z[:, 0] for z in modes]) ** 2, dtype=np.float64)))
     num_covariates = 0 if train.covariates is None else train.covariates.shape[1]
-    grid = ModalGrid(train.field_shape, rank)
+    grid = ModalGrid(shape, rank, channels=channels, mask=None if never is None else ~never.numpy())
     inputs = rank + num_covariates
     with Isolation(seed).turn():
         drift = ModalDrift(
@@ -88,7 +97,7 @@ def pod(
     if start:
         drift.start(
             [torch.as_tensor(t / scaling.time) for t in train.times],
-            [torch.as_tensor(z / (scaling.channels[0] * size)) for z in modes],
+            [torch.as_tensor(z / size) for z in modes],
             None
             if train.covariates is None
             else scaling.scaled_covariates(torch.as_tensor(train.covariates)),
@@ -110,20 +119,30 @@ class PODModel(Multiscale):
     def make_operators(self, kernel: Any) -> Any:
         """Projection on the modes (basis, size) that stand for a kernel."""
         basis, size = kernel
-        return ModalOperators(basis, size, self.grid.shape)
+        return ModalOperators(basis, size, self.grid.field_shape)
 
 
 class ModalGrid(Grid):
-    """The observations' grid, with coefficients of modes instead of coarse points."""
+    """The observations' grid, with coefficients of modes instead of coarse points.
 
-    def __init__(self, shape: Sequence[int], rank: int) -> None:
-        super().__init__(shape, (1,) * len(shape))
+    Arguments as of `Grid`, but the rank.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], rank: int, *, channels: int = 1, mask: Any = None
+    ) -> None:
+        super().__init__(shape, (1,) * len(shape), channels=channels, mask=mask)
         self.__dict__["rank"] = rank
 
     @property
     def num_coarse(self) -> int:
         """Number of modes, which are latent states as coarse points are."""
         return int(self.__dict__["rank"])
+
+    @property
+    def num_zeta(self) -> int:
+        """The same: modes have all channels."""
+        return self.num_coarse
 
     def flatten(self, coarse_field: Tensor) -> Tensor:
         """The coefficients (..., rank) as they are."""
@@ -133,6 +152,22 @@ class ModalGrid(Grid):
         """The coefficients (..., rank) as they are."""
         return zeta
 
+    def filled(self, fields: Tensor, observed: Tensor) -> Tensor:
+        """Fields (..., channel, *space) with zero in their gaps: modes are zero without a field."""
+        return fields.where(observed, 0)
+
+    def unseen_states(self, observed: Tensor, dtype: torch.dtype) -> Tensor:
+        """(..., rank + 1): each coefficient keeps the share of points that were not observed."""
+        exists = torch.ones(self.field_shape) if self.mask is None else torch.tensor(self.mask)
+        exists = exists.to(observed.device, dtype)
+        lacking = (exists * ~observed).flatten(-1 - self.ndim).sum(-1, keepdim=True) / exists.sum()
+        return lacking.expand(*lacking.shape[:-1], self.num_zeta + 1).clone()
+
+
+def _scaled(fields: Any, times: Any, scaling: Scaling) -> Any:
+    """Anomalies (time, channel, *space) in scaled units, of the fields' dtype."""
+    return scaling.to_scaled(torch.as_tensor(fields), times).numpy().astype(fields.dtype)
+
 
 class ModalOperators:
     """Projection on modes, with the names that guide and model use.
@@ -140,19 +175,19 @@ class ModalOperators:
     Args:
         modes: (point, rank) orthonormal columns Φ.
         size: s, a number.
-        shape: Points per axis.
+        shape: (channel, *space) of fields.
     """
 
     def __init__(self, modes: Tensor, size: Tensor, shape: tuple[int, ...]) -> None:
         self.modes, self.size, self.shape = modes, size, shape
 
     def restrict(self, y: Tensor) -> Tensor:
-        """Coefficients Φᵀ y / s, (..., rank), from (..., 1, *space)."""
-        return y.flatten(-len(self.shape) - 1) @ self.modes / self.size
+        """Coefficients Φᵀ y / s, (..., rank), from (..., channel, *space)."""
+        return y.flatten(-len(self.shape)) @ self.modes / self.size
 
     def prolong(self, zeta: Tensor) -> Tensor:
-        """Fields s Φ z, (..., 1, *space), from (..., rank)."""
-        return ((zeta * self.size) @ self.modes.mT).unflatten(-1, (1, *self.shape))
+        """Fields s Φ z, (..., channel, *space), from (..., rank)."""
+        return ((zeta * self.size) @ self.modes.mT).unflatten(-1, self.shape)
 
 
 class ModalDrift(nn.Module):

@@ -191,7 +191,8 @@ def _leave_one_out(known: _Known, grams: list[Array], components: int, degree: i
         residual = np.zeros(len(known.starts))
         weights = _regression_weights(known[others], known[[k]], components, degree)
         residual[others], residual[k] = -weights[0], 1.0
-        ratios = [residual @ gram @ residual / gram[k, k] for gram in grams]
+        # where nothing is left, rounding may leave less
+        ratios = [max(float(residual @ gram @ residual), 0.0) / gram[k, k] for gram in grams]
         errors.append(np.sqrt(np.mean(ratios)))
     return float(np.mean(errors))
 

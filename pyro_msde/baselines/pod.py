@@ -1,6 +1,7 @@
 """Proper orthogonal decomposition: the rank-r subspace that holds most of the snapshots' energy.
 
-Nothing is centred: where a reference is subtracted, these are to be anomalies.
+Nothing is centred: where a reference is subtracted, these are to be anomalies. Points that are NaN
+in all snapshots, such as those within a solid, have no part in the modes: these are zero there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def pod_basis(train: Trajectories, rank: int, *, max_snapshots: int = 2000) -> A
     """Orthonormal modes (point, rank) of the training snapshots, the strongest first.
 
     Args:
-        train: Training trajectories; fields are flattened.
+        train: Training trajectories; fields are flattened, channels and all.
         rank: Number of modes, r.
         max_snapshots: Evenly spaced snapshots are used if there are more than this, so that memory
             stays bounded: these and their inner products are held at once.
@@ -33,7 +34,7 @@ def pod_basis(train: Trajectories, rank: int, *, max_snapshots: int = 2000) -> A
         float64.
 
     Raises:
-        ValueError: More modes than snapshots or points.
+        ValueError: More modes than snapshots or points; a snapshot that lacks what others have.
     """
     check_kind("train", train, ("times", "values"), "pyro_msde.Trajectories")
     rank = check_whole("rank", rank, 1)
@@ -46,4 +47,12 @@ def pod_basis(train: Trajectories, rank: int, *, max_snapshots: int = 2000) -> A
             f"rank: {rank} modes of {len(snapshots)} snapshots of {snapshots.shape[1]} points. "
             "Choose between 1 and the smaller number."
         )
+    missing = np.isnan(snapshots)
+    if (missing != missing[0]).any():
+        i = int((missing != missing[0]).any(1).argmax())
+        raise ValueError(
+            f"train: the snapshot at index {where[i][1]} of trajectory {where[i][0]} lacks values "
+            "where others have them, or has some where they lack them. Fill or drop them."
+        )
+    snapshots[missing] = 0.0
     return principal_components(torch.as_tensor(snapshots), rank)[0].mT.numpy()

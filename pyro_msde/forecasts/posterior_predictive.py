@@ -124,11 +124,15 @@ class Forecast:
 
     @property
     def latent(self) -> Tensor:
-        """(sample, …, time, latent): macroscale in the fields' units, then the microscale."""
+        """(sample, …, time, latent): macroscale in the fields' units, then the microscale.
+
+        Modes of several channels have no units: their coefficients are scaled ones.
+        """
         z = self.paths.flatten(0, 1).clone()
         grid = self.model.grid
         per_state = torch.tensor(self.scaling.channels, dtype=z.dtype)
-        z[..., : grid.num_zeta] *= per_state.repeat_interleave(grid.num_coarse)
+        if grid.num_zeta == len(per_state) * grid.num_coarse:
+            z[..., : grid.num_zeta] *= per_state.repeat_interleave(grid.num_coarse)
         return z if self.batched else z[:, 0]
 
     @property

@@ -153,7 +153,7 @@ def learned_region(model: Model, guide: Guide, segments: Segments) -> Region:
             states.append(guide.encode(fields, bound, covariates)[0])
     z = torch.cat(states)
     low, high = z.amin(0), z.amax(0)
-    for channel in range(grid.channels):
+    for channel in range(grid.num_zeta // grid.num_coarse):  # one for modes, which mix them
         points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
         low[points], high[points] = low[points].min(), high[points].max()
     box = _with_margin(low, high, _LEAST)

@@ -171,7 +171,7 @@ def _encoded(fit: Fit, fields: Array, clock: Array, covariates: Tensor | None) -
 def _pooled(fit: Fit, each: Tensor) -> Tensor:
     """(latent,) means over rows (row, latent); all coarse points of a channel have one."""
     mean, grid = each.mean(0), fit.model.grid
-    for channel in range(grid.channels):
+    for channel in range(grid.num_zeta // grid.num_coarse):  # one for modes, which mix them
         points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
         mean[points] = mean[points].mean()
     return mean.clamp(min=_LEAST)

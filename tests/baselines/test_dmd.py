@@ -9,7 +9,7 @@ from pyro_msde import Trajectories
 
 pytest.importorskip("pydmd")
 
-from benchmarks.dmd import candidates, choose, exact, optimised
+from benchmarks.dmd import candidates, choose, exact, nearest_candidates, optimised
 
 POINTS, RANK, TIMES = 17, 4, 61
 
@@ -65,3 +65,19 @@ def test_the_forecast_keeps_the_fields_shape(system):
     model = exact(train.times[0], states(basis, train), basis, 1)
     y0 = train.values[0][0]
     assert model.forecast(y0[:, None], np.arange(3.0)).shape == (3, POINTS, 1)
+
+
+def test_the_model_of_the_nearest_covariates_is_taken(system):
+    """Trajectories that turn as fast as their covariate says: one's model suits no other."""
+    basis, _, _ = system
+    times, speeds = np.linspace(0, 1.5, TIMES), np.array([1.0, 4.0, 9.0])
+    angle = np.outer(speeds, times)
+    values = np.stack([np.cos(angle), np.sin(angle)], -1) @ basis[:, :2].T
+    train = Trajectories(times, values, covariates=speeds)
+    unseen = Trajectories(times, values[[1, 2]], covariates=np.array([3.8, 9.5]))
+    models = nearest_candidates(train, (2,), unseen.covariates)
+    name, errors = choose(models, unseen)
+    assert name.endswith("of the nearest covariates")
+    assert errors[name] < 1e-6
+    with pytest.raises(ValueError, match="without covariates"):
+        nearest_candidates(Trajectories(times, values), (2,), unseen.covariates)

@@ -116,6 +116,51 @@ def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
     assert not pod(data, 4, width=5, start=False).drift.net.network.has_polynomial
 
 
+def channels_around_a_solid(rng, **options):
+    """Waves as two channels of unlike size on (5, 7) points, three of which have no field."""
+    data = waves(rng, shape=(2, 5, 7), **options)
+    values = np.stack(data.values) * np.array([1.0, 10.0], np.float32)[:, None, None]
+    values[..., 1:4, 2] = np.nan
+    return Trajectories(data.times, values, missing="mask", channel_names=("u", "v"))
+
+
+def test_channels_weigh_alike_and_points_without_a_field_have_no_modes():
+    data = channels_around_a_solid(np.random.default_rng(11))
+    model = pod(data, RANK, width=5, start=False, reference=None)
+    assert model.grid.field_shape == (2, 5, 7)
+    assert model.num_latent == RANK
+    np.testing.assert_array_equal(model.grid.mask[:, 1:4, 2], False)
+    assert model.grid.mask.sum() == 2 * 5 * 7 - 6
+    y = torch.eye(70).unflatten(1, (2, 5, 7))
+    operators = model.bind().operators
+    projector = operators.prolong(operators.restrict(y)).flatten(1).numpy()
+    values = np.concatenate(data.values)
+    scaled = values / np.sqrt(np.nanmean(np.square(values), (0, 2, 3), keepdims=True))
+    flat = np.nan_to_num(scaled).reshape(len(values), -1)
+    basis = np.linalg.svd(flat, full_matrices=False)[2][:RANK].T
+    assert_allclose(projector, basis @ basis.T, atol=1e-4)  # float32
+
+
+def test_the_model_forecasts_channels_around_a_solid():
+    train = channels_around_a_solid(np.random.default_rng(12), num=6, steps=51)
+    model = pod(train, 4, width=5, reference=None)
+    fit = pyro_msde.fit(model, AmortizedGP(model), train, reference=None, **UNTRAINED)
+    unseen = channels_around_a_solid(np.random.default_rng(13), num=2, steps=101)
+    fc = fit.forecast(unseen, num_samples=64, max_step=0.01)
+    assert fc.mean.shape == (2, 101, 2, 5, 7)
+    np.testing.assert_array_equal(np.isnan(fc.mean.numpy()), np.isnan(np.stack(unseen.values)))
+    assert np.max(pyro_msde.nrmse(fc, unseen)) < 0.15  # 64 paths of an untrained diffusion
+    assert fc.latent.shape == (64, 2, 101, 4)
+    assert fc.diverged.shape == (2,)
+
+
+def test_a_snapshot_that_lacks_more_than_others_is_refused():
+    data = channels_around_a_solid(np.random.default_rng(14))
+    data.values[2][17, 1, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="snapshot at index 17 of trajectory 2 lacks values"):
+        pod(data, RANK, width=5, start=False)
+
+
 def test_the_drift_takes_parameters_and_fields_may_have_two_axes():
     """Waves as fast as their parameter says, dz/dt = A(p) z: forecasts with another's are off."""
     train = waves(np.random.default_rng(9), num=9, shape=(5, 7), speeds=np.linspace(0.6, 1.4, 9))

@@ -58,6 +58,37 @@ def test_a_bump_alone_breaks_the_symmetry(usual):
     assert np.abs(usual.lift).max() < 0.1 * usual.drag.min()
 
 
+def test_a_flow_goes_on_from_its_own_snapshot():
+    x, y = centres(EXTENT[0], 640), centres(EXTENT[1], 80)
+    once = flow(x=x, y=y).velocity
+    again = solve_cylinder(100.0, TIMES[:2], x, y, np.random.default_rng(1), COARSE, start=once[1])
+    change = np.nanmean(np.square(once[2] - once[1])) ** 0.5
+    error = np.nanmean(np.square(again.velocity[1] - once[2])) ** 0.5
+    assert error < 0.25 * change  # linear between the points: as good as they are many
+    assert again.divergence[1] < 1.5 * flow(x=x, y=y).divergence[1]
+
+
+def test_a_start_is_what_it_is_told_but_at_walls():
+    x, y = centres((-0.5, 3.5), 64), centres(EXTENT[1], 16)
+    px, py = np.meshgrid(x, y, indexing="ij")
+    given = np.stack([1 + 0.1 * px + 0.3 * py, 0.2 * py - 0.05 * px])
+    given[:, np.hypot(px, py) <= DIAMETER / 2] = np.nan
+    pytest.importorskip("ngsolve")
+    rng = np.random.default_rng(0)
+    found = solve_cylinder(100.0, TIMES[:1], x, y, rng, COARSE, start=given).velocity[0]
+    assert np.array_equal(np.isnan(found), np.isnan(given))
+    far = (px > 1.0) & (px < 3.0) & (np.abs(py) < 0.15)
+    # elements of P3 that touch neither wall nor end of the points hold a linear field
+    np.testing.assert_allclose(found[:, far], given[:, far], atol=1e-6)  # float32
+
+
+def test_a_step_that_is_too_long_is_said():
+    pytest.importorskip("ngsolve")
+    wild = 50.0 * np.ones((2, 8, 4))
+    with pytest.raises(FloatingPointError, match=r"t=0: velocities above 10. Take shorter steps"):
+        solve_cylinder(100.0, TIMES, X[:8], Y[:4], np.random.default_rng(0), COARSE, start=wild)
+
+
 def test_without_the_solver_an_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ngsolve", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'pyro-msde\[cylinder\]'"):
