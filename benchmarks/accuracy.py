@@ -103,7 +103,7 @@ def hierarchical(
 
     def model_factory(n: int) -> Any:
         return setting.model(
-            n, n_coarse=setting.coarse[0], seed=seed, smoothing="lanczos", **setting.options
+            n, n_coarse=setting.coarse[-1], seed=seed, smoothing="lanczos", **setting.options
         )
 
     fits = pyro_msde.fit_hierarchical(
@@ -117,7 +117,7 @@ def hierarchical(
         checkpoint=folder,
         device=device,
         progress=False,
-        reference=None,
+        reference=setting.reference,
         **setting.fit,
     )
     records = [f.training for f in fits]

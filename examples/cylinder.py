@@ -1,7 +1,7 @@
 """Flow past a cylinder end to end, 2 × 320 × 80 velocities → 2 × 32 × 8 coarse points.
 
     python examples/cylinder.py                 Re = 160, one trajectory; an hour on two cores
-    python examples/cylinder.py --split hard    Reynolds numbers from 80 to 200, from the first ripple
+    python examples/cylinder.py --split hard    Reynolds numbers from 80 to 200, from small vortices
     python examples/cylinder.py --file flow.nc  the files of Günther, Gross & Theisel (2017)
 
 `ngsolve` makes the data (pip install 'pyro-msde[cylinder]'), once: ten minutes, or an hour and a
@@ -37,7 +37,7 @@ def main() -> None:
     """Train, calibrate on validation, forecast what is to test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", choices=("published", "hard"), default="published")
-    parser.add_argument("--file", type=Path, help="netCDF or AmiraMesh; unless given, data are made")
+    parser.add_argument("--file", type=Path, help="a published file; unless given, data are made")
     parser.add_argument("--n-eta", type=int, help="microscale states; unless given the row's")
     parser.add_argument("--steps", type=int, help="of training; unless given the row's")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,92 @@
+"""The start beside microscale states, on waves whose dynamics are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from problems import same, snapshot
+
+import pyro_msde
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference.microscale_start import start_microscale
+from pyro_msde.models import multiscale
+from pyro_msde.priors import bayesian, fan_in_normal
+
+SPEED, FAST = 3.0, 11.0  # phase rates of a wave that the coarse grid resolves and of one below it
+TIMES = np.arange(401) * 0.01
+
+
+def waves(count=3):
+    """A long wave, and one four points long on a grid of 60 with 12 coarse points."""
+    x = 2 * np.pi * np.arange(60) / 60
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(count):
+        a, b = rng.uniform(0, 2 * np.pi, 2)
+        long = np.cos(x - SPEED * TIMES[:, None] + a)
+        values.append(long + 0.3 * np.cos(15 * x - FAST * TIMES[:, None] + b))
+    return pyro_msde.Trajectories([TIMES] * count, values)
+
+
+def trained(data, n_eta=2, **options):
+    model = multiscale(60, 12, n_eta=n_eta, seed=0)
+    guide = AmortizedGP(model, seed=0)
+    quick = {"steps": 0, "progress": False, "jackknife": False, "reference": None} | options
+    return pyro_msde.fit(model, guide, data, **quick)
+
+
+def test_a_wave_below_the_coarse_spacing_is_forecast_before_training():
+    data = waves()
+    errors = {}
+    for start in (False, True):
+        fit = trained(data, warm_start=start)
+        with torch.no_grad():  # variances are not started
+            for p in (*fit.model.diffusion.parameters(), *fit.guide.node_variance.parameters()):
+                p.fill_(-20.0)
+        fc = fit.forecast(data.until(1.0), num_samples=2)
+        errors[start] = float(np.mean(pyro_msde.nrmse(fc, data.until(1.0))))
+    assert errors[True] < 0.03
+    assert errors[False] > 0.5
+
+
+def test_the_microscale_drift_turns_as_the_wave_does():
+    fit = trained(waves(), warm_start=True)
+    drift = fit.model.drift._modules["net"]
+    z = torch.zeros(1, 1, fit.model.num_latent, dtype=torch.float64)
+    drift.double()
+    rates = torch.func.jacrev(lambda z: drift(z, torch.zeros(1, 1).double())[0, 0])(z)[:, 0, 0]
+    micro = rates[-2:, -2:].detach().numpy()
+    # time is scaled by the horizon of 4; regression errs by less than a percent
+    np.testing.assert_allclose(np.linalg.eigvals(micro).imag, [FAST * 4, -FAST * 4], rtol=0.01)
+    np.testing.assert_allclose(np.linalg.eigvals(micro).real, 0, atol=0.01 * FAST * 4)
+
+
+def test_microscale_states_are_components_of_size_one():
+    data = waves()
+    fit = trained(data, warm_start=True)
+    y = torch.tensor(data.values[0], dtype=torch.float32)[:, None] / float(fit.scaling.channels[0])
+    operators = fit.model.bind().operators
+    with torch.no_grad():
+        eta = fit.guide.encoder(y - operators.smooth(y))
+        detail = 0.5 * fit.model.decoder._modules["net"](eta)  # experts of equal precision
+        left = detail + operators.prolong(operators.restrict(y)) - y
+    assert torch.allclose(eta.square().mean(0), torch.ones(2), rtol=0.1)
+    assert left.square().mean().sqrt() < 0.02 * y.square().mean().sqrt()
+
+
+def test_noise_is_left_to_training():
+    values = np.random.default_rng(1).standard_normal((2, 401, 60))
+    data = pyro_msde.Trajectories([TIMES] * 2, values)
+    assert same(
+        snapshot(trained(data, warm_start=True).model),
+        snapshot(trained(data, warm_start=False).model),
+    )
+
+
+def test_what_has_a_prior_or_was_trained_is_left_alone():
+    data = waves()
+    model = multiscale(60, 12, n_eta=2, seed=0)
+    bayesian(model.drift, fan_in_normal(1.0))
+    assert not start_microscale(model, AmortizedGP(model, seed=0), None)
+    fit = trained(data, warm_start=True)
+    assert not start_microscale(fit.model, fit.guide, None)
