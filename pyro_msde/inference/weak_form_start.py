@@ -42,9 +42,8 @@ _INTERVALS = 8  # between observations, that half a window has at least
 _NOISE = 1e-3  # share of the inputs' mean square taken for noise where states are predicted
 _FOLDS = 5
 _MOST_FEATURES = 4000  # beyond it the quadratic part is left out: the normal matrix would not fit
-# root mean square error of those forecasts, relative to the change of the state, that is accepted,
-# and below which no other windows are tried
-_TOLERANCE, _GOOD = 0.2, 0.1
+# root mean square error of those forecasts, relative to the change of the state
+_TOLERANCE, _TOLERANCE_OF_SHORT = 0.1, 0.2
 _FEW_WINDOWS = 20
 _CHECKED = 8  # trajectories that are forecast to see whether the fit is worth keeping
 _LEADS = 10  # parts of a trajectory, each forecast from its start: short, as some are chaotic
@@ -60,8 +59,8 @@ def start_macroscale_drift(
     """Fit the polynomial of the model's macroscale drift to encoded observations.
 
     Of fits over longer and shorter windows, more or less shrunk, the one is kept that forecasts
-    tenths of training trajectories best, or shorter parts where windows are short, if it errs by
-    less than a fifth of how far these move.
+    tenths of training trajectories best, if it errs by less than a tenth of how far these move; or,
+    with short windows, as far as two of these reach, by less than a fifth.
     Where the coarse grid does not resolve the state they err by more, and a drift that starts at
     zero learns better than one that starts there.
 
@@ -105,8 +104,11 @@ def start_macroscale_drift(
         ]
     latent = zetas if etas is None else [torch.cat(z, -1) for z in zip(zetas, etas, strict=True)]
     m = inputs[0].shape[-1]
-    best, error = deepcopy(drift.state_dict()), _TOLERANCE
+    untouched = best = deepcopy(drift.state_dict())
     for count in window_counts(segments.times):
+        short = count > _FEW_WINDOWS
+        error = _TOLERANCE_OF_SHORT if short else _TOLERANCE
+        leads = max(_LEADS, count // _WINDOWS_AHEAD)
         for fit in weak_form_regression(
             segments.times,
             states,
@@ -116,14 +118,13 @@ def start_macroscale_drift(
             quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
         ):
             drift.set_polynomial(*fit)
-            leads = max(_LEADS, count // _WINDOWS_AHEAD)
             forecast_error = _forecast_error(drift, segments.times, latent, seen, covariates, leads)
             if forecast_error < error:  # False for NaN too
                 best, error = deepcopy(drift.state_dict()), forecast_error
-        if error < _GOOD:
+        if best is not untouched:
             break
     drift.load_state_dict(best)
-    return error < _TOLERANCE
+    return best is not untouched
 
 
 def window_counts(times: Sequence[Tensor]) -> list[int]:

@@ -51,7 +51,8 @@ class Recipe:
             None: no limit.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
-        warm_start: Start the macroscale drift from a regression on the data, where it can be.
+        warm_start: Start the drifts from regressions on the data, where they can be, and microscale
+            states from principal components.
 
     Raises:
         ValueError: A number that is not of its kind, or an unknown schedule.
