@@ -106,7 +106,7 @@ def multiscale(
             none without microscale states. It takes the place of `located`.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
-            None: its number of inputs, enough for any quadratic function of them.
+            None: enough for any quadratic function of its inputs, so many for each channel.
         smoothing: The kernel κ at the start: "gaussian", one coarse spacing wide, as published;
             "lanczos", which lets pass what the coarse points resolve. None: the second, unless
             published.
