@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_msde.networks.growing import grow_from, put
+from pyro_msde.networks.transposed import transposed_convolution
 from pyro_msde.protocols import LinearReadout, Places
 from pyro_msde.renaming import renamed_arguments
 
@@ -267,7 +268,8 @@ class ConvDecoder(nn.Module):
         x = self.first(eta.reshape(-1, eta.shape[-1]))
         x = x.reshape(len(x), -1, *self.sizes[0])
         for layer, bias, size in zip(self.layers, self.biases, self.sizes[1:], strict=True):
-            x = self._trim(layer(self.activation(x)), size) + bias
+            x = transposed_convolution(self.activation(x), layer.weight, layer.stride[0])
+            x = self._trim(x, size) + bias
         return x.reshape(*eta.shape[:-1], *x.shape[1:])
 
     def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -279,7 +281,8 @@ class ConvDecoder(nn.Module):
                 x = F.pad(x, pad).unflatten(axis, (3, n)).sum(axis)
             else:
                 short = max(0, self.reach + n - x.shape[axis])
-                x = F.pad(x, [0, 0] * last + [0, short]).narrow(axis, self.reach, n)
+                x = F.pad(x, [0, 0] * last + [0, short]) if short else x
+                x = x.narrow(axis, self.reach, n)
         return x
 
 
