@@ -8,8 +8,8 @@ the smoothed field; prolongation inserts its zeros in the spectrum, where they a
 coarse field's spectrum, so only one transform of full length is made.
 
 Where the coarse points are few, T_p is held as a matrix, whose rows are the kernel moved from one
-coarse point to the next: multiplying by it, or by its transpose for T_r, beats the FFT in turn. Where
-they are more, but few of them reach any one point, it is held in blocks (`pyro_msde.grid.row_blocks`).
+coarse point to the next: multiplying by it, or by its transpose for T_r, beats the FFT in turn. It
+is held in blocks (`pyro_msde.grid.row_blocks`) where they are more, but few of them reach any one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyro_msde.grid.ring_correlation import ring_correlation
 from pyro_msde.grid.rings import ring_of
 from pyro_msde.grid.row_blocks import RowBlocks, reach_of
 
@@ -99,6 +100,8 @@ class ScaleOperators:
         channel = -grid.ndim - 1
         for dim, ring in zip(self._dims, self._rings, strict=True):
             y = ring.extend(y, dim, channel)
+        if not y.requires_grad and self._kernel_on_ring.ndim == grid.ndim + 1 < y.ndim:
+            return ring_correlation(y, self._kernel_on_ring, grid.shape)
         spectrum = torch.fft.rfftn(y, s=self._ring, dim=self._dims) * self._spectrum.conj()
         smoothed: Tensor = torch.fft.irfftn(spectrum, s=self._ring, dim=self._dims)
         for dim, n in zip(self._dims, grid.shape, strict=True):

@@ -26,7 +26,7 @@ __all__ = ["RowBlocks", "reach_of"]
 
 
 def reach_of(size: int, offset: int, stride: int, blocks: int) -> tuple[int, int]:
-    """First e and number of them: a kernel of `size` points reaches from coarse row a + e to block a.
+    """First e, and how many: a kernel of `size` points reaches from coarse row a + e to block a.
 
     No more than there are blocks on the ring, as rows further on are the same again.
     """
