@@ -8,7 +8,8 @@ the smoothed field; prolongation inserts its zeros in the spectrum, where they a
 coarse field's spectrum, so only one transform of full length is made.
 
 Where the coarse points are few, T_p is held as a matrix, whose rows are the kernel moved from one
-coarse point to the next: multiplying by it, or by its transpose for T_r, beats the FFT in turn.
+coarse point to the next: multiplying by it, or by its transpose for T_r, beats the FFT in turn. It
+is held in blocks (`pyro_msde.grid.row_blocks`) where they are more, but few of them reach any one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyro_msde.grid.ring_correlation import ring_correlation
 from pyro_msde.grid.rings import ring_of
+from pyro_msde.grid.row_blocks import RowBlocks, reach_of
 
 if TYPE_CHECKING:
     from pyro_msde.grid.grids import Grid
@@ -29,6 +32,7 @@ __all__ = ["ScaleOperators"]
 
 _MOST_ENTRIES = 2**23  # of T_p as a matrix: above, transforms are cheaper
 _MOST_FOLDED = 2**20  # where its rows are folded back at bounded ends, at each step of training
+_MOST_REACHING = 2**8  # coarse points that a block is made of: above, transforms are cheaper
 
 
 class ScaleOperators:
@@ -66,9 +70,14 @@ class ScaleOperators:
         self._coarse_ring = tuple(length // stride for length, stride in pairs)
         self._kernel_on_ring = self._on_ring(kernel)
         self._matrix: Tensor | None = None
+        self._blocks: RowBlocks | None = None
         most = _MOST_ENTRIES if all(ring.plain for ring in self._rings) else _MOST_FOLDED
+        size = self.kernel_shape[0]
+        reach = reach_of(size, grid.offset[0], grid.stride[0], self._coarse_ring[0])[1]
         if grid.num_coarse * grid.num_points <= most:
             self._matrix = self._prolongation_matrix()
+        elif reach * math.prod(grid.coarse[1:]) <= _MOST_REACHING:
+            self._blocks = RowBlocks(self._kernel_on_ring, size, grid, self._rings)
 
     @cached_property
     def _spectrum(self) -> Tensor:
@@ -91,6 +100,8 @@ class ScaleOperators:
         channel = -grid.ndim - 1
         for dim, ring in zip(self._dims, self._rings, strict=True):
             y = ring.extend(y, dim, channel)
+        if not y.requires_grad and self._kernel_on_ring.ndim == grid.ndim + 1 < y.ndim:
+            return ring_correlation(y, self._kernel_on_ring, grid.shape)
         spectrum = torch.fft.rfftn(y, s=self._ring, dim=self._dims) * self._spectrum.conj()
         smoothed: Tensor = torch.fft.irfftn(spectrum, s=self._ring, dim=self._dims)
         for dim, n in zip(self._dims, grid.shape, strict=True):
@@ -113,10 +124,12 @@ class ScaleOperators:
 
         A caller who needs S y too takes `smooth` and then `sample`.
         """
-        if self._matrix is None:
-            return self.sample(self.smooth(y))
         grid = self.grid
         self._check("y", y, grid.field_shape)
+        if self._blocks is not None:
+            return self._blocks.restrict(y)
+        if self._matrix is None:
+            return self.sample(self.smooth(y))
         flat = y.flatten(-grid.ndim) / math.prod(grid.stride)
         zeta = torch.einsum("...cy,...cky->...ck", flat, self._matrix)
         return zeta.unflatten(-1, grid.coarse)
@@ -129,6 +142,8 @@ class ScaleOperators:
         """
         grid = self.grid
         self._check("zeta_field", zeta_field, (grid.channels, *grid.coarse))
+        if self._blocks is not None:
+            return self._blocks.prolong(zeta_field)
         if self._matrix is not None:
             flat = zeta_field.flatten(-grid.ndim)
             return torch.einsum("...ck,...cky->...cy", flat, self._matrix).unflatten(-1, grid.shape)

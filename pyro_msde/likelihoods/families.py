@@ -17,6 +17,8 @@ from scipy import special
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyro_msde.likelihoods.weighted_squares import weighted_squares
+
 __all__ = ["FAMILIES", "FieldNormal", "StudentT", "laplace", "student"]
 
 
@@ -47,6 +49,27 @@ class FieldNormal(dist.Normal):
         """Of each element."""
         constant = self.shared_variance.log() + math.log(2 * math.pi)
         return -0.5 * ((value - self.loc).square() / self.shared_variance + constant)
+
+    def weighted_log_prob(
+        self, value: Tensor, field_ndim: int, weight: Tensor | None, observed: Tensor | None
+    ) -> Tensor:
+        """As `WeightedFields.log_prob`, for a variance (channel, *space) of all snapshots.
+
+        Squares are summed over time before they are divided by the variance, so that few arrays of
+        the size of all snapshots are written.
+        """
+        mean, value = torch.broadcast_tensors(self.loc, value)
+        shape = mean.shape[:-field_ndim]
+        weight = mean.new_ones(shape) if weight is None else weight.expand(shape)
+        squares = weighted_squares(mean, value, weight, observed)
+        if observed is None:
+            count = weight.sum(-1)[(..., *(None,) * field_ndim)]
+        else:
+            flat = observed.expand(mean.shape).flatten(-field_ndim).to(weight.dtype)
+            count = torch.einsum("...t,...tx->...x", weight, flat).view(squares.shape)
+        constant = self.shared_variance.log() + math.log(2 * math.pi)
+        each = squares / self.shared_variance + count * constant
+        return -0.5 * each.flatten(-field_ndim).sum(-1)
 
 
 class StudentT(dist.StudentT):  # type: ignore[misc]

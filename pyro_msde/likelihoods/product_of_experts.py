@@ -10,6 +10,7 @@ written here by the experts' variances v_ζ and v_η, Σ_y S_η = v_ζ / (v_ζ +
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["product_mean", "product_variance"]
@@ -26,4 +27,4 @@ def product_mean(
     """T_p ζ + Σ_y S_η D(η) of diagonal experts, elementwise."""
     if detail is None or var_eta is None:
         return macro
-    return macro + var_zeta / (var_zeta + var_eta) * detail
+    return torch.addcmul(macro, var_zeta / (var_zeta + var_eta), detail)

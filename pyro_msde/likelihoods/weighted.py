@@ -9,6 +9,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from pyro_msde.likelihoods.families import FieldNormal
+
 __all__ = ["WeightedFields"]
 
 
@@ -85,6 +87,10 @@ class WeightedFields(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Weighted sum over the segment's snapshots of log p(y_i | z_i), (...,)."""
+        field = len(self.event_shape) - 1
+        # a subclass may have another density
+        if type(self.law) is FieldNormal and self.law.shared_variance.ndim <= field:
+            return self.law.weighted_log_prob(value, field, self.weight, self.observed)
         each = self.law.log_prob(value)
         if self.observed is not None:
             each = each.where(self.observed, 0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyro_msde.networks.growing import grow_from, put
+from pyro_msde.networks.transposed import transposed_convolution
 from pyro_msde.protocols import LinearReadout, Places
 from pyro_msde.renaming import renamed_arguments
 
@@ -44,6 +45,11 @@ class SmoothingKernel(nn.Module):
         return self.weight
 
 
+def _in_place(activation: type[nn.Module]) -> nn.Module:
+    """The activation; ReLU overwrites what it is given, which no layer before it needs again."""
+    return nn.ReLU(inplace=True) if activation is nn.ReLU else activation()
+
+
 class MLP(nn.Sequential):
     """Fully connected network with activations between the layers.
 
@@ -55,7 +61,7 @@ class MLP(nn.Sequential):
     def __init__(self, sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> None:
         layers: list[nn.Module] = []
         for wide, narrow in pairwise(sizes):
-            layers += [nn.Linear(wide, narrow), activation()]
+            layers += [nn.Linear(wide, narrow), _in_place(activation)]
         super().__init__(*layers[:-1])
 
     def features(self, x: Tensor) -> Tensor:
@@ -213,7 +219,7 @@ class ConvEncoder(nn.Module):
             _CONV[grid.ndim - 1](a, b, kernel, stride=stride, padding=zeros)
             for a, b in pairwise(channels)
         )
-        self.activation = nn.ReLU()
+        self.activation = _in_place(nn.ReLU)
         _check_reach(grid, stride, len(widths), self.reach)
         size = _sizes(grid.shape, stride, len(widths))[-1]
         self.head = nn.Linear(widths[-1] * int(torch.Size(size).numel()) + num_covariates, n_eta)
@@ -250,7 +256,7 @@ class ConvDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.ndim, self.periodic = grid.ndim, grid.periodic
-        self.reach = kernel // 2
+        self.reach, self.stride = kernel // 2, stride
         _check_reach(grid, stride, len(widths), self.reach)
         self.sizes = _sizes(grid.shape, stride, len(widths))[::-1]
         channels = (*reversed(widths), grid.channels)
@@ -260,14 +266,16 @@ class ConvDecoder(nn.Module):
             for a, b in pairwise(channels)
         )
         self.biases = nn.ParameterList(torch.zeros(b, *(1,) * grid.ndim) for b in channels[1:])
-        self.activation = nn.ReLU()
+        self.activation = _in_place(nn.ReLU)
 
     def forward(self, eta: Tensor) -> Tensor:
         """(..., n_eta) to (..., channel, *space)."""
         x = self.first(eta.reshape(-1, eta.shape[-1]))
         x = x.reshape(len(x), -1, *self.sizes[0])
-        for layer, bias, size in zip(self.layers, self.biases, self.sizes[1:], strict=True):
-            x = self._trim(layer(self.activation(x)), size) + bias
+        weights: list[Any] = [layer.weight for layer in self.layers]
+        for weight, bias, size in zip(weights, self.biases, self.sizes[1:], strict=True):
+            x = transposed_convolution(self.activation(x), weight, self.stride)
+            x = self._trim(x, size) + bias
         return x.reshape(*eta.shape[:-1], *x.shape[1:])
 
     def _trim(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -279,7 +287,8 @@ class ConvDecoder(nn.Module):
                 x = F.pad(x, pad).unflatten(axis, (3, n)).sum(axis)
             else:
                 short = max(0, self.reach + n - x.shape[axis])
-                x = F.pad(x, [0, 0] * last + [0, short]).narrow(axis, self.reach, n)
+                x = F.pad(x, [0, 0] * last + [0, short]) if short else x
+                x = x.narrow(axis, self.reach, n)
         return x
 
 

@@ -52,12 +52,14 @@ contract = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=["matrix", "transforms"], autouse=True)
+@pytest.fixture(params=["matrix", "blocks", "transforms"], autouse=True)
 def means(request, monkeypatch):
-    """T_p and T_r by a matrix, or by transforms as on large grids."""
-    if request.param == "transforms":
+    """T_p and T_r by a matrix, or by its blocks or transforms as on large grids."""
+    if request.param != "matrix":
         monkeypatch.setattr(operators, "_MOST_ENTRIES", 0)
         monkeypatch.setattr(operators, "_MOST_FOLDED", 0)
+    if request.param == "transforms":
+        monkeypatch.setattr(operators, "_MOST_REACHING", 0)
 
 
 def draw(*shape, seed=0, dtype=torch.float64):

@@ -169,6 +169,27 @@ def test_weights_multiply_each_snapshot():
     np.testing.assert_allclose(several, np.stack([expected] * 3), rtol=1e-12)
 
 
+def test_gaps_and_weights_have_the_derivatives_of_a_sum_of_normals():
+    macro, detail, value, var_zeta, var_eta = diagonal_case(11)
+    inputs = [x.requires_grad_() for x in (macro, detail, value, var_zeta, var_eta)]
+    weight, observed = torch.rand(11, 5, dtype=torch.float64), torch.rand(11, 5, 2, 3, 7) < 0.7
+    mean = product_mean(macro, detail, var_zeta, var_eta)
+    variance = product_variance(var_zeta, var_eta)
+    plain = torch.distributions.Normal(mean, variance.sqrt()).log_prob(value)
+    expected = (plain * observed * weight[..., None, None, None]).sum((1, 2, 3, 4))
+    law = WeightedFields(FieldNormal(mean, variance), 3, weight=weight, observed=observed)
+    log_density = law.log_prob(value)
+    assert_close(log_density, expected, rtol=1e-12, atol=1e-12)  # rounding, as below
+    factor = torch.randn(11, dtype=torch.float64)
+    pairs = zip(
+        torch.autograd.grad(log_density @ factor, inputs, retain_graph=True),
+        torch.autograd.grad(expected @ factor, inputs),
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
 def test_without_a_microscale_state_there_is_one_expert():
     macro, _, value, var_zeta, _ = diagonal_case(11)
     experts = experts_of(macro, None, var_zeta, None)
