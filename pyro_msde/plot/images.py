@@ -173,7 +173,8 @@ class Canvas(NamedTuple):
             ax.tick_params(labelbottom=False)
         for ax in axes[:, 1:].flat:
             ax.tick_params(labelleft=False)
-        share = 1 - _BAR / axes[0, 0].figure.get_figwidth()
+        figure = axes[0, 0].figure  # or a part of one, which has no width of its own
+        share = 1 - _BAR * figure.dpi / figure.bbox.width
         width, height = (share * length for length in self.size_in(axes[0, 0]))
         size = letters(axes[0, 0])
         across, up = ("" if self.in_space and a.sides else a.label for a in self[:2])

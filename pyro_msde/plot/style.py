@@ -300,7 +300,8 @@ def colour_bar(image: Any, axes: Sequence[Axes], name: str, *, extend: str = "ne
     """Colour bar beside Axes, with letters as on their own scales."""
     size = letters(axes[0])
     figure: Any = axes[0].figure
-    pad = min(0.05, 0.2 / figure.get_figwidth())  # of what the Axes have
+    width = figure.bbox.width / figure.dpi  # a part of a figure has no other
+    pad = min(0.05, 0.2 / width)  # of what the Axes have
     bar = figure.colorbar(image, ax=list(axes), extend=extend, aspect=14, pad=pad)
     bar.set_label(name, size=size)
     bar.formatter.set_powerlimits((-3, 4))

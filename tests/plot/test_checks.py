@@ -58,6 +58,7 @@ def fit_arguments(name, fit, truth):
 
 def test_these_are_all_the_pictures():
     others = {"comparison_by_lead", "forecast_comparison", "history"}
+    others |= {"animation", "save_animation"}  # tests of their own
     known = {*OF_FORECASTS, *OF_FITS, *OF_REPORTS, *others}
     assert known == set(plot.__all__)
 
