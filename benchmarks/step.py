@@ -220,6 +220,7 @@ def keep(path: Path, columns: Sequence[str], rows: Iterable[list[Any]]) -> None:
 def main() -> None:
     """Measure all rows, print and keep them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", default=",".join(MODELS), help="cases, separated by commas")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--device", default="cpu")
@@ -246,7 +247,8 @@ def main() -> None:
         rows = (measure_prior(n, theta, args.steps, device) for n in (0, 5) for theta in THETA)
         keep(PRIOR_RESULTS, PRIOR_COLUMNS, rows)
     else:
-        keep(RESULTS, COLUMNS, (measure(*case, args.steps, device) for case in cases))
+        asked = [case for case in cases if case[0] in args.case.split(",")]
+        keep(RESULTS, COLUMNS, (measure(*case, args.steps, device) for case in asked))
 
 
 if __name__ == "__main__":

@@ -189,6 +189,7 @@ CASES: dict[str, dict[str, Setting]] = {
             5,
             15.0,
             steps=3500,
+            steps_at={0: 2500},
             fit=_FLOW,
             reference="point",
         ),

@@ -532,7 +532,8 @@ def test_kept_runs_are_of_a_digested_format_and_load():
     runs = sorted((Path(__file__).parents[2] / "benchmarks" / "runs").iterdir())
     assert len(runs) >= 11
     for folder in runs:
-        assert '"format": 3' in (folder / "run.json").read_text()[:30]
+        record = json.loads((folder / "run.json").read_text())
+        assert record["format"] >= 3
         assert load(folder).steps > 0
 
 
