@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
+import pytest
 import torch
 from problems import same, snapshot
 
@@ -35,6 +38,13 @@ def trained(data, n_eta=2, **options):
     return pyro_msde.fit(model, guide, data, **quick)
 
 
+@pytest.fixture(scope="module")
+def started():
+    """Data, and a fit that has been started and not trained."""
+    data = waves()
+    return data, trained(data, warm_start=True)
+
+
 def test_a_wave_below_the_coarse_spacing_is_forecast_before_training():
     data = waves()
     errors = {}
@@ -49,11 +59,10 @@ def test_a_wave_below_the_coarse_spacing_is_forecast_before_training():
     assert errors[False] > 0.5
 
 
-def test_the_microscale_drift_turns_as_the_wave_does():
-    fit = trained(waves(), warm_start=True)
-    drift = fit.model.drift._modules["net"]
+def test_the_microscale_drift_turns_as_the_wave_does(started):
+    fit = started[1]
+    drift = deepcopy(fit.model.drift._modules["net"]).double()
     z = torch.zeros(1, 1, fit.model.num_latent, dtype=torch.float64)
-    drift.double()
     rates = torch.func.jacrev(lambda z: drift(z, torch.zeros(1, 1).double())[0, 0])(z)[:, 0, 0]
     micro = rates[-2:, -2:].detach().numpy()
     # time is scaled by the horizon of 4; regression errs by less than a percent
@@ -61,9 +70,8 @@ def test_the_microscale_drift_turns_as_the_wave_does():
     np.testing.assert_allclose(np.linalg.eigvals(micro).real, 0, atol=0.01 * FAST * 4)
 
 
-def test_microscale_states_are_components_of_size_one():
-    data = waves()
-    fit = trained(data, warm_start=True)
+def test_microscale_states_are_components_of_size_one(started):
+    data, fit = started
     y = torch.tensor(data.values[0], dtype=torch.float32)[:, None] / float(fit.scaling.channels[0])
     operators = fit.model.bind().operators
     with torch.no_grad():
@@ -83,10 +91,9 @@ def test_noise_is_left_to_training():
     )
 
 
-def test_what_has_a_prior_or_was_trained_is_left_alone():
-    data = waves()
+def test_what_has_a_prior_or_was_trained_is_left_alone(started):
     model = multiscale(60, 12, n_eta=2, seed=0)
     bayesian(model.drift, fan_in_normal(1.0))
     assert not start_microscale(model, AmortizedGP(model, seed=0), None)
-    fit = trained(data, warm_start=True)
+    fit = started[1]
     assert not start_microscale(fit.model, fit.guide, None)

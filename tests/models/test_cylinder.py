@@ -192,6 +192,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_saved_models_forecast_alike_in_a_fresh_process(tmp_path):
     data, means = flow(1, 3), {}
     for architecture in ("default", "published"):
