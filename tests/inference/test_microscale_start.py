@@ -34,7 +34,8 @@ def waves(count=3):
 def trained(data, n_eta=2, **options):
     model = multiscale(60, 12, n_eta=n_eta, seed=0)
     guide = AmortizedGP(model, seed=0)
-    quick = {"steps": 0, "progress": False, "jackknife": False, "reference": None} | options
+    quick = {"steps": 0, "progress": False, "jackknife": False, "reference": None}
+    quick |= {"beta": 1.0, **options}
     return pyro_msde.fit(model, guide, data, **quick)
 
 
