@@ -18,7 +18,6 @@ from cases import CASES
 
 import pyro_msde
 from pyro_msde import plot
-from pyro_msde.guides import AmortizedGP
 
 
 def main() -> None:
@@ -34,19 +33,7 @@ def main() -> None:
     n_eta = setting.n_eta
     out = args.out or Path("runs") / f"{setting.case}-{setting.split}"
     data = setting.problem.splits(args.split, directory="data")
-    model = setting.build(n_eta, args.seed)
-    fit = pyro_msde.fit(
-        model,
-        AmortizedGP(model, seed=args.seed),
-        data.train,
-        validation=data.validation,
-        steps=args.steps or setting.length(n_eta),
-        seed=args.seed,
-        checkpoint=out,
-        **setting.training(n_eta),
-    )
-    fit = fit.calibrated(data.validation)
-    fit.save(out)
+    fit = setting.train(data, n_eta, seed=args.seed, steps=args.steps, out=out)
     test = data.test.until(setting.horizon).thinned(10)
     fc = fit.forecast(test)
     errors = np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero"))

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import pyro_msde
+from pyro_msde.data import Splits
 from pyro_msde.datasets.burgers1d import BURGERS1D
 from pyro_msde.datasets.burgers2d import BURGERS2D
 from pyro_msde.datasets.cylinder import CYLINDER
 from pyro_msde.datasets.kdv import KDV
 from pyro_msde.datasets.ks import KS
 from pyro_msde.datasets.problem import Problem
+from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers1d, burgers2d, cylinder, kdv, ks
 from pyro_msde.runs import RECIPES, Recipe
 
@@ -69,6 +73,25 @@ class Setting:
     def training(self, n_eta: int) -> dict[str, Any]:
         """Arguments of `pyro_msde.fit` with so many microscale states."""
         return {"recipe": self.recipe(n_eta), "reference": self.reference}
+
+    def train(
+        self, data: Splits, n_eta: int, *, seed: int, steps: int | None, out: Path
+    ) -> pyro_msde.Fit:
+        """Train, or go on from what is in `out`; calibrate on validation, and save there."""
+        model = self.build(n_eta, seed)
+        fit = pyro_msde.fit(
+            model,
+            AmortizedGP(model, seed=seed),
+            data.train,
+            validation=data.validation,
+            steps=steps or self.length(n_eta),
+            seed=seed,
+            checkpoint=out,
+            **self.training(n_eta),
+        )
+        fit = fit.calibrated(data.validation)
+        fit.save(out)
+        return fit
 
     def recipe(self, n_eta: int) -> Recipe:
         """Options of training with so many microscale states."""

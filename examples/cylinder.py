@@ -22,7 +22,6 @@ import pyro_msde
 from pyro_msde import plot
 from pyro_msde.data import Splits
 from pyro_msde.datasets.flow_files import read_flow
-from pyro_msde.guides import AmortizedGP
 
 
 def published(path: Path) -> Splits:
@@ -43,6 +42,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to leave it; runs/cylinder-published, say")
     args = parser.parse_args()
+    if args.file and args.split == "hard":
+        parser.error("--file: holds the published flow. Leave --split out.")
     setting = CASES["cylinder"][args.split]
     n_eta = setting.n_eta if args.n_eta is None else args.n_eta
     out = args.out or Path("runs") / f"cylinder-{args.split}"
@@ -50,25 +51,15 @@ def main() -> None:
         data = published(args.file)
     else:
         data = setting.problem.splits(args.split, directory="data")
-    model = setting.build(n_eta, args.seed)
-    fit = pyro_msde.fit(
-        model,
-        AmortizedGP(model, seed=args.seed),
-        data.train,
-        validation=data.validation,
-        steps=args.steps or setting.length(n_eta),
-        seed=args.seed,
-        checkpoint=out,
-        **setting.training(n_eta),
-    )
-    fit = fit.calibrated(data.validation)
-    fit.save(out)
+    fit = setting.train(data, n_eta, seed=args.seed, steps=args.steps, out=out)
     fc = fit.forecast(data.test)
     errors = np.asarray(pyro_msde.nrmse(fc, data.test, relative_to="zero"))
     print("test NRMSE", " ".join(f"{error:.2%}" for error in errors))
     print(f"coverage of the 90 % interval {np.mean(pyro_msde.coverage(fc, data.test)):.3f}")
     picture = plot.forecast_images(fc, data.test)
     picture.flat[0].figure.savefig(out / "forecast.png", dpi=150)
+    film = plot.animation(fc, data.test, channel="v", every=2)
+    plot.save_animation(film, out / "forecast.gif")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +64,8 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
     for net in nets:
         for last in net.network[-1].parameters():
             nn.init.zeros_(last)
-    etas = _lead(model, encoder, decoder, segments)
-    _regress(drift, model, segments, etas)
+    zetas, etas = _lead(model, encoder, decoder, segments)
+    _regress(drift, segments, zetas, etas)
     if start_macroscale_drift(model, segments, etas):
         return True
     for module, weights in zip((encoder, decoder, drift), before, strict=True):
@@ -76,45 +75,45 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
 
 def _lead(
     model: Model, encoder: PrincipalEncoder, decoder: PrincipalDecoder, segments: Segments
-) -> list[Tensor]:
-    """Set encoder and decoder; the microscale states (time, n_eta) of each trajectory."""
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Set encoder and decoder; ζ (time, n_ζ) and η (time, n_η) of each trajectory."""
     count = min(model.n_eta, len(encoder.weights))
     encoder.head.linear.weight.zero_()[:count, :count] = torch.eye(count)
     bound = model.bind(starting_values(model))
     operators = bound.operators
     # the field's mean is T_p ζ + S_η/(S_ζ + S_η) D(η)
     weight: Tensor = 1 + bound.var_eta / bound.var_zeta  # type: ignore[attr-defined]
-    etas, goals = [], []
+    found: tuple[list[Tensor], list[Tensor], list[Tensor]] = [], [], []
     for values in segments.values:
-        parts: list[list[Tensor]] = [[], []]
+        parts: list[list[Tensor]] = [[], [], []]
         for start in range(0, len(values), _AT_ONCE):
             y = values[start : start + _AT_ONCE].to(encoder.weights)
             smooth = operators.smooth(y)
-            left = y - operators.prolong(operators.sample(smooth))
+            coarse = operators.sample(smooth)
+            left = y - operators.prolong(coarse)
             seen = (y - smooth).flatten(1) @ encoder.modes.mT * encoder.weights
-            parts[0].append(nn.functional.pad(seen[:, :count], (0, model.n_eta - count)))
-            parts[1].append((weight * left).flatten(1) @ decoder.modes.mT / decoder.weights)
-        etas.append(torch.cat(parts[0]))
-        goals.append(torch.cat(parts[1]))
+            parts[0].append(model.grid.flatten(coarse))
+            parts[1].append(nn.functional.pad(seen[:, :count], (0, model.n_eta - count)))
+            parts[2].append((weight * left).flatten(1) @ decoder.modes.mT / decoder.weights)
+        for whole, chunks in zip(found, parts, strict=True):
+            whole.append(torch.cat(chunks))
+    zetas, etas, goals = found
     x, y = torch.cat(etas).double(), torch.cat(goals).double()
-    found = torch.linalg.lstsq(x.cpu(), y.cpu(), driver="gelsd").solution
-    decoder.first.linear.weight.copy_(found.mT)
-    return etas
+    linear = torch.linalg.lstsq(x.cpu(), y.cpu(), driver="gelsd").solution
+    decoder.first.linear.weight.copy_(linear.mT)
+    return zetas, etas
 
 
 def _regress(
-    drift: MultiscaleDrift, model: Model, segments: Segments, etas: Sequence[Tensor]
+    drift: MultiscaleDrift, segments: Segments, zetas: Sequence[Tensor], etas: Sequence[Tensor]
 ) -> None:
     """Set the microscale drift to a linear function of what it sees."""
-    operators, like = model.bind(starting_values(model)).operators, etas[0]
-    inputs: list[Tensor] = []
-    for k, eta in enumerate(etas):
-        zeta = model.grid.flatten(operators.restrict(segments.values[k][:].to(like)))
-        fixed: Any = (
-            None if segments.covariates is None else segments.covariates[k : k + 1].to(like)
-        )
-        z = torch.cat([zeta, eta], -1)[None]
-        inputs.append(drift.inputs(z, segments.times[k][None], fixed)["micro"][0])
+    covariates = None if segments.covariates is None else segments.covariates.to(etas[0])
+    inputs = []
+    for k, both in enumerate(zip(zetas, etas, strict=True)):
+        fixed = None if covariates is None else covariates[k : k + 1]
+        z, clock = torch.cat(both, -1)[None], segments.times[k][None]
+        inputs.append(drift.inputs(z, clock, fixed)["micro"][0])
     fits = weak_form_regression(
         segments.times,
         [eta[:, None] for eta in etas],
@@ -122,6 +121,6 @@ def _regress(
         num_windows=window_counts(segments.times)[-1],
         quadratic=False,
     )
-    for linear, quadratic in fits:
-        drift.networks["micro"].set_polynomial(linear, quadratic)
-        return
+    best = next(fits, None)
+    if best is not None:
+        drift.networks["micro"].set_polynomial(*best)

@@ -163,9 +163,8 @@ def _forecast_error(
     Of those states (time, latent), the first of each, that were seen.
     """
     error = change = 0.0
-    for k in (
-        torch.linspace(0, len(latent) - 1, min(_CHECKED, len(latent))).long().unique().tolist()
-    ):
+    some = torch.linspace(0, len(latent) - 1, min(_CHECKED, len(latent))).long().unique()
+    for k in some.tolist():
         edges = torch.linspace(0, len(times[k]) - 1, min(leads + 1, len(times[k]))).long()
         z, clock = latent[k][edges], times[k][edges].to(latent[k].device)
         counts = seen[k][edges][1:] & seen[k][edges][:-1]

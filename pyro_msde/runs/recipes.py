@@ -51,8 +51,8 @@ class Recipe:
             None: no limit.
         weight_decay: Decoupled decay, per unit of learning rate and step, of the networks in
             reluctant `PolynomialMLP`s.
-        warm_start: Start the drifts from regressions on the data, where they can be, and microscale
-            states from principal components.
+        warm_start: Start the drifts from regressions on the data, where they can be. Beside
+            microscale states, which then start at principal components, only if β is given.
 
     Raises:
         ValueError: A number that is not of its kind, or an unknown schedule.
