@@ -6,6 +6,7 @@ from pyro_msde.inference.closed_form_variance import (
     has_observation_variances,
 )
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
+from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
@@ -33,6 +34,7 @@ __all__ = [
     "encoded_segments",
     "has_observation_variances",
     "left_out",
+    "refine_drift",
     "train",
     "weak_form_regression",
 ]

@@ -7,6 +7,7 @@ there as if it had not been stopped.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from pyro_msde.inference import (
     all_finite,
     encoded_segments,
     has_observation_variances,
+    refine_drift,
     train,
 )
 from pyro_msde.interface.description import description_of, weights_of
@@ -34,6 +36,8 @@ from pyro_msde.protocols import Adjustment, Callback
 from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -127,6 +131,8 @@ class TrainingRun:
             if trainer.history.validation_steps[-1:] != [trainer.step]:
                 trainer.validate(self._validated)
         trainer.keep_best()
+        if trainer.recipe.refine and not self.stop.requested:
+            self._refine()
         self._describe()
         if self.stop.terminated:
             return []
@@ -138,6 +144,27 @@ class TrainingRun:
             blocks = time_blocks(self._fit(), self.data)
             steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
         return self._take(steps)
+
+    def _refine(self) -> None:
+        """Learn the drift along its own paths; what validates better is kept."""
+        trainer, began = self.trainer, time.perf_counter()
+        steps = trainer.recipe.refine
+        _LOG.info("refining the drift, %d steps", steps)
+        with trainer.isolation.turn():
+            refined = refine_drift(
+                trainer.model,
+                trainer.guide,
+                trainer.segments,
+                trainer.recipe,
+                steps=steps,
+                stop=lambda: self.stop.requested,
+            )
+        if refined and self.score is not None:
+            trainer.validate(self._validated)
+            score = trainer.history.validation[-1]
+            _LOG.info("after refining the drift: validation NRMSE %.3g%%", 100 * score)
+            trainer.keep_best()
+        self.seconds += time.perf_counter() - began
 
     def _with_trust(self, result: Fit, usual: Callable[[Fit], Trust | None]) -> Fit:
         """With what its forecasts are like, unless a stop is asked for."""

@@ -53,6 +53,9 @@ class Recipe:
             reluctant `PolynomialMLP`s.
         warm_start: Start the drifts from regressions on the data, where they can be. Beside
             microscale states, which then start at principal components, only if β is given.
+        refine: Steps that follow, in which the drift alone is learned where the model's own paths
+            go (`pyro_msde.inference.drift_refinement`). They cost a part of what others do. With
+            validation trajectories, what was best on them is kept.
 
     Raises:
         ValueError: A number that is not of its kind, or an unknown schedule.
@@ -75,6 +78,7 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
+    refine: int = 0
     windows = renamed_attribute("windows", "segment_starts")
     spread = renamed_attribute("spread", "tube_width")
 
@@ -86,6 +90,7 @@ class Recipe:
             ("num_nodes", 1),
             ("length", 2),
             ("anneal", 0),
+            ("refine", 0),
         ):
             self._set(name, check_whole(name, getattr(self, name), least))
         self._set("tube_width", check_number("tube_width", self.tube_width))
