@@ -9,7 +9,7 @@ Where a snapshot has gaps, Σ_e grows by the share of the prior's variance that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import pyro
@@ -22,6 +22,7 @@ from pyro_msde.checks import check_choice, check_flag, check_kind, check_seed
 from pyro_msde.data import SegmentBatch
 from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
 from pyro_msde.guides.interpolation import DeepKernel, Interpolant
+from pyro_msde.guides.kernel_fitting import choose_kernel
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
 from pyro_msde.isolation import Isolation
 from pyro_msde.priors import LogVariance
@@ -194,6 +195,19 @@ class AmortizedGP(PyroModule):
         return self.interpolated(
             batch, nodes, log if batch.unseen is None else self.grown(log, batch.unseen)
         )
+
+    @torch.no_grad()
+    def choose_interpolation(self, batches: Sequence[SegmentBatch], bound: BoundModel) -> None:
+        """Set the kernel's length scale and noise to what predicts encoded snapshots best.
+
+        Each is predicted from the others of its segment (`pyro_msde.guides.kernel_fitting`).
+        """
+        segments = []
+        for batch in batches:
+            covariates = None if batch.covariates is None else batch.covariates[:, None]
+            nodes = self.encoder_mean(batch.values, bound, covariates)
+            segments += list(zip(batch.times, nodes, strict=True))
+        choose_kernel(self.time_kernel, segments)
 
     def interpolated(
         self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor

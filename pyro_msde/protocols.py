@@ -223,6 +223,14 @@ class FreeNodes(Protocol):
         """Let the numbers start from the data, in scaled units."""
 
 
+@runtime_checkable
+class ChoosesInterpolation(Protocol):
+    """A guide that can choose how it interpolates between encoded snapshots."""
+
+    def choose_interpolation(self, batches: Sequence[SegmentBatch], bound: BoundModel) -> None:
+        """Change its own parameters to what predicts encoded snapshots best from the others."""
+
+
 class Drift(Protocol):
     """γ(z, t): the ELBO and forecasts call it. What it offers beyond is asked for by name."""
 

@@ -6,11 +6,15 @@ grows along a few, those in which the flow is least stable. What γ does there i
 for, and a forecast that has left along them does not come back: a limit cycle that is learned in
 this way may be an unstable one.
 
-Here everything but the drift is held, so that trajectories are encoded once and a step costs what
+Here all that encodes is held, so that trajectories are encoded once and a step costs what
 the drift does. At half of the states the drift is asked for as before. The other half are where
 paths of the learned SDE are now that began at q(z|t): they follow the learned drift, and so find
 the directions in which it errs. At such a state z, for the time at which μ(t) is nearest to it,
 the goal is μ̇ − B (z − μ), the linear SDE of marginals that are wider than the guide's.
+
+Before that a guide that can chooses its interpolation anew, by what predicts encoded snapshots
+best: under the ELBO it is too smooth as long as the drift is not learned, and the drift can be no
+better than the rates μ̇ that it is taught.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from pyro_msde.data import Segments
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.networks import drift_of
 from pyro_msde.priors import part_of
-from pyro_msde.protocols import BoundModel, Guide, Model
+from pyro_msde.protocols import BoundModel, ChoosesInterpolation, Guide, Model
 from pyro_msde.runs import Recipe
 from pyro_msde.sde import VALIDATION_STEP, Moments, integrate, linear_drift, sample_moments
 
@@ -39,6 +43,7 @@ _PATHS = 32
 _WIDTH = 2.0  # of the marginals that say how fast a path is to come back
 _FARTHEST = 0.2  # of the encoded states' size about their mean: paths beyond start anew
 _MOST_NUMBERS = 2**26  # of encoded states that are held at once
+_TO_INTERPOLATE = 16  # segments by which a guide chooses its interpolation
 _MARGIN = 16  # of a segment: its share at either end, where interpolation is least certain
 
 
@@ -74,7 +79,9 @@ def refine_drift(
     steps: int,
     stop: Callable[[], bool] = bool,
 ) -> bool:
-    """Train the drift alone, in place, on the guide's tube and along the model's own paths.
+    """Train the drift, in place, on the guide's tube and along the model's own paths.
+
+    The guide chooses its interpolation before, where it can (`ChoosesInterpolation`).
 
     The noise is torch's own.
 
@@ -95,9 +102,12 @@ def refine_drift(
     if part is None or part.is_random or not any(True for _ in drift.parameters()):
         _LOG.info("The drift is not refined: it has a prior, or nothing to train.")
         return False
-    before = {name: value.clone() for name, value in drift.state_dict().items()}
+    before = [{k: v.clone() for k, v in m.state_dict().items()} for m in (drift, guide)]
     with torch.no_grad():
         bound = model.bind(guide.read_theta())
+        if isinstance(guide, ChoosesInterpolation):
+            batches = (segments.gather([place]) for place in _spread(segments, _TO_INTERPOLATE))
+            guide.choose_interpolation([b.to(bound.diffusion.device) for b in batches], bound)
         encoded = _encoded(guide, bound, segments)
     own = {id(p) for p in drift.parameters()}
     groups = [
@@ -122,23 +132,19 @@ def refine_drift(
         if all(bool(p.isfinite().all()) for p in drift.parameters()):
             return True
         _LOG.warning("The drift is not refined: its loss stopped being finite.")
-    drift.load_state_dict(before)
+    for module, weights in zip((drift, guide), before, strict=True):
+        module.load_state_dict(weights)
     return False
 
 
 def _encoded(guide: Guide, bound: BoundModel, segments: Segments) -> _Encoded:
     """Encode stretches that overlap by half, and leave out their ends."""
-    places = []
-    for k, times in enumerate(segments.times):
-        last = len(times) - 1 - segments.span
-        starts = range(0, last, max(1, segments.span // 2))
-        places += [(k, start) for start in (*starts, last)]
-    length, states = segments.span // segments.stride + 1, bound.diffusion.numel()
-    every = -(-len(places) * length * states // _MOST_NUMBERS)
+    length = segments.span // segments.stride + 1
+    places = _spread(segments, _MOST_NUMBERS // (length * bound.diffusion.numel()))
     margin = length // _MARGIN
     inner = slice(margin, length - margin)
     found: list[Any] = []
-    for place in places[::every]:
+    for place in places:
         batch = segments.gather([place]).to(bound.diffusion.device)
         moments = guide.path_marginals(batch, bound).at_times
         if moments.cov.ndim > moments.mean.ndim:  # of each state by itself
@@ -150,6 +156,16 @@ def _encoded(guide: Guide, bound: BoundModel, segments: Segments) -> _Encoded:
         found.append((batch.times[:, inner], *rows, *covariates))
     times, *rest = (torch.cat(x) for x in zip(*found, strict=True))
     return _Encoded(times, Moments(*rest[:4]), rest[4] if len(rest) > 4 else None)
+
+
+def _spread(segments: Segments, most: int) -> list[tuple[int, int]]:
+    """Segments, (trajectory, start), that overlap by half; at most so many, evenly spaced."""
+    places = []
+    for k, times in enumerate(segments.times):
+        last = len(times) - 1 - segments.span
+        starts = range(0, last, max(1, segments.span // 2))
+        places += [(k, start) for start in (*starts, last)]
+    return places[:: -(-len(places) // max(1, most))]
 
 
 class _Paths:
