@@ -227,7 +227,7 @@ CASES: dict[str, dict[str, Setting]] = {
             8.0,
             steps=3000,
             options={"num_covariates": 1},
-            fit={**_FLOW, "stride": 1, "refine": 4000},
+            fit={**_FLOW, "stride": 1, "refine": 9500},
             reference="point",
         ),
     },
