@@ -162,9 +162,9 @@ def test_waves_that_suit_the_walls_keep_their_shape():
     ("architecture", "boundary", "n_eta", "num_covariates"),
     [
         ("default", "slip", 5, 1),
-        ("default", "circular", 0, 0),
-        ("published", "slip", 5, 0),
-        ("published", "slip", 0, 1),
+        pytest.param("default", "circular", 0, 0, marks=pytest.mark.slow),
+        pytest.param("published", "slip", 5, 0, marks=pytest.mark.slow),
+        pytest.param("published", "slip", 0, 1, marks=pytest.mark.slow),
     ],
 )
 def test_a_few_snapshots_are_trained_on_and_forecast(architecture, boundary, n_eta, num_covariates):
