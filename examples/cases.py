@@ -104,7 +104,7 @@ _WIDE = {"tube_width": 4.0}
 
 # At β = n_y = 51 200 a drift that is not learned yet outweighs the likelihood: the kernel shrinks
 # until nothing moves. From 1 to 50 makes no difference. A few trajectories again. Every fourth
-# snapshot, the default, is too few for the third harmonic of the shedding.
+# snapshot, the default, is too few: rates of change are interpolated better between every second.
 _FLOW = {"beta": 50.0, **_WIDE}
 
 # two Lyapunov times of Kuramoto–Sivashinsky: beyond, no forecast can follow

@@ -103,6 +103,26 @@ def refine_drift(
         _LOG.info("The drift is not refined: it has a prior, or nothing to train.")
         return False
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in (drift, guide)]
+    done = False
+    try:
+        done = _learned(model, guide, segments, recipe, steps, stop)
+    finally:  # whatever ends it early
+        if not done:
+            for module, weights in zip((drift, guide), before, strict=True):
+                module.load_state_dict(weights)
+    return done
+
+
+def _learned(
+    model: Model,
+    guide: Guide,
+    segments: Segments,
+    recipe: Recipe,
+    steps: int,
+    stop: Callable[[], bool],
+) -> bool:
+    """Choose the interpolation and train the drift; whether that went well to its end."""
+    drift: Any = drift_of(model)
     with torch.no_grad():
         bound = model.bind(guide.read_theta())
         if isinstance(guide, ChoosesInterpolation):
@@ -119,7 +139,7 @@ def refine_drift(
     paths = _Paths(bound, encoded)
     for step in range(steps):
         if stop():
-            break
+            return False
         set_rates(optimiser, recipe, step, steps)
         paths.advance()
         loss = _loss(bound, encoded, paths)
@@ -128,12 +148,9 @@ def refine_drift(
         if clip is not None:
             clip(p for group in optimiser.param_groups for p in group["params"])
         optimiser.step()
-    else:
-        if all(bool(p.isfinite().all()) for p in drift.parameters()):
-            return True
-        _LOG.warning("The drift is not refined: its loss stopped being finite.")
-    for module, weights in zip((drift, guide), before, strict=True):
-        module.load_state_dict(weights)
+    if all(bool(p.isfinite().all()) for p in drift.parameters()):
+        return True
+    _LOG.warning("The drift is not refined: its loss stopped being finite.")
     return False
 
 

@@ -11,7 +11,7 @@ from problems import same, snapshot, tiny_data, tiny_pair, tiny_segments
 
 import pyro_msde
 from pyro_msde.data import Segments
-from pyro_msde.guides import AmortizedGP
+from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.inference import refine_drift
 from pyro_msde.models import multiscale
 from pyro_msde.priors import bayesian, fan_in_normal
@@ -118,6 +118,37 @@ def test_a_stop_leaves_the_weights_as_they_were():
     assert not done
     assert same(before[0], snapshot(model))
     assert same(before[1], snapshot(guide))
+
+
+def test_an_interrupt_leaves_the_weights_as_they_were():
+    model, guide = tiny_pair()
+    before, steps = [snapshot(model), snapshot(guide)], iter([False, False])
+
+    def interrupted():
+        for answer in steps:
+            return answer
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine_drift(model, guide, tiny_segments(), Recipe(), steps=5, stop=interrupted)
+    assert same(before[0], snapshot(model))
+    assert same(before[1], snapshot(guide))
+
+
+def test_a_guide_with_nodes_of_its_own():
+    model, data = tiny_pair()[0], tiny_data()
+    fit = pyro_msde.fit(
+        model,
+        UnamortizedGP(model, data, seed=0),
+        data,
+        steps=2,
+        refine=2,
+        length=7,
+        stride=1,
+        jackknife=False,
+        progress=False,
+    )
+    assert np.isfinite(np.asarray(fit.forecast(data, num_samples=2).mean)).all()
 
 
 def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_were(caplog):

@@ -19,7 +19,6 @@ TRAINED = {
         for case in ("kdv", "burgers1d", "burgers2d")
         for n_eta in (0, 5)
     },
-    "cylinder-hard": (CASES["cylinder"]["hard"], 5),
     **{f"{case}-hard": (CASES[case]["hard"], 0) for case in ("kdv", "burgers1d", "burgers2d")},
 }
 
