@@ -57,6 +57,7 @@ def multiscale(
     num_covariates: int = 0,
     half_width: int | None = None,
     located: bool = False,
+    local: bool = False,
     coupling: bool = False,
     width: int = 128,
     rank: int | None = None,
@@ -100,6 +101,8 @@ def multiscale(
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
             coordinates, others, and the `positions` of a graph, scaled to [−1, 1]. For dynamics
             that differ from place to place, such as a conductivity or an obstacle in the domain.
+        local: Give the macroscale drift last weights of its own at each coarse point, beside those
+            that all share. They are many, so it takes thousands of snapshots, or `refine`.
         coupling: Let the macroscale drift take φ(η) = η + φ*(η, sin t, cos t, x) for η, where x is
             a coarse point's place and time comes with `time_features`, as the paper's does for the
             flow past a cylinder; published microscale drifts have that case's widths then. There is
@@ -135,6 +138,7 @@ def multiscale(
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
     check_choice("expert_variance", expert_variance, ("point", "shared"))
     check_flag("located", located)
+    check_flag("local", local)
     check_flag("coupling", coupling)
     if located and coupling:
         raise ValueError("located: the coupling tells the drift where coarse points are. Give one.")
@@ -179,6 +183,8 @@ def multiscale(
         config["likelihood"] = likelihood
     if coupling:
         config["coupling"] = coupling
+    if local:
+        config["local"] = local
     published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -199,6 +205,7 @@ def multiscale(
                 num_covariates,
                 half_width=half_width,
                 located=located,
+                local=local,
                 coupling=coupling,
                 width=width,
                 rank=rank,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.networks import MLP, MultiscaleDrift, PolynomialMLP
+from pyro_msde.networks import MLP, LocalReadout, MultiscaleDrift, PolynomialMLP
 from pyro_msde.protocols import Places
 from pyro_msde.runs import check_size
 
@@ -29,6 +30,7 @@ def multiscale_drift(
     *,
     half_width: int | None,
     located: bool,
+    local: bool,
     coupling: bool,
     width: int,
     rank: int | None,
@@ -59,6 +61,9 @@ def multiscale_drift(
         published,
         reluctant=True,
     )
+    if local:
+        check_size("local", grid.num_coarse * macro.readout().numel())
+        macro = LocalReadout(macro, grid.num_coarse)
     micro = psi = star = None
     if n_eta:
         seen = grid.num_zeta
@@ -87,7 +92,7 @@ def multiscale_drift(
     )
 
 
-def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> nn.Module:
+def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -> Any:
     weights = sum(a * b for a, b in pairwise(sizes))
     check_size("width", weights)
     check_size("rank", 0 if published else rank * (2 * sizes[0] + sizes[-1]))

@@ -44,6 +44,7 @@ __all__ = [
     "Module",
     "Places",
     "PolynomialDrift",
+    "SolvableLastLayer",
     "Solver",
     "StencilDrift",
 ]
@@ -255,13 +256,21 @@ class LastLayer(Protocol):
         """The part of the drift that has no last weights."""
 
     def readout(self) -> dict[str, Tensor]:
-        """Last weights W (p, output) of each network."""
+        """Last weights W of each network: (p, output), or (point, p, output) of their own."""
 
     def joined(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Drift (..., latent) from an output φ W (..., output) of each network; linear."""
 
     def split(self, values: Tensor) -> dict[str, Tensor]:
         """Outputs of each network from a drift; the inverse of `joined`."""
+
+
+@runtime_checkable
+class SolvableLastLayer(LastLayer, Protocol):
+    """A `LastLayer` whose last weights can be set; `fit(refine=True)` solves for them."""
+
+    def set_readout(self, weights: Mapping[str, Tensor]) -> None:
+        """Let the last weights be these, shaped as `readout` gives them."""
 
 
 @runtime_checkable
@@ -272,7 +281,7 @@ class LinearReadout(Protocol):
         """φ(x) (..., p)."""
 
     def readout(self) -> Tensor:
-        """W (p, output)."""
+        """W (p, output), or (point, p, output) where x is (..., point, input)."""
 
 
 @runtime_checkable

@@ -63,10 +63,9 @@ def modal_pair():
     "make",
     [
         microscale_pair,
-        unamortized_pair,
         *(
             pytest.param(pair, marks=pytest.mark.slow)
-            for pair in (point_pair, bayesian_pair, modal_pair)
+            for pair in (point_pair, bayesian_pair, modal_pair, unamortized_pair)
         ),
     ],
 )

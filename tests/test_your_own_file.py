@@ -31,6 +31,7 @@ def small(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_page_makes_a_forecast_in_a_file_of_a_file(small, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

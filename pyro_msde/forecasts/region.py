@@ -11,10 +11,14 @@ what the macroscale drift sees of each coarse point, the stencil around it, alon
 directions of the data's stencils: a front steeper than any of training's fits the box, but not
 there. Stencils are clipped to a range as much wider than the data's, and P moves each point to the
 middle of its own. Where nothing has to be clipped nothing changes.
+
+How fast the encoded data move says how long a step of integration may be, too: the midpoint rule
+lets a wave that turns by an angle a in a step lag by a²/6 of that, and its overtones by more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -37,6 +41,8 @@ LONGEST_STEP = 1.5 / FASTEST  # at which the midpoint rule still draws paths bac
 _MARGIN = 0.5  # of the data's range, beyond either end
 _LEAST = 1e-2  # of that margin, in scaled units: constant data leave noise nowhere to go
 _ROOM = 0.1  # of the region's width, around initial states
+_MOST_MOVED = 1 / 40  # of the states' size, in a step: a wave then lags by 1e-4, its third by 1e-3
+_SHORTEST = 1 / 5000  # that such a step may be, however fast states move
 _SNAPSHOTS = 20  # of a trajectory that are encoded
 _TURNED = 1e-2  # how far from orthonormal loaded axes may be: they were rounded to float32
 
@@ -50,6 +56,8 @@ class Region:
         box: (2, latent) lower and upper ends of the states.
         axes: (k, k) principal directions of stencils, in columns; None: the drift has no stencil.
         ends: (2, k) lower and upper ends of stencils along them; None likewise.
+        step: () longest step of integration, in training horizons, by how fast the learned drift
+            moves the encoded data; None: not measured, as in runs that were saved before it was.
     """
 
     name: ClassVar[str] = "region"
@@ -58,6 +66,7 @@ class Region:
     box: Tensor
     axes: Tensor | None = None
     ends: Tensor | None = None
+    step: Tensor | None = None
 
     def to(self, like: Tensor) -> Region:
         """With the dtype and on the device of a tensor."""
@@ -71,7 +80,11 @@ class Region:
             dynamics,
             drift=confined(dynamics.drift, widened, dynamics.model),
             box=widened.box,
-            longest_step=min(dynamics.longest_step, LONGEST_STEP),
+            longest_step=min(
+                dynamics.longest_step,
+                LONGEST_STEP,
+                LONGEST_STEP if self.step is None else float(self.step),
+            ),
         )
 
     def to_dict(self) -> dict[str, Tensor]:
@@ -91,6 +104,8 @@ class Region:
         }
         region = cls(**values)
         _check_ends("region.box", region.box, model.num_latent)
+        if region.step is not None and not (region.step.shape == () and 0 < region.step < math.inf):
+            raise ValueError("region.step: is no positive number")
         if region.axes is None and region.ends is None:
             return region
         if not offers(model, StencilDrift) or region.axes is None or region.ends is None:
@@ -143,27 +158,39 @@ def learned_region(model: Model, guide: Guide, segments: Segments) -> Region:
     """
     grid = model.grid
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
-    states = []
+    states, rates = [], []
     with Isolation(0, like.device).turn():
         bound = model.bind(guide.read_theta())
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)))
             fields = values[at.long()].to(like)
             covariates = None if segments.covariates is None else segments.covariates[k].to(like)
-            states.append(guide.encode(fields, bound, covariates)[0])
+            z = guide.encode(fields, bound, covariates)[0]
+            fixed = None if covariates is None else covariates.expand(len(z), -1)
+            clock = segments.times[k][at.long()].to(z.device)[:, None]
+            states.append(z)
+            rates.append(bound.drift(z[:, None], clock, covariates=fixed)[:, 0])
     z = torch.cat(states)
+    step = _unhurried_step(z, torch.cat(rates))
     low, high = z.amin(0), z.amax(0)
     for channel in range(grid.num_zeta // grid.num_coarse):  # one for modes, which mix them
         points = slice(channel * grid.num_coarse, (channel + 1) * grid.num_coarse)
         low[points], high[points] = low[points].min(), high[points].max()
     box = _with_margin(low, high, _LEAST)
     if not offers(model, StencilDrift):
-        return Region(box)
+        return Region(box, step=step)
     x = drift_of(model).stencils(z).flatten(0, 1)
     principal = torch.linalg.eigh(torch.atleast_2d(x.double().T.cov())).eigenvectors
     axes = principal.to(x).contiguous()  # as loaded from a saved run, to the last bit
     along = x @ axes
-    return Region(box, axes, _with_margin(along.amin(0), along.amax(0)))
+    return Region(box, axes, _with_margin(along.amin(0), along.amax(0)), step)
+
+
+def _unhurried_step(states: Tensor, rates: Tensor) -> Tensor:
+    """Step () in which states (snapshot, latent) move by a small share of their size."""
+    speed = rates.square().sum(-1).mean().sqrt() / states.square().sum(-1).mean().sqrt()
+    step = (_MOST_MOVED / speed).clamp(min=_SHORTEST, max=1.0)
+    return torch.where(step.isfinite(), step, 1.0)
 
 
 def _with_margin(low: Tensor, high: Tensor, least: float = 0.0) -> Tensor:

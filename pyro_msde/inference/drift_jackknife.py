@@ -27,7 +27,7 @@ from torch import Tensor
 
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import drift_of, offers
+from pyro_msde.networks import drift_of, offers, read_out
 from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics, linear_drift, sample_moments
@@ -97,7 +97,7 @@ class Jackknife:
             raise ValueError("jackknife: holds what is no tensor")
         size = saved[next(iter(weights))].shape[:1]
         for name, weight in weights.items():
-            wanted = (*size, *weight.shape)
+            wanted = (*size, *weight.shape[-2:])
             if saved[name].shape != wanted or not saved[name].numel():
                 raise ValueError(f"jackknife.{name}: {tuple(saved[name].shape)}, not {wanted}")
             if not saved[name].is_floating_point():
@@ -198,13 +198,20 @@ def with_last_weights_changed(
     Returns:
         γ(z, t, covariates) of z (sample, row, time, latent).
     """
-    weights = {name: W + changes[name] for name, W in drift.readout().items()}
+    shared, local = {}, {}  # where each point has weights of its own they are read out apart
+    for name, W in drift.readout().items():
+        is_local = W.ndim > 2
+        shared[name] = changes[name] if is_local else W + changes[name]
+        if is_local:
+            local[name] = W
 
     def changed(z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         outputs = {}
         for name, phi in drift.features(z, t, covariates).items():
-            W = weights[name]
+            W = shared[name]
             outputs[name] = phi @ W.reshape(len(W), *(1,) * (phi.ndim - 3), *W.shape[1:])
+            if name in local:
+                outputs[name] = outputs[name] + read_out(phi, local[name])
         return drift.joined(outputs) + drift.offset(z, t, covariates)
 
     return changed

@@ -1,16 +1,16 @@
-"""Learning the drift where the model's own paths go, once the ELBO is where it ends.
+"""Last weights of the drift by least squares, once the ELBO is where it ends.
 
-The drift residual (`pyro_msde.sde.drift_residual`) teaches γ at states drawn around the encoded
-paths, in random directions. There are as many of these as states, while the error of a forecast
-grows along a few, those in which the flow is least stable. What γ does there is hardly ever asked
-for, and a forecast that has left along them does not come back: a limit cycle that is learned in
-this way may be an unstable one.
+Given the guide, the drift residual (`pyro_msde.sde.drift_residual`) is quadratic in the weights W
+in which a drift is linear, γ = φ(z) W + what has no such weights (`LastLayer`). Gradient steps,
+each at one segment and with noise of their own, end short of its least value, the more so where
+each coarse point has last weights of its own (`LocalReadout`). Here encoder and variances are held,
+and W solves the normal equations
 
-Here all that encodes is held, so that trajectories are encoded once and a step costs what
-the drift does. At half of the states the drift is asked for as before. The other half are where
-paths of the learned SDE are now that began at q(z|t): they follow the learned drift, and so find
-the directions in which it errs. At such a state z, for the time at which μ(t) is nearest to it,
-the goal is μ̇ − B (z − μ), the linear SDE of marginals that are wider than the guide's.
+    Σ φᵀφ δ = Σ φᵀ r,    r = μ̇ − B (z − μ) − γ(z),
+
+summed over encoded trajectories, with z drawn from the guide's marginals and from marginals twice
+as wide, each with its mirror image. δ is shrunk towards zero by 10⁻⁷ of each feature's square.
+Errors count alike at all points that share weights.
 
 Before that a guide that can chooses its interpolation anew, by what predicts encoded snapshots
 best: under the ELBO it is too smooth as long as the drift is not learned, and the drift can be no
@@ -20,7 +20,7 @@ better than the rates μ̇ that it is taught.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,21 +28,23 @@ import torch
 from torch import Tensor
 
 from pyro_msde.data import Segments
-from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
-from pyro_msde.networks import drift_of
-from pyro_msde.priors import part_of
-from pyro_msde.protocols import BoundModel, ChoosesInterpolation, Guide, Model
-from pyro_msde.runs import Recipe
+from pyro_msde.networks import drift_of, read_out, refusal
+from pyro_msde.protocols import BoundModel, ChoosesInterpolation, Guide, Model, SolvableLastLayer
 from pyro_msde.sde import VALIDATION_STEP, Moments, integrate, linear_drift, sample_moments
 
 __all__ = ["refine_drift"]
 
 _LOG = logging.getLogger(__name__)
 
-_PATHS = 32
-_WIDTH = 2.0  # of the marginals that say how fast a path is to come back
+_WIDTH = 2.0  # of the wider marginals, against the guide's
+_ROUNDS = 2  # of solving and looking where paths go then
+_PATHS = 64
 _FARTHEST = 0.2  # of the encoded states' size about their mean: paths beyond start anew
+_STATES = 2**13  # at which the drift is asked for, at least
+_CHUNK = 128  # times that are looked at together
+_RIDGE = 1e-7  # of a feature's sum of squares
 _MOST_NUMBERS = 2**26  # of encoded states that are held at once
+_MOST_TIMES = 2**14  # of encoded trajectories
 _TO_INTERPOLATE = 16  # segments by which a guide chooses its interpolation
 _MARGIN = 16  # of a segment: its share at either end, where interpolation is least certain
 
@@ -74,38 +76,34 @@ def refine_drift(
     model: Model,
     guide: Guide,
     segments: Segments,
-    recipe: Recipe,
     *,
-    steps: int,
     stop: Callable[[], bool] = bool,
 ) -> bool:
-    """Train the drift, in place, on the guide's tube and along the model's own paths.
+    """Solve for the last weights of the drift, in place.
 
     The guide chooses its interpolation before, where it can (`ChoosesInterpolation`).
 
     The noise is torch's own.
 
     Args:
-        model: Trained. Its drift has no prior.
+        model: Trained.
         guide: Trained with it.
         segments: The training data in scaled units.
-        recipe: Of which rates, decay and clipping are read.
-        steps: So many.
-        stop: Asked before each step.
+        stop: Asked before each chunk of states.
 
     Returns:
-        Whether that was done. The weights are as they were where the drift has a prior or nothing
-        to train, where a stop was asked for, and where the loss stopped being finite.
+        Whether that was done. The weights are as they were where the drift has a prior or is no
+        `SolvableLastLayer`, where a stop was asked for, and where the equations have no finite
+        solution.
     """
-    part = part_of(model, "drift")
     drift: Any = drift_of(model)
-    if part is None or part.is_random or not any(True for _ in drift.parameters()):
-        _LOG.info("The drift is not refined: it has a prior, or nothing to train.")
+    if why := refusal(model, SolvableLastLayer):
+        _LOG.info("The drift is not refined: %s.", why)
         return False
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in (drift, guide)]
     done = False
     try:
-        done = _learned(model, guide, segments, recipe, steps, stop)
+        done = _learned(model, guide, segments, stop)
     finally:  # whatever ends it early
         if not done:
             for module, weights in zip((drift, guide), before, strict=True):
@@ -113,51 +111,117 @@ def refine_drift(
     return done
 
 
-def _learned(
-    model: Model,
-    guide: Guide,
-    segments: Segments,
-    recipe: Recipe,
-    steps: int,
-    stop: Callable[[], bool],
-) -> bool:
-    """Choose the interpolation and train the drift; whether that went well to its end."""
+@torch.no_grad()
+def _learned(model: Model, guide: Guide, segments: Segments, stop: Callable[[], bool]) -> bool:
+    """Choose the interpolation and solve for the last weights; whether that went to its end."""
     drift: Any = drift_of(model)
-    with torch.no_grad():
-        bound = model.bind(guide.read_theta())
-        if isinstance(guide, ChoosesInterpolation):
-            batches = (segments.gather([place]) for place in _spread(segments, _TO_INTERPOLATE))
-            guide.choose_interpolation([b.to(bound.diffusion.device) for b in batches], bound)
-        encoded = _encoded(guide, bound, segments)
-    own = {id(p) for p in drift.parameters()}
-    groups = [
-        {**group, "params": [p for p in group["params"] if id(p) in own]}
-        for group in parameter_groups(model, guide, recipe)
-    ]
-    optimiser = torch.optim.AdamW([group for group in groups if group["params"]])
-    clip = None if recipe.clip is None else GradientClipping(recipe.clip)
-    paths = _Paths(bound, encoded)
-    for step in range(steps):
+    bound = model.bind(guide.read_theta())
+    if isinstance(guide, ChoosesInterpolation):
+        batches = (segments.gather([place]) for place in _spread(segments, _TO_INTERPOLATE))
+        guide.choose_interpolation([b.to(bound.diffusion.device) for b in batches], bound)
+    encoded = _encoded(guide, bound, segments)
+    equations = _Equations(drift, bound)
+    for rows, places in _chunks(encoded):
         if stop():
             return False
-        set_rates(optimiser, recipe, step, steps)
-        paths.advance()
-        loss = _loss(bound, encoded, paths)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if clip is not None:
-            clip(p for group in optimiser.param_groups for p in group["params"])
-        optimiser.step()
-    if all(bool(p.isfinite().all()) for p in drift.parameters()):
+        moments = encoded.at(rows, places)
+        for width in (1.0, _WIDTH):
+            wide = _wider(moments, width)
+            away = wide.cov.sqrt() * torch.randn_like(wide.mean)
+            equations.add(wide, away, encoded.times[rows, places], encoded.covariates_of(rows))
+    for _ in range(_ROUNDS):
+        if not equations.solve():
+            _LOG.warning("The drift is not refined: its last weights have no finite solution.")
+            return False
+        paths = _Paths(bound, encoded)
+        for _ in range(encoded.times.shape[1]):
+            if stop():
+                return False
+            paths.advance()
+            wide = _wider(encoded.at(paths.rows, paths.places), _WIDTH)
+            away = paths.states[:, None] - wide.mean
+            at = encoded.times[paths.rows, paths.places]
+            equations.add(wide, away, at, encoded.covariates_of(paths.rows))
+    return equations.solve()
+
+
+def _wider(moments: Moments, width: float) -> Moments:
+    """Marginals so many times as wide."""
+    return moments._replace(cov=width**2 * moments.cov, cov_dot=width**2 * moments.cov_dot)
+
+
+def _chunks(encoded: _Encoded) -> Iterator[tuple[Tensor, Tensor]]:
+    """Stretches (n,) and times in them (n,), all of them, again and again until there are many."""
+    stretches, length = encoded.times.shape
+    device = encoded.times.device
+    places = torch.cartesian_prod(torch.arange(stretches), torch.arange(length)).to(device)
+    for _ in range(-(-_STATES // (4 * len(places)))):
+        for some in places.split(_CHUNK):
+            yield some[:, 0], some[:, 1]
+
+
+class _Equations:
+    """Normal equations of a drift's last weights, that add up over states.
+
+    Those of the first solution stay: r is what the drift missed before any.
+    """
+
+    def __init__(self, drift: Any, bound: BoundModel) -> None:
+        self.drift, self.diffusion = drift, bound.diffusion
+        self.before = {name: W.clone() for name, W in drift.readout().items()}
+        self.sums = {name: _Normal() for name in self.before}
+
+    def add(self, moments: Moments, away: Tensor, times: Tensor, covariates: Tensor | None) -> None:
+        """States μ + away and μ − away, all (n, 1, latent), at times (n,)."""
+        z, clock = moments.mean + torch.stack([away, -away]), times[:, None]
+        features = self.drift.features(z, clock, covariates)
+        known = self.drift.joined({n: read_out(features[n], W) for n, W in self.before.items()})
+        known = known + self.drift.offset(z, clock, covariates)
+        missed = self.drift.split(linear_drift(moments, z, self.diffusion) - known)
+        for name, phi in features.items():
+            self.sums[name].add(phi, missed[name], local=self.before[name].ndim > 2)
+
+    def solve(self) -> bool:
+        """Let the drift have the weights that solve them; whether these are finite."""
+        weights = {name: W + self.sums[name].solve().to(W) for name, W in self.before.items()}
+        if not all(bool(W.isfinite().all()) for W in weights.values()):
+            return False
+        self.drift.set_readout(weights)
         return True
-    _LOG.warning("The drift is not refined: its loss stopped being finite.")
-    return False
+
+
+@dataclass
+class _Normal:
+    """Sums of φᵀφ and φᵀr, over all points or of each."""
+
+    matrix: Any = 0.0
+    right: Any = 0.0
+
+    def add(self, features: Tensor, missed: Tensor, local: bool) -> None:
+        """Features (..., p) and residuals (..., output), (..., point, any) where they are local."""
+        phi, r = features.double(), missed.double()
+        if local:
+            phi, r = (x.flatten(0, -3).transpose(0, 1) for x in (phi, r))
+        else:
+            phi, r = phi.flatten(0, -2), r.flatten(0, -2)
+        self.matrix = self.matrix + phi.mT @ phi
+        self.right = self.right + phi.mT @ r
+
+    def solve(self) -> Tensor:
+        """Changes of the weights, shrunk towards none by a small share of each feature's square."""
+        tiny = torch.finfo(torch.float64).tiny
+        size = self.matrix.diagonal(dim1=-2, dim2=-1).sqrt().clamp(min=tiny)
+        scaled = self.matrix / size[..., None] / size[..., None, :]
+        scaled.diagonal(dim1=-2, dim2=-1).add_(_RIDGE)
+        change: Tensor = torch.linalg.solve(scaled, self.right / size[..., None])
+        return change / size[..., None]
 
 
 def _encoded(guide: Guide, bound: BoundModel, segments: Segments) -> _Encoded:
     """Encode stretches that overlap by half, and leave out their ends."""
     length = segments.span // segments.stride + 1
-    places = _spread(segments, _MOST_NUMBERS // (length * bound.diffusion.numel()))
+    most = min(_MOST_TIMES, _MOST_NUMBERS // bound.diffusion.numel())
+    places = _spread(segments, most // length)
     margin = length // _MARGIN
     inner = slice(margin, length - margin)
     found: list[Any] = []
@@ -241,22 +305,3 @@ def _drawn(encoded: _Encoded, count: int) -> tuple[Tensor, Tensor]:
     device = encoded.times.device
     rows = torch.randint(stretches, (count,), device=device)
     return rows, torch.randint(max(1, length - 1), (count,), device=device)
-
-
-def _loss(bound: BoundModel, encoded: _Encoded, paths: _Paths) -> Tensor:
-    """Mean of ‖r‖²_{C⁻¹} over states of the tube and of the paths, and their mirror images."""
-    diffusion = bound.diffusion.detach()
-    rows, places = _drawn(encoded, _PATHS)
-    tube = encoded.at(rows, places)
-    drawn = tube.cov.sqrt() * torch.randn_like(tube.mean)
-    beside = encoded.at(paths.rows, paths.places)
-    wide = beside._replace(cov=_WIDTH**2 * beside.cov, cov_dot=_WIDTH**2 * beside.cov_dot)
-    moments = Moments(*(torch.cat(both) for both in zip(tube, wide, strict=True)))
-    away = torch.cat([drawn, paths.states[:, None] - beside.mean])
-    z = moments.mean + torch.stack([away, -away])
-    rows, places = torch.cat([rows, paths.rows]), torch.cat([places, paths.places])
-    found = bound.drift(
-        z, encoded.times[rows, places][:, None], covariates=encoded.covariates_of(rows)
-    )
-    residual = linear_drift(moments, z, diffusion) - found
-    return (residual.square() / diffusion).sum(-1).mean()

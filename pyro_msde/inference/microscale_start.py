@@ -21,6 +21,7 @@ from pyro_msde.inference.weak_form_start import (
     window_counts,
 )
 from pyro_msde.networks import (
+    LocalReadout,
     MultiscaleDrift,
     PolynomialMLP,
     PrincipalDecoder,
@@ -57,7 +58,9 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
         return False
     if not isinstance(drift, MultiscaleDrift) or drift.coupling is not None or drift.time_features:
         return False
-    nets = [encoder.head, decoder.first, *drift.networks.values()]
+    nets = [encoder.head, decoder.first]
+    for net in drift.networks.values():
+        nets.append(net.network if isinstance(net, LocalReadout) else net)
     if not all(isinstance(net, PolynomialMLP) and not net.has_polynomial for net in nets):
         return False
     before = [deepcopy(module.state_dict()) for module in (encoder, decoder, drift)]

@@ -146,17 +146,13 @@ class TrainingRun:
         return self._take(steps)
 
     def _refine(self) -> None:
-        """Learn the drift along its own paths; what validates better is kept."""
+        """Solve for the drift's last weights; what validates better is kept."""
         trainer, began = self.trainer, time.perf_counter()
-        steps = trainer.recipe.refine
-        _LOG.info("refining the drift, %d steps", steps)
         with trainer.isolation.turn():
             refined = refine_drift(
                 trainer.model,
                 trainer.guide,
                 trainer.segments,
-                trainer.recipe,
-                steps=steps,
                 stop=lambda: self.stop.requested,
             )
         if refined and self.score is not None:

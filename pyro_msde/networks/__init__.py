@@ -10,11 +10,13 @@ from pyro_msde.networks.pod import (
     principal_components,
     start_principal_components,
 )
+from pyro_msde.networks.readouts import LocalReadout, read_out
 
 __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "LocalReadout",
     "MultiscaleDrift",
     "PolynomialMLP",
     "PrincipalDecoder",
@@ -26,6 +28,7 @@ __all__ = [
     "offers",
     "principal_components",
     "random_states",
+    "read_out",
     "refusal",
     "start_principal_components",
 ]

@@ -75,6 +75,13 @@ class MLP(nn.Sequential):
         last: Any = self[-1]
         return torch.cat([last.weight.mT, last.bias[None]])
 
+    @torch.no_grad()
+    def set_readout(self, weights: Tensor) -> None:
+        """Let W be these, (p, sizes[-1])."""
+        last: Any = self[-1]
+        last.weight.copy_(weights[:-1].mT)
+        last.bias.copy_(weights[-1])
+
 
 class PolynomialMLP(nn.Module):
     """f(x) = A x + O (U x ∘ V x) + MLP(x): linear and low-rank quadratic paths beside a network.
@@ -176,6 +183,17 @@ class PolynomialMLP(nn.Module):
             raise NotImplementedError(f"network, a {name}, is no LinearReadout")
         quadratic = [self.output.weight.mT] if self.rank else []
         return torch.cat([self.linear.weight.mT, *quadratic, self.network.readout()])
+
+    @torch.no_grad()
+    def set_readout(self, weights: Tensor) -> None:
+        """Let W be these, (p, sizes[-1])."""
+        linear, quadratic, network = weights.split(
+            [self.linear.in_features, self.rank, len(weights) - self.linear.in_features - self.rank]
+        )
+        self.linear.weight.copy_(linear.mT)
+        if self.rank:
+            self.output.weight.copy_(quadratic.mT)
+        self.network.set_readout(network)
 
 
 def _padding(periodic: Sequence[bool], half: int) -> tuple[list[int], list[int]]:

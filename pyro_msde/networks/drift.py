@@ -83,8 +83,14 @@ class MultiscaleDrift(nn.Module):
         return 0.0
 
     def readout(self) -> dict[str, Tensor]:
-        """Last weights (feature, output) by network."""
+        """Last weights by network: (feature, output), of a `LocalReadout` (point, …, …)."""
         return {name: net.readout() for name, net in self._linear_networks().items()}
+
+    def set_readout(self, weights: Mapping[str, Tensor]) -> None:
+        """Let the last weights be these, shaped as `readout` gives them."""
+        networks: dict[str, Any] = dict(self._linear_networks())
+        for name, value in weights.items():
+            networks[name].set_readout(value)
 
     def _linear_networks(self) -> dict[str, LinearReadout]:
         """The networks, if their last weights are known.

@@ -16,8 +16,15 @@ from torch import Tensor
 
 from pyro_msde.data import num_covariates_of
 from pyro_msde.isolation import Isolation
+from pyro_msde.networks.readouts import read_out
 from pyro_msde.priors import Part, part_of
-from pyro_msde.protocols import LastLayer, Model, PolynomialDrift, StencilDrift
+from pyro_msde.protocols import (
+    LastLayer,
+    Model,
+    PolynomialDrift,
+    SolvableLastLayer,
+    StencilDrift,
+)
 
 __all__ = ["drift_of", "false_claim", "offers", "refusal"]
 
@@ -41,7 +48,7 @@ def refusal(model: Model, protocol: type) -> str | None:
 
     Args:
         model: Model with `drift` and `num_latent`.
-        protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
+        protocol: `LastLayer`, `SolvableLastLayer`, `PolynomialDrift` or `StencilDrift`.
     """
     drift = drift_of(model)
     part = part_of(model, "drift")
@@ -75,7 +82,7 @@ def false_claim(
 
     Args:
         drift: It has the protocol's methods. A copy is tried.
-        protocol: `LastLayer`, `PolynomialDrift` or `StencilDrift`.
+        protocol: `LastLayer`, `SolvableLastLayer`, `PolynomialDrift` or `StencilDrift`.
         z: (segment, time, latent).
         t: (segment, time) float64.
         covariates: (segment, p).
@@ -85,6 +92,7 @@ def false_claim(
     """
     claims: dict[type, Any] = {
         LastLayer: _of_last_layer,
+        SolvableLastLayer: _of_solvable_last_layer,
         PolynomialDrift: _of_polynomial,
         StencilDrift: _of_stencils,
     }
@@ -106,7 +114,9 @@ def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) 
                     parameter.add_(torch.randn_like(parameter))
         value = drift(z, t, covariates=covariates)
         features, weights = drift.features(z, t, covariates), drift.readout()
-        said = drift.joined({name: phi.detach() @ weights[name] for name, phi in features.items()})
+        said = drift.joined(
+            {name: read_out(phi.detach(), weights[name]) for name, phi in features.items()}
+        )
         if not _close(said + drift.offset(z, t, covariates), value):
             return "forward: is not offset + joined(φ W)"
         v = torch.randn_like(value)
@@ -120,6 +130,19 @@ def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) 
         if one is not None and (other is None or not _close(other, one)):
             return "features: are not the drift's derivative by its last weights"
     return None
+
+
+def _of_solvable_last_layer(
+    drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None
+) -> str | None:
+    if wrong := _of_last_layer(drift, z, t, covariates):
+        return wrong
+    drift = deepcopy(drift)
+    weights = {name: torch.randn_like(W) for name, W in drift.readout().items()}
+    drift.set_readout(weights)
+    found = drift.readout()
+    right = all(_close(found[name], W) for name, W in weights.items())
+    return None if right else "set_readout: the last weights are others then"
 
 
 @torch.no_grad()

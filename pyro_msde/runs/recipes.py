@@ -53,9 +53,9 @@ class Recipe:
             reluctant `PolynomialMLP`s.
         warm_start: Start the drifts from regressions on the data, where they can be. Beside
             microscale states, which then start at principal components, only if β is given.
-        refine: Steps that follow, in which the drift alone is learned where the model's own paths
-            go (`pyro_msde.inference.drift_refinement`). They cost a part of what others do. With
-            validation trajectories, what was best on them is kept.
+        refine: Solve for the last weights of the drift's networks at the end, by least squares
+            (`pyro_msde.inference.drift_refinement`). With validation trajectories, what was best on
+            them is kept.
 
     Raises:
         ValueError: A number that is not of its kind, or an unknown schedule.
@@ -78,7 +78,7 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
-    refine: int = 0
+    refine: bool = False
     windows = renamed_attribute("windows", "segment_starts")
     spread = renamed_attribute("spread", "tube_width")
 
@@ -90,7 +90,6 @@ class Recipe:
             ("num_nodes", 1),
             ("length", 2),
             ("anneal", 0),
-            ("refine", 0),
         ):
             self._set(name, check_whole(name, getattr(self, name), least))
         self._set("tube_width", check_number("tube_width", self.tube_width))
@@ -105,7 +104,7 @@ class Recipe:
             self._set("clip", check_number("clip", self.clip))
         check_choice("schedule", self.schedule, ("cosine", "steps"))
         check_choice("segment_starts", self.segment_starts, ("random", "fixed"))
-        for name in ("antithetic", "warm_start"):
+        for name in ("antithetic", "warm_start", "refine"):
             check_flag(name, getattr(self, name))
 
     def _set(self, name: str, value: float) -> None:

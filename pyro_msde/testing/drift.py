@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.networks import false_claim, random_states
-from pyro_msde.protocols import LastLayer, PolynomialDrift, StencilDrift
+from pyro_msde.protocols import LastLayer, PolynomialDrift, SolvableLastLayer, StencilDrift
 
 __all__ = ["check_drift"]
 
@@ -35,7 +35,7 @@ def check_drift(drift: nn.Module, num_latent: int, *, num_covariates: int = 0) -
     _check_rows(drift, z, t, covariates, value)
     _check_gradients(drift, z, t, covariates)
     offered: list[str] = []
-    for protocol in (LastLayer, StencilDrift, PolynomialDrift):
+    for protocol in (LastLayer, SolvableLastLayer, StencilDrift, PolynomialDrift):
         if not isinstance(drift, protocol) or (protocol is PolynomialDrift and bool(value.any())):
             continue
         try:

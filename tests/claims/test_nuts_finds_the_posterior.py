@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import arviz as az
 import numpy as np
+import pytest
 import torch
 from problems import tiny_batch, tiny_model
 from pyro import poutine
@@ -21,6 +22,7 @@ from pyro_msde.priors import bayesian
 A, B = 4.0, 0.6
 
 
+@pytest.mark.slow
 def test_diffusion_given_the_path():
     model = tiny_model(0).double()
     bayesian(model.diffusion, InverseGamma(torch.tensor(A).double(), torch.tensor(B).double()))

@@ -143,7 +143,7 @@ def test_units_change_nothing_but_the_log_likelihoods_volume():
 # checkpoints
 
 
-@pytest.mark.parametrize("pair", [tiny_pair, bayesian_pair])
+@pytest.mark.parametrize("pair", [tiny_pair, pytest.param(bayesian_pair, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("crash", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_resumed_run_is_the_uninterrupted_run(pair, crash, monkeypatch, tmp_path):
     """In every bit, from the last checkpoint before the crash."""

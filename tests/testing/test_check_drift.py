@@ -24,7 +24,7 @@ def test_drifts_of_ours_pass(architecture, n_eta, coupling, dtype):
     model = multiscale((32, 16), (8, 4), n_eta=n_eta, num_covariates=1, **options)
     offered = check_drift(model.drift.net.to(dtype), model.num_latent, num_covariates=1)
     start = ["PolynomialDrift"] if architecture == "default" and not n_eta else []
-    assert offered == ["LastLayer", "StencilDrift", *start]
+    assert offered == ["LastLayer", "SolvableLastLayer", "StencilDrift", *start]
 
 
 def test_drifts_that_offer_less_pass():

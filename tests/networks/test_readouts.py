@@ -1,0 +1,145 @@
+"""Networks whose last weights differ from point to point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+import pyro_msde
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference.drift_jackknife import with_last_weights_changed
+from pyro_msde.models import multiscale
+from pyro_msde.networks import MLP, LocalReadout, PolynomialMLP, false_claim, random_states
+from pyro_msde.protocols import LastLayer, SolvableLastLayer
+from pyro_msde.testing import check_drift
+
+POINTS, INPUTS, OUTPUTS = 4, 5, 2
+NETWORKS = {
+    "mlp": lambda: MLP([INPUTS, 6, OUTPUTS]),
+    "polynomial": lambda: PolynomialMLP([INPUTS, 6, OUTPUTS], rank=3),
+    "no products": lambda: PolynomialMLP([INPUTS, 6, OUTPUTS], rank=0),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    torch.manual_seed(0)
+    return NETWORKS[request.param]().double()
+
+
+def inputs(*shape):
+    return torch.randn(*shape, POINTS, INPUTS, dtype=torch.float64)
+
+
+def test_it_starts_as_what_points_share(network):
+    x = inputs(3, 2)
+    assert_close(LocalReadout(network, POINTS).double()(x), network(x))
+
+
+def test_each_point_has_its_own_weights(network):
+    """Against one network for each point, with the others' features."""
+    local, x = LocalReadout(network, POINTS).double(), inputs(3, 2)
+    weights = torch.randn_like(local.readout())
+    local.set_readout(weights)
+    assert_close(local.readout(), weights)
+    for j in range(POINTS):
+        expected = network.features(x[..., j, :]) @ weights[j]
+        assert_close(local(x)[..., j, :], expected)
+
+
+def test_a_networks_weights_are_those_that_were_set(network):
+    weights, x = torch.randn_like(network.readout()), inputs(3)
+    network.set_readout(weights)
+    assert_close(network.readout(), weights)
+    assert_close(network(x), network.features(x) @ weights)
+
+
+def local_model(n_eta=2, **options):
+    model = multiscale(60, 12, n_eta=n_eta, width=8, local=True, seed=0, **options)
+    with torch.no_grad():
+        model.drift._modules["net"].macro.local.normal_(0, 0.1)
+    return model
+
+
+def test_a_drift_with_them_is_what_it_says():
+    model = local_model(num_covariates=1)
+    drift = model.drift._modules["net"]
+    assert {"LastLayer", "SolvableLastLayer"} <= set(
+        check_drift(drift, model.num_latent, num_covariates=1)
+    )
+
+
+def test_weights_that_are_not_set_are_told():
+    model = local_model()
+    drift = model.drift._modules["net"]
+    states = random_states(model.num_latent, 0, torch.empty(0))
+    assert false_claim(drift, SolvableLastLayer, *states) is None
+    drift.__dict__["set_readout"] = lambda weights: None
+    assert false_claim(drift, LastLayer, *states) is None
+    assert "set_readout" in false_claim(drift, SolvableLastLayer, *states)
+
+
+def test_the_jackknife_changes_what_points_share():
+    """Weights W + W_j + d: what d adds is the features times d, at each point."""
+    model = local_model()
+    drift = model.drift._modules["net"]
+    z, t, _ = random_states(model.num_latent, 0, torch.empty(0))
+    samples = torch.stack([z, -z])
+    shapes = {name: W.shape[-2:] for name, W in drift.readout().items()}
+    changes = {name: torch.randn(2, *shape) for name, shape in shapes.items()}
+    features = drift.features(samples, t)
+    added = {
+        name: torch.stack([features[name][k] @ changes[name][k] for k in range(2)])
+        for name in features
+    }
+    expected = drift(samples, t) + drift.joined(added)
+    assert_close(
+        with_last_weights_changed(drift, changes)(samples, t), expected, atol=1e-4, rtol=1e-4
+    )
+
+
+def waves():
+    """Of a speed that differs from place to place."""
+    t, x = np.linspace(0, 1, 60), 2 * np.pi * np.arange(60) / 60
+    phase = x + 0.3 * np.sin(x)
+    return pyro_msde.Trajectories(
+        [t] * 3, [np.cos(phase - 4 * t[:, None] + a) for a in (0.0, 1.0, 2.0)]
+    )
+
+
+def test_such_a_model_is_trained_saved_and_forecasts_with_a_jackknife(tmp_path):
+    data = waves()
+    model = multiscale(60, 12, n_eta=1, width=8, local=True, seed=0)
+    fit = pyro_msde.fit(
+        model,
+        AmortizedGP(model, seed=0),
+        data,
+        steps=3,
+        refine=True,
+        length=16,
+        stride=1,
+        beta=1.0,
+        progress=False,
+    )
+    assert next(a.name for a in fit.adjustments) == "jackknife"
+    fit.save(tmp_path)
+    loaded = pyro_msde.load(tmp_path)
+    ask = {"num_samples": 4, "max_step": 0.05}
+    np.testing.assert_array_equal(loaded.forecast(data, **ask).mean, fit.forecast(data, **ask).mean)
+
+
+def test_growing_keeps_what_points_share():
+    smaller, larger = local_model(1), local_model(2)
+    before = larger.drift._modules["net"].macro.local.clone()
+    larger.drift._modules["net"].grow_from(smaller.drift._modules["net"])
+    macro, old = (m.drift._modules["net"].macro.network for m in (larger, smaller))
+    assert_close(macro.linear.weight[:, : old.linear.in_features], old.linear.weight)
+    assert_close(larger.drift._modules["net"].macro.local, before)
+
+
+@pytest.mark.parametrize("local", [1, None, "yes"])
+def test_flags_that_are_none(local):
+    with pytest.raises(ValueError, match="local"):
+        multiscale(60, 12, local=local)
