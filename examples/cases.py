@@ -212,7 +212,7 @@ CASES: dict[str, dict[str, Setting]] = {
             (32, 8),
             5,
             15.0,
-            steps=3000,
+            steps=2500,
             steps_at=dict.fromkeys((0, 1, 2, 3, 4), 1000),
             fit={**_FLOW, "stride": 2, "refine": True},
             reference="point",

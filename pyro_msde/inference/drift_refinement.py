@@ -30,16 +30,13 @@ from torch import Tensor
 from pyro_msde.data import Segments
 from pyro_msde.networks import drift_of, read_out, refusal
 from pyro_msde.protocols import BoundModel, ChoosesInterpolation, Guide, Model, SolvableLastLayer
-from pyro_msde.sde import VALIDATION_STEP, Moments, integrate, linear_drift, sample_moments
+from pyro_msde.sde import Moments, linear_drift
 
 __all__ = ["refine_drift"]
 
 _LOG = logging.getLogger(__name__)
 
 _WIDTH = 2.0  # of the wider marginals, against the guide's
-_ROUNDS = 2  # of solving and looking where paths go then
-_PATHS = 64
-_FARTHEST = 0.2  # of the encoded states' size about their mean: paths beyond start anew
 _STATES = 2**13  # at which the drift is asked for, at least
 _CHUNK = 128  # times that are looked at together
 _RIDGE = 1e-7  # of a feature's sum of squares
@@ -129,20 +126,10 @@ def _learned(model: Model, guide: Guide, segments: Segments, stop: Callable[[], 
             wide = _wider(moments, width)
             away = wide.cov.sqrt() * torch.randn_like(wide.mean)
             equations.add(wide, away, encoded.times[rows, places], encoded.covariates_of(rows))
-    for _ in range(_ROUNDS):
-        if not equations.solve():
-            _LOG.warning("The drift is not refined: its last weights have no finite solution.")
-            return False
-        paths = _Paths(bound, encoded)
-        for _ in range(encoded.times.shape[1]):
-            if stop():
-                return False
-            paths.advance()
-            wide = _wider(encoded.at(paths.rows, paths.places), _WIDTH)
-            away = paths.states[:, None] - wide.mean
-            at = encoded.times[paths.rows, paths.places]
-            equations.add(wide, away, at, encoded.covariates_of(paths.rows))
-    return equations.solve()
+    if not equations.solve():
+        _LOG.warning("The drift is not refined: its last weights have no finite solution.")
+        return False
+    return True
 
 
 def _wider(moments: Moments, width: float) -> Moments:
@@ -161,10 +148,7 @@ def _chunks(encoded: _Encoded) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 class _Equations:
-    """Normal equations of a drift's last weights, that add up over states.
-
-    Those of the first solution stay: r is what the drift missed before any.
-    """
+    """Normal equations of a drift's last weights, that add up over states."""
 
     def __init__(self, drift: Any, bound: BoundModel) -> None:
         self.drift, self.diffusion = drift, bound.diffusion
@@ -247,61 +231,3 @@ def _spread(segments: Segments, most: int) -> list[tuple[int, int]]:
         starts = range(0, last, max(1, segments.span // 2))
         places += [(k, start) for start in (*starts, last)]
     return places[:: -(-len(places) // max(1, most))]
-
-
-class _Paths:
-    """Paths of the SDE as it is now, each beside a stretch of an encoded one.
-
-    Attributes:
-        rows: (path,) its stretch.
-        places: (path,) which of its times has the nearest μ.
-        states: (path, latent).
-    """
-
-    def __init__(self, bound: BoundModel, encoded: _Encoded) -> None:
-        self.bound, self.encoded = bound, encoded
-        mean = encoded.moments.mean
-        device = mean.device
-        spread = (mean - mean.mean((0, 1))).square() / bound.diffusion
-        self.farthest = _FARTHEST * spread.sum(-1).mean().sqrt()
-        self.rows = torch.zeros(_PATHS, dtype=torch.int64, device=device)
-        self.places = torch.zeros(_PATHS, dtype=torch.int64, device=device)
-        self.states = mean.new_zeros(_PATHS, mean.shape[-1])
-        self._start(torch.ones(_PATHS, dtype=torch.bool, device=device))
-
-    def _start(self, which: Tensor) -> None:
-        """Those paths begin anew, anywhere."""
-        rows, places = _drawn(self.encoded, len(which))
-        moments = self.encoded.at(rows, places)
-        new = sample_moments(moments.mean, moments.cov, torch.randn_like(moments.mean))[:, 0]
-        self.rows = torch.where(which, rows, self.rows)
-        self.places = torch.where(which, places, self.places)
-        self.states = torch.where(which[:, None], new, self.states)
-
-    @torch.no_grad()
-    def advance(self) -> None:
-        """Go on to the next observation; paths that are far off or at the end start anew."""
-        times, last = self.encoded.times, self.encoded.times.shape[1] - 1
-        self._start(self.places >= last)
-        covariates = self.encoded.covariates_of(self.rows)
-
-        def drift(z: Tensor, t: Tensor) -> Tensor:
-            return self.bound.drift(z, t, covariates=covariates)
-
-        ahead = torch.stack([times[self.rows, self.places + k] for k in (0, 1)], -1)
-        paths = integrate(drift, self.bound.diffusion, self.states, ahead, max_step=VALIDATION_STEP)
-        self.states = paths[:, -1]
-        near = (self.places[:, None] + torch.arange(3, device=times.device)).clamp(max=last)
-        away = self.states[:, None] - self.encoded.moments.mean[self.rows[:, None], near]
-        distance = (away.square() / self.bound.diffusion).sum(-1).sqrt()
-        least = distance.min(1)
-        self.places = near.gather(1, least.indices[:, None])[:, 0]
-        self._start(~(least.values < self.farthest))
-
-
-def _drawn(encoded: _Encoded, count: int) -> tuple[Tensor, Tensor]:
-    """So many stretches and times in them, but their last ones."""
-    stretches, length = encoded.times.shape
-    device = encoded.times.device
-    rows = torch.randint(stretches, (count,), device=device)
-    return rows, torch.randint(max(1, length - 1), (count,), device=device)
