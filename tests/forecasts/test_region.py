@@ -12,9 +12,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from pyro_msde import Fit, fit, load
-from pyro_msde.data import Scaling
+from pyro_msde.data import Scaling, Segments
 from pyro_msde.forecasts.region import Region, confined, learned_region
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
 
 SCALING = Scaling((2.0,), 3.0)
 
@@ -179,3 +180,61 @@ def test_a_saved_run_keeps_its_region(tmp_path):
     saved = load(tmp_path, *pair).adjustment("region")
     for name in ("box", "axes", "ends"):
         assert_close(getattr(saved, name), getattr(result.adjustment("region"), name))
+
+
+# steps of integration
+
+
+def turning_wave(speed):
+    """A model whose drift turns cos(x − speed t) exactly, and that wave as a segment's data."""
+    model = multiscale(60, 12, n_eta=0, half_width=1, seed=0)
+    s = speed / (2 * np.sin(2 * np.pi / 12))
+    model.drift._modules["net"].set_polynomial(torch.tensor([[s, 0.0, -s]]), torch.zeros(1, 3, 3))
+    with torch.no_grad():
+        for p in model.diffusion.parameters():
+            p.fill_(-30.0)
+    guide = AmortizedGP(model, seed=0)
+    with torch.no_grad():
+        for p in guide.node_variance.parameters():
+            p.fill_(-30.0)
+    times = torch.linspace(0, 1, 11, dtype=torch.float64)
+    x = 2 * np.pi * np.arange(60) / 60
+    fields = torch.as_tensor(np.cos(x - speed * times.numpy()[:, None]), dtype=torch.float32)
+    return model, guide, Segments([times], [fields[:, None]], length=5)
+
+
+@pytest.mark.parametrize("speed", [20.0, 200.0])
+def test_a_wave_turns_by_a_twentieth_in_the_longest_step(speed):
+    assert_close(float(learned_region(*turning_wave(speed)).step), 0.05 / speed, rtol=1e-3, atol=0)
+
+
+def test_a_fast_wave_keeps_its_phase():
+    """After 30 radians; in a thousandth of the horizon it turns by .3, and would lag by .45."""
+    model, guide, segments = turning_wave(300.0)
+    plain = Fit(model, guide, Scaling([1.0], 1.0), adjustments=(Region(learned_box(model)),))
+    region = learned_region(model, guide, segments)
+    fit = replace(plain, adjustments=(region,))
+    x = 2 * np.pi * np.arange(60) / 60
+    ask = {"y0": np.cos(x), "times": [0.0, 0.1], "num_samples": 2}
+    truth = np.cos(x - 30.0)
+    means = [f.predict(**ask).mean[-1].numpy() for f in (plain, fit)]
+    errors = [np.abs(mean - truth).max() for mean in means]
+    assert errors[0] > 0.3
+    assert errors[1] < 0.03
+
+
+def learned_box(model):
+    """A region that holds nothing back."""
+    return torch.tensor([[-9.0], [9.0]]).expand(2, model.num_latent)
+
+
+def test_states_at_rest_have_no_step_of_their_own():
+    assert float(learned_region(*turning_wave(0.0)).step) == 1.0
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0, float("nan"), float("inf"), [0.1, 0.1]])
+def test_steps_that_are_none_are_refused(step):
+    model = tiny_model()
+    saved = {"box": learned_box(model), "step": torch.tensor(step)}
+    with pytest.raises(ValueError, match=r"region\.step"):
+        Region.from_dict(saved, model)
