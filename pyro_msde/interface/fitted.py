@@ -179,7 +179,8 @@ class Fit:
                 The midpoint rule takes shorter ones where the drift is too stiff for it, and none
                 longer than .3 % of the horizon where a region is known: at longer ones its pull is
                 not stable. Kept weights err as much at .3 % as at .1 %; at .6 % without this bound
-                Burgers' forecasts blow up (`benchmarks/step_cap.py`).
+                Burgers' forecasts blow up (`benchmarks/step_cap.py`). In no step do states like the
+                training data's move by more than a twentieth of their size.
             solver: Integrates the latent SDE (`pyro_msde.protocols.Solver`); its steps are as long
                 as `max_step` allows. None: torchsde's midpoint rule.
             seed: Of the paths, which are others at other `times`; the global random state is left

@@ -83,12 +83,13 @@ def test_without_microscale_states_the_published_drift_has_no_coupling():
 
 def test_the_default_drift_is_told_where_each_coarse_point_is():
     drift = cylinder(0).drift.net
-    assert drift.macro.linear.in_features == 50 + 2
+    assert drift.macro.network.linear.in_features == 50 + 2
+    assert drift.macro.local.shape == (256, *drift.macro.network.readout().shape)
     x, y = drift.grid.coarse_coordinates
     places = np.stack(np.meshgrid((x - 1.5) / 2, y / 0.5, indexing="ij"), -1).reshape(-1, 2)
     np.testing.assert_allclose(drift.places, places, atol=1e-6)
     coupled = cylinder(1, coupling=True).drift.net  # the coupling is told instead
-    assert coupled.macro.linear.in_features == 50 + 1
+    assert coupled.macro.network.linear.in_features == 50 + 1
     assert coupled.coupling.linear.in_features == 1 + 2
     with pytest.raises(ValueError, match="located: the coupling tells the drift where"):
         cylinder(1, coupling=True, located=True)
