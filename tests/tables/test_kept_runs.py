@@ -14,6 +14,7 @@ TRAINED = {
     "kdv-5-published-recipe": (KDV_AS_PUBLISHED, 5),
     "ks-0": (CASES["ks"]["published"], 0),
     "cylinder-5": (CASES["cylinder"]["published"], 5),
+    "cylinder-hard": (CASES["cylinder"]["hard"], 5),
     **{
         f"{case}-{n_eta}": (CASES[case]["published"], n_eta)
         for case in ("kdv", "burgers1d", "burgers2d")
