@@ -45,6 +45,7 @@ __all__ = [
     "Places",
     "PolynomialDrift",
     "SolvableLastLayer",
+    "SolvableReadout",
     "Solver",
     "StencilDrift",
 ]
@@ -282,6 +283,14 @@ class LinearReadout(Protocol):
 
     def readout(self) -> Tensor:
         """W (p, output), or (point, p, output) where x is (..., point, input)."""
+
+
+@runtime_checkable
+class SolvableReadout(LinearReadout, Protocol):
+    """A `LinearReadout` whose last weights can be set, so that its drift's can be solved for."""
+
+    def set_readout(self, weights: Tensor) -> None:
+        """Let W be these, shaped as `readout` gives them."""
 
 
 @runtime_checkable

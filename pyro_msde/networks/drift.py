@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.networks.growing import grow_from
-from pyro_msde.protocols import LinearReadout, Places
+from pyro_msde.protocols import LinearReadout, Places, SolvableReadout
 
 __all__ = ["MultiscaleDrift"]
 
@@ -87,10 +87,17 @@ class MultiscaleDrift(nn.Module):
         return {name: net.readout() for name, net in self._linear_networks().items()}
 
     def set_readout(self, weights: Mapping[str, Tensor]) -> None:
-        """Let the last weights be these, shaped as `readout` gives them."""
-        networks: dict[str, Any] = dict(self._linear_networks())
+        """Let the last weights be these, shaped as `readout` gives them.
+
+        Raises:
+            NotImplementedError: A network's cannot be set: it is no `SolvableReadout`.
+        """
         for name, value in weights.items():
-            networks[name].set_readout(value)
+            network = self.networks[name]
+            if not isinstance(network, SolvableReadout):
+                kind = type(network).__name__
+                raise NotImplementedError(f"{name}, a {kind}, is no SolvableReadout")
+            network.set_readout(value)
 
     def _linear_networks(self) -> dict[str, LinearReadout]:
         """The networks, if their last weights are known.

@@ -230,13 +230,13 @@ def test_flags_that_are_none(refine):
 
 
 def residuals(model, guide, z_noise, segments):
-    """Features, last weights and r of the tube's states at one segment, as numpy."""
+    """r at states of the tube, of one segment, by network."""
     bound, drift = model.bind(), model.drift._modules["net"]
     batch = segments.gather([(0, 0)])
     moments = guide.path_marginals(batch, bound).at_times
     z = moments.mean + moments.cov.sqrt() * z_noise
     missed = linear_drift(moments, z, bound.diffusion) - drift(z, batch.times)
-    return drift.features(z, batch.times), drift.split(missed), drift.readout()
+    return drift.split(missed)
 
 
 def test_last_weights_solve_least_squares():
@@ -264,7 +264,7 @@ def test_what_is_missed_becomes_less(local):
 
     @torch.no_grad()
     def size():
-        missed = residuals(model, guide, noise, travelling_wave())[1]
+        missed = residuals(model, guide, noise, travelling_wave())
         return {name: float(r.square().mean().sqrt()) for name, r in missed.items()}
 
     before = size()

@@ -553,7 +553,7 @@ def cases(bases, tmp_path_factory):
             *(name_and_kind := fuzz.damaged_copy(bases, folder, seed)),
             *fuzz.outcome(folder, name_and_kind[0]),
         )
-        for seed in range(40)
+        for seed in range(100)
     ]
 
 

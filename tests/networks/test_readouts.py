@@ -81,6 +81,21 @@ def test_weights_that_are_not_set_are_told():
     assert "set_readout" in false_claim(drift, SolvableLastLayer, *states)
 
 
+class Fixed(MLP):
+    """A network whose last weights are told, and not to be set."""
+
+    set_readout = None
+
+
+def test_networks_whose_weights_cannot_be_set_offer_no_solution():
+    model = multiscale(60, 12, width=8, seed=0)
+    drift = model.drift._modules["net"]
+    drift.macro = Fixed([drift.macro.linear.in_features, 8, 1])
+    offered = check_drift(drift, model.num_latent)
+    assert "LastLayer" in offered
+    assert "SolvableLastLayer" not in offered
+
+
 def test_the_jackknife_changes_what_points_share():
     """Weights W + W_j + d: what d adds is the features times d, at each point."""
     model = local_model()

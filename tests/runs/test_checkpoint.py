@@ -181,7 +181,7 @@ for k in range(10_000):
 def test_killed_at_any_moment_a_run_is_of_one_generation(tmp_path):
     """And what the killed left is gone after the next save."""
     rng = np.random.default_rng(0)
-    for _ in range(1):
+    for _ in range(2):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE
         )
