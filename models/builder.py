@@ -58,6 +58,7 @@ def multiscale(
     half_width: int | None = None,
     located: bool = False,
     local: bool = False,
+    varying: bool = False,
     coupling: bool = False,
     width: int = 128,
     rank: int | None = None,
@@ -103,6 +104,9 @@ def multiscale(
             that differ from place to place, such as a conductivity or an obstacle in the domain.
         local: Give the macroscale drift last weights of its own at each coarse point, beside those
             that all share. They are many, so it takes thousands of snapshots, or `refine`.
+        varying: Let the last weights of both drifts be polynomials of second degree in the
+            covariates. For dynamics that depend on these throughout, such as a flow's on its
+            Reynolds number; it takes trajectories of three values or more.
         coupling: Let the macroscale drift take φ(η) = η + φ*(η, sin t, cos t, x) for η, where x is
             a coarse point's place and time comes with `time_features`, as the paper's does for the
             flow past a cylinder; published microscale drifts have that case's widths then. There is
@@ -131,7 +135,7 @@ def multiscale(
         ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
             flags that are none or out of range; coarse points that do not divide the fine ones
             where they have to; a stencil wider than a periodic coarse axis; `located` beside
-            `coupling`.
+            `coupling`; `varying` without covariates.
     """
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
@@ -139,6 +143,7 @@ def multiscale(
     check_choice("expert_variance", expert_variance, ("point", "shared"))
     check_flag("located", located)
     check_flag("local", local)
+    check_flag("varying", varying)
     check_flag("coupling", coupling)
     if located and coupling:
         raise ValueError("located: the coupling tells the drift where coarse points are. Give one.")
@@ -149,6 +154,8 @@ def multiscale(
     values = places.channels * places.num_points
     n_eta = check_whole("n_eta", n_eta, 0, values)
     num_covariates = check_whole("num_covariates", num_covariates, 0)
+    if varying and not num_covariates:
+        raise ValueError("varying: there are no covariates to vary with. Give num_covariates.")
     width = check_whole("width", width, 1)
     if half_width is not None:
         half_width = check_whole("half_width", half_width, 0)
@@ -185,6 +192,8 @@ def multiscale(
         config["coupling"] = coupling
     if local:
         config["local"] = local
+    if varying:
+        config["varying"] = varying
     published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -206,6 +215,7 @@ def multiscale(
                 half_width=half_width,
                 located=located,
                 local=local,
+                varying=varying,
                 coupling=coupling,
                 width=width,
                 rank=rank,

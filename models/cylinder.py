@@ -47,8 +47,9 @@ def cylinder(
         boundary: "slip", the true one: the velocity less (1, 0) is odd at the inflow and mirrored
             at the outflow; at the walls, y = ±.5, u is mirrored and v is odd. "circular": both axes
             wrap around, as the authors pad.
-        architecture: "default": that of `multiscale`, told where each coarse point is, and with
-            last weights of its own at each. "published":
+        architecture: "default": that of `multiscale`, told where each coarse point is, with last
+            weights of its own at each, which vary with the covariates if there are any.
+            "published":
             the paper's networks, with its coupling φ*(η, sin t, cos t, x, y) and a kernel of two
             coarse spacings.
         **options: Of `multiscale`: num_covariates=1 where the Reynolds number differs between
@@ -75,6 +76,8 @@ def cylinder(
     coupling = options.setdefault("coupling", architecture == "published")
     options.setdefault("located", not coupling)
     options.setdefault("local", architecture == "default")
+    covariates = options.get("num_covariates", 0)
+    options.setdefault("varying", architecture == "default" and covariates != 0)
     if architecture == "published":
         options.setdefault("radius", 2)
     return multiscale(grid, n_eta=n_eta, architecture=architecture, **options)

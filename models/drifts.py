@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.networks import MLP, LocalReadout, MultiscaleDrift, PolynomialMLP
+from pyro_msde.networks import MLP, LocalReadout, MultiscaleDrift, PolynomialMLP, VaryingReadout
 from pyro_msde.protocols import Places
 from pyro_msde.runs import check_size
 
@@ -31,6 +31,7 @@ def multiscale_drift(
     half_width: int | None,
     located: bool,
     local: bool,
+    varying: bool,
     coupling: bool,
     width: int,
     rank: int | None,
@@ -64,6 +65,9 @@ def multiscale_drift(
     if local:
         check_size("local", grid.num_coarse * macro.readout().numel())
         macro = LocalReadout(macro, grid.num_coarse)
+    if varying:
+        before = grid.channels * neighbours + (0 if coupled else num_places)
+        macro = _varying(macro, before, num_covariates)
     micro = psi = star = None
     if n_eta:
         seen = grid.num_zeta
@@ -76,6 +80,8 @@ def multiscale_drift(
         if published and coupled:
             widths = _COUPLED
         micro = _network([size, *widths, n_eta], _RANK, published, reluctant=False)
+        if varying:
+            micro = _varying(micro, n_eta + seen, num_covariates)
     if coupled:
         size = n_eta + 2 * time_features + num_places
         star = _network([size, *_COUPLING, n_eta], _RANK, published, reluctant=True)
@@ -97,6 +103,13 @@ def _network(sizes: list[int], rank: int, published: bool, *, reluctant: bool) -
     check_size("width", weights)
     check_size("rank", 0 if published else rank * (2 * sizes[0] + sizes[-1]))
     return MLP(sizes) if published else PolynomialMLP(sizes, rank, reluctant=reluctant)
+
+
+def _varying(network: Any, before: int, num_covariates: int) -> VaryingReadout:
+    """Its last weights vary with the covariates, which come after so many inputs."""
+    network = VaryingReadout(network, slice(before, before + num_covariates))
+    check_size("varying", network.varying.numel())
+    return network
 
 
 def _along_axes(grid: Places) -> Tensor:

@@ -5,10 +5,12 @@
 on [−.5, 7.5] × [−.5, .5] around a cylinder of diameter D = .125 at the origin; u = (1, 0) at the
 inflow, no slip on the cylinder, slip on the walls (v = 0, no shear), ν u_n = p n at the outflow;
 ν = D/Re. Taylor–Hood elements, P3 for u and P2 for p, on curved triangles that are small at the
-cylinder and in its wake; Euler's method in time, implicit in the Stokes part, whose matrix is
-factorised once, and explicit in (u·∇)u. It starts from the Stokes flow with a bump of v behind the
-cylinder, whose place and size are random: from there vortices grow and are shed. Or from velocities
-on a grid, which the first step makes free of divergence.
+cylinder and in its wake; Euler's method in time, implicit in the Stokes part and explicit in
+(u·∇)u. The Stokes part's matrix is factorised once, with −ε p q in its zero block: Cholesky's
+method, which does not pivot, is stable then, and solves in a sixth of the time of one with pivots.
+One correction by the residual takes ε out again, to 10⁻⁹ of a step. It starts from the Stokes flow
+with a bump of v behind the cylinder, whose place and size are random: from there vortices grow and
+are shed. Or from velocities on a grid, which the first step makes free of divergence.
 
 Convection is explicit: with the usual elements Δt = .001 is stable up to Re = 200 at least, and
 Δt = .002 is not there.
@@ -31,6 +33,7 @@ Array = NDArray[Any]
 DIAMETER = 0.125
 EXTENT = ((-0.5, 7.5), (-0.5, 0.5))
 _DEGREE = 3
+_PENALTY = 1e-5  # ε/Δt²: the lowest eigenvalue of the pressure's Schur complement is some .1 Δt²
 _WAKE = 0.16  # half of its width at the cylinder
 
 
@@ -155,12 +158,15 @@ class _Solver:
             self.nu * ng.InnerProduct(ng.Grad(u), ng.Grad(v)) - ng.div(u) * q - ng.div(v) * p
         ) * ng.dx
         self.stokes = ng.BilinearForm(form).Assemble().mat
-        implicit = ng.BilinearForm(ng.InnerProduct(u, v) * ng.dx + self.dt * form).Assemble()
-        self.inverse = implicit.mat.Inverse(self.free, inverse="umfpack")
+        implicit = ng.InnerProduct(u, v) * ng.dx + self.dt * form
+        self.implicit = ng.BilinearForm(implicit).Assemble().mat
+        compressible = implicit - _PENALTY * self.dt**2 * p * q * ng.dx
+        factorised = ng.BilinearForm(compressible).Assemble().mat
+        self.inverse = factorised.Inverse(self.free, inverse="sparsecholesky")
         self.convection = ng.BilinearForm(space, nonassemble=True)
         self.convection += ng.InnerProduct(ng.Grad(u) * u, v) * ng.dx
         self.state = ng.GridFunction(space)
-        self.change = self.state.vec.CreateVector()
+        self.residual, self.change = (self.state.vec.CreateVector() for _ in range(2))
         self.fluid_area = ng.Integrate(1.0, self.mesh)
 
     def start(self, rng: np.random.Generator, sizes: tuple[float, float]) -> None:
@@ -194,9 +200,12 @@ class _Solver:
 
     def advance(self) -> None:
         """One step: (M + Δt A) δ = −Δt (A u + C(u) u)."""
-        self.convection.Apply(self.state.vec, self.change)
-        self.change.data += self.stokes * self.state.vec
-        self.state.vec.data -= self.dt * self.inverse * self.change
+        self.convection.Apply(self.state.vec, self.residual)
+        self.residual.data += self.stokes * self.state.vec
+        self.change.data = self.inverse * self.residual
+        self.residual.data -= self.implicit * self.change
+        self.change.data += self.inverse * self.residual
+        self.state.vec.data -= self.dt * self.change
 
     def velocity(self, places: Any) -> Array:
         """(place, 2)."""

@@ -21,12 +21,12 @@ from pyro_msde.inference.weak_form_start import (
     window_counts,
 )
 from pyro_msde.networks import (
-    LocalReadout,
     MultiscaleDrift,
     PolynomialMLP,
     PrincipalDecoder,
     PrincipalEncoder,
     drift_of,
+    innermost,
 )
 from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Guide, Model
@@ -59,8 +59,7 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
     if not isinstance(drift, MultiscaleDrift) or drift.coupling is not None or drift.time_features:
         return False
     nets = [encoder.head, decoder.first]
-    for net in drift.networks.values():
-        nets.append(net.network if isinstance(net, LocalReadout) else net)
+    nets += map(innermost, drift.networks.values())
     if not all(isinstance(net, PolynomialMLP) and not net.has_polynomial for net in nets):
         return False
     before = [deepcopy(module.state_dict()) for module in (encoder, decoder, drift)]

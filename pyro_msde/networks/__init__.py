@@ -10,7 +10,7 @@ from pyro_msde.networks.pod import (
     principal_components,
     start_principal_components,
 )
-from pyro_msde.networks.readouts import LocalReadout, read_out
+from pyro_msde.networks.readouts import LocalReadout, VaryingReadout, innermost, read_out
 
 __all__ = [
     "MLP",
@@ -22,9 +22,11 @@ __all__ = [
     "PrincipalDecoder",
     "PrincipalEncoder",
     "SmoothingKernel",
+    "VaryingReadout",
     "drift_of",
     "false_claim",
     "grow_from",
+    "innermost",
     "offers",
     "principal_components",
     "random_states",

@@ -11,7 +11,15 @@ import pyro_msde
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.drift_jackknife import with_last_weights_changed
 from pyro_msde.models import multiscale
-from pyro_msde.networks import MLP, LocalReadout, PolynomialMLP, false_claim, random_states
+from pyro_msde.networks import (
+    MLP,
+    LocalReadout,
+    PolynomialMLP,
+    VaryingReadout,
+    false_claim,
+    random_states,
+    read_out,
+)
 from pyro_msde.protocols import LastLayer, SolvableLastLayer
 from pyro_msde.testing import check_drift
 
@@ -49,6 +57,24 @@ def test_each_point_has_its_own_weights(network):
         assert_close(local(x)[..., j, :], expected)
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_weights_vary_with_inputs_as_polynomials(network, local):
+    """Against one network for each row of inputs, with weights of its own."""
+    inner = LocalReadout(network, POINTS).double() if local else network
+    varying, x = VaryingReadout(inner, slice(2, 4)).double(), inputs(3)
+    assert_close(varying(x), network(x))
+    weights = torch.randn_like(varying.readout())
+    varying.set_readout(weights)
+    assert_close(varying.readout(), weights)
+    parts = weights.unflatten(-2, (6, -1))  # of 1, r, s, r², rs, s²
+    for i, j in np.ndindex(3, POINTS):
+        r, s = x[i, j, 2], x[i, j, 3]
+        W = parts[j] if local else parts
+        own = W[0] + r * W[1] + s * W[2] + r**2 * W[3] + r * s * W[4] + s**2 * W[5]
+        assert_close(varying(x)[i, j], network.features(x[i, j]) @ own)
+    assert_close(varying(x), read_out(varying.features(x), weights))
+
+
 def test_a_networks_weights_are_those_that_were_set(network):
     weights, x = torch.randn_like(network.readout()), inputs(3)
     network.set_readout(weights)
@@ -59,7 +85,9 @@ def test_a_networks_weights_are_those_that_were_set(network):
 def local_model(n_eta=2, **options):
     model = multiscale(60, 12, n_eta=n_eta, width=8, local=True, seed=0, **options)
     with torch.no_grad():
-        model.drift._modules["net"].macro.local.normal_(0, 0.1)
+        for name, weights in model.drift.named_parameters():
+            if name.endswith(("local", "varying")):
+                weights.normal_(0, 0.1)
     return model
 
 
@@ -69,6 +97,19 @@ def test_a_drift_with_them_is_what_it_says():
     assert {"LastLayer", "SolvableLastLayer"} <= set(
         check_drift(drift, model.num_latent, num_covariates=1)
     )
+
+
+def test_a_drift_that_varies_is_what_it_says():
+    model = local_model(num_covariates=2, varying=True)
+    drift = model.drift._modules["net"]
+    assert {"LastLayer", "SolvableLastLayer"} <= set(
+        check_drift(drift, model.num_latent, num_covariates=2)
+    )
+    covariates = torch.tensor([[0.5, 2.0]])
+    seen = drift.inputs(torch.randn(1, 1, model.num_latent), torch.zeros(1, 1), covariates)
+    for name, network in drift.networks.items():
+        taken = seen[name][..., network.inputs].flatten(0, -2)
+        assert_close(taken, covariates.expand_as(taken))
 
 
 def test_weights_that_are_not_set_are_told():
@@ -115,18 +156,22 @@ def test_the_jackknife_changes_what_points_share():
     )
 
 
-def waves():
+def waves(covariates=None):
     """Of a speed that differs from place to place."""
     t, x = np.linspace(0, 1, 30), 2 * np.pi * np.arange(60) / 60
     phase = x + 0.3 * np.sin(x)
     return pyro_msde.Trajectories(
-        [t] * 3, [np.cos(phase - 4 * t[:, None] + a) for a in (0.0, 1.0, 2.0)]
+        [t] * 3,
+        [np.cos(phase - 4 * t[:, None] + a) for a in (0.0, 1.0, 2.0)],
+        covariates=covariates,
     )
 
 
-def test_such_a_model_is_trained_saved_and_forecasts_with_a_jackknife(tmp_path):
-    data = waves()
-    model = multiscale(60, 12, n_eta=1, width=8, local=True, seed=0)
+@pytest.mark.parametrize("varying", [False, True])
+def test_such_a_model_is_trained_saved_and_forecasts_with_a_jackknife(varying, tmp_path):
+    options = {"varying": True, "num_covariates": 1} if varying else {}
+    data = waves(covariates=[1.0, 2.0, 3.0] if varying else None)
+    model = multiscale(60, 12, n_eta=1, width=8, local=True, seed=0, **options)
     fit = pyro_msde.fit(
         model,
         AmortizedGP(model, seed=0),
@@ -154,7 +199,13 @@ def test_growing_keeps_what_points_share():
     assert_close(larger.drift._modules["net"].macro.local, before)
 
 
-@pytest.mark.parametrize("local", [1, None, "yes"])
-def test_flags_that_are_none(local):
-    with pytest.raises(ValueError, match="local"):
-        multiscale(60, 12, local=local)
+@pytest.mark.parametrize("name", ["local", "varying"])
+@pytest.mark.parametrize("flag", [1, None, "yes"])
+def test_flags_that_are_none(name, flag):
+    with pytest.raises(ValueError, match=name):
+        multiscale(60, 12, num_covariates=1, **{name: flag})
+
+
+def test_weights_vary_with_covariates_only():
+    with pytest.raises(ValueError, match="num_covariates"):
+        multiscale(60, 12, varying=True)
