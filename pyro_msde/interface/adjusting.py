@@ -44,15 +44,22 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
         every = slice(None, None, max(1, (len(times) - 1) // num_times))
         parts.append((validation[rows].snapshots([every] * len(rows)), times[every]))
 
-    def predict(scale: float) -> list[tuple[Forecast, Trajectories]]:
-        scaled, step = fit.adjusted(Calibration(scale)), CHOOSING_STEP * fit.scaling.time
+    def predict(scale: float, start: float = 1.0) -> list[tuple[Forecast, Trajectories]]:
+        scaled = fit.adjusted(Calibration(scale, start=start))
+        step = CHOOSING_STEP * fit.scaling.time
         return [
             (scaled.forecast(truth, times, num_samples=32, max_step=step), truth)
             for truth, times in parts
         ]
 
     separate, leads = num_separate(validation), max(len(t) for t in validation.times) - 1
-    return choose_diffusion_scale(predict, level=level, bins=min(BINS, leads), windows=separate)
+    return choose_diffusion_scale(
+        predict,
+        quieter=lambda scale: predict(scale, scale),
+        level=level,
+        bins=min(BINS, leads),
+        windows=separate,
+    )
 
 
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from pyro_msde.data import Trajectories
 from pyro_msde.forecasts import Forecast
@@ -35,12 +35,15 @@ class WindowScores:
         coverage: (window, bin) share inside the central interval; NaN where nothing was observed.
         variance: (window, bin) predictive variance, likewise.
         squared_error: (window, bin) of the mean, likewise.
+        crps: (window, bin) continuous ranked probability score of the normal law with the
+            forecast's mean and variance, likewise.
         independent: (window,) about how many independent values each has.
     """
 
     coverage: Array
     variance: Array
     squared_error: Array
+    crps: Array
     independent: Array
 
     @property
@@ -64,6 +67,14 @@ class WindowScores:
         spread, miss = (mean_of(x[:, self.bins], 0) for x in (self.variance, self.squared_error))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.sqrt(spread / miss))
+
+    def gain_over(self, other: WindowScores) -> float:
+        """By what share the CRPS is below another forecast's, the geometric mean over windows."""
+        ours, theirs = (mean_of(x.crps[:, x.bins], 1) for x in (self, other))
+        known = np.isfinite(ours) & np.isfinite(theirs) & (theirs > 0)
+        with np.errstate(divide="ignore"):
+            logs = np.log(ours[known] / theirs[known])
+        return float(1 - np.exp(logs.mean())) if known.any() else 0.0
 
     def error(self, level: float, separate: float) -> float:
         """Standard error of the coverage averaged over windows and lead times.
@@ -98,7 +109,7 @@ def window_scores(
             after the initial times.
     """
     horizon = max(float(fc.times[-1] - fc.times[0]) for fc, _ in pairs)
-    tables: list[list[Array]] = [[], [], []]
+    tables: list[list[Array]] = [[], [], [], []]
     independent: list[float] = []
     for fc, truth in pairs:
         target = target_of(fc, truth)
@@ -110,15 +121,28 @@ def window_scores(
         miss = (finite(fc, "mean") - target.values).square().numpy().reshape(shape)
         spread = finite(fc, "sd").square().numpy().reshape(shape)
         part = part_of_horizon(fc.times, bins, horizon)
-        for table, x in zip(tables, (inside, spread, miss), strict=True):
+        score = _normal_crps(np.sqrt(miss), np.sqrt(spread))
+        for table, x in zip(tables, (inside, spread, miss, score), strict=True):
             table.append(_by_part(np.where(seen, x, 0.0), seen, part, bins))
         normal = ndtri(np.where(seen, probability, 0.5)).clip(-_FARTHEST, _FARTHEST)
         independent += [_independent(each) for each in normal]
-    covered, variance, error = (np.concatenate(table) for table in tables)
-    scores = WindowScores(covered, variance, error, np.array(independent))
+    covered, variance, error, crps = (np.concatenate(table) for table in tables)
+    scores = WindowScores(covered, variance, error, crps, np.array(independent))
     if not len(scores.bins):
         raise ValueError("validation: nothing was observed after the first snapshots. Pass others.")
     return scores
+
+
+def _normal_crps(error: Array, sd: Array) -> Array:
+    """CRPS of a normal law, by the size of its mean's error (Gneiting et al. 2005, eq. 5)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = error / sd
+        score = error * (2 * ndtr(z) - 1) + sd * (2 * _normal_density(z) - 1 / np.sqrt(np.pi))
+    return np.where(sd > 0, score, error)
+
+
+def _normal_density(z: Array) -> Array:
+    return np.asarray(np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
 
 
 def _by_part(x: Array, seen: NDArray[np.bool_], part: NDArray[Any], bins: int) -> Array:
