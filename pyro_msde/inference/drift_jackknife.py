@@ -25,6 +25,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from pyro_msde.checks import check_number
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.isolation import Isolation
 from pyro_msde.networks import drift_of, offers, read_out
@@ -51,12 +52,14 @@ class Jackknife:
     Attributes:
         directions: (part, feature, output) by network, "macro" and "micro":
             √((n − 1)/n) (d_k − d̄).
+        scale: Multiple of them in forecasts; `Fit.calibrated` may choose one above 1.
     """
 
     name: ClassVar[str] = "jackknife"
     is_random: ClassVar[bool] = True
 
     directions: Mapping[str, Tensor]
+    scale: float = 1.0
 
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Give the paths of each draw of θ last weights of their own.
@@ -77,17 +80,20 @@ class Jackknife:
         drift: Any = dynamics.drift
         return replace(dynamics, drift=with_last_weights_changed(drift, changes))
 
-    def to_dict(self) -> Mapping[str, Tensor]:
-        """The directions."""
-        return self.directions
+    def to_dict(self) -> Mapping[str, Any]:
+        """The directions, and the scale if it is not 1."""
+        scale = {} if self.scale == 1 else {"scale": self.scale}
+        return {**self.directions, **scale}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], model: Model) -> Jackknife:
         """What `to_dict` gave.
 
         Raises:
-            ValueError: Directions of another drift, or not finite.
+            ValueError: Directions of another drift, or not finite; a scale that is no number.
         """
+        saved = dict(saved)
+        scale = saved.pop("scale", 1.0)
         if not offers(model, LastLayer):
             raise ValueError("jackknife: the model's drift has no last weights to which it belongs")
         weights = drift_of(model).readout()
@@ -104,7 +110,7 @@ class Jackknife:
                 raise ValueError(f"jackknife.{name}: {saved[name].dtype}")
             if not bool(saved[name].isfinite().all()):
                 raise ValueError(f"jackknife.{name}: not finite")
-        return cls(dict(saved))
+        return cls(saved, check_number("jackknife.scale", scale))
 
     def draws(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """So many changes of the weights, (count, feature, output) by network.
@@ -116,14 +122,15 @@ class Jackknife:
         half = torch.randn((count + 1) // 2, n, dtype=torch.float64, generator=generator)
         epsilon = torch.stack([half, -half], 1).flatten(0, 1)[:count]
         return {
-            name: torch.einsum("ik,kpo->ipo", epsilon.to(d), d)
+            name: torch.einsum("ik,kpo->ipo", self.scale * epsilon.to(d), d)
             for name, d in self.directions.items()
         }
 
     def __repr__(self) -> str:
         """Sizes."""
         sizes = (f"{name} {tuple(d.shape)}" for name, d in self.directions.items())
-        return f"Jackknife({', '.join(sizes)})"
+        scale = "" if self.scale == 1 else f" × {self.scale:.3g}"
+        return f"Jackknife({', '.join(sizes)}){scale}"
 
 
 class JackknifeStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pyro_msde.checks import check_number, check_seed, check_whole
@@ -20,18 +21,28 @@ from pyro_msde.forecasts import Forecast, matched_trajectories
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
-from pyro_msde.protocols import FreeNodes, LastLayer
-from pyro_msde.scores import BINS, Calibration, choose_diffusion_scale
+from pyro_msde.protocols import Adjustment, FreeNodes, LastLayer
+from pyro_msde.scores import (
+    BINS,
+    Calibration,
+    choose_diffusion_scale,
+    choose_parameter_scale,
+)
 from pyro_msde.sde import CHOOSING_STEP
 
 if TYPE_CHECKING:
     from pyro_msde.interface.fitted import Fit
 
-__all__ = ["chosen_scale", "jackknife_of"]
+__all__ = ["calibrated_adjustments", "jackknife_of"]
 
 
-def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: int) -> Calibration:
-    """The scale of L = √C at which forecasts of validation trajectories cover them as claimed."""
+def calibrated_adjustments(
+    fit: Fit, validation: Trajectories, level: float, num_times: int
+) -> list[Adjustment]:
+    """Those with which forecasts of validation trajectories cover them as claimed.
+
+    The scale of L = √C; where noise was turned down, that of the jackknife, too.
+    """
     validation = matched_trajectories(fit, "validation", validation)
     validation = since_first_observed(validation, fit.model.grid, "validation")
     check_whole("num_times", num_times, BINS)
@@ -43,23 +54,36 @@ def chosen_scale(fit: Fit, validation: Trajectories, level: float, num_times: in
     for rows, _, times in common_batches(validation):
         every = slice(None, None, max(1, (len(times) - 1) // num_times))
         parts.append((validation[rows].snapshots([every] * len(rows)), times[every]))
+    step = CHOOSING_STEP * fit.scaling.time
+    jackknife = fit.adjustment("jackknife")
+    if isinstance(jackknife, Jackknife):
+        fit = fit.adjusted(replace(jackknife, scale=1.0))
 
-    def predict(scale: float, start: float = 1.0) -> list[tuple[Forecast, Trajectories]]:
-        scaled = fit.adjusted(Calibration(scale, start=start))
-        step = CHOOSING_STEP * fit.scaling.time
+    def predict(*adjustments: Adjustment) -> list[tuple[Forecast, Trajectories]]:
+        scaled = fit
+        for adjustment in adjustments:
+            scaled = scaled.adjusted(adjustment)
         return [
             (scaled.forecast(truth, times, num_samples=32, max_step=step), truth)
             for truth, times in parts
         ]
 
-    separate, leads = num_separate(validation), max(len(t) for t in validation.times) - 1
-    return choose_diffusion_scale(
-        predict,
-        quieter=lambda scale: predict(scale, scale),
+    bins = min(BINS, max(len(t) for t in validation.times) - 1)
+    found = choose_diffusion_scale(
+        lambda scale: predict(Calibration(scale)),
+        quieter=lambda scale: predict(Calibration(scale, start=scale)),
         level=level,
-        bins=min(BINS, leads),
-        windows=separate,
+        bins=bins,
+        windows=num_separate(validation),
     )
+    if not isinstance(jackknife, Jackknife):
+        return [found]
+    scale = 1.0
+    if found.start < 1:
+        scale, found = choose_parameter_scale(
+            lambda scale: predict(found, replace(jackknife, scale=scale)), found, bins=bins
+        )
+    return [found, replace(jackknife, scale=scale)]
 
 
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:

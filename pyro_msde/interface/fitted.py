@@ -14,7 +14,7 @@ from pyro.infer.autoguide import AutoDelta
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Metadata, Scaling, Trajectories
 from pyro_msde.forecasts import Forecast, checked_start, first_snapshots, forecast
-from pyro_msde.interface.adjusting import chosen_scale, jackknife_of
+from pyro_msde.interface.adjusting import calibrated_adjustments, jackknife_of
 from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.interface.trusting import usual_forecasts
@@ -242,6 +242,9 @@ class Fit:
     ) -> Fit:
         """A copy whose forecasts' L = √C is scaled to cover validation trajectories as claimed.
 
+        Where noise makes forecasts of these far worse, L and the spread of the start are turned
+        down together instead, and what is uncertain in the drift's weights is scaled to cover them.
+
         An explicit step after training; `calibration` of the copy holds what it was based on.
 
         Args:
@@ -253,7 +256,9 @@ class Fit:
         Raises:
             ValueError: Trajectories of too few snapshots.
         """
-        result = self.adjusted(chosen_scale(self, validation, level, num_times))
+        result = self
+        for adjustment in calibrated_adjustments(self, validation, level, num_times):
+            result = result.adjusted(adjustment)
         trust = usual_forecasts(result, validation)
         return result if trust is None else result.adjusted(trust)
 

@@ -7,7 +7,12 @@ from pyro_msde.scores.calibration_report import CalibrationReport, relative_powe
 from pyro_msde.scores.calibration_scores import calibration
 from pyro_msde.scores.comparison import compare
 from pyro_msde.scores.forecast_scores import coverage, crps, nrmse, pit, spread_skill
-from pyro_msde.scores.recalibration import BINS, Calibration, choose_diffusion_scale
+from pyro_msde.scores.recalibration import (
+    BINS,
+    Calibration,
+    choose_diffusion_scale,
+    choose_parameter_scale,
+)
 from pyro_msde.scores.spectra import shell_spectrum
 from pyro_msde.scores.targets import aligned
 
@@ -20,6 +25,7 @@ __all__ = [
     "area_weights",
     "calibration",
     "choose_diffusion_scale",
+    "choose_parameter_scale",
     "compare",
     "coverage",
     "crps",

@@ -32,11 +32,12 @@ from pyro_msde.scores.targets import on_grid
 from pyro_msde.scores.window_scores import WindowScores, window_scores
 from pyro_msde.sde import Dynamics
 
-__all__ = ["BINS", "Calibration", "choose_diffusion_scale", "shrunk"]
+__all__ = ["BINS", "Calibration", "choose_diffusion_scale", "choose_parameter_scale", "shrunk"]
 
 BINS = 10  # of the horizon
 _PRIOR_SD = 0.5, 1.0  # of the logarithm of the scale, below and above zero
 _QUIETER = 0.5, 0.25, 0.1, 0.0  # of L and of the start's spread
+_LESS_SURE = 1.4, 2.0, 2.8, 4.0  # multiples of what is not known of the drift's weights
 _LEAST_GAIN = 0.1  # of the CRPS; spread that is 1.8 times as wide as errors are loses as much
 _ALIKE = 0.01  # relative difference of scales below which no other forecast is worth while
 
@@ -254,17 +255,53 @@ def choose_diffusion_scale(
             scale = start = lower
         if start < 1:
             chosen, tried = scale, {1.0: tried[1.0]} | {s: calmed[s] for s in calmed if s < 1}
+    coverage, spread_skill = zip(*map(_by_lead, tried.values()), strict=True)
     return Calibration(
         scale=scale,
         level=level,
         scales=tuple(tried),
-        coverage=tuple(tuple(scores.by_bin.tolist()) for scores in tried.values()),
-        spread_skill=tuple(
-            tuple(x if np.isfinite(x) else None for x in scores.spread_skill.tolist())
-            for scores in tried.values()
-        ),
+        coverage=coverage,
+        spread_skill=spread_skill,
         leads=tuple(((best.bins + 1) * horizon / bins).tolist()),
         chosen=chosen,
         windows=count,
         start=start,
     )
+
+
+def choose_parameter_scale(
+    predict: Callable[[float], Pairs], found: Calibration, *, bins: int = BINS
+) -> tuple[float, Calibration]:
+    """How much wider than it is the spread of a drift's weights has to be for intervals to cover.
+
+    Where noise was turned down, errors are the drift's, and the jackknife knows the directions they
+    take better than their size: it does not see what all parts of the training data have in common.
+    Multiples are tried until intervals cover enough on average.
+
+    Args:
+        predict: From a multiple to forecasts, as `choose_diffusion_scale` takes them.
+        found: With the noise that was chosen.
+        bins: As it had.
+
+    Returns:
+        The multiple whose coverage by lead time is nearest to the level, and the calibration with
+        the coverage it has then.
+    """
+    place = found.scales.index(found.scale)
+    tried = {1.0: (found.coverage[place], found.spread_skill[place])}
+    for scale in _LESS_SURE:
+        if np.mean(tried[max(tried)][0]) >= found.level:
+            break
+        pairs = predict(scale)
+        if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
+            tried[scale] = _by_lead(window_scores(pairs, level=found.level, bins=bins))
+    best = min(tried, key=lambda s: float(np.square(np.subtract(tried[s][0], found.level)).mean()))
+    coverage, spread_skill = list(found.coverage), list(found.spread_skill)
+    coverage[place], spread_skill[place] = tried[best]
+    return best, replace(found, coverage=tuple(coverage), spread_skill=tuple(spread_skill))
+
+
+def _by_lead(scores: WindowScores) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
+    """Coverage and spread over error, as a `Calibration` holds them."""
+    spread = scores.spread_skill.tolist()
+    return tuple(scores.by_bin.tolist()), tuple(x if np.isfinite(x) else None for x in spread)

@@ -44,7 +44,7 @@ def box(size):
 
 # neutral ones, and ones that change something
 OURS = {
-    "jackknife": lambda fit, on: Jackknife(directions(fit, 0.3 * on)),
+    "jackknife": lambda fit, on: Jackknife(directions(fit, 0.3 * on), 1.0 + on),
     "region": lambda fit, on: Region(box(0.5 if on else 1e6)),
     "calibration": lambda fit, on: Calibration(1.0 + on, 0.8, (1.0,), ((0.7, 0.9),)),
 }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +16,12 @@ from torch import Tensor
 
 from pyro_msde.data import Trajectories
 from pyro_msde.scores import coverage
-from pyro_msde.scores.recalibration import Calibration, choose_diffusion_scale
+from pyro_msde.scores.recalibration import (
+    Calibration,
+    choose_diffusion_scale,
+    choose_parameter_scale,
+)
+from pyro_msde.scores.window_scores import window_scores
 from pyro_msde.sde import CHOOSING_STEP
 
 POINTS = 999
@@ -59,7 +65,8 @@ def case_of(spread: np.ndarray, sd_at_one: float = 1.0):
     truth = truth_of(spread)
 
     def predict(scale):
-        sd = torch.full((len(spread), len(TIMES), POINTS), scale * sd_at_one, dtype=torch.float64)
+        width = max(scale * sd_at_one, 1e-6)  # a forecast has a standard deviation
+        sd = torch.full((len(spread), len(TIMES), POINTS), width, dtype=torch.float64)
         return [(Normal(TIMES, sd), truth)]
 
     return predict
@@ -168,6 +175,65 @@ def test_a_level_outside_its_range_is_refused_before_any_forecast(level):
 
     with pytest.raises(ValueError, match=r"^level=.*: give one number inside \(0, 1\)"):
         choose_diffusion_scale(predict, level=level)
+
+
+def crps_of(sd):
+    """Of N(0, sd²) where the truth is N(0, 1)."""
+    return np.sqrt(2 / np.pi) * (np.sqrt(1 + sd**2) - sd / np.sqrt(2))
+
+
+@pytest.mark.parametrize("sd", [0.3, 1.0, 4.0])
+def test_the_score_of_normal_laws_is_the_closed_form(sd):
+    """Quantiles stand for the truth: their mean size is off by 7e-4."""
+    pairs = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)(1.0)
+    found = window_scores(pairs, level=0.9, bins=3)
+    assert_allclose(found.crps, crps_of(sd), rtol=1e-3)
+    other = window_scores(case_of(np.ones((2, len(TIMES))))(1.0), level=0.9, bins=3)
+    assert found.gain_over(other) == pytest.approx(1 - crps_of(sd) / crps_of(1.0), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("sd", "expected"), [(1.1, None), (1.7, None), (2.0, 0.5), (4.0, 0.25), (12.0, 0.1)]
+)
+def test_noise_is_turned_down_as_long_as_forecasts_gain_by_far(sd, expected):
+    predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
+    found = choose_diffusion_scale(predict, quieter=predict, bins=3, narrower=(), windows=1e6)
+    tried = [1.0, 0.5, 0.25, 0.1, 0.0]
+    gains = [1 - crps_of(b * sd) / crps_of(a * sd) for a, b in pairwise(tried)]
+    last = next((k for k, gain in enumerate(gains) if gain < 0.1), len(gains))
+    if expected is None:
+        assert last == 0
+        assert (found.scale, found.start, found.scales) == (1.0, 1.0, (1.0,))
+        return
+    assert found.scale == found.start == found.chosen == tried[last] == expected
+    assert found.scales == tuple(tried[: last + 2])
+    assert_allclose(found.after, 2 * norm.cdf(1.64485 * sd * expected) - 1, **ONE_POINT)
+
+
+def test_a_quiet_start_is_one_of_less_spread():
+    linear = linear_fit()
+    y0, times = tiny_data(seed=3).values[0][0], [0.0]
+    spread = [
+        linear.fit.adjusted(Calibration(s, start=s)).predict(y0, times, t0=0.0, num_samples=8).paths
+        for s in (1.0, 0.25, 0.0)
+    ]
+    middle = spread[2]
+    assert_allclose(spread[1] - middle, 0.25 * (spread[0] - middle), rtol=1e-5, atol=1e-7)
+    assert float((spread[0] - middle).abs().min()) > 0
+    assert_allclose(middle, middle[:1].expand_as(middle), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("sd", "expected"), [(1.0, 1.0), (0.5, 2.0), (0.02, 4.0)])
+def test_the_spread_of_weights_is_made_wider_until_intervals_cover(sd, expected):
+    predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
+    level = 0.9 - 2e-3  # two points are missed by sd = 1, of which the truth has quantiles
+    none = window_scores(predict(1.0), level=level, bins=3)
+    found = Calibration(0.1, level, (1.0, 0.1), ((1.0,) * 3, tuple(none.by_bin)), ((1.0,) * 3,) * 2)
+    scale, calibration = choose_parameter_scale(predict, found, bins=3)
+    assert scale == expected
+    reach = norm.ppf((1 + level) / 2)
+    assert_allclose(calibration.after, 2 * norm.cdf(reach * sd * scale) - 1, **ONE_POINT)
+    assert calibration.coverage[0] == found.coverage[0]
 
 
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])

@@ -198,8 +198,8 @@ def test_windows_of_one_record_count_by_what_is_new_in_them():
 
 def test_overlapping_windows_tell_as_much_as_the_separate_ones():
     shares = np.random.default_rng(4).uniform(0.7, 1.0, size=(6, 3))
-    own = WindowScores(shares, shares, shares, np.full(6, 2.0))
-    twice = WindowScores(*(np.repeat(shares, 4, axis=0),) * 3, np.full(24, 2.0))
+    own = WindowScores(*(shares,) * 4, np.full(6, 2.0))
+    twice = WindowScores(*(np.repeat(shares, 4, axis=0),) * 4, np.full(24, 2.0))
     assert twice.error(0.9, 6.0) == pytest.approx(own.error(0.9, 6.0), rel=1e-12)
     between = np.square(shares.mean(1) - shares.mean()).sum()
     assert_allclose(own.error(0.9, 6.0), np.sqrt((0.09 / 2 + between) / 6 / 6), rtol=1e-12)
