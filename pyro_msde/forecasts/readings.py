@@ -15,7 +15,14 @@ from torch import Generator, Tensor
 from pyro_msde.isolation import Isolation, exclusive
 from pyro_msde.priors import private
 from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model, Solver
-from pyro_msde.sde import SHORTEST_STEP, Dynamics, integrate, sample_moments, stable_step
+from pyro_msde.sde import (
+    SHORTEST_STEP,
+    Dynamics,
+    cheaper_rule,
+    integrate,
+    sample_moments,
+    stable_step,
+)
 
 __all__ = ["Encoded", "Reading", "draws_of_theta", "readings"]
 
@@ -94,8 +101,10 @@ class Reading:
         drift, step = partial(dynamics.drift, covariates=covariates), max_step
         if solver is None:
             stable = stable_step(drift, dynamics.encoded, times[:, 0], generator=generator)
-            step = min(max_step, dynamics.longest_step, max(SHORTEST_STEP, stable))
-        path = (solver or integrate)(
+            limit = min(dynamics.longest_step, max(SHORTEST_STEP, stable))
+            rule, step = cheaper_rule(max_step, limit)
+            solver = partial(integrate, rule=rule)
+        path = solver(
             drift, dynamics.diffusion, dynamics.start, times, max_step=step, generator=generator
         )
         wanted = (*dynamics.start.shape[:-1], times.shape[-1], dynamics.start.shape[-1])

@@ -67,8 +67,8 @@ def forecast(
         covariates: (batch, p).
         max_step: Longest integration step, in the user's units.
         adjustments: Of the latent SDE, in their order.
-        solver: Of the latent SDE; None: the midpoint rule, with shorter steps where the drift is
-            too stiff for `max_step`.
+        solver: Of the latent SDE; None: the cheaper of two rules, with shorter steps where the
+            drift is too stiff for `max_step`.
         point: θ is a point: one reading of it serves all draws.
         layout: `batched` and `has_channel` of the `Forecast`.
         metadata: Of the training data; None: not known.

@@ -180,9 +180,11 @@ class Fit:
                 longer than .3 % of the horizon where a region is known: at longer ones its pull is
                 not stable. Kept weights err as much at .3 % as at .1 %; at .6 % without this bound
                 Burgers' forecasts blow up (`benchmarks/step_cap.py`). In no step do states like the
-                training data's move by more than a twentieth of their size.
+                training data's move by more than a twentieth of their size. Steps of the rule of
+                Runge and Kutta may be four times as long.
             solver: Integrates the latent SDE (`pyro_msde.protocols.Solver`); its steps are as long
-                as `max_step` allows. None: torchsde's midpoint rule.
+                as `max_step` allows. None: the midpoint rule, or that of Runge and
+                Kutta where the drift needs short steps.
             seed: Of the paths, which are others at other `times`; the global random state is left
                 alone.
 

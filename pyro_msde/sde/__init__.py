@@ -3,7 +3,7 @@
 from pyro_msde.sde.drift_residual import drift_residual, linear_drift
 from pyro_msde.sde.dynamics import Dynamics
 from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
-from pyro_msde.sde.integration import FASTEST, integrate, stable_step
+from pyro_msde.sde.integration import FASTEST, cheaper_rule, integrate, stable_step
 from pyro_msde.sde.latent_sde import LatentSDE
 from pyro_msde.sde.linear import stationary_covariance, transition
 from pyro_msde.sde.step_sizes import CHOOSING_STEP, FORECAST_STEP, SHORTEST_STEP, VALIDATION_STEP
@@ -18,6 +18,7 @@ __all__ = [
     "GaussianMarginals",
     "LatentSDE",
     "Moments",
+    "cheaper_rule",
     "drift_residual",
     "integrate",
     "linear_drift",

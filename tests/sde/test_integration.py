@@ -10,7 +10,7 @@ import torch
 from oracles.tolerance import standard_errors
 from torch.testing import assert_close
 
-from pyro_msde.sde.integration import integrate, stable_step
+from pyro_msde.sde.integration import cheaper_rule, integrate, stable_step
 
 
 def tensor(x, dtype=torch.float64):
@@ -24,7 +24,11 @@ def ou_covariance(rate, diffusion, s, t):
     return diffusion / (2 * rate) * decay
 
 
-def test_ornstein_uhlenbeck_mean_and_covariance_where_rows_have_their_own_times():
+RULES = ("midpoint", "runge-kutta")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_ornstein_uhlenbeck_mean_and_covariance_where_rows_have_their_own_times(rule):
     """Means of each, covariances of all pairs of times; false alarms 2e-5.
 
     Steps of 0.02: the midpoint rule's bias, (a h)² / 6 ~ 1e-4 relatively, is a twentieth of the
@@ -35,7 +39,12 @@ def test_ornstein_uhlenbeck_mean_and_covariance_where_rows_have_their_own_times(
     times = tensor([[0.0, 0.11, 0.5, 0.53, 1.0], [2.0, 2.3, 2.31, 2.9, 4.0]])
     start = tensor([[1.0, -2.0, 0.5], [0.3, 0.0, -1.0]])
     path = integrate(
-        lambda z, t: -rate * z, diffusion, start.expand(draws, 2, 3), times, max_step=0.02
+        lambda z, t: -rate * z,
+        diffusion,
+        start.expand(draws, 2, 3),
+        times,
+        max_step=0.02,
+        rule=rule,
     )
     assert path.shape == (draws, 2, 5, 3)
     assert torch.equal(path[:, :, 0], start.expand(draws, 2, 3))
@@ -101,18 +110,21 @@ def test_increments_have_their_variance_in_float32_over_2000_steps():
     assert abs(path[:, 0, -1, 0].var() / var - 1) < standard_errors(2) * math.sqrt(2 / paths)
 
 
-def test_irregular_increments_have_their_own_variances():
+@pytest.mark.parametrize("rule", RULES)
+def test_irregular_increments_have_their_own_variances(rule):
     draws = 40_000
     times = tensor([[0.0, 0.01, 0.5, 0.52, 1.0, 3.0], [1.0, 1.3, 1.4, 2.4, 2.5, 2.51]])
     diffusion = tensor([0.5, 2.0])
     start = torch.zeros(draws, 2, 2, dtype=torch.float64)
-    path = integrate(lambda z, t: torch.zeros_like(z), diffusion, start, times, max_step=0.7)
+    path = integrate(
+        lambda z, t: torch.zeros_like(z), diffusion, start, times, max_step=0.7, rule=rule
+    )
     expected = times.diff(dim=1)[..., None] * diffusion
     error = path.diff(dim=2).var(0) / expected - 1
     assert error.abs().max() < standard_errors(20) * math.sqrt(2 / draws)
 
 
-def oscillator_error(times, max_step, omega=3.0):
+def oscillator_error(times, max_step, omega=3.0, rule="midpoint"):
     """Largest error of z = (cos ω t, −sin ω t) with next to no noise."""
     matrix = tensor([[0.0, omega], [-omega, 0.0]])
     path = integrate(
@@ -121,6 +133,7 @@ def oscillator_error(times, max_step, omega=3.0):
         tensor([[1.0, 0.0]]),
         times,
         max_step=max_step,
+        rule=rule,
     )
     angle = omega * (times - times[:, :1])
     exact = torch.stack([angle.cos(), -angle.sin()], -1)
@@ -141,6 +154,58 @@ def test_second_order_without_noise(times, substeps):
     errors = [oscillator_error(tensor([times]), 0.4 / n) for n in substeps]
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
     np.testing.assert_allclose(orders, 2, atol=0.1)
+
+
+@pytest.mark.parametrize("times", [REGULAR, IRREGULAR], ids=["regular", "irregular"])
+def test_the_rule_of_runge_and_kutta_is_of_fourth_order(times):
+    errors = [
+        oscillator_error(tensor([times]), 0.4 / n, rule="runge-kutta") for n in (7, 14, 28, 56)
+    ]
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    np.testing.assert_allclose(orders, 4, atol=0.1)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_sees_the_time_of_each_row(rule):
+    """z' = t² in steps of one interval: exact to h²/12 a unit of time, and exact."""
+    times = tensor([[0.0, 0.5, 0.6], [2.0, 2.1, 3.0]])
+    start = torch.zeros(1, 2, 1, dtype=torch.float64)
+    path = integrate(lambda z, t: (t**2)[..., None] + 0 * z, tensor([0.0]), start, times, rule=rule)
+    exact = (times**3 - times[:, :1] ** 3)[None, ..., None] / 3
+    assert_close(path, exact, rtol=0, atol=1e-12 if rule == "runge-kutta" else 0.1)
+
+
+@pytest.mark.parametrize("limit", [1e-5, 1e-3, 2e-3, 0.02, math.inf])
+@pytest.mark.parametrize("max_step", [1e-3, 4e-3, 0.1])
+def test_the_cheaper_rule_is_the_one_that_looks_less_often(max_step, limit):
+    """Four looks in a step that is as long as the drift allows, or two in one a quarter as long."""
+    rule, step = cheaper_rule(max_step, limit)
+    looks = {
+        "midpoint": 2 / min(max_step, limit),
+        "runge-kutta": 4 / min(max_step, 5e-3, 4 * limit),
+    }
+    assert looks[rule] == pytest.approx(min(looks.values()), rel=2e-3)
+    assert step * looks[rule] == pytest.approx(4 if rule == "runge-kutta" else 2)
+
+
+@pytest.mark.parametrize("kind", ["decay", "wave"])
+def test_the_cheaper_rule_is_stable_where_it_is_chosen(kind):
+    """A fast mode beside a slow one: at four times the midpoint's step it dies down, or is even."""
+    rate = 1000.0
+    fast = {"decay": [[-rate, 0], [0, -rate]], "wave": [[0, rate], [-rate, 0]]}[kind]
+    matrix = torch.block_diag(tensor(fast), tensor([[-1.0]]))
+    start = tensor([[1.0, 0.0, 1.0]])
+
+    def drift(z, t):
+        return z @ matrix.T
+
+    rule, step = cheaper_rule(0.1, stable_step(drift, start, tensor([0.0])))
+    assert (rule, step) == ("runge-kutta", pytest.approx(2 / rate, rel=0.05))
+    path = integrate(
+        drift, torch.zeros(3).double(), start, tensor([[0.0, 1.0]]), max_step=step, rule=rule
+    )
+    assert float(path[0, -1, :2].norm()) < 1
+    assert float(path[0, -1, 2]) == pytest.approx(math.exp(-1), rel=1e-9)
 
 
 def test_each_interval_has_as_many_steps_as_it_needs():
