@@ -4,8 +4,8 @@
     python examples/cylinder.py --split hard    Reynolds numbers from 80 to 200, from small vortices
     python examples/cylinder.py --file flow.nc  the files of Günther, Gross & Theisel (2017)
 
-`ngsolve` makes the data (pip install 'pyro-msde[cylinder]'), once: ten minutes, or an hour and a
-half for --split hard, which `python -m pyro_msde.datasets.cylinder` does part by part. Trains as
+`ngsolve` makes the data (pip install 'pyro-msde[cylinder]'), once: seven minutes, or an hour for
+--split hard, which `python -m pyro_msde.datasets.cylinder` does part by part. Trains as
 the row of README's table, whose settings are in `cases.py`. Leaves under --out the run (for
 `pyro_msde.load`), forecast.png and forecast.gif. An interrupted run is resumed.
 """

@@ -8,8 +8,8 @@ through the growth of its vortices until they are shed evenly, over 8 units of t
 every .025.
 
 No noise; lengths in units of eight diameters, velocities of the inflow's: shedding takes about .6.
-`ngsolve` makes them (`pyro_msde.datasets.cylinder_equation`), in nine minutes and an hour and a
-half of one core; 307 and 855 MB.
+`ngsolve` makes them (`pyro_msde.datasets.cylinder_equation`), in seven minutes and an hour of one
+core; 307 and 855 MB.
 
 Command line: `python -m pyro_msde.datasets.cylinder --split published --out data/`.
 """
