@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import torch
@@ -28,7 +29,13 @@ from torch import Tensor
 from pyro_msde.checks import check_number
 from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import drift_of, offers, read_out
+from pyro_msde.networks import (
+    MultiscaleDrift,
+    drift_of,
+    offers,
+    read_out,
+    read_out_changed,
+)
 from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics, linear_drift, sample_moments
@@ -205,6 +212,8 @@ def with_last_weights_changed(
     Returns:
         γ(z, t, covariates) of z (sample, row, time, latent).
     """
+    if type(drift) is MultiscaleDrift:  # its networks need not make all of their features
+        return partial(_with_networks_changed, drift, changes)
     shared, local = {}, {}  # where each point has weights of its own they are read out apart
     for name, W in drift.readout().items():
         is_local = W.ndim > 2
@@ -222,6 +231,19 @@ def with_last_weights_changed(
         return drift.joined(outputs) + drift.offset(z, t, covariates)
 
     return changed
+
+
+def _with_networks_changed(
+    drift: MultiscaleDrift,
+    changes: Mapping[str, Tensor],
+    z: Tensor,
+    t: Tensor,
+    covariates: Tensor | None = None,
+) -> Tensor:
+    networks, inputs = drift.networks, drift.inputs(z, t, covariates)
+    return drift.joined(
+        {name: read_out_changed(networks[name], x, changes[name]) for name, x in inputs.items()}
+    )
 
 
 def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Tensor]:

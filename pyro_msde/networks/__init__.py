@@ -10,7 +10,13 @@ from pyro_msde.networks.pod import (
     principal_components,
     start_principal_components,
 )
-from pyro_msde.networks.readouts import LocalReadout, VaryingReadout, innermost, read_out
+from pyro_msde.networks.readouts import (
+    LocalReadout,
+    VaryingReadout,
+    innermost,
+    read_out,
+    read_out_changed,
+)
 
 __all__ = [
     "MLP",
@@ -31,6 +37,7 @@ __all__ = [
     "principal_components",
     "random_states",
     "read_out",
+    "read_out_changed",
     "refusal",
     "start_principal_components",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyro_msde.networks.growing import grow_from
 
-__all__ = ["LocalReadout", "VaryingReadout", "innermost", "read_out"]
+__all__ = ["LocalReadout", "VaryingReadout", "innermost", "read_out", "read_out_changed"]
 
 
 class _Readout(nn.Module):
@@ -99,8 +99,26 @@ class VaryingReadout(_Readout):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., input) to (..., output)."""
-        weights = torch.cat([self.network.readout(), *self.varying], -1)
-        values = read_out(self.network.features(x), weights)
+        return self._combined(x, read_out(self.network.features(x), self._side_by_side()))
+
+    def changed(self, x: Tensor, changes: Tensor) -> Tensor:
+        """As `forward`, with other weights for each path; the products need not be made for that.
+
+        Args:
+            x: (sample, ..., input).
+            changes: Of the W_k, (sample, p, output).
+        """
+        features = self.network.features(x)
+        beside = torch.cat(changes.split(self.network.readout().shape[-2], -2), -1)
+        values = read_out(features, self._side_by_side()) + _each_its_own(features, beside)
+        return self._combined(x, values)
+
+    def _side_by_side(self) -> Tensor:
+        """The W_k, (..., p, k × output)."""
+        return torch.cat([self.network.readout(), *self.varying], -1)
+
+    def _combined(self, x: Tensor, values: Tensor) -> Tensor:
+        """Σ_k m_k(x) of values (..., k × output)."""
         monomials = self._monomials(x)
         values = values.unflatten(-1, (monomials.shape[-1], -1))
         return (monomials[..., None] * values).sum(-2)
@@ -145,3 +163,24 @@ def read_out(features: Tensor, weights: Tensor) -> Tensor:
     if weights.ndim == 2:
         return features @ weights
     return torch.einsum("...jp,jpo->...jo", features, weights)
+
+
+def read_out_changed(network: Any, x: Tensor, changes: Tensor) -> Tensor:
+    """What a network says with other last weights for each path, (sample, ..., output).
+
+    Args:
+        network: A `LinearReadout`.
+        x: (sample, ..., input).
+        changes: Of its weights, (sample, p, output), the same at all points.
+    """
+    if isinstance(network, VaryingReadout):
+        return network.changed(x, changes)
+    features, weights = network.features(x), network.readout()
+    if weights.ndim > 2:
+        return read_out(features, weights) + _each_its_own(features, changes)
+    return _each_its_own(features, weights + changes)
+
+
+def _each_its_own(features: Tensor, weights: Tensor) -> Tensor:
+    """Features (sample, ..., p) times weights (sample, p, output)."""
+    return features @ weights.reshape(len(weights), *(1,) * (features.ndim - 3), *weights.shape[1:])

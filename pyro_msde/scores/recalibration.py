@@ -9,13 +9,14 @@ tell.
 Where nothing is random, noise only spoils forecasts: it carries the phases of waves apart, so that
 their mean dies down, and in a flow that is unstable it grows. A large β makes C and the spread of
 the start too large besides, both by about β. Multiples of both together, smaller and smaller, are
-therefore tried in the end, as long as each makes validation forecasts better by far.
+therefore tried first, as long as each makes validation forecasts better by far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -199,11 +200,12 @@ def choose_diffusion_scale(
 ) -> Calibration:
     """The scale whose coverage by lead time is nearest to `level`, if that at 1 falls short.
 
-    If it does not, wider ones are no remedy, even where chaos saturates their coverage below it.
-    Narrower ones are tried then, as long as intervals cover clearly too much. With room to spare,
-    since the parameters kept are those that forecast validation trajectories best, whose coverage
-    is therefore flattering. What was chosen is moved towards 1 as `shrunk` says, by the standard
-    error of `WindowScores.error`.
+    Before that come scales that make forecasts gain by less noise: the last of them is kept, if
+    there are any. If coverage does not fall short, wider ones are no remedy, even where chaos
+    saturates their coverage below it. Narrower ones are tried then, as long as intervals cover
+    clearly too much. With room to spare, since the parameters kept are those that forecast
+    validation trajectories best, whose coverage is therefore flattering. What was chosen is moved
+    towards 1 as `shrunk` says, by the standard error of `WindowScores.error`.
 
     Args:
         predict: From a scale to forecasts of the validation trajectories, of those with common lead
@@ -225,36 +227,19 @@ def choose_diffusion_scale(
     check_level("level", level)
     pairs = predict(1.0)
     horizon = max(float(fc.times[-1] - fc.times[0]) for fc, _ in pairs)
-    tried = {1.0: window_scores(pairs, level=level, bins=bins)}
-    chosen = 1.0
-    if tried[1.0].average < level:
-        for scale in wider:
-            pairs = predict(scale)
-            if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
-                tried[float(scale)] = window_scores(pairs, level=level, bins=bins)
-        chosen = min(tried, key=lambda s: float(np.square(tried[s].by_bin - level).mean()))
-    else:
-        for scale in narrower:
-            tried[float(scale)] = window_scores(predict(scale), level=level, bins=bins)
-            if tried[float(scale)].average < 0.5 * (1 + level):
-                break
-            chosen = float(scale)
-    best, count = tried[chosen], windows or float(len(tried[1.0].coverage))
-    scale = shrunk(chosen, best.error(level, count), _slope(tried, chosen))
-    if abs(scale / chosen - 1) < _ALIKE:
-        scale = chosen
-    if scale not in tried:
-        tried[scale] = window_scores(predict(scale), level=level, bins=bins)
-    start = 1.0
+    scored = partial(window_scores, level=level, bins=bins)
+    tried = {1.0: scored(pairs)}
+    count = windows or float(len(tried[1.0].coverage))
     if quieter is not None:
-        calmed = {scale: tried[scale]}
-        for lower in (s for s in _QUIETER if s < scale):
-            calmed[lower] = window_scores(quieter(lower), level=level, bins=bins)
-            if calmed[lower].gain_over(calmed[scale]) < _LEAST_GAIN:
-                break
-            scale = start = lower
-        if start < 1:
-            chosen, tried = scale, {1.0: tried[1.0]} | {s: calmed[s] for s in calmed if s < 1}
+        _turn_down(tried, quieter, scored)
+    scale = chosen = start = min(tried)
+    if start == 1:
+        chosen = _covering(tried, predict, scored, level, wider, narrower)
+        scale = shrunk(chosen, tried[chosen].error(level, count), _slope(tried, chosen))
+        if abs(scale / chosen - 1) < _ALIKE:
+            scale = chosen
+        if scale not in tried:
+            tried[scale] = scored(predict(scale))
     coverage, spread_skill = zip(*map(_by_lead, tried.values()), strict=True)
     return Calibration(
         scale=scale,
@@ -262,11 +247,48 @@ def choose_diffusion_scale(
         scales=tuple(tried),
         coverage=coverage,
         spread_skill=spread_skill,
-        leads=tuple(((best.bins + 1) * horizon / bins).tolist()),
+        leads=tuple(((tried[chosen].bins + 1) * horizon / bins).tolist()),
         chosen=chosen,
         windows=count,
         start=start,
     )
+
+
+def _turn_down(
+    tried: dict[float, WindowScores],
+    quieter: Callable[[float], Pairs],
+    scored: Callable[[Pairs], WindowScores],
+) -> None:
+    """Add the scales at which forecasts gain by less noise to those that were tried."""
+    for scale in _QUIETER:
+        scores = scored(quieter(scale))
+        if scores.gain_over(tried[min(tried)]) < _LEAST_GAIN:
+            return
+        tried[scale] = scores
+
+
+def _covering(
+    tried: dict[float, WindowScores],
+    predict: Callable[[float], Pairs],
+    scored: Callable[[Pairs], WindowScores],
+    level: float,
+    wider: Sequence[float],
+    narrower: Sequence[float],
+) -> float:
+    """The scale that covers best, after adding others to those that were tried."""
+    chosen = 1.0
+    if tried[1.0].average < level:
+        for scale in wider:
+            pairs = predict(scale)
+            if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
+                tried[float(scale)] = scored(pairs)
+        return min(tried, key=lambda s: float(np.square(tried[s].by_bin - level).mean()))
+    for scale in narrower:
+        tried[float(scale)] = scored(predict(scale))
+        if tried[float(scale)].average < 0.5 * (1 + level):
+            break
+        chosen = float(scale)
+    return chosen
 
 
 def choose_parameter_scale(

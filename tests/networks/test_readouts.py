@@ -14,6 +14,7 @@ from pyro_msde.models import multiscale
 from pyro_msde.networks import (
     MLP,
     LocalReadout,
+    MultiscaleDrift,
     PolynomialMLP,
     VaryingReadout,
     false_claim,
@@ -137,23 +138,30 @@ def test_networks_whose_weights_cannot_be_set_offer_no_solution():
     assert "SolvableLastLayer" not in offered
 
 
-def test_the_jackknife_changes_what_points_share():
+class OfItsOwn(MultiscaleDrift):
+    """The general way, by its features."""
+
+
+@pytest.mark.parametrize("kind", [MultiscaleDrift, OfItsOwn])
+@pytest.mark.parametrize("varying", [False, True])
+def test_the_jackknife_changes_what_points_share(varying, kind):
     """Weights W + W_j + d: what d adds is the features times d, at each point."""
-    model = local_model()
+    model = local_model(num_covariates=2, varying=varying)
     drift = model.drift._modules["net"]
+    drift.__class__ = kind
     z, t, _ = random_states(model.num_latent, 0, torch.empty(0))
+    covariates = torch.randn(len(z), 2)
     samples = torch.stack([z, -z])
     shapes = {name: W.shape[-2:] for name, W in drift.readout().items()}
     changes = {name: torch.randn(2, *shape) for name, shape in shapes.items()}
-    features = drift.features(samples, t)
+    features = drift.features(samples, t, covariates)
     added = {
         name: torch.stack([features[name][k] @ changes[name][k] for k in range(2)])
         for name in features
     }
-    expected = drift(samples, t) + drift.joined(added)
-    assert_close(
-        with_last_weights_changed(drift, changes)(samples, t), expected, atol=1e-4, rtol=1e-4
-    )
+    expected = drift(samples, t, covariates) + drift.joined(added)
+    found = with_last_weights_changed(drift, changes)(samples, t, covariates)
+    assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def waves(covariates=None):

@@ -206,7 +206,7 @@ def test_noise_is_turned_down_as_long_as_forecasts_gain_by_far(sd, expected):
         assert (found.scale, found.start, found.scales) == (1.0, 1.0, (1.0,))
         return
     assert found.scale == found.start == found.chosen == tried[last] == expected
-    assert found.scales == tuple(tried[: last + 2])
+    assert found.scales == tuple(tried[: last + 1])
     assert_allclose(found.after, 2 * norm.cdf(1.64485 * sd * expected) - 1, **ONE_POINT)
 
 
