@@ -216,7 +216,7 @@ def choose_diffusion_scale(
         bins: Equal parts of the longest horizon, of which those without times are passed over.
         windows: How many validation trajectories there are, overlapping ones counted in part. None:
             none overlap.
-        wider: Multiples of L to try if 1 covers too little, until one covers (1 + level)/2.
+        wider: Multiples of L to try if 1 covers too little.
         narrower: Smaller and smaller ones, tried while coverage stays above (1 + level)/2;
             () for none.
 
@@ -282,8 +282,6 @@ def _covering(
             pairs = predict(scale)
             if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
                 tried[float(scale)] = scored(pairs)
-                if tried[float(scale)].average > 0.5 * (1 + level):
-                    break
         return min(tried, key=lambda s: float(np.square(tried[s].by_bin - level).mean()))
     for scale in narrower:
         tried[float(scale)] = scored(predict(scale))
