@@ -49,9 +49,8 @@ def cylinder(
             wrap around, as the authors pad.
         architecture: "default": that of `multiscale`, told where each coarse point is, with last
             weights of its own at each, which vary with the covariates if there are any.
-            "published":
-            the paper's networks, with its coupling φ*(η, sin t, cos t, x, y) and a kernel of two
-            coarse spacings.
+            "published": the paper's networks, with its coupling φ*(η, sin t, cos t, x, y) and a
+            kernel of two coarse spacings.
         **options: Of `multiscale`: num_covariates=1 where the Reynolds number differs between
             trajectories, and others.
 

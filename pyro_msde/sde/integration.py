@@ -61,13 +61,12 @@ class _InStepTime(torch.nn.Module):
         self.rates = torch.diff(times, dim=-1) / steps
         self._diffusions: dict[int, Tensor] = {}  # of the interval asked for last
 
-    def interval(self, s: Tensor) -> int:
-        """Between which times the clock stands at s."""
+    def _interval(self, s: Tensor) -> int:
         return min(bisect_right(self.starts, float(s)) - 1, self.rates.shape[-1] - 1)
 
     def f(self, s: Tensor, flat: Tensor, interval: int | None = None) -> Tensor:
         """Drift per step, in an interval that s may be the end of."""
-        i = self.interval(s) if interval is None else interval
+        i = self._interval(s) if interval is None else interval
         rate = self.rates[..., i : i + 1]
         t = self.times[..., i : i + 1] + (s - self.starts[i]) * rate
         z = flat.reshape(-1, *self.times.shape[:-1], 1, flat.shape[-1])
@@ -76,7 +75,7 @@ class _InStepTime(torch.nn.Module):
 
     def g(self, s: Tensor, flat: Tensor) -> Tensor:
         """Diffusion per root of a step."""
-        i = self.interval(s)
+        i = self._interval(s)
         if i not in self._diffusions:
             rate = self.rates[..., i : i + 1].to(flat.dtype).sqrt()
             rows = rate.expand(flat.shape[0] // rate.numel(), *rate.shape).reshape(-1, 1)
