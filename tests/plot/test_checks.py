@@ -36,9 +36,9 @@ OF_REPORTS = ("calibration_by_lead", "pit_histogram", "reliability_diagram", "sp
 
 @pytest.fixture(autouse=True)
 def _no_figure_is_left():
-    before = plt.get_fignums()  # of other files' tests in this process
+    plt.close("all")  # those of other files' tests in this process
     yield
-    assert plt.get_fignums() == before
+    assert plt.get_fignums() == []
 
 
 def refused(error, match, function, *args, **options):
