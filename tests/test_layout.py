@@ -22,7 +22,16 @@ LAZY = (("runs", "models"), ("runs", "guides"))  # when `load` meets an unknown 
 
 # A folder imports only from those before it, and only what they export. The files beside them are
 # for everybody, and import each other in this order.
-ROOT_FILES = ("errors", "renaming", "atomic", "isolation", "checks", "interruption", "protocols")
+ROOT_FILES = (
+    "errors",
+    "renaming",
+    "atomic",
+    "memory",
+    "isolation",
+    "checks",
+    "interruption",
+    "protocols",
+)
 FOLDERS = (
     "data",
     "grid",

@@ -21,6 +21,7 @@ from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
 from pyro_msde.forecasts.forecast_dataset import forecast_dataset
 from pyro_msde.forecasts.mixtures import Mixture
+from pyro_msde.memory import memory_kept
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.renaming import renamed_attribute
 
@@ -287,6 +288,7 @@ class Forecast:
             raise ValueError(f"values: shape {tuple(values.shape)}; the forecast is {expected}.")
         return values if self.batched else values[None]
 
+    @memory_kept()
     def _collected(self, parts: Iterable[tuple[slice, dict[str, Tensor]]]) -> dict[str, Tensor]:
         """The user's layout from (batch, chunk, *field) of each window of time.
 

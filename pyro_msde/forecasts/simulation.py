@@ -21,6 +21,7 @@ from pyro_msde.forecasts.readings import Encoded, Reading, draws_of_theta, readi
 from pyro_msde.forecasts.region import Region
 from pyro_msde.forecasts.trust import Trust, doubt, start_misfit
 from pyro_msde.isolation import place_of
+from pyro_msde.memory import memory_kept
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 
 __all__ = ["forecast"]
@@ -30,6 +31,7 @@ A = TypeVar("A")
 _MOST_BYTES = 2**33  # of a forecast's paths, or of one snapshot's fields at all of them
 
 
+@memory_kept()
 @torch.no_grad()
 def forecast(
     model: Model,

@@ -20,6 +20,7 @@ from pyro_msde.interface.ownership import belongs
 from pyro_msde.interface.trusting import usual_forecasts
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.isolation import place_of
+from pyro_msde.memory import memory_kept
 from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
 from pyro_msde.renaming import renamed_arguments
@@ -239,6 +240,7 @@ class Fit:
         """
         return self.predict(**first_snapshots(self, trajectories, times, history) | options)
 
+    @memory_kept()
     def calibrated(
         self, validation: Trajectories, *, level: float = 0.9, num_times: int = 60
     ) -> Fit:
@@ -264,6 +266,7 @@ class Fit:
         trust = usual_forecasts(result, validation)
         return result if trust is None else result.adjusted(trust)
 
+    @memory_kept()
     def jackknifed(self, train: Trajectories, *, ridge: float = 1.0, seed: int = 0) -> Fit:
         """A copy whose forecasts know what the drift owes to parts of the training data.
 

@@ -48,6 +48,7 @@ from pyro_msde.interface.trusting import usual_forecasts
 from pyro_msde.interface.validation import checked_validation, validation_score
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
+from pyro_msde.memory import memory_kept
 from pyro_msde.protocols import Callback, FreeNodes, Guide, LastLayer, Model
 from pyro_msde.renaming import renamed_arguments, tell_renamed
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
@@ -189,7 +190,8 @@ def fit(
     scaling.check_room(dtype)
     warn_of_outliers(fields, data.times)
     plan = _with_segments_that_fit(plan, data, fixed=_given_sizes(recipe, changes))
-    with Interruption() as stop, nullcontext() if folder is None else locked_folder(folder):
+    lock = nullcontext() if folder is None else locked_folder(folder)
+    with Interruption() as stop, memory_kept(), lock:
         model.to(device=device, dtype=dtype)
         guide.to(device=device, dtype=dtype)
         segments = scaled_segments(
