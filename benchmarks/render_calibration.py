@@ -67,7 +67,7 @@ where v₀ stands for one more trajectory of which only the binomial variance is
 independent values. m is the mean of (Σ σ_i²)²/Σ σ_i⁴ over the singular values of each trajectory's
 normal scores, lead times × places: 1 if they are one number, and at most the smaller of the two.
 Windows that overlap count by the share of their snapshots that no other has
-(`pyro_msde/scores/recalibration.py`, `window_scores.py`).
+(`pyro_msde/scores/diffusion_scale.py`, `window_scores.py`).
 
 Before all that, forecasts in which both √C and the spread of the start are multiplied by .5, .25,
 .1 and 0 are tried, each as long as it lowers the CRPS of the one before by a tenth, in the

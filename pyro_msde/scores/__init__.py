@@ -6,13 +6,10 @@ from pyro_msde.scores.averages import mean_and_error, mean_of
 from pyro_msde.scores.calibration_report import CalibrationReport, relative_power
 from pyro_msde.scores.calibration_scores import calibration
 from pyro_msde.scores.comparison import compare
+from pyro_msde.scores.diffusion_scale import choose_diffusion_scale
 from pyro_msde.scores.forecast_scores import coverage, crps, nrmse, pit, spread_skill
-from pyro_msde.scores.recalibration import (
-    BINS,
-    Calibration,
-    choose_diffusion_scale,
-    choose_parameter_scale,
-)
+from pyro_msde.scores.parameter_scale import choose_parameter_scale
+from pyro_msde.scores.recalibration import BINS, Calibration
 from pyro_msde.scores.spectra import shell_spectrum
 from pyro_msde.scores.targets import aligned
 

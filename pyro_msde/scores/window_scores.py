@@ -68,6 +68,12 @@ class WindowScores:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.sqrt(spread / miss))
 
+    @property
+    def by_lead(self) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
+        """`by_bin` and `spread_skill`, None where this is not finite, as files hold them."""
+        spread = self.spread_skill.tolist()
+        return tuple(self.by_bin.tolist()), tuple(x if np.isfinite(x) else None for x in spread)
+
     def gain_over(self, other: WindowScores) -> float:
         """By what share the CRPS is below another forecast's, the geometric mean over windows."""
         ours, theirs = (mean_of(x.crps[:, x.bins], 1) for x in (self, other))

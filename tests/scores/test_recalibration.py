@@ -16,11 +16,9 @@ from torch import Tensor
 
 from pyro_msde.data import Trajectories
 from pyro_msde.scores import coverage
-from pyro_msde.scores.recalibration import (
-    Calibration,
-    choose_diffusion_scale,
-    choose_parameter_scale,
-)
+from pyro_msde.scores.diffusion_scale import choose_diffusion_scale
+from pyro_msde.scores.parameter_scale import choose_parameter_scale
+from pyro_msde.scores.recalibration import Calibration
 from pyro_msde.scores.window_scores import window_scores
 from pyro_msde.sde import CHOOSING_STEP
 

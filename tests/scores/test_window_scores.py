@@ -15,7 +15,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from pyro_msde.data import Trajectories, num_separate
-from pyro_msde.scores.recalibration import choose_diffusion_scale, shrunk
+from pyro_msde.scores.diffusion_scale import choose_diffusion_scale, shrunk
 from pyro_msde.scores.window_scores import WindowScores, window_scores
 
 
