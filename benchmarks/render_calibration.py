@@ -75,10 +75,14 @@ geometric mean over windows. Intervals 1.8 times as wide as they should be lose 
 often it is the mean that noise spoils: paths that it carries apart in phase average to nothing,
 and beside a state that is unstable it grows. A β above 1 makes Σ of the start too wide as well.
 No window is asked for its own variance here, and nothing is moved towards 1. If one of them is
-kept, that is the scale. If intervals cover too little then, the jackknife's changes of the
-drift's weights are multiplied by 1.4, 2, 2.8 and 4, until they cover enough on average, and the
-multiple whose coverage by lead time is nearest to the level is kept: such errors are the drift's,
-not noise's.
+kept, that is the scale.
+
+Where intervals cover too little by more than the standard error of their coverage, with that noise
+or with all of it, the jackknife's changes of the drift's weights are multiplied by 1.4, 2, 2.8 and
+4, until they cover enough on average or the CRPS is above that at 1. The multiple whose coverage by
+lead time is nearest to the level is kept: a jackknife does not see what all parts of the training
+data have in common. Wider s are tried only if intervals still cover too little then
+(`pyro_msde/scores/parameter_scale.py`).
 
 For a linear SDE, whose forecasts are exact but for √C, coverage of the 90 % interval averaged over
 12 sets of windows lies in these bounds, for one latent state at three leads and six at twenty

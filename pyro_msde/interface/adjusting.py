@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pyro_msde.checks import check_number, check_seed, check_whole
@@ -17,16 +18,20 @@ from pyro_msde.data import (
     since_first_observed,
     time_blocks,
 )
-from pyro_msde.forecasts import Forecast, matched_trajectories
+from pyro_msde.forecasts import matched_trajectories
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
 from pyro_msde.protocols import Adjustment, FreeNodes, LastLayer
 from pyro_msde.scores import (
     BINS,
+    WIDER,
     Calibration,
+    WindowScores,
     choose_diffusion_scale,
     choose_parameter_scale,
+    on_grid,
+    window_scores,
 )
 from pyro_msde.sde import CHOOSING_STEP
 
@@ -41,7 +46,8 @@ def calibrated_adjustments(
 ) -> list[Adjustment]:
     """Those with which forecasts of validation trajectories cover them as claimed.
 
-    The scale of L = √C; where noise was turned down, that of the jackknife, too.
+    The scale of L = √C, and where intervals cover too little that of the jackknife, which comes
+    before more noise.
     """
     validation = matched_trajectories(fit, "validation", validation)
     validation = since_first_observed(validation, fit.model.grid, "validation")
@@ -56,34 +62,37 @@ def calibrated_adjustments(
         parts.append((validation[rows].snapshots([every] * len(rows)), times[every]))
     step = CHOOSING_STEP * fit.scaling.time
     jackknife = fit.adjustment("jackknife")
-    if isinstance(jackknife, Jackknife):
-        fit = fit.adjusted(replace(jackknife, scale=1.0))
+    bins = min(BINS, max(len(t) for t in validation.times) - 1)
 
-    def predict(*adjustments: Adjustment) -> list[tuple[Forecast, Trajectories]]:
-        scaled = fit
-        for adjustment in adjustments:
-            scaled = scaled.adjusted(adjustment)
-        return [
+    @cache
+    def score(scale: float, start: float, weights: float) -> WindowScores | None:
+        scaled = fit.adjusted(Calibration(scale, start=start))
+        if isinstance(jackknife, Jackknife):
+            scaled = scaled.adjusted(replace(jackknife, scale=weights))
+        pairs = [
             (scaled.forecast(truth, times, num_samples=32, max_step=step), truth)
             for truth, times in parts
         ]
+        finite = all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs)
+        if not finite and (scale, start, weights) != (1, 1, 1):
+            return None  # while the forecast that nobody has scaled has to be finite
+        return window_scores(pairs, level=level, bins=bins)
 
-    bins = min(BINS, max(len(t) for t in validation.times) - 1)
-    found = choose_diffusion_scale(
-        lambda scale: predict(Calibration(scale)),
-        quieter=lambda scale: predict(Calibration(scale, start=scale)),
-        level=level,
-        bins=bins,
-        windows=num_separate(validation),
+    chosen = partial(choose_diffusion_scale, level=level, windows=num_separate(validation))
+    known = isinstance(jackknife, Jackknife)
+    found = chosen(
+        lambda scale: score(scale, 1.0, 1.0),
+        quieter=lambda scale: score(scale, scale, 1.0),
+        wider=() if known else WIDER,
     )
     if not isinstance(jackknife, Jackknife):
         return [found]
-    scale = 1.0
-    if found.start < 1:
-        scale, found = choose_parameter_scale(
-            lambda scale: predict(found, replace(jackknife, scale=scale)), found, bins=bins
-        )
-    return [found, replace(jackknife, scale=scale)]
+    weights, found = choose_parameter_scale(
+        lambda weights: score(found.scale, found.start, weights), found
+    )
+    if found.start == 1 and found.after.mean() < level:
+        found = chosen(lambda scale: score(scale, 1.0, weights))
+    return [found, replace(jackknife, scale=weights)]
 
 
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:

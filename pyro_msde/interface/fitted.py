@@ -247,7 +247,8 @@ class Fit:
         """A copy whose forecasts' L = √C is scaled to cover validation trajectories as claimed.
 
         Where noise makes forecasts of these far worse, L and the spread of the start are turned
-        down together instead, and what is uncertain in the drift's weights is scaled to cover them.
+        down together instead. Where intervals cover too little, what is uncertain in the drift's
+        weights is scaled first, and L after it if that does not do.
 
         An explicit step after training; `calibration` of the copy holds what it was based on.
 

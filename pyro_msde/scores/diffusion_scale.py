@@ -15,25 +15,23 @@ therefore tried first, as long as each makes validation forecasts better by far.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
 from pyro_msde.checks import check_level
-from pyro_msde.data import Trajectories
-from pyro_msde.forecasts import Forecast
-from pyro_msde.scores.recalibration import BINS, Calibration
-from pyro_msde.scores.targets import on_grid
-from pyro_msde.scores.window_scores import WindowScores, window_scores
+from pyro_msde.scores.recalibration import Calibration
+from pyro_msde.scores.window_scores import WindowScores
 
-__all__ = ["choose_diffusion_scale", "shrunk"]
+__all__ = ["WIDER", "choose_diffusion_scale", "shrunk"]
+
+WIDER = 1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6
 
 _PRIOR_SD = 0.5, 1.0  # of the logarithm of the scale, below and above zero
 _QUIETER = 0.5, 0.25, 0.1, 0.0  # of L and of the start's spread
 _LEAST_GAIN = 0.1  # of the CRPS; spread that is 1.8 times as wide as errors are loses as much
 _ALIKE = 0.01  # relative difference of scales below which no other forecast is worth while
 
-Pairs = Sequence[tuple[Forecast, Trajectories]]
+Score = Callable[[float], WindowScores | None]
 
 
 def shrunk(scale: float, error: float, slope: float) -> float:
@@ -71,13 +69,12 @@ def _slope(tried: Mapping[float, WindowScores], scale: float) -> float:
 
 
 def choose_diffusion_scale(
-    predict: Callable[[float], Pairs],
+    score: Score,
     *,
-    quieter: Callable[[float], Pairs] | None = None,
+    quieter: Score | None = None,
     level: float = 0.9,
-    bins: int = BINS,
     windows: float | None = None,
-    wider: Sequence[float] = (1.2, 1.4, 1.7, 2.0, 2.4, 2.8, 4.0, 5.6),
+    wider: Sequence[float] = WIDER,
     narrower: Sequence[float] = (0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1),
 ) -> Calibration:
     """The scale whose coverage by lead time is nearest to `level`, if that at 1 falls short.
@@ -90,38 +87,40 @@ def choose_diffusion_scale(
     towards 1 as `shrunk` says, by the standard error of `WindowScores.error`.
 
     Args:
-        predict: From a scale to forecasts of the validation trajectories, of those with common lead
-            times in a batch, and these at its times.
-        quieter: From a scale below that to forecasts in which the start's spread has it, too; None:
-            these are not tried.
+        score: Of forecasts of the validation trajectories, by scale. None: they are not finite,
+            and the scale is passed over; at 1 they are.
+        quieter: Of those in which the start's spread has a scale below 1, too; None: these are not
+            tried.
         level: Nominal coverage of the central interval.
-        bins: Equal parts of the longest horizon, of which those without times are passed over.
         windows: How many validation trajectories there are, overlapping ones counted in part. None:
             none overlap.
-        wider: Multiples of L to try if 1 covers too little.
+        wider: Multiples of L to try if 1 covers too little; () for none.
         narrower: Smaller and smaller ones, tried while coverage stays above (1 + level)/2;
             () for none.
 
     Raises:
-        ValueError: `level` is not one number inside (0, 1), or the forecast at 1 is not finite.
-            Wider ones that blow up are passed over.
+        ValueError: `level` is not one number inside (0, 1).
     """
     check_level("level", level)
-    pairs = predict(1.0)
-    horizon = max(float(fc.times[-1] - fc.times[0]) for fc, _ in pairs)
-    scored = partial(window_scores, level=level, bins=bins)
-    tried = {1.0: scored(pairs)}
-    count = windows or float(len(tried[1.0].coverage))
+    plain = score(1.0)
+    if plain is None:
+        raise ValueError("score: None at 1. Pass that of forecasts which are finite.")
+    tried = {1.0: plain}
+    count = windows or float(len(plain.coverage))
     if quieter is not None:
-        _turn_down(tried, quieter, scored)
+        _turn_down(tried, quieter)
     scale = chosen = start = min(tried)
     if start == 1:
-        chosen = _covering(tried, predict, scored, level, wider, narrower)
+        chosen = _covering(tried, score, level, wider, narrower)
         scale = shrunk(chosen, tried[chosen].error(level, count), _slope(tried, chosen))
         if abs(scale / chosen - 1) < _ALIKE:
             scale = chosen
         if scale not in tried:
-            tried[scale] = scored(predict(scale))
+            between = score(scale)
+            if between is None:
+                scale = chosen
+            else:
+                tried[scale] = between
     coverage, spread_skill = zip(*(each.by_lead for each in tried.values()), strict=True)
     return Calibration(
         scale=scale,
@@ -129,30 +128,25 @@ def choose_diffusion_scale(
         scales=tuple(tried),
         coverage=coverage,
         spread_skill=spread_skill,
-        leads=tuple(((tried[chosen].bins + 1) * horizon / bins).tolist()),
+        leads=plain.leads,
         chosen=chosen,
         windows=count,
         start=start,
     )
 
 
-def _turn_down(
-    tried: dict[float, WindowScores],
-    quieter: Callable[[float], Pairs],
-    scored: Callable[[Pairs], WindowScores],
-) -> None:
+def _turn_down(tried: dict[float, WindowScores], quieter: Score) -> None:
     """Add the scales at which forecasts gain by less noise to those that were tried."""
     for scale in _QUIETER:
-        scores = scored(quieter(scale))
-        if scores.gain_over(tried[min(tried)]) < _LEAST_GAIN:
+        scores = quieter(scale)
+        if scores is None or scores.gain_over(tried[min(tried)]) < _LEAST_GAIN:
             return
         tried[scale] = scores
 
 
 def _covering(
     tried: dict[float, WindowScores],
-    predict: Callable[[float], Pairs],
-    scored: Callable[[Pairs], WindowScores],
+    score: Score,
     level: float,
     wider: Sequence[float],
     narrower: Sequence[float],
@@ -161,13 +155,16 @@ def _covering(
     chosen = 1.0
     if tried[1.0].average < level:
         for scale in wider:
-            pairs = predict(scale)
-            if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
-                tried[float(scale)] = scored(pairs)
+            scores = score(scale)
+            if scores is not None:
+                tried[float(scale)] = scores
         return min(tried, key=lambda s: float(np.square(tried[s].by_bin - level).mean()))
     for scale in narrower:
-        tried[float(scale)] = scored(predict(scale))
-        if tried[float(scale)].average < 0.5 * (1 + level):
+        scores = score(scale)
+        if scores is None:
+            break
+        tried[float(scale)] = scores
+        if scores.average < 0.5 * (1 + level):
             break
         chosen = float(scale)
     return chosen

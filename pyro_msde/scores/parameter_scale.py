@@ -1,52 +1,61 @@
-"""One number for what is not known of a drift's weights: a scale for the jackknife's directions."""
+"""One number for what is not known of a drift's weights: a scale for the jackknife's directions.
+
+Errors that all parts of the training data have in common do not show when one is left out, so the
+jackknife knows the directions in which forecasts err better than how far they do. Where intervals
+cover too little, by more than their standard error, wider ones in these directions therefore come
+before more noise, unless forecasts are worse for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from pyro_msde.data import Trajectories
-from pyro_msde.forecasts import Forecast
-from pyro_msde.scores.recalibration import BINS, Calibration
-from pyro_msde.scores.targets import on_grid
-from pyro_msde.scores.window_scores import window_scores
+from pyro_msde.scores.recalibration import Calibration
+from pyro_msde.scores.window_scores import WindowScores
 
 __all__ = ["choose_parameter_scale"]
 
-_LESS_SURE = 1.4, 2.0, 2.8, 4.0  # multiples of what is not known of the drift's weights
-
-Pairs = Sequence[tuple[Forecast, Trajectories]]
+_WIDER = 1.4, 2.0, 2.8, 4.0
 
 
 def choose_parameter_scale(
-    predict: Callable[[float], Pairs], found: Calibration, *, bins: int = BINS
+    score: Callable[[float], WindowScores | None], found: Calibration
 ) -> tuple[float, Calibration]:
     """How much wider than it is the spread of a drift's weights has to be for intervals to cover.
 
-    Where noise was turned down, errors are the drift's, and the jackknife knows the directions they
-    take better than their size: it does not see what all parts of the training data have in common.
-    Multiples are tried until intervals cover enough on average.
+    Multiples are tried one after the other, until intervals cover enough on average or the CRPS is
+    above that of none.
 
     Args:
-        predict: From a multiple to forecasts, as `choose_diffusion_scale` takes them.
+        score: Of forecasts of the validation trajectories, by multiple, with the noise of `found`.
+            None: they are not finite.
         found: With the noise that was chosen.
-        bins: As it had.
 
     Returns:
         The multiple whose coverage by lead time is nearest to the level, and the calibration with
         the coverage it has then.
     """
-    place = found.scales.index(found.scale)
-    tried = {1.0: (found.coverage[place], found.spread_skill[place])}
-    for scale in _LESS_SURE:
-        if np.mean(tried[max(tried)][0]) >= found.level:
+    plain = score(1.0)
+    if plain is None:
+        return 1.0, found
+    count = found.windows or float(len(plain.coverage))
+    if plain.average >= found.level - plain.error(found.level, count):
+        return 1.0, found
+    tried = {1.0: plain}
+    for scale in _WIDER:
+        if tried[max(tried)].average >= found.level:
             break
-        pairs = predict(scale)
-        if all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs):
-            tried[scale] = window_scores(pairs, level=found.level, bins=bins).by_lead
-    best = min(tried, key=lambda s: float(np.square(np.subtract(tried[s][0], found.level)).mean()))
+        scores = score(scale)
+        if scores is None or scores.gain_over(plain) < 0:
+            break
+        tried[scale] = scores
+    best = min(tried, key=lambda s: float(np.square(tried[s].by_bin - found.level).mean()))
+    if best == 1:
+        return 1.0, found
+    place = found.scales.index(found.scale)
     coverage, spread_skill = list(found.coverage), list(found.spread_skill)
-    coverage[place], spread_skill[place] = tried[best]
+    coverage[place], spread_skill[place] = tried[best].by_lead
     return best, replace(found, coverage=tuple(coverage), spread_skill=tuple(spread_skill))

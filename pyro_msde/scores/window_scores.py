@@ -38,6 +38,7 @@ class WindowScores:
         crps: (window, bin) continuous ranked probability score of the normal law with the
             forecast's mean and variance, likewise.
         independent: (window,) about how many independent values each has.
+        ends: (bin,) lead times at which the parts of the horizon end, in the data's units.
     """
 
     coverage: Array
@@ -45,6 +46,7 @@ class WindowScores:
     squared_error: Array
     crps: Array
     independent: Array
+    ends: Array
 
     @property
     def bins(self) -> NDArray[np.int64]:
@@ -67,6 +69,11 @@ class WindowScores:
         spread, miss = (mean_of(x[:, self.bins], 0) for x in (self.variance, self.squared_error))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(np.sqrt(spread / miss))
+
+    @property
+    def leads(self) -> tuple[float, ...]:
+        """(bin,) `ends` of the parts of the horizon that there are."""
+        return tuple(self.ends[self.bins].tolist())
 
     @property
     def by_lead(self) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
@@ -133,7 +140,8 @@ def window_scores(
         normal = ndtri(np.where(seen, probability, 0.5)).clip(-_FARTHEST, _FARTHEST)
         independent += [_independent(each) for each in normal]
     covered, variance, error, crps = (np.concatenate(table) for table in tables)
-    scores = WindowScores(covered, variance, error, crps, np.array(independent))
+    ends = np.arange(1, bins + 1) * horizon / bins
+    scores = WindowScores(covered, variance, error, crps, np.array(independent), ends)
     if not len(scores.bins):
         raise ValueError("validation: nothing was observed after the first snapshots. Pass others.")
     return scores

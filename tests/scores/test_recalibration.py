@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +70,11 @@ def case_of(spread: np.ndarray, sd_at_one: float = 1.0):
     return predict
 
 
+def scoring(predict, level: float = 0.9, bins: int = 3):
+    """Scores of what `predict` gives, by scale."""
+    return lambda scale: window_scores(predict(scale), level=level, bins=bins)
+
+
 def closed_form(spread: np.ndarray, level: float, bins: int, sd_at_one: float = 1.0):
     """(scale, bin): P(|N(0, spread²)| ≤ q scale sd) with q the normal quantile of (1 + level)/2.
 
@@ -86,7 +91,7 @@ def closed_form(spread: np.ndarray, level: float, bins: int, sd_at_one: float = 
 def test_the_scale_that_makes_up_for_a_wrong_spread_is_chosen(ratio, level):
     spread = np.full((2, len(TIMES)), 0.7 * ratio)
     predict = case_of(spread, sd_at_one=0.7)
-    result = choose_diffusion_scale(predict, level=level, bins=3, **SURE)
+    result = choose_diffusion_scale(scoring(predict, level), level=level, **SURE)
     assert result.scale == result.chosen == ratio
     assert result.level == level
     assert result.scales[:1] == SCALES[:1]
@@ -102,13 +107,13 @@ def test_the_scale_that_makes_up_for_a_wrong_spread_is_chosen(ratio, level):
 def test_intervals_that_are_plainly_too_wide_are_narrowed_with_room_to_spare(sd, expected):
     """The smallest scale that still covers .95; nearer to .9, at √C × .8 say, none is tried."""
     predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
-    result = choose_diffusion_scale(predict, bins=3, windows=1e6)
+    result = choose_diffusion_scale(scoring(predict), windows=1e6)
     assert result.scale == expected
     reach = norm.ppf(0.95) * sd
     kept, next_one = (2 * norm.cdf(reach * s) - 1 for s in (expected, result.scales[-1]))
     assert kept > 0.95 or expected == 1.0
     assert next_one < 0.95
-    assert choose_diffusion_scale(predict, bins=3, narrower=()).scale == 1.0
+    assert choose_diffusion_scale(scoring(predict), narrower=()).scale == 1.0
 
 
 def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
@@ -118,7 +123,7 @@ def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
         sd = torch.full((1, len(TIMES), POINTS), 1.3 if scale <= 1 else 1.3 / scale**0.1)
         return [(Normal(TIMES, sd), truth_of(np.ones((1, len(TIMES)))))]
 
-    result = choose_diffusion_scale(predict, bins=1, narrower=())
+    result = choose_diffusion_scale(scoring(predict, bins=1), narrower=())
     shares = [2 * norm.cdf(1.645 * sd) - 1 for sd in (1.3, 1.3 / 5.6**0.1)]
     assert shares[0] > shares[1] > 0.9  # else this test says nothing
     assert result.scale == 1.0
@@ -129,7 +134,7 @@ def test_wide_intervals_are_not_widened_until_chaos_saturates_them():
 def test_coverage_by_lead_time_is_the_closed_form(level, bins):
     """Averaged over trajectories, whose spreads differ and grow with time."""
     spread = np.outer([0.6, 1.0, 1.7], 0.5 + 2 * TIMES)
-    result = choose_diffusion_scale(case_of(spread), level=level, bins=bins, **SURE)
+    result = choose_diffusion_scale(scoring(case_of(spread), level, bins), level=level, **SURE)
     expected = closed_form(spread, level, bins)
     assert expected[0].mean() < level  # else this test says nothing
     assert_allclose(result.coverage, expected, **ONE_POINT)
@@ -139,7 +144,7 @@ def test_coverage_by_lead_time_is_the_closed_form(level, bins):
 def test_every_lead_time_counts_not_their_average():
     """Intervals far too wide early and far too narrow later cover the right share on average."""
     spread = np.where(TIMES < 0.31, 0.4, 9.0)[None]
-    result = choose_diffusion_scale(case_of(spread), level=0.5, bins=2, **SURE)
+    result = choose_diffusion_scale(scoring(case_of(spread), 0.5, 2), level=0.5, **SURE)
     expected = closed_form(spread, 0.5, 2)
     by_time = np.square(expected - 0.5).mean(1)
     by_average = np.square(expected.mean(1) - 0.5)
@@ -162,7 +167,7 @@ def test_predict_is_asked_for_each_scale_once():
         return predict(scale)
 
     predict = case_of(np.full((1, len(TIMES)), 2.0))
-    choose_diffusion_scale(recording, bins=1, **SURE)
+    choose_diffusion_scale(scoring(recording, bins=1), **SURE)
     assert_array_equal(asked, SCALES)
 
 
@@ -194,8 +199,8 @@ def test_the_score_of_normal_laws_is_the_closed_form(sd):
     ("sd", "expected"), [(1.1, None), (1.7, None), (2.0, 0.5), (4.0, 0.25), (12.0, 0.1)]
 )
 def test_noise_is_turned_down_as_long_as_forecasts_gain_by_far(sd, expected):
-    predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
-    found = choose_diffusion_scale(predict, quieter=predict, bins=3, narrower=(), windows=1e6)
+    score = scoring(case_of(np.ones((2, len(TIMES))), sd_at_one=sd))
+    found = choose_diffusion_scale(score, quieter=score, narrower=(), windows=1e6)
     tried = [1.0, 0.5, 0.25, 0.1, 0.0]
     gains = [1 - crps_of(b * sd) / crps_of(a * sd) for a, b in pairwise(tried)]
     last = next((k for k, gain in enumerate(gains) if gain < 0.1), len(gains))
@@ -226,12 +231,41 @@ def test_the_spread_of_weights_is_made_wider_until_intervals_cover(sd, expected)
     predict = case_of(np.ones((2, len(TIMES))), sd_at_one=sd)
     level = 0.9 - 2e-3  # two points are missed by sd = 1, of which the truth has quantiles
     none = window_scores(predict(1.0), level=level, bins=3)
-    found = Calibration(0.1, level, (1.0, 0.1), ((1.0,) * 3, tuple(none.by_bin)), ((1.0,) * 3,) * 2)
-    scale, calibration = choose_parameter_scale(predict, found, bins=3)
+    table = (1.0,) * 3, tuple(none.by_bin)
+    found = Calibration(0.1, level, (1.0, 0.1), table, ((1.0,) * 3,) * 2, windows=1e6)
+    scale, calibration = choose_parameter_scale(scoring(predict, level), found)
     assert scale == expected
     reach = norm.ppf((1 + level) / 2)
     assert_allclose(calibration.after, 2 * norm.cdf(reach * sd * scale) - 1, **ONE_POINT)
     assert calibration.coverage[0] == found.coverage[0]
+
+
+def test_the_spread_of_weights_is_left_alone_where_forecasts_lose_by_it():
+    """Wider where they cover already, and no wider where they do not."""
+    right = case_of(np.where(np.arange(len(TIMES)) % 2, 1.0, 3.0)[None])
+
+    def predict(weights):
+        [(fc, truth)] = right(1.0)
+        sd = torch.where(torch.arange(len(TIMES)) % 2 == 1, weights, 1.0)
+        return [(Normal(TIMES, sd[None, :, None] * fc.sd), truth)]
+
+    plain, wider = (window_scores(predict(s), level=0.9, bins=6) for s in (1.0, 1.4))
+    assert plain.average < 0.9  # else this test says nothing
+    assert wider.average > plain.average
+    table = (tuple(plain.by_bin),)
+    found = Calibration(1.0, 0.9, (1.0,), table, ((1.0,) * 6,), windows=1e6)
+    assert choose_parameter_scale(scoring(predict, bins=6), found) == (1.0, found)
+
+
+def test_the_spread_of_weights_is_left_alone_by_what_may_be_chance():
+    """Of one trajectory that is one number .9 has a standard error of .3."""
+    score = scoring(case_of(np.ones((1, len(TIMES))), sd_at_one=0.55))
+    plain = score(1.0)
+    assert 0.6 < plain.average < 0.7
+    found = Calibration(1.0, 0.9, (1.0,), (tuple(plain.by_bin),), ((1.0,) * 3,), windows=1.0)
+    assert choose_parameter_scale(score, found) == (1.0, found)
+    sure = replace(found, windows=1e6)
+    assert choose_parameter_scale(score, sure)[0] == 2.0
 
 
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
@@ -256,8 +290,9 @@ def test_parts_of_the_horizon_without_observations_are_left_out():
     values[1][1] = np.nan  # a snapshot that only one has
     gappy = Trajectories(TIMES, values, missing="mask")
     predict = case_of(spread, sd_at_one=0.7)
-    complete = choose_diffusion_scale(predict, bins=3, **SURE)
-    result = choose_diffusion_scale(lambda scale: [(predict(scale)[0][0], gappy)], bins=3, **SURE)
+    complete = choose_diffusion_scale(scoring(predict), **SURE)
+    score = scoring(lambda scale: [(predict(scale)[0][0], gappy)])
+    result = choose_diffusion_scale(score, **SURE)
     assert result.scale == complete.scale == 2.0
     assert_allclose(result.coverage, np.asarray(complete.coverage)[:, :2], **ONE_POINT)
 

@@ -81,7 +81,10 @@ class LinearCase:
             sd = np.broadcast_to(self.variance(self.factor * scale) ** 0.5, mean.shape).copy()
             return [(Gaussian(self.times, torch.tensor(mean), torch.tensor(sd)), truth)]
 
-        return choose_diffusion_scale(predict, bins=min(10, self.num_leads))
+        bins = min(10, self.num_leads)
+        return choose_diffusion_scale(
+            lambda scale: window_scores(predict(scale), level=0.9, bins=bins)
+        )
 
     def coverage(self, scale):
         """Exactly, of the 90 % interval over all leads."""
@@ -135,7 +138,7 @@ def test_one_window_that_covers_all_does_not_make_the_diffusion_narrow():
         sd = torch.tensor(case.variance(scale) ** 0.5)[None]
         return [(Gaussian(case.times, torch.tensor(mean), sd), calm)]
 
-    found = choose_diffusion_scale(predict, bins=3)
+    found = choose_diffusion_scale(lambda s: window_scores(predict(s), level=0.9, bins=3))
     assert found.chosen < 0.25
     assert case.coverage(found.chosen) < 0.4
     assert case.coverage(found.scale) > 0.8
@@ -198,8 +201,9 @@ def test_windows_of_one_record_count_by_what_is_new_in_them():
 
 def test_overlapping_windows_tell_as_much_as_the_separate_ones():
     shares = np.random.default_rng(4).uniform(0.7, 1.0, size=(6, 3))
-    own = WindowScores(*(shares,) * 4, np.full(6, 2.0))
-    twice = WindowScores(*(np.repeat(shares, 4, axis=0),) * 4, np.full(24, 2.0))
+    ends = np.arange(1.0, shares.shape[1] + 1)
+    own = WindowScores(*(shares,) * 4, np.full(6, 2.0), ends)
+    twice = WindowScores(*(np.repeat(shares, 4, axis=0),) * 4, np.full(24, 2.0), ends)
     assert twice.error(0.9, 6.0) == pytest.approx(own.error(0.9, 6.0), rel=1e-12)
     between = np.square(shares.mean(1) - shares.mean()).sum()
     assert_allclose(own.error(0.9, 6.0), np.sqrt((0.09 / 2 + between) / 6 / 6), rtol=1e-12)
