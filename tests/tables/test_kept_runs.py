@@ -13,6 +13,7 @@ RUNS = Path(__file__).parents[2] / "benchmarks" / "runs"
 TRAINED = {
     "kdv-5-published-recipe": (KDV_AS_PUBLISHED, 5),
     "ks-0": (CASES["ks"]["published"], 0),
+    "cylinder-0": (CASES["cylinder"]["published"], 0),
     "cylinder-5": (CASES["cylinder"]["published"], 5),
     "cylinder-hard": (CASES["cylinder"]["hard"], 5),
     **{
