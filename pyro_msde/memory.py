@@ -24,10 +24,12 @@ _NEVER = -1
 _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: _NEVER}
 # glibc's own, and the sizes to which it raises its limits in processes that free such arrays
 _USUAL = {_MMAP_MAX: 65_536, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
+_WORTH_A_SEARCH = 2**26  # bytes: to look for what may be given back takes milliseconds
+_STATM = "/proc/self/statm"
 _SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
 
 _LOCK = threading.Lock()
-_inside = 0
+_inside = _before = 0
 
 
 @contextmanager
@@ -36,33 +38,41 @@ def memory_kept() -> Iterator[None]:
 
     Nothing happens without glibc, or where the user's environment says how it is to allocate.
     """
-    global _inside
+    global _inside, _before
+    library = _glibc()
     with _LOCK:
         _inside += 1
-        if _inside == 1:
-            _set(_KEPT)
+        if library is not None and _inside == 1:
+            _before = _resident()
+            _set(library, _KEPT)
     try:
         yield
     finally:
         with _LOCK:
             _inside -= 1
-            if not _inside:
-                _set(_USUAL)
-                if (library := _glibc()) is not None:
+            if library is not None and not _inside:
+                _set(library, _USUAL)
+                if _resident() - _before > _WORTH_A_SEARCH:
                     library.malloc_trim(0)
 
 
-def _set(options: dict[int, int]) -> None:
-    if (library := _glibc()) is not None:
-        for option, value in options.items():
-            library.mallopt(option, value)
+def _set(library: Any, options: dict[int, int]) -> None:
+    for option, value in options.items():
+        library.mallopt(option, value)
+
+
+def _resident() -> int:
+    """Bytes of the process that are in memory."""
+    with open(_STATM) as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @cache
 def _glibc() -> Any:
     """The C library, if it is glibc and left to itself."""
     tuned = "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
-    if platform.libc_ver()[0] != "glibc" or tuned or any(map(os.environ.get, _SETTINGS)):
+    tuned = tuned or any(map(os.environ.get, _SETTINGS))
+    if platform.libc_ver()[0] != "glibc" or tuned or not os.path.exists(_STATM):
         return None
     library = ctypes.CDLL(None)
     library.mallopt.argtypes = [ctypes.c_int, ctypes.c_int]

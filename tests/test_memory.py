@@ -13,7 +13,7 @@ import torch
 from pyro_msde.memory import _glibc, memory_kept
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-SIZE = 2**26  # bytes: glibc maps arrays of half as much apart, whatever happened before
+SIZE = 2**27  # bytes: glibc maps arrays of half as much apart, whatever happened before
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's")
 
