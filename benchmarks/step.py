@@ -3,6 +3,8 @@
     python -m benchmarks.step --threads 1 --steps 50
     python -m benchmarks.step --threads 1 --steps 50 --priors
 
+Steps are as in `fit`, which keeps the memory that they free (`pyro_msde/memory.py`).
+
 Plain: the same mathematics called directly, without traces, plates or sites. The published recipe
 is that of the paper: 128 consecutive snapshots, 128 quadrature nodes. Data are noise: only time is
 measured, but with gaps where the grid has a mask. Results are kept in benchmarks/results/step.csv
@@ -34,6 +36,7 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import MultiscaleELBO
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import WeightedFields
+from pyro_msde.memory import memory_kept
 from pyro_msde.models import burgers2d, cylinder, kdv
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.priors.parts import flatten_parameters
@@ -127,7 +130,7 @@ def measure(
     def plain(batch: SegmentBatch) -> Tensor:
         return plain_loss(model, guide, batch, plan)
 
-    with Isolation(0, device).turn():
+    with memory_kept(), Isolation(0, device).turn():
         steps = [step_of(model, guide, loss, plan, device) for loss in (with_pyro, plain)]
         pyro_ms, plain_ms = milliseconds(steps, repeats, device)
     figures = (f"{pyro_ms:.1f}", f"{plain_ms:.1f}", f"{pyro_ms - plain_ms:.1f}")
@@ -187,7 +190,7 @@ def measure_prior(n_eta: int, theta: str, repeats: int, device: torch.device) ->
         elbo = MultiscaleELBO(plan.num_nodes, antithetic=plan.antithetic)(model, guide)
         with Isolation(0, device).turn():
             steps.append(step_of(model, guide, elbo, plan, device))
-    with Isolation(0, device).turn():
+    with memory_kept(), Isolation(0, device).turn():
         prior_ms, point_ms = milliseconds(steps, repeats, device)
     return [
         "kdv",
