@@ -7,6 +7,8 @@
 One row per run is appended to benchmarks/results/accuracy.csv; what is there is skipped, so give
 --results another file to measure it again. What was interrupted is resumed from --out. With
 --rescore only our kept weights are scored. `python -m benchmarks.render` makes docs/results.md.
+`strayed` is the mean of `Forecast.diverged` over trajectories, a doubt that counts from one half;
+in rows of before 29 November 2026 the share of paths that left where the drift was learned.
 Forecasts start from one noisy snapshot. Ours are scored at 101 times over the horizon, the
 alternatives at all times.
 """
