@@ -175,7 +175,7 @@ def waves(covariates=None):
     )
 
 
-@pytest.mark.parametrize("varying", [False, True])
+@pytest.mark.parametrize("varying", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_such_a_model_is_trained_saved_and_forecasts_with_a_jackknife(varying, tmp_path):
     options = {"varying": True, "num_covariates": 1} if varying else {}
     data = waves(covariates=[1.0, 2.0, 3.0] if varying else None)
