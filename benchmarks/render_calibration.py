@@ -81,8 +81,8 @@ Where intervals cover too little by more than the standard error of their covera
 or with all of it, the jackknife's changes of the drift's weights are multiplied by 1.4, 2, 2.8 and
 4, until they cover enough on average or the CRPS is above that at 1. The multiple whose coverage by
 lead time is nearest to the level is kept: a jackknife does not see what all parts of the training
-data have in common. Wider s are tried only if intervals still cover too little then
-(`pyro_msde/scores/parameter_scale.py`).
+data have in common (`pyro_msde/scores/parameter_scale.py`). Wider s are tried after that only if
+intervals still cover too little by more than that error.
 
 For a linear SDE, whose forecasts are exact but for √C, coverage of the 90 % interval averaged over
 12 sets of windows lies in these bounds, for one latent state at three leads and six at twenty

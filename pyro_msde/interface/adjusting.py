@@ -78,7 +78,8 @@ def calibrated_adjustments(
             return None  # while the forecast that nobody has scaled has to be finite
         return window_scores(pairs, level=level, bins=bins)
 
-    chosen = partial(choose_diffusion_scale, level=level, windows=num_separate(validation))
+    windows = num_separate(validation)
+    chosen = partial(choose_diffusion_scale, level=level, windows=windows)
     known = isinstance(jackknife, Jackknife)
     found = chosen(
         lambda scale: score(scale, 1.0, 1.0),
@@ -90,8 +91,12 @@ def calibrated_adjustments(
     weights, found = choose_parameter_scale(
         lambda weights: score(found.scale, found.start, weights), found
     )
-    if found.start == 1 and found.after.mean() < level:
-        found = chosen(lambda scale: score(scale, 1.0, weights))
+    after = score(found.scale, found.start, weights)
+    if found.start == 1 and after is not None:
+        # what is left of a shortfall after the weights' may be chance, and wider noise costs much
+        short = after.average < level if weights == 1 else after.falls_short(level, windows)
+        if short:
+            found = chosen(lambda scale: score(scale, 1.0, weights))
     return [found, replace(jackknife, scale=weights)]
 
 

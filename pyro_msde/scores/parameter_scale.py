@@ -41,8 +41,7 @@ def choose_parameter_scale(
     plain = score(1.0)
     if plain is None:
         return 1.0, found
-    count = found.windows or float(len(plain.coverage))
-    if plain.average >= found.level - plain.error(found.level, count):
+    if not plain.falls_short(found.level, found.windows or float(len(plain.coverage))):
         return 1.0, found
     tried = {1.0: plain}
     for scale in _WIDER:

@@ -89,6 +89,10 @@ class WindowScores:
             logs = np.log(ours[known] / theirs[known])
         return float(1 - np.exp(logs.mean())) if known.any() else 0.0
 
+    def falls_short(self, level: float, separate: float) -> bool:
+        """Whether coverage is below the level by more than its standard error; see `error`."""
+        return self.average < level - self.error(level, separate)
+
     def error(self, level: float, separate: float) -> float:
         """Standard error of the coverage averaged over windows and lead times.
 
