@@ -253,6 +253,12 @@ def _places(
             raise ValueError("adjacency: takes the place of grid. Give one of them.")
         return SensorGraph(adjacency, channels=channels, coarse=coarse)
     if isinstance(grid, Places):
+        given = {"coarse": coarse, "lower": lower, "upper": upper, "mask": mask}
+        beside = [name for name, value in given.items() if value is not None]
+        beside += ["channels"] * (channels not in (1, grid.channels))
+        beside += ["boundary"] * (boundary != "periodic")
+        if beside:
+            raise ValueError(f"{beside[0]}: the {type(grid).__name__} says it. Leave it out.")
         return grid
     if isinstance(grid, Mapping):  # of a saved run
         return SensorGraph(**grid)

@@ -37,8 +37,9 @@ def cylinder(
     """Model of the velocity (u, v) on 320 × 80 cell centres of [−.5, 3.5] × [−.5, .5].
 
     The cylinder, where x² + y² ≤ .0625², has no field. At the inflow, x = −.5, what is odd is the
-    velocity less (1, 0), so train with `fit(reference=[1.0, 0.0])`. Drifts get the time in training
-    horizons: sin t and cos t of the published architecture do not come round within a trajectory.
+    velocity less (1, 0): train with `fit(reference="point")` or `fit(reference=[1.0, 0.0])`. Drifts
+    get the time in training horizons: sin t and cos t of the published architecture do not come
+    round within a trajectory.
 
     Args:
         n_eta: Microscale states.
@@ -59,6 +60,11 @@ def cylinder(
     """
     n_coarse = check_whole("n_coarse", n_coarse, 1)
     check_choice("boundary", boundary, tuple(_BOUNDARIES))
+    if "grid" in options:
+        raise ValueError(
+            "grid: it is the published one, 320 × 80 points. For another flow past a body call "
+            "multiscale.like(data, boundary=…); docs/cylinder.md has its options."
+        )
     spacing = (_UPPER - _LOWER) / _SHAPE
     x, y = (a + h * (np.arange(n) + 0.5) for a, h, n in zip(_LOWER, spacing, _SHAPE, strict=True))
     # a ring begins at its first point, and not half a spacing before

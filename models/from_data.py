@@ -181,11 +181,17 @@ def _described(grid: Grid, data: Trajectories) -> str:
     names = "" if data.dims is None else f" ({', '.join(data.dims[-grid.ndim :])})"
     sizes = [" × ".join(map(str, n)) for n in (grid.data_shape, grid.coarse)]
     extra = "" if grid.shape == grid.data_shape else f", padded to {grid.shape}"
-    gaps = "" if grid.mask is None else f", {1 - grid.mask.mean():.0%} of them without a field"
+    gaps = "" if grid.mask is None else f", {_gaps(grid):,} of them without a field"
     return (
         f"{sizes[0]} points{names}{gaps}{extra}, {sizes[1]} coarse, {grid.channels} channel(s), "
         f"boundary={grid.boundary}, lower={_short(grid.lower)}, upper={_short(grid.upper)}."
     )
+
+
+def _gaps(grid: Grid) -> int:
+    """How many points have no field, on average over channels."""
+    share = 0.0 if grid.mask is None else float(1 - grid.mask.mean())
+    return round(share * float(np.prod(grid.data_shape)))
 
 
 def _short(ends: tuple[float, ...]) -> tuple[float, ...]:

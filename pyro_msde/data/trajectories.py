@@ -466,7 +466,10 @@ class Trajectories:
         start, end = min(t[0] for t in self.times), max(t[-1] for t in self.times)
         shown = self.time_units.shown
         axes = "" if self.dims is None else f" {'×'.join(self.dims)}"
-        extras = "" if self.covariates is None else f", {self.covariates.shape[1]} covariates"
+        extras = ""
+        if self.covariates is not None:
+            names = self.covariate_names
+            extras = f", covariates {', '.join(names[:4])}{', …' if len(names) > 4 else ''}"
         extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
         return (
             f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "

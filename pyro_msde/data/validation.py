@@ -192,8 +192,9 @@ def check_finite(
             i = int(np.argmin(f))
             kind = _kind(arrays[k][i][~np.isfinite(arrays[k][i])][0])
             raise ValueError(
-                f"{argument}: {kind} in trajectory {k}, index {i} (t={times[k][i]:.9g}), {total} "
-                f"snapshots in all. {advice}{_MASKED if kind == 'NaN' else ''}"
+                f"{argument}: {kind} in trajectory {k}, index {i} (t={times[k][i]:.9g}), and in "
+                f"{total} of {sum(len(f) for f in finite)} snapshots altogether. {advice}"
+                f"{_MASKED if kind == 'NaN' else ''}"
             )
 
 

@@ -44,7 +44,9 @@ def read_flow(
             coordinates of the same names; or an AmiraMesh file ("# AmiraMesh BINARY-LITTLE-ENDIAN
             2.1") of a lattice of two floats, x fastest and time slowest.
         crop: By axis, "time", "x" or "y", the lowest and the highest position that are kept.
-        every: By axis, that one in so many of the positions left is kept.
+        every: By axis, that one in so many of the positions left is kept: of time the first, of x
+            and y that in the middle of each so many, so that walls stay where they are. Of an even
+            number there is none in the middle; the domain moves by half a spacing of the file's.
         radius: Of the cylinder, about the origin. None: that of the file; without one there,
             nothing is left out.
 
@@ -65,8 +67,9 @@ def read_flow(
         ds = _netcdf(path)
     else:
         raise ValueError(
-            f"{path}: neither netCDF-4 nor AmiraMesh in binary of little endian, version 2.1. "
-            "Convert it, or read it with xarray."
+            f"{path}: neither netCDF-4 nor AmiraMesh in binary of little endian, version 2.1. A "
+            "netCDF-3 file is converted by xarray.open_dataset(path).to_netcdf(new, "
+            "engine='h5netcdf')."
         )
     with ds:
         kept = _kept(ds, crop or {}, every or {})
@@ -158,5 +161,6 @@ def _kept(ds: xr.Dataset, crop: Mapping[str, Any], every: Mapping[str, Any]) -> 
                 f"{last:g}."
             )
         ds = ds.isel({axis: slice(int(inside[0]), int(inside[-1]) + 1)})
-    steps = {axis: slice(None, None, check_whole("every", n, 1)) for axis, n in every.items()}
-    return ds.isel(steps)
+    steps = {axis: check_whole("every", n, 1) for axis, n in every.items()}
+    first = {axis: 0 if axis == "time" else (n - 1) // 2 for axis, n in steps.items()}
+    return ds.isel({axis: slice(first[axis], None, n) for axis, n in steps.items()})

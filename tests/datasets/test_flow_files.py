@@ -77,9 +77,16 @@ def test_what_is_cropped_and_left_out_is_that_of_the_whole(tmp_path, write):
     xr.testing.assert_identical(
         some,
         whole.sel(x=slice(0.0, 1.5), time=slice(0.1, 1.0)).isel(
-            x=slice(0, None, 2), y=slice(0, None, 3)
+            x=slice(0, None, 2), y=slice(1, None, 3)
         ),
     )
+
+
+def test_thinned_points_are_in_the_middle_so_that_walls_stay_where_they_are(tmp_path):
+    """On cell centres: the domain goes half a spacing beyond the first and the last of them."""
+    ds = read_flow(netcdf(tmp_path / "flow"), every={"y": 7, "time": 2})
+    assert ds["time"].values.tolist() == T[::2].tolist()
+    np.testing.assert_allclose(ds["y"], [Y.mean()], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

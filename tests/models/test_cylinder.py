@@ -104,6 +104,10 @@ def test_the_grid_is_the_flows(boundary):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="boundary='free': choose 'slip' or 'circular'"):
         cylinder(0, boundary="free")
+    with pytest.raises(ValueError, match=r"^grid: it is the published one.*multiscale.like"):
+        cylinder(0, grid=(160, 40))
+    with pytest.raises(ValueError, match=r"^lower: the Grid says it. Leave it out"):
+        cylinder(0, lower=(-0.506, -0.506))
 
 
 def mirrored(w, reach):

@@ -42,7 +42,7 @@ def test_the_grid_is_that_of_the_data(caplog):
     expected[0, 2:4, 5:8] = False  # a point missing once is no gap of the grid
     np.testing.assert_array_equal(grid.mask, expected)
     (record,) = caplog.records
-    assert "17 × 24 points (lat, lon), 1% of them without a field" in record.message
+    assert "17 × 24 points (lat, lon), 6 of them without a field" in record.message
     assert str(grid.boundary) in record.message
     assert rebuild(model.config).grid == grid
 
