@@ -193,7 +193,7 @@ def check_finite(
             kind = _kind(arrays[k][i][~np.isfinite(arrays[k][i])][0])
             raise ValueError(
                 f"{argument}: {kind} in trajectory {k}, index {i} (t={times[k][i]:.9g}), and in "
-                f"{total} of {sum(len(f) for f in finite)} snapshots altogether. {advice}"
+                f"{total} of {sum(len(t) for t in times)} snapshots altogether. {advice}"
                 f"{_MASKED if kind == 'NaN' else ''}"
             )
 

@@ -83,6 +83,15 @@ class Reading:
         adjusted = _adjusted(moved, self.adjustments)
         return replace(self, unadjusted=moved, dynamics=adjusted)
 
+    def with_its_spread(self) -> Reading:
+        """With starts at `Dynamics.spread` of their distances from the mean."""
+        dynamics = self.dynamics
+        if dynamics.spread == 1:
+            return self
+        away = dynamics.start - dynamics.encoded
+        start = dynamics.encoded + dynamics.spread * away
+        return replace(self, dynamics=replace(dynamics, start=start, spread=1.0))
+
     def paths(
         self,
         times: Tensor,

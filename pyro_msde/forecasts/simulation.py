@@ -131,7 +131,7 @@ def forecast(
             rates.append(_rates(trust.to(member.dynamics.start), member, at_once))
         law = member.theta.observe(member.dynamics.encoded)
         misfits.append(start_misfit(law, snapshots[-1].values, snapshots[-1].observed))
-        path = integrated(member, t)
+        path = integrated(member.with_its_spread(), t)
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))
         drawn += [member.theta] * at_once

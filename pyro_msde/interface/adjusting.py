@@ -96,8 +96,21 @@ def calibrated_adjustments(
         # what is left of a shortfall after the weights' may be chance, and wider noise costs much
         short = after.average < level if weights == 1 else after.falls_short(level, windows)
         if short:
-            found = chosen(lambda scale: score(scale, 1.0, weights))
+            wider = chosen(lambda scale: score(scale, 1.0, weights))
+            found = wider if weights == 1 else _beside(found, wider, weights)
     return [found, replace(jackknife, scale=weights)]
+
+
+def _beside(found: Calibration, wider: Calibration, weights: float) -> Calibration:
+    """The second, with what was tried before the weights' spread was made as wide as there."""
+    count = len(found.scales) - 1
+    return replace(
+        wider,
+        scales=(*found.scales[:count], *wider.scales),
+        coverage=(*found.coverage[:count], *wider.coverage),
+        spread_skill=(*found.spread_skill[:count], *wider.spread_skill),
+        weights=(*found.weights[:count], *(weights,) * len(wider.scales)),
+    )
 
 
 def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jackknife:

@@ -35,8 +35,8 @@ def choose_parameter_scale(
         found: With the noise that was chosen.
 
     Returns:
-        The multiple whose coverage by lead time is nearest to the level, and the calibration with
-        the coverage it has then.
+        The multiple whose coverage by lead time is nearest to the level, and the calibration, with
+        this as a further candidate if it is not 1.
     """
     plain = score(1.0)
     if plain is None:
@@ -54,7 +54,11 @@ def choose_parameter_scale(
     best = min(tried, key=lambda s: float(np.square(tried[s].by_bin - found.level).mean()))
     if best == 1:
         return 1.0, found
-    place = found.scales.index(found.scale)
-    coverage, spread_skill = list(found.coverage), list(found.spread_skill)
-    coverage[place], spread_skill[place] = tried[best].by_lead
-    return best, replace(found, coverage=tuple(coverage), spread_skill=tuple(spread_skill))
+    coverage, spread_skill = tried[best].by_lead
+    return best, replace(
+        found,
+        scales=(*found.scales, found.scale),
+        coverage=(*found.coverage, coverage),
+        spread_skill=(*found.spread_skill, spread_skill),
+        weights=(*(1.0,) * len(found.scales), best),
+    )

@@ -35,6 +35,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     chosen: _Scale | None = None
     windows: _Positive | None = None
     start: _Scale = 1.0
+    weights: tuple[_Positive, ...] = ()
 
 
 @register_adjustment
@@ -56,6 +57,8 @@ class Calibration:
         windows: How many trajectories told, overlapping ones counted in part; None: not known.
         start: Multiple of the start's spread; `scale`, where noise spoiled forecasts. All `scales`
             but the first are of both then.
+        weights: (candidate,) multiples of what the jackknife says of the drift's weights that
+            `scales` were tried with, the last one being kept (`Jackknife.scale`); (): 1 always.
     """
 
     name: ClassVar[str] = "calibration"
@@ -70,14 +73,15 @@ class Calibration:
     chosen: float | None = None
     windows: float | None = None
     start: float = 1.0
+    weights: tuple[float, ...] = ()
 
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Scale the diffusion and the spread of the start."""
-        scaled = replace(dynamics, diffusion=dynamics.diffusion * self.scale**2)
-        if self.start == 1:
-            return scaled
-        spread = dynamics.start - dynamics.encoded
-        return replace(scaled, start=dynamics.encoded + self.start * spread)
+        return replace(
+            dynamics,
+            diffusion=dynamics.diffusion * self.scale**2,
+            spread=dynamics.spread * self.start,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Its numbers."""
@@ -96,6 +100,8 @@ class Calibration:
             raise ValueError(f"calibration: {error}") from None
         if len(known.scales) != len(known.coverage):
             raise ValueError("calibration: scales and coverage of different lengths")
+        if known.weights and len(known.weights) != len(known.scales):
+            raise ValueError("calibration: scales and weights of different lengths")
         return cls(**msgspec.structs.asdict(known))
 
     @property
@@ -105,13 +111,15 @@ class Calibration:
 
     @property
     def before(self) -> Array:
-        """(bin,) coverage by lead time without the scale."""
+        """(bin,) coverage by lead time of forecasts as they are without it."""
         return np.asarray(self.coverage[0])
 
     @property
     def after(self) -> Array:
-        """(bin,) coverage by lead time with the scale."""
-        return np.asarray(self.coverage[self.scales.index(self.scale)])
+        """(bin,) coverage by lead time with it, and with the jackknife as it was chosen."""
+        weights = self.weights or (1.0,) * len(self.scales)
+        tried = list(zip(self.scales, weights, strict=True))
+        return np.asarray(self.coverage[tried.index((self.scale, weights[-1]))])
 
     def __repr__(self) -> str:
         """The scale, what it was chosen from, and the lowest and highest coverage by lead time."""
@@ -120,6 +128,8 @@ class Calibration:
         parts = [f"{self.scale:.3g}", f"level={self.level:g}", f"{len(self.scales)} scales tried"]
         if self.start != 1:
             parts.insert(1, f"start × {self.start:.3g}")
+        if self.weights and self.weights[-1] != 1:
+            parts.insert(1, f"weights × {self.weights[-1]:.3g}")
         if self.windows is not None:
             parts.append(f"{self.windows:.3g} windows")
         if self.chosen is not None and self.chosen != self.scale:

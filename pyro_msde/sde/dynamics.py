@@ -28,6 +28,8 @@ class Dynamics:
         draws: Which draws of θ the paths belong to, in equal shares.
         num_draws: Draws of θ altogether.
         box: (2, row, latent) ends of the states at which the drift was learned; None: not known.
+        spread: Multiple of the distances of `start` from `encoded` at which paths start; a filter
+            of several snapshots takes these as they are.
         longest_step: In training horizons, at which the midpoint rule is stable beside the drift.
     """
 
@@ -40,4 +42,5 @@ class Dynamics:
     draws: range = range(1)
     num_draws: int = 1
     box: Tensor | None = None
+    spread: float = 1.0
     longest_step: float = math.inf

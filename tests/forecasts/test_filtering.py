@@ -18,6 +18,7 @@ from pyro_msde.data import Metadata, Scaling
 from pyro_msde.forecasts.filtering import corrected, shrunk_covariance
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.scores import Calibration
 
 PAST = np.array([0.0, 0.05, 0.08, 0.2])  # the past counts, as C adds little in between
 FEW = {"num_samples": 10, "max_step": 0.1}
@@ -194,6 +195,21 @@ def test_correlations_are_shrunk_by_their_uncertainty():
         assert share < most
         expected = np.cov(x.T) * (1 - share + share * np.eye(3))
         assert_allclose(cov, expected, rtol=1e-10)
+
+
+def test_a_start_of_less_spread_is_that_of_the_filter_drawn_together():
+    """Not one that the filter itself starts from: what snapshots say is worth as much as before."""
+    linear, rng = linear_fit(), np.random.default_rng(5)
+    y = observed(linear, PAST, rng)
+    states = [
+        linear.fit.adjusted(Calibration(1.0, start=start))
+        .predict(y, PAST[-1:], times0=PAST, num_samples=400, max_step=0.1)
+        .paths[0, :, 0, 0]
+        for start in (1.0, 0.5, 0.0)
+    ]
+    mean = states[0].mean(0)
+    for start, found in zip((0.5, 0.0), states[1:], strict=True):
+        assert_allclose(found, mean + start * (states[0] - mean), rtol=1e-9, atol=1e-12)
 
 
 # layouts, times, other guides

@@ -237,7 +237,9 @@ def test_the_spread_of_weights_is_made_wider_until_intervals_cover(sd, expected)
     assert scale == expected
     reach = norm.ppf((1 + level) / 2)
     assert_allclose(calibration.after, 2 * norm.cdf(reach * sd * scale) - 1, **ONE_POINT)
-    assert calibration.coverage[0] == found.coverage[0]
+    assert calibration.coverage[:2] == found.coverage
+    assert (calibration.weights or (1.0,))[-1] == scale
+    assert_array_equal(calibration.before, found.coverage[0])
 
 
 def test_the_spread_of_weights_is_left_alone_where_forecasts_lose_by_it():

@@ -197,6 +197,9 @@ def test_windows_of_one_record_count_by_what_is_new_in_them():
     assert num_separate(record.cut(20, 5)) == 1 + 8 * 5 / 20
     apart = Trajectories(times, np.random.default_rng(3).normal(size=(4, 60, 5)))
     assert num_separate(apart) == 4
+    values = np.random.default_rng(3).normal(size=(3, 6, 64, 64))
+    values[..., [0, -1]] = 0.0  # walls, where all are alike
+    assert num_separate(Trajectories(np.arange(6.0), values)) == 3
 
 
 def test_overlapping_windows_tell_as_much_as_the_separate_ones():
