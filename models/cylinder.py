@@ -10,6 +10,7 @@ from pyro_msde.checks import check_choice, check_whole
 from pyro_msde.grid import BoundaryWords, Grid
 from pyro_msde.models.builder import multiscale
 from pyro_msde.models.general import Multiscale
+from pyro_msde.renaming import renamed_arguments
 from pyro_msde.runs import register
 
 __all__ = ["cylinder"]
@@ -26,6 +27,7 @@ _BOUNDARIES: dict[str, BoundaryWords] = {
 
 
 @register("cylinder")
+@renamed_arguments(num_parameters="num_covariates", recipe="architecture")
 def cylinder(
     n_eta: int = 5,
     *,

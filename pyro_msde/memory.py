@@ -9,6 +9,7 @@ next tensors, and gives all of it back at the end.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import threading
@@ -29,7 +30,7 @@ _STATM = "/proc/self/statm"
 _SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
 
 _LOCK = threading.Lock()
-_inside = _before = 0
+_inside, _before = 0, 0.0
 
 
 @contextmanager
@@ -38,22 +39,52 @@ def memory_kept() -> Iterator[None]:
 
     Nothing happens without glibc, or where the user's environment says how it is to allocate.
     """
-    global _inside, _before
     library = _glibc()
-    with _LOCK:
-        _inside += 1
-        if library is not None and _inside == 1:
-            _before = _resident()
-            _set(library, _KEPT)
+    if library is None:
+        yield
+        return
+    entered = False
     try:
+        entered = _enter(library)
         yield
     finally:
-        with _LOCK:
-            _inside -= 1
-            if library is not None and not _inside:
-                _set(library, _USUAL)
-                if _resident() - _before > _WORTH_A_SEARCH:
-                    library.malloc_trim(0)
+        if entered and _leave(library):
+            library.malloc_trim(0)
+
+
+def _enter(library: Any) -> bool:
+    """Count a block, the first of which changes the settings; always true."""
+    global _inside, _before
+    with _LOCK:
+        if not _inside:
+            _before = _resident()
+            _set(library, _KEPT)
+        _inside += 1
+    return True
+
+
+def _leave(library: Any) -> bool:
+    """Count a block less, the last of which sets things back; whether much is to be given back."""
+    global _inside
+    with _LOCK:
+        _inside = max(0, _inside - 1)  # a child forked off in a block has none
+        if _inside:
+            return False
+        _set(library, _USUAL)
+        return not _resident() - _before < _WORTH_A_SEARCH
+
+
+def _forget() -> None:
+    """In a process that was forked off, where no other thread is within a block."""
+    global _LOCK, _inside
+    _LOCK = threading.Lock()
+    if _inside and (library := _glibc()) is not None:
+        _set(library, _USUAL)
+    _inside = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _set(library: Any, options: dict[int, int]) -> None:
@@ -61,10 +92,13 @@ def _set(library: Any, options: dict[int, int]) -> None:
         library.mallopt(option, value)
 
 
-def _resident() -> int:
-    """Bytes of the process that are in memory."""
-    with open(_STATM) as f:
-        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _resident() -> float:
+    """Bytes of the process that are in memory; NaN where the system does not say."""
+    try:
+        with open(_STATM) as f:
+            return float(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return math.nan
 
 
 @cache

@@ -10,6 +10,7 @@ import threading
 import pytest
 import torch
 
+from pyro_msde import memory
 from pyro_msde.memory import _glibc, memory_kept
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -65,6 +66,26 @@ def test_it_ends_in_an_exception_and_in_other_threads():
     for thread in threads:
         thread.join()
     assert resident() - before < SIZE / 2
+
+
+def test_what_cannot_be_read_of_the_process_costs_nothing(monkeypatch):
+    """Where no file can be opened any more, results are returned and later blocks count."""
+    monkeypatch.setattr(memory, "_STATM", "/nowhere/statm")
+    with memory_kept():
+        pass
+    monkeypatch.undo()
+    test_nested_ones_end_with_the_outermost()
+    assert memory._inside == 0
+
+
+def test_a_process_that_is_forked_off_in_a_block_begins_anew():
+    with memory_kept():
+        child = os.fork()
+        if not child:
+            memory._LOCK.acquire(timeout=5)
+            os._exit(memory._inside)
+        assert os.waitpid(child, 0)[1] == 0
+        assert memory._inside == 1
 
 
 def test_the_users_own_setting_is_left_alone(monkeypatch):

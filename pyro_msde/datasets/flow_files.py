@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from pyro_msde.checks import check_whole
+from pyro_msde.checks import check_number, check_whole
 
 __all__ = ["read_flow"]
 
@@ -24,6 +25,7 @@ _AXES = {"tdim": "time", "ydim": "y", "xdim": "x"}  # of netCDF, slowest first
 _MAGIC = "# AmiraMesh BINARY-LITTLE-ENDIAN 2.1"
 _MOST_HEADER = 2**16  # bytes
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_SCALARS = ("nu", "radius", "Re")
 _LONG = {"u": "velocity along x", "v": "velocity along y"}
 
 
@@ -59,6 +61,8 @@ def read_flow(
         OSError: The file cannot be read.
     """
     path = Path(path)
+    radius = None if radius is None else check_number("radius", radius)
+    crop, every = _asked("crop", crop), _asked("every", every)
     with path.open("rb") as stream:
         head = stream.read(len(_MAGIC))
     if head == _MAGIC.encode("ascii"):
@@ -72,11 +76,12 @@ def read_flow(
             "engine='h5netcdf')."
         )
     with ds:
-        kept = _kept(ds, crop or {}, every or {})
+        kept = _kept(path, ds, crop, every)
         fields = {name: kept[name].transpose("time", "x", "y").load() for name in _LONG}
-        attrs = {key: float(kept.attrs[key]) for key in ("nu", "radius", "Re") if key in kept.attrs}
+        attrs = {key: kept.attrs[key] for key in _SCALARS if key in kept.attrs}
         coords = {axis: kept[axis].astype(np.float64).load() for axis in _AXES.values()}
-    radius = attrs.get("radius") if radius is None else float(radius)
+    if radius is None and "radius" in attrs:
+        radius = check_number(f"{path}: radius", attrs["radius"])
     out = xr.Dataset({k: v.astype(np.float32) for k, v in fields.items()}, coords)
     if radius is not None:
         out = out.where(np.hypot(out["x"], out["y"]) > radius).transpose("time", "x", "y")
@@ -88,20 +93,33 @@ def read_flow(
 def _netcdf(path: Path) -> xr.Dataset:
     """Opened, with our names of axes and the scalars as attributes."""
     ds = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
-    for name in _LONG:
-        dims = set(ds[name].dims) if name in ds else set()
-        if dims != set(_AXES):
-            held = f"{name} along {', '.join(sorted(map(str, dims)))}" if dims else "none"
-            ds.close()
-            raise ValueError(
-                f"{path}: holds {held}. Variables u and v along xdim, ydim and tdim are read."
-            )
-    missing = [axis for axis in _AXES if axis not in ds.coords]
-    if missing:
+    try:
+        for name in _LONG:
+            dims = set(ds[name].dims) if name in ds else set()
+            if dims != set(_AXES):
+                along = f"along {', '.join(sorted(map(str, dims)))}" if dims else "nowhere"
+                raise ValueError(
+                    f"{path}: holds {name} {along}. Variables u and v along xdim, ydim and tdim "
+                    "are read."
+                )
+        missing = [axis for axis in _AXES if axis not in ds.coords]
+        if missing:
+            raise ValueError(f"{path}: no positions {', '.join(missing)}. Add them as coordinates.")
+        given = {**ds.attrs, **{key: ds[key].values for key in _SCALARS if key in ds}}
+        scalars = {key: _scalar(path, key, given[key]) for key in _SCALARS if key in given}
+        only = ds[list(_LONG)].reset_coords([c for c in ds.coords if c not in _AXES], drop=True)
+        return only.rename(_AXES).assign_attrs(scalars)
+    except ValueError:
         ds.close()
-        raise ValueError(f"{path}: no positions {', '.join(missing)}. Add them as coordinates.")
-    scalars = {k: float(ds[k]) for k in ("nu", "radius", "Re") if k in ds and not ds[k].dims}
-    return ds[list(_LONG)].rename(_AXES).assign_attrs({**ds.attrs, **scalars})
+        raise
+
+
+def _scalar(path: Path, key: str, given: Any) -> float:
+    """A single number of the file."""
+    found = np.asarray(given)
+    if found.size != 1 or found.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: {key} is {given!r}. A single number is read.")
+    return float(found.reshape(()))
 
 
 def _amira(path: Path) -> xr.Dataset:
@@ -111,12 +129,13 @@ def _amira(path: Path) -> xr.Dataset:
     mark = re.search(rb"# Data section follows\s*\n@1[ \t]*\r?\n", head)
     if mark is None:
         raise ValueError(f"{path}: no data section '@1' in its header. It is cut off or another.")
-    header = head[: mark.start()].decode("latin-1")
+    lines = head[: mark.start()].decode("latin-1").splitlines()
+    header = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     sizes = _numbers(path, header, "define Lattice", 3)
     box = _numbers(path, header, "BoundingBox", 6)
     if not re.search(r"Lattice\s*\{\s*float\[2\]\s+\w+\s*\}\s*@1", header):
         raise ValueError(f"{path}: its lattice is not of float[2]. Two components are read.")
-    if any(n != int(n) or n < 1 for n in sizes):
+    if any(not 1 <= n < 2**53 or n != int(n) for n in sizes):
         raise ValueError(f"{path}: define Lattice {sizes}. Whole numbers above zero are read.")
     nx, ny, nt = (int(n) for n in sizes)
     there, needed = path.stat().st_size - mark.end(), 8 * nx * ny * nt
@@ -147,20 +166,48 @@ def _numbers(path: Path, header: str, key: str, count: int) -> list[float]:
     return [float(x) for x in re.findall(_NUMBER, found[1])]
 
 
-def _kept(ds: xr.Dataset, crop: Mapping[str, Any], every: Mapping[str, Any]) -> xr.Dataset:
-    for argument, given in (("crop", crop), ("every", every)):
-        unknown = [axis for axis in given if axis not in _AXES.values()]
-        if unknown:
-            raise ValueError(f"{argument}: no axis {unknown[0]!r}. Name time, x or y.")
-    for axis, (low, high) in crop.items():
-        inside = np.flatnonzero((ds[axis].values >= low) & (ds[axis].values <= high))
-        if not inside.size:
-            first, last = ds[axis].values[[0, -1]]
+def _asked(argument: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """By axis, none that there is not."""
+    unknown = [axis for axis in given or {} if axis not in _AXES.values()]
+    if unknown:
+        raise ValueError(f"{argument}: no axis {unknown[0]!r}. Name time, x or y.")
+    return given or {}
+
+
+def _kept(
+    path: Path, ds: xr.Dataset, crop: Mapping[str, Any], every: Mapping[str, Any]
+) -> xr.Dataset:
+    for axis in _AXES.values():
+        if not _in_order(ds[axis].values, may_fall=axis != "time"):
             raise ValueError(
-                f"crop: nothing along {axis} from {low} to {high}; it goes from {first:g} to "
-                f"{last:g}."
+                f"{path}: positions along {axis} are not numbers in order. Sort the file by them."
+            )
+    for axis, ends in crop.items():
+        try:
+            low, high = (float(end) for end in ends)
+        except (TypeError, ValueError):
+            raise ValueError(f"crop: {ends!r} along {axis}. Give two numbers.") from None
+        x = ds[axis].values.astype(np.float64)
+        rounding = 1e-6 * float(np.abs(np.diff(x)).min()) if x.size > 1 else 0.0  # of the file's
+        inside = np.flatnonzero((x >= low - rounding) & (x <= high + rounding))
+        if not inside.size:
+            raise ValueError(
+                f"crop: nothing along {axis} from {low:g} to {high:g}; it goes from {x[0]:g} to "
+                f"{x[-1]:g}."
             )
         ds = ds.isel({axis: slice(int(inside[0]), int(inside[-1]) + 1)})
-    steps = {axis: check_whole("every", n, 1) for axis, n in every.items()}
-    first = {axis: 0 if axis == "time" else (n - 1) // 2 for axis, n in steps.items()}
-    return ds.isel({axis: slice(first[axis], None, n) for axis, n in steps.items()})
+    for axis, n in every.items():
+        each = check_whole("every", n, 1)
+        first = 0 if axis == "time" else (each - 1) // 2
+        if first >= ds.sizes[axis]:
+            raise ValueError(f"every: {each} of the {ds.sizes[axis]} points along {axis}.")
+        ds = ds.isel({axis: slice(first, None, each)})
+    return ds
+
+
+def _in_order(x: NDArray[Any], *, may_fall: bool) -> bool:
+    """Whether these are finite numbers that rise, or fall where they may; at least one."""
+    if x.dtype.kind not in "fiu" or not x.size or not np.isfinite(x).all():
+        return False
+    steps = np.diff(x.astype(np.float64))
+    return bool((steps > 0).all() or (may_fall and (steps < 0).all()))

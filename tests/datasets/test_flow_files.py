@@ -82,6 +82,52 @@ def test_what_is_cropped_and_left_out_is_that_of_the_whole(tmp_path, write):
     )
 
 
+def test_ends_of_a_crop_are_kept_though_positions_are_rounded(tmp_path):
+    """.3 is .30000000000000004 among five times from 0 to .4."""
+    times = np.linspace(0, 0.4, 5)
+    assert times[3] > 0.3
+    path = tmp_path / "flow.nc"
+    fine = netcdf(path)
+    with xr.open_dataset(fine, engine="h5netcdf") as ds:
+        ds = ds.load().assign_coords(tdim=times[: ds.sizes["tdim"]])
+    ds.to_netcdf(tmp_path / "rounded.nc", engine="h5netcdf")
+    some = read_flow(tmp_path / "rounded.nc", crop={"time": (0.1, 0.3)})
+    np.testing.assert_array_equal(some["time"], times[1:4])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda ds: ds.assign(radius=("one", [np.nan])), "radius=nan: give a number above 0"),
+        (lambda ds: ds.assign(radius=("two", [0.1, 0.2])), "A single number is read"),
+        (lambda ds: ds.assign(radius="wide"), "A single number is read"),
+        (lambda ds: ds.isel(xdim=[1, 0, *range(2, NX)]), "positions along x are not numbers in"),
+        (lambda ds: ds.isel(tdim=slice(None, None, -1)), "positions along time are not numbers"),
+        (lambda ds: ds.assign_coords(ydim=[np.nan, *Y[1:]]), "positions along y are not numbers"),
+        (lambda ds: ds.isel(tdim=slice(0, 0)), "positions along time are not numbers"),
+        (lambda ds: ds.drop_vars("v"), "holds v nowhere"),
+    ],
+)
+def test_positions_and_numbers_that_make_no_sense_are_refused(tmp_path, change, message):
+    with xr.open_dataset(netcdf(tmp_path / "flow.nc"), engine="h5netcdf") as ds:
+        change(ds.load()).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match=message):
+        read_flow(tmp_path / "other.nc")
+
+
+def test_a_radius_of_one_number_along_a_dimension_is_one(tmp_path):
+    with xr.open_dataset(netcdf(tmp_path / "flow.nc"), engine="h5netcdf") as ds:
+        wide = ds.load().assign(radius=("one", [0.3]), time=("tdim", np.zeros(ds.sizes["tdim"])))
+    wide.set_coords("time").to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    check(read_flow(tmp_path / "other.nc"), 0.3)
+
+
+@pytest.mark.parametrize("ends", [0.5, (None, 1), ("a", "b"), (0, 1, 2)])
+def test_a_crop_is_two_numbers(tmp_path, ends):
+    with pytest.raises(ValueError, match=r"crop: .* along x. Give two numbers"):
+        read_flow(netcdf(tmp_path / "flow.nc"), crop={"x": ends})
+
+
 def test_thinned_points_are_in_the_middle_so_that_walls_stay_where_they_are(tmp_path):
     """On cell centres: the domain goes half a spacing beyond the first and the last of them."""
     ds = read_flow(netcdf(tmp_path / "flow"), every={"y": 7, "time": 2})
@@ -108,7 +154,7 @@ def test_amira_mesh_that_is_cut_off_or_mislabelled_is_refused(tmp_path, options,
 
 
 def test_netcdf_that_is_cut_off_or_mislabelled_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds none"):
+    with pytest.raises(ValueError, match="holds u nowhere"):
         read_flow(netcdf(tmp_path / "a.nc", u="w"))
     with pytest.raises(ValueError, match="u along tdim, xdim, z"):
         read_flow(netcdf(tmp_path / "b.nc", ydim="z"))
