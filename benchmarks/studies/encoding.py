@@ -1,6 +1,6 @@
 """What is lost by encoding and decoding alone: forecasts of no time at all, from the encoded mean.
 
-    python -m benchmarks.studies.encoding --case cylinder
+    python -m benchmarks.studies.encoding --case cylinder --split published
 
 One row for each kept run of a case is appended to benchmarks/studies/results/encoding.csv:
 
@@ -52,11 +52,14 @@ def main() -> None:
     """Fill the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", default=",".join(CASES), help="separated by commas")
+    parser.add_argument("--split", default="published,hard")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--runs", type=Path, default=KEPT, help="folder of kept weights")
     args = parser.parse_args()
     for case in args.case.split(","):
-        for setting in CASES[case].values():
+        for split, setting in CASES[case].items():
+            if split not in args.split.split(","):
+                continue
             train = test = None
             for n_eta, fit in kept(setting, args.runs):
                 key = {"case": case, "split": setting.split, "n_eta": str(n_eta)}
