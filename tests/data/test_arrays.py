@@ -182,7 +182,9 @@ def test_masked_values_are_refused_by_name_and_number():
         nrmse(fc, truth)
     with pytest.raises(ValueError, match="values: NaN, 3 in all"):
         fc.cdf(truth)
-    with pytest.raises(ValueError, match=r"values: NaN in traj.* 0, index 1 .*1 snap.*\(Masked"):
+    with pytest.raises(
+        ValueError, match=r"values: NaN in traj.* 0, index 1 .*1 of 2 snap.*\(Masked"
+    ):
         Trajectories(t, truth[None])
     with pytest.raises(ValueError, match=r"y0: shape \(0, 30\) holds no field"):
         fit.predict(np.ones((0, NUM_POINTS)), t, covariates=[1.0])

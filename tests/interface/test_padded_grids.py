@@ -28,8 +28,8 @@ def fields(count=3):
     return (280 + np.sin(phase) + 0.05 * noise).astype(np.float32)
 
 
-def pair(grid, coarse=None):
-    model = multiscale(grid, coarse, boundary="neumann", **NETWORKS)
+def pair(grid, *sizes, **walls):
+    model = multiscale(grid, *sizes, **walls, **NETWORKS)
     return model, AmortizedGP(model)
 
 
@@ -40,7 +40,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def fit(data):
-    return pyro_msde.fit(*pair(SHAPE, COARSE), data, validation=data[:1], **HOW)
+    return pyro_msde.fit(*pair(SHAPE, COARSE, boundary="neumann"), data, validation=data[:1], **HOW)
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +112,10 @@ def test_what_a_folder_keeps_and_an_ensemble_pools(fit, data, tmp_path):
 
 def test_an_interrupted_run_goes_on(data, tmp_path):
     how = {**HOW, "validation": data[:1], "validate_every": 2}
-    pyro_msde.fit(*pair(SHAPE, COARSE), data, checkpoint=tmp_path, **how)
-    resumed = pyro_msde.fit(*pair(SHAPE, COARSE), data, checkpoint=tmp_path, **how)
+    pyro_msde.fit(*pair(SHAPE, COARSE, boundary="neumann"), data, checkpoint=tmp_path, **how)
+    resumed = pyro_msde.fit(
+        *pair(SHAPE, COARSE, boundary="neumann"), data, checkpoint=tmp_path, **how
+    )
     assert resumed.steps == HOW["steps"]
 
 
