@@ -6,7 +6,7 @@ At Re = 160, once vortices are shed evenly. The published split's file gives the
 and the symmetry of the time mean; two runs that start from its last snapshot give forces and
 divergence, on the usual mesh and on a refined one, all lengths divided by √2 and steps by 2. The
 file ends at x = 3.5, behind which the runs start from its last column: too far from the cylinder
-for its forces to feel it. Rows go to benchmarks/results/cylinder_solver.csv; half an hour of one
+for its forces to feel it. Rows go to benchmarks/results/cylinder_solver.csv; eleven minutes of one
 core.
 """
 
