@@ -52,7 +52,8 @@ def test_what_flows_in_flows_out_and_the_walls_hold(usual):
 def test_a_bump_alone_breaks_the_symmetry(usual):
     other = flow(seed=1)
     assert not np.array_equal(usual.velocity, other.velocity, equal_nan=True)
-    np.testing.assert_array_equal(flow().velocity, usual.velocity)  # seeds repeat
+    # seeds repeat, but for the order in which ngsolve's factorisation adds: seen, 7e-15
+    np.testing.assert_allclose(flow().velocity, usual.velocity, rtol=0, atol=1e-12)
     assert (usual.drag > 0).all()
     # lift is that of the bump, small beside the drag
     assert np.abs(usual.lift).max() < 0.1 * usual.drag.min()
