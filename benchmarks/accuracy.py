@@ -57,6 +57,7 @@ def score(fit: pyro_msde.Fit, test: pyro_msde.Trajectories) -> dict[str, Any]:
     errors = (
         np.asarray(pyro_msde.nrmse(fc, test, relative_to="zero")) if finite else np.array([np.inf])
     )
+    print("NRMSE by trajectory", " ".join(f"{error:.4f}" for error in errors), flush=True)
     if not finite or errors.max() > _DIVERGED:
         return {"status": "diverged", "predict_seconds": round(seconds, 1)}
     covered = np.asarray(pyro_msde.coverage(fc, test, level=0.9, bins=10))

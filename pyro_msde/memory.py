@@ -43,24 +43,22 @@ def memory_kept() -> Iterator[None]:
     if library is None:
         yield
         return
-    entered = False
+    _enter(library)
     try:
-        entered = _enter(library)
         yield
     finally:
-        if entered and _leave(library):
+        if _leave(library):
             library.malloc_trim(0)
 
 
-def _enter(library: Any) -> bool:
-    """Count a block, the first of which changes the settings; always true."""
+def _enter(library: Any) -> None:
+    """Count a block, the first of which changes the settings."""
     global _inside, _before
     with _LOCK:
         if not _inside:
             _before = _resident()
             _set(library, _KEPT)
         _inside += 1
-    return True
 
 
 def _leave(library: Any) -> bool:
