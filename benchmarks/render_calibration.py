@@ -37,7 +37,6 @@ unseen trajectories that were simulated for this alone; `docs/method.md` explain
 |---|---|
 | `msde` | what is shipped: the kept weights with the jackknife of their drift and a scale of √C |
 | `alt-unscaled` | the same without the scale, where it is not 1 |
-| `alt-optimal` | the same with C, too, where the ELBO is largest, without a scale |
 | `alt-point` | the kept weights without either |
 | `alt-loose` | the kept weights with a jackknife at λ = 0.01 instead of 1, without a scale |
 | `alt-ensemble` | the kept weights pooled with two more seeds, without either |

@@ -3,6 +3,7 @@
     q(z|t) = N(μ(t), Σ(t)),   μ(t) = W(t) μ_nodes,   μ_nodes,i = (T_r y_i, E(y_i − S y_i)),
 
 log Σ(t) likewise, from Σ_e at the nodes: learned, constant and diagonal unless asked otherwise.
+Between them Σ(t) grows by what a path with the model's diffusion strays (`pyro_msde.sde.bridge`).
 Where a snapshot has gaps, Σ_e grows by the share of the prior's variance that nothing tells of
 (`pyro_msde.grid.unseen`).
 """
@@ -28,7 +29,7 @@ from pyro_msde.isolation import Isolation
 from pyro_msde.priors import LogVariance
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.runs import check_size, register
-from pyro_msde.sde import GaussianMarginals, Moments
+from pyro_msde.sde import GaussianMarginals, Moments, bridge
 
 __all__ = ["AmortizedGP", "EncodableModel"]
 
@@ -192,9 +193,8 @@ class AmortizedGP(PyroModule):
         covariates = None if batch.covariates is None else batch.covariates[:, None]
         nodes = self.encoder_mean(batch.values, bound, covariates)
         log = self.node_log_variance(nodes)
-        return self.interpolated(
-            batch, nodes, log if batch.unseen is None else self.grown(log, batch.unseen)
-        )
+        log = log if batch.unseen is None else self.grown(log, batch.unseen)
+        return self.interpolated(batch, nodes, log, bound.diffusion)
 
     @torch.no_grad()
     def choose_interpolation(self, batches: Sequence[SegmentBatch], bound: BoundModel) -> None:
@@ -210,7 +210,7 @@ class AmortizedGP(PyroModule):
         choose_kernel(self.time_kernel, segments)
 
     def interpolated(
-        self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor
+        self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor, diffusion: Tensor
     ) -> GaussianMarginals:
         """Marginals from their means and log variances at the observations.
 
@@ -218,6 +218,7 @@ class AmortizedGP(PyroModule):
             batch: The segments.
             nodes: (segment, time, latent).
             log_variance: Along Σ_e's axes, (latent,) or shaped as the nodes.
+            diffusion: (latent,) the diagonal of C, which a path strays by between observations.
         """
         # Equal offsets mean equal weights: one row serves all segments.
         rows = slice(1) if batch.shared_offsets else slice(None)
@@ -231,8 +232,12 @@ class AmortizedGP(PyroModule):
             else:
                 log, rate = W @ log_variance, W_dot @ log_variance
             cov, cov_dot = log.exp(), log.exp() * rate
-            if axes is not None:
-                cov, cov_dot = along_axes(cov, axes), along_axes(cov_dot, axes)
+            strays, strays_dot = bridge(batch.times[rows], at[rows], diffusion)
+            if axes is None:
+                cov, cov_dot = cov + strays, cov_dot + strays_dot
+            else:
+                cov = along_axes(cov, axes) + torch.diag_embed(strays)
+                cov_dot = along_axes(cov_dot, axes) + torch.diag_embed(strays_dot)
             cov, cov_dot = (c.expand(len(nodes), *c.shape[1:]) for c in (cov, cov_dot))
             return Moments(W @ nodes, W_dot @ nodes, cov, cov_dot)
 

@@ -81,7 +81,7 @@ class UnamortizedGP(AmortizedGP):
         """q(z|t) over the batch's segments; the same at every draw of θ."""
         nodes = self.node_means[batch.observations]
         log = self.node_variance().log() + self.node_deviations[batch.observations]
-        return self.interpolated(batch, nodes, log)
+        return self.interpolated(batch, nodes, log, bound.diffusion)
 
     def encode(
         self,

@@ -7,7 +7,6 @@ Each method is measured as `benchmarks.calibration` measures what is shipped; th
 to benchmarks/studies/results/remedies.csv.
 
     alt-unscaled   what is shipped without the scale of √C that validation chose
-    alt-optimal    with C where the ELBO is largest, as Σ_y is; without a scale
     alt-point      the kept weights with neither scale nor jackknife
     alt-loose      with a jackknife that little holds in place, at λ = 0.01 instead of 1
     alt-ensemble   pooled with the weights of two more seeds, all with a point drift
@@ -26,8 +25,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import pyro_msde
 from benchmarks.accuracy import kept_fit
 from benchmarks.calibration import Method, fill
@@ -35,7 +32,6 @@ from examples.cases import Setting
 from pyro_msde.data import SegmentBatch, each_trajectory
 from pyro_msde.datasets.problem import Splits
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.closed_form_variance import variance_optima
 from pyro_msde.priors import bayesian, fan_in_normal
 
 __all__ = ["METHODS", "RESULTS", "every_segment"]
@@ -52,19 +48,6 @@ def unscaled(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
     fit = kept_fit(setting, setting.n_eta, kept)
     if fit is None or fit.diffusion_scale == 1:
         return None
-    return fit.without("calibration")
-
-
-def optimal(setting: Setting, data: Data, kept: Path) -> pyro_msde.Fit | None:
-    """The kept weights with C in its closed form, all else fixed."""
-    fit = kept_fit(setting, setting.n_eta, kept)
-    if fit is None:
-        return None
-    torch.manual_seed(0)
-    best = variance_optima(fit.model, fit.guide, every_segment(fit, data().train))
-    net = fit.model.diffusion.read()
-    with torch.no_grad():
-        net.log_value[... if net.index is None else net.index] = best.diffusion_optimum.log()
     return fit.without("calibration")
 
 
@@ -148,7 +131,6 @@ def _trained(
 
 METHODS: dict[str, Method] = {
     "alt-unscaled": unscaled,
-    "alt-optimal": optimal,
     "alt-point": point,
     "alt-loose": loosely_jackknifed,
     "alt-bayesian": bayesian_drift,

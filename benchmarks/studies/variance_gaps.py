@@ -1,13 +1,12 @@
-"""How far from where the ELBO wants them the variances of the kept weights stopped.
+"""How far from where the ELBO wants it Σ_y of the kept weights stopped.
 
     python -m benchmarks.studies.variance_gaps
 
 One row for each KdV and Burgers run in benchmarks/runs of the default recipe or the resolved one is
-appended to benchmarks/studies/results/variance_gaps.csv: mean log of C over its closed-form
-optimum, all else fixed, and of Σ_y likewise; 0.1 is 10 % too large. `fit` ends with Σ_y at its
-optimum; `observation_trained` is how far above training had left it, as the run's history has it.
-Training segments are those of all training trajectories, with 64 quadrature nodes and a pair of
-draws at each.
+appended to benchmarks/studies/results/variance_gaps.csv: mean log of Σ_y over its closed-form
+optimum, all else fixed; 0.1 is 10 % too large. `fit` ends with Σ_y there; `observation_trained` is
+how far above training had left it, as the run's history has it. Training segments are those of all
+training trajectories.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from pyro_msde.inference.closed_form_variance import variance_optima
 
 RESULTS = Path(__file__).parent / "results" / "variance_gaps.csv"
 KEY = ("case", "split", "n_eta")
-COLUMNS = (*KEY, "steps", "diffusion", "observation", "observation_trained", "version")
+COLUMNS = (*KEY, "steps", "observation", "observation_trained", "version")
 
 
 def kept(setting: Setting, runs: Path) -> Iterator[tuple[int, pyro_msde.Fit]]:

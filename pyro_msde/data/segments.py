@@ -68,11 +68,7 @@ class SegmentBatch:
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        q = self.quadrature
-        quadrature = StratifiedQuadrature(
-            q.edges.to(device), q.density.to(device), shared_offsets=q.shared_offsets
-        )
-        return replace(self, quadrature=quadrature, **tensors)
+        return replace(self, quadrature=self.quadrature.to(device), **tensors)
 
 
 class Segments:
@@ -181,7 +177,9 @@ class Segments:
             values=torch.stack(values),
             observation_weight=torch.stack(observation).to(self.dtype),
             initial_weight=torch.stack(initial).to(self.dtype),
-            quadrature=StratifiedQuadrature(edge, torch.stack(density), shared_offsets=shared),
+            quadrature=StratifiedQuadrature(
+                edge, torch.stack(density), pinned=stacked, shared_offsets=shared
+            ),
             num_segments=self.num_segments,
             shared_offsets=shared,
             observations=torch.stack(numbers),

@@ -2,6 +2,8 @@
 
     p(y) = (1/N) Σ_i p(y|z_i),     p(y|z) = N(T_p ζ + Σ_y S_η D(η), Σ_y) unless the model says else
 
+given what the initial field leaves of itself (`pyro_msde/forecasts/residual_memory.py`).
+
 Fields are decoded from the latent paths in chunks of time, and kept only if all of them fit in a
 gigabyte, so that memory does not grow with the samples.
 """
@@ -21,6 +23,7 @@ from pyro_msde.checks import check_level, check_seed
 from pyro_msde.data import Metadata, Scaling, to_numpy
 from pyro_msde.forecasts.forecast_dataset import forecast_dataset
 from pyro_msde.forecasts.mixtures import Mixture
+from pyro_msde.forecasts.residual_memory import Residual
 from pyro_msde.memory import memory_kept
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.renaming import renamed_attribute
@@ -55,6 +58,7 @@ class Forecast:
             length one. None: nothing was subtracted.
         starts: (batch,) times of the initial fields, where they differ; None: `times` hold for all.
         history: How many snapshots were given of each, the last of them the initial field.
+        residual: What initial fields leave of themselves in later ones; None: nothing.
 
     Where the grid has no field, on land or in a solid body, all results are NaN.
     """
@@ -72,6 +76,7 @@ class Forecast:
     reference: Tensor | None = None
     starts: np.ndarray | None = None
     history: int = 1
+    residual: Residual | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
 
@@ -270,12 +275,17 @@ class Forecast:
         size = max(1, _CHUNK // per_time)
         scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
         mask = None if grid.mask is None else torch.tensor(grid.mask)
+        residual = self.residual
+        left = [] if residual is None else [residual.of(b, k) for k, b in enumerate(self.theta)]
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
             laws = [
                 bound.observe(z[:, :, window].to(bound.diffusion.device))
                 for bound, z in zip(self.theta, self.paths, strict=True)
             ]
+            if residual is not None:
+                both = zip(laws, left, strict=True)
+                laws = [residual.given(law, away, window) for law, away in both]
             reference = self.reference
             if reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]

@@ -19,6 +19,7 @@ from pyro_msde.forecasts.filtering import FEWEST_MEMBERS, filtered
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.readings import Encoded, Reading, draws_of_theta, readings
 from pyro_msde.forecasts.region import Region
+from pyro_msde.forecasts.residual_memory import Residual, ResidualMemory
 from pyro_msde.forecasts.trust import Trust, doubt, start_misfit
 from pyro_msde.isolation import place_of
 from pyro_msde.memory import memory_kept
@@ -125,13 +126,17 @@ def forecast(
         past = torch.as_tensor(times0 / scaling.time, device=y0.device).expand(len(y0), -1)
         members = filtered(list(members), guide, snapshots, past, integrated, generator)
     trust, region = _kind(adjustments, Trust), _kind(adjustments, Region)
-    drawn, read, paths, misfits, rates = [], [], [], [], []
+    memory = _kind(adjustments, ResidualMemory)
+    drawn, read, paths, misfits, rates, begun = [], [], [], [], [], []
     for member in members:
         if trust is not None:
             rates.append(_rates(trust.to(member.dynamics.start), member, at_once))
         law = member.theta.observe(member.dynamics.encoded)
         misfits.append(start_misfit(law, snapshots[-1].values, snapshots[-1].observed))
-        path = integrated(member.with_its_spread(), t)
+        member = member.with_its_spread()
+        if memory is not None:
+            begun.append(member.dynamics.start.unflatten(0, (at_once, share)))
+        path = integrated(member, t)
         path = path[..., 1:, :] if starts_late else path
         paths.append(path.unflatten(0, (at_once, share)))
         drawn += [member.theta] * at_once
@@ -141,6 +146,11 @@ def forecast(
     if trust is not None:
         lasts = float(t[0, -1] - t[0, 0])
         departure = trust.to(rates[0]).departure(torch.stack(rates).mean(0), lasts)
+    residual = None
+    if memory is not None:
+        elapsed = t[:, int(starts_late) :] - t[:, :1]
+        last = snapshots[-1]
+        residual = Residual(last.values, last.observed, torch.cat(begun), memory.at(elapsed))
     reference = None
     if scaling.reference:
         valid = clock[None] if starts is None else starts[:, None] + clock
@@ -149,6 +159,7 @@ def forecast(
         times=clock,
         starts=starts,
         history=y0.shape[1],
+        residual=residual,
         paths=everything,
         batched=layout["batched"],
         has_channel=layout["has_channel"],

@@ -1,15 +1,9 @@
-"""Where the ELBO wants its variances, all else fixed, in closed form.
+"""Where the ELBO wants the likelihood's variance, all else fixed, in closed form.
 
-Of the drift residual only C depends on C. With e = z − μ, u = μ̇ − γ(z, t) + ½ Σ̇ Σ⁻¹ e and
-v = ½ Σ⁻¹ e, both for diagonal Σ,
-
-    ½ ∫ E[(u − C v)²] / C dt    is least at    C = √( ∫ E u² dt / ∫ E v² dt ),
-
-and the likelihood's Σ_y at the mean square of y − μ_y, for a given share of the experts. Training
-ends somewhere near; how near tells whether widths are the objective's or the schedule's. Σ_y, which
-nothing else depends on then, is put there at the end: it stops far above where training is short.
-Points that were never observed have the variance of the others and, deep among their like, that of
-the field itself, as no observation has taught the states there anything.
+Nothing else depends on Σ_y, for a given share of the experts. It is best at the mean square of
+y − μ_y along the guide's marginals. Training is often too short to bring it there, so it is put
+there at the end. Points that were never observed have the variance of the others and, deep among
+their like, that of the field itself, as no observation has taught the states there anything.
 """
 
 from __future__ import annotations
@@ -42,69 +36,42 @@ class VarianceOptima:
     """Variances as they are and where the ELBO is largest, in scaled units.
 
     Attributes:
-        diffusion: (latent,) the diagonal of C.
-        diffusion_optimum: (latent,) likewise, equal where C has one parameter.
         observation: (channel, *space) Σ_y.
         observation_optimum: (channel, *space) likewise.
     """
 
-    diffusion: Tensor
-    diffusion_optimum: Tensor
     observation: Tensor
     observation_optimum: Tensor
 
     @property
     def gaps(self) -> dict[str, float]:
-        """Mean log ratio of each to its optimum: above zero where it is too large."""
-        pairs = {
-            "diffusion": (self.diffusion, self.diffusion_optimum),
-            "observation": (self.observation, self.observation_optimum),
-        }
-        return {k: float((value / best).log().mean()) for k, (value, best) in pairs.items()}
+        """Mean log ratio to the optimum: above zero where the variance is too large."""
+        return {"observation": float((self.observation / self.observation_optimum).log().mean())}
 
 
 @torch.no_grad()
-def variance_optima(
-    model: Model, guide: Guide, batches: Iterable[SegmentBatch], *, num_nodes: int = 64
-) -> VarianceOptima:
-    """Optima over some minibatches at one draw of θ each; the residual's is that of β = 1 too.
+def variance_optima(model: Model, guide: Guide, batches: Iterable[SegmentBatch]) -> VarianceOptima:
+    """Optima over some minibatches at one draw of θ each.
 
     Args:
         model: The generative model.
         guide: Its guide.
         batches: Segments in scaled units, weighted as they are drawn.
-        num_nodes: Quadrature nodes a segment.
 
     Raises:
-        ValueError: The guide's covariance is not diagonal, or no batches.
+        ValueError: No batches.
     """
-    sums: dict[str, Any] = dict.fromkeys(("u", "v", "misfit", "count"), 0.0)
+    misfit: Any = 0.0
+    count: Any = 0.0
     theta = None
     for batch in batches:
         theta = model.bind(guide.read_theta())
-        q = guide.path_marginals(batch, theta)
-        times, weights = q.quadrature.draw(num_nodes)
-        mean, mean_dot, cov, cov_dot = q.moments(times)
-        if cov.ndim != mean.ndim:
-            raise ValueError("guide: its covariance is not diagonal, the optimum no closed form.")
-        e = cov.sqrt() * torch.randn_like(mean)
-        z = torch.stack([mean + e, mean - e])
-        signed = torch.stack([e, -e])
-        drift = theta.drift(z, times, covariates=batch.covariates)
-        u = mean_dot - drift + 0.5 * cov_dot / cov * signed
-        v = 0.5 * signed / cov
-        for name, value in (("u", u), ("v", v)):
-            square = value.square().mean(0) * weights[..., None].to(mean.dtype)
-            sums[name] += square.sum((0, 1))
-        misfit, count = _misfit(theta, q, batch)
-        sums["misfit"] += misfit
-        sums["count"] += count
+        more = _misfit(theta, guide.path_marginals(batch, theta), batch)
+        misfit, count = misfit + more[0], count + more[1]
     if theta is None:
         raise ValueError("batches: empty. Pass at least one.")
-    u, v = (_shared(model, sums[name]) for name in ("u", "v"))
     observation = theta.observe(torch.zeros_like(theta.diffusion)).variance
-    factor = _pooled(sums["misfit"], sums["count"], model)
-    return VarianceOptima(theta.diffusion, (u / v).sqrt(), observation, observation * factor)
+    return VarianceOptima(observation, observation * _pooled(misfit, count, model))
 
 
 def has_observation_variances(model: Model) -> bool:
@@ -192,16 +159,6 @@ def _misfit(theta: BoundModel, q: GaussianMarginals, batch: SegmentBatch) -> tup
     if batch.observed is None:
         return (w * square).sum((0, 1)), w.sum().expand(square.shape[2:])
     return (w * square).where(batch.observed, 0).sum((0, 1)), (w * batch.observed).sum((0, 1))
-
-
-def _shared(model: Any, values: Tensor) -> Tensor:
-    """(latent,) sums over the states that share a parameter of C, at each of them."""
-    net = model.diffusion._modules["net"]
-    index = net.index if isinstance(net, LogVariance) else None
-    if index is None:
-        return values
-    total = values.new_zeros(int(index.max()) + 1).index_add(0, index, values)
-    return total[index]
 
 
 def _pooled(misfit: Tensor, count: Tensor, model: Any) -> Tensor:

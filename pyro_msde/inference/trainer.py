@@ -142,10 +142,9 @@ class Trainer:
         restore(self, state)
 
     def measure_variances(self) -> None:
-        """Put into the history how far the variances now are from where the ELBO wants them."""
+        """Put into the history how far Σ_y now is from where the ELBO wants it."""
         has_experts = part_of(self.model, "var_zeta") is not None
-        diagonal = getattr(self.guide, "axes", None) is None
-        if not (diagonal and has_experts and observes_normals(self.model)):
+        if not (has_experts and observes_normals(self.model)):
             return
         rng = np.random.default_rng(0)
         with self.isolation.aside():

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyro_msde.data import Metadata, Scaling, Trajectories, each_trajectory, time_blocks
 from pyro_msde.errors import SavedRunError, warn
-from pyro_msde.forecasts import Region, Trust, learned_region
+from pyro_msde.forecasts import Trust, learned_region, residual_memory
 from pyro_msde.inference import (
     FinishingStep,
     JackknifeStep,
@@ -67,7 +67,7 @@ class TrainingRun:
     folder: Path | None
     stop: Interruption
     seconds: float = 0.0
-    _described: tuple[Region, int] | None = None  # the region of the parameters, and their step
+    _described: tuple[tuple[Adjustment, ...], int] = ((), 0)  # of the parameters at a step
     _told: set[Any] = field(default_factory=set)  # causes of failed writes that were warned of
 
     def learn(self, *, resumed: bool, callbacks: Sequence[Callback], measure: bool) -> Fit:
@@ -193,24 +193,26 @@ class TrainingRun:
         return 0.0 if self.score is None else self.score(self._fit())
 
     def _describe(self) -> None:
-        """Measure the region of the parameters as they are now."""
+        """Measure the region of the parameters as they are now, and what residuals remember."""
         trainer = self.trainer
+        parts = trainer.model, trainer.guide, trainer.segments
         with trainer.isolation.aside():
-            region = learned_region(trainer.model, trainer.guide, trainer.segments)
-        self._described = region, trainer.step
+            region, memory = learned_region(*parts), residual_memory(*parts)
+        found = (region,) if memory is None else (region, memory)
+        self._described = found, trainer.step
 
     def _fit(self, *, interrupted: bool = False) -> Fit:
-        """The parameters as they are now, and the region as it was described last."""
+        """The parameters as they are now, and region and memory as they were described last."""
         trainer, data = self.trainer, self.data
         grid = trainer.model.grid
-        region, steps = self._described or (None, 0)
+        adjustments, steps = self._described
         return Fit(
             trainer.model,
             trainer.guide,
             self.scaling,
             has_channel=data.has_channel_axis(grid.channels, grid.data_shape),
             metadata=Metadata.of(data),
-            adjustments=() if region is None else (region,),
+            adjustments=adjustments,
             training=TrainingRecord(
                 trainer.history,
                 steps,

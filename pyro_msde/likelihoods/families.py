@@ -19,7 +19,7 @@ from torch.distributions import Distribution
 
 from pyro_msde.likelihoods.weighted_squares import weighted_squares
 
-__all__ = ["FAMILIES", "FieldNormal", "StudentT", "laplace", "student"]
+__all__ = ["FAMILIES", "FieldNormal", "StudentT", "can_be_moved", "laplace", "moved", "student"]
 
 
 class FieldNormal(dist.Normal):
@@ -113,3 +113,25 @@ FAMILIES: dict[str, Callable[[Tensor, Tensor], Distribution]] = {
     "laplace": laplace,
     "student": student,
 }
+
+
+def can_be_moved(law: Distribution) -> bool:
+    """Whether `moved` knows the law: these families are a location and a scale each."""
+    return isinstance(law, FieldNormal | StudentT | dist.Laplace)
+
+
+def moved(law: Distribution, shift: Tensor, factor: Tensor) -> Distribution:
+    """The same law elsewhere, and narrower or wider.
+
+    Args:
+        law: Of elements (..., channel, *space), one that `can_be_moved`.
+        shift: Is added to its mean, against which it broadcasts.
+        factor: Multiplies its standard deviation; broadcasts against its variance.
+    """
+    if isinstance(law, FieldNormal):
+        return FieldNormal(law.loc + shift, law.shared_variance * factor.square())
+    if isinstance(law, StudentT):
+        return StudentT(law.df, law.loc + shift, law.scale * factor, validate_args=False)
+    if isinstance(law, dist.Laplace):
+        return dist.Laplace(law.loc + shift, law.scale * factor, validate_args=False)
+    raise TypeError(f"law: {type(law).__name__} has no location and scale.")

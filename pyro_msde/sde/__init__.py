@@ -1,5 +1,6 @@
 """Laws of latent paths, the divergence between two of them, and their integration in time."""
 
+from pyro_msde.sde.bridge import bridge
 from pyro_msde.sde.drift_residual import drift_residual, linear_drift
 from pyro_msde.sde.dynamics import Dynamics
 from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
@@ -18,6 +19,7 @@ __all__ = [
     "GaussianMarginals",
     "LatentSDE",
     "Moments",
+    "bridge",
     "cheaper_rule",
     "drift_residual",
     "integrate",

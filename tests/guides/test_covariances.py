@@ -39,8 +39,9 @@ def node_covariance(guide):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_covariance_between_observations_is_the_matrix_power(kind):
-    """log Σ(t) = w(t) log Σ_e with w the sum of the interpolation weights."""
-    _, guide = disturbed(kind)
+    """log Σ(t) = w(t) log Σ_e, w the sum of the interpolation weights, and the bridge beside it."""
+    model, guide = disturbed(kind)
+    C = model.bind({}).diffusion.detach().numpy()
     batch = tiny_batch(dtype=torch.float64)
     at = batch.times[:, :-1] + 0.3 * torch.diff(batch.times, dim=-1)
     moments = guide.path_marginals(batch, guide.model.bind({})).moments(at)
@@ -50,11 +51,13 @@ def test_covariance_between_observations_is_the_matrix_power(kind):
         for i in range(LENGTH - 1):
             w, rate = W[k, i].sum().item(), W_dot[k, i].sum().item()
             # rounding of the eigenvalues, which differ by about a factor of ten
-            expected = expm(w * log)
-            assert_close(moments.cov[k, i].detach().numpy(), expected, rtol=1e-9, atol=1e-13)
-            assert_close(
-                moments.cov_dot[k, i].detach().numpy(), rate * log @ expected, rtol=1e-8, atol=1e-13
-            )
+            power = expm(w * log)
+            between = float(batch.times[k, i + 1] - batch.times[k, i])
+            expected = power + np.diag(0.3 * 0.7 * between * C)
+            expected_rate = rate * log @ power + np.diag((1 - 2 * 0.3) * C)
+            found = (m[k, i].detach().numpy() for m in (moments.cov, moments.cov_dot))
+            assert_close(next(found), expected, rtol=1e-9, atol=1e-13)
+            assert_close(next(found), expected_rate, rtol=1e-8, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["diagonal", *KINDS])

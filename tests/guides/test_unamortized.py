@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import pyro_msde
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.guides.interpolation import Interpolant
+from pyro_msde.sde import bridge
 
 N_ETA = 2
 
@@ -38,7 +39,8 @@ def test_each_observation_has_marginals_of_its_own():
         logs = guide.node_variance().log() + guide.node_deviations[own]
         assert_close(moments.mean[row], W[row].float() @ means)
         assert_close(moments.mean_dot[row], W_dot[row].float() @ means)
-        assert_close(moments.cov[row], (W[row].float() @ logs).exp())
+        between = bridge(batch.times, at, guide.model.bind({}).diffusion)[0]
+        assert_close(moments.cov[row], (W[row].float() @ logs).exp() + between[row])
 
 
 def test_places_of_observations_are_counted_over_all_trajectories():

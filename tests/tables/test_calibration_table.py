@@ -19,13 +19,9 @@ from benchmarks.accuracy import NUM_TIMES
 from benchmarks.studies import outside, remedies
 from examples.cases import CASES
 from pyro_msde import Fit, Grid, Trajectories
-from pyro_msde.data import Scaling
 from pyro_msde.datasets.problem import Problem
-from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import Jackknife
-from pyro_msde.inference.closed_form_variance import variance_optima
-from pyro_msde.models import multiscale
-from pyro_msde.runs import RECIPES, TrainingRecord
+from pyro_msde.runs import RECIPES
 from pyro_msde.scores import Calibration
 
 TIMES = np.linspace(0.0, 1.0, 201)
@@ -249,32 +245,6 @@ def test_a_point_drift_is_the_kept_one_without_its_jackknife(monkeypatch):
     assert unscaled.adjustments == (known,)
     monkeypatch.setattr(remedies, "kept_fit", lambda *_: None)
     assert remedies.METHODS["alt-point"](HARD, lambda: None, "here") is None
-
-
-def test_the_optimal_diffusion_has_no_gap(monkeypatch):
-    model = multiscale(20, 4, seed=0)
-    data = Trajectories(TIMES, np.random.default_rng(0).normal(size=(2, 201, 20)))
-    scaling = Scaling.of(data.fields(1, (20,)), data.horizon)
-    kept = Fit(
-        model,
-        AmortizedGP(model),
-        scaling,
-        adjustments=(Calibration(0.5),),
-        training=TrainingRecord(segment=(16, 0.3)),
-    )
-    monkeypatch.setattr(remedies, "kept_fit", lambda *_: kept)
-
-    def gap(fit):
-        torch.manual_seed(0)
-        segments = remedies.every_segment(fit, data)
-        return variance_optima(fit.model, fit.guide, segments).gaps["diffusion"]
-
-    assert abs(gap(kept)) > 1
-    fit = remedies.METHODS["alt-optimal"](HARD, lambda: SimpleNamespace(train=data), "here")
-    assert fit.diffusion_scale == 1.0
-    assert gap(fit) == pytest.approx(0.0, abs=1e-5)
-    monkeypatch.setattr(remedies, "kept_fit", lambda *_: None)
-    assert remedies.METHODS["alt-optimal"](HARD, lambda: None, "here") is None
 
 
 def test_the_jackknife_of_remedies_is_of_the_training_data(monkeypatch):
