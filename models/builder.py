@@ -60,6 +60,7 @@ def multiscale(
     local: bool = False,
     varying: bool = False,
     coupling: bool = False,
+    modes: int = 0,
     width: int = 128,
     rank: int | None = None,
     smoothing: str | None = None,
@@ -111,6 +112,10 @@ def multiscale(
             a coarse point's place and time comes with `time_features`, as the paper's does for the
             flow past a cylinder; published microscale drifts have that case's widths then. There is
             none without microscale states. It takes the place of `located`.
+        modes: Give the macroscale drift a linear path among so many leading modes of its state
+            (`pyro_msde.networks.ModalPath`), beside the stencil, which sees no further than its
+            width. `fit` starts it as a linear inverse model where paths are noisy between
+            observations; elsewhere it stays zero. `multiscale.like` has 20.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: enough for any quadratic function of its inputs, so many for each channel.
@@ -156,6 +161,8 @@ def multiscale(
     num_covariates = check_whole("num_covariates", num_covariates, 0)
     if varying and not num_covariates:
         raise ValueError("varying: there are no covariates to vary with. Give num_covariates.")
+    modes = check_whole("modes", modes, 0)
+    check_size("modes", modes * (modes + places.num_zeta))
     width = check_whole("width", width, 1)
     if half_width is not None:
         half_width = check_whole("half_width", half_width, 0)
@@ -194,6 +201,8 @@ def multiscale(
         config["local"] = local
     if varying:
         config["varying"] = varying
+    if modes:
+        config["modes"] = modes
     published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -217,6 +226,7 @@ def multiscale(
                 local=local,
                 varying=varying,
                 coupling=coupling,
+                modes=modes,
                 width=width,
                 rank=rank,
                 published=published,

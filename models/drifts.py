@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_msde.networks import MLP, LocalReadout, MultiscaleDrift, PolynomialMLP, VaryingReadout
+from pyro_msde.networks import (
+    MLP,
+    LocalReadout,
+    ModalPath,
+    MultiscaleDrift,
+    PolynomialMLP,
+    VaryingReadout,
+)
 from pyro_msde.protocols import Places
 from pyro_msde.runs import check_size
 
@@ -33,6 +40,7 @@ def multiscale_drift(
     local: bool,
     varying: bool,
     coupling: bool,
+    modes: int,
     width: int,
     rank: int | None,
     published: bool,
@@ -95,6 +103,7 @@ def multiscale_drift(
         psi=psi,
         places=places,
         coupling=star,
+        path=ModalPath(grid.num_zeta, min(modes, grid.num_zeta)) if modes else None,
     )
 
 

@@ -21,6 +21,7 @@ _LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 M = TypeVar("M")
 
+_MODES = 20  # of the linear path among all of the macroscale state
 _READ = ("grid", "lower", "upper", "num_covariates")  # from the data
 
 
@@ -87,6 +88,8 @@ class Factory(Generic[P, M]):
         grid = _grid_of(data, coarse, boundary, channels, mask)
         _LOG.info("%s.like: %s", getattr(self, "__name__", "model"), _described(grid, data))
         count = 0 if data.covariates is None else data.covariates.shape[1]
+        if options.get("architecture") != "published":
+            options = {"modes": _MODES, **options}
         make: Callable[..., M] = self._make
         return make(grid, n_eta=n_eta, num_covariates=count, **options)
 

@@ -67,6 +67,10 @@ class StratifiedQuadrature:
             shared_offsets=self.shared_offsets,
         )
 
+    def evenly(self) -> StratifiedQuadrature:
+        """The same with uniform nodes only, whose weights sum to the integral of v."""
+        return StratifiedQuadrature(self.edges, self.density, shared_offsets=self.shared_offsets)
+
     def draw(self, num_nodes: int) -> tuple[Tensor, Tensor]:
         """Nodes and weights, each (segment, num_nodes) float64."""
         edges = self.edges

@@ -10,7 +10,7 @@ from pyro_msde.forecasts.initial_fields import LARGEST_FIELD, initial_fields
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region
-from pyro_msde.forecasts.residual_memory import ResidualMemory, residual_memory
+from pyro_msde.forecasts.residual_memory import ResidualMemory, pooled_residual, residual_memory
 from pyro_msde.forecasts.simulation import encodable, forecast
 from pyro_msde.forecasts.trust import Trust, share_outside, start_misfit, variance_over_paths
 
@@ -28,6 +28,7 @@ __all__ = [
     "initial_fields",
     "learned_region",
     "matched_trajectories",
+    "pooled_residual",
     "residual_memory",
     "scaled_covariates",
     "share_outside",

@@ -284,8 +284,8 @@ class Forecast:
                 for bound, z in zip(self.theta, self.paths, strict=True)
             ]
             if residual is not None:
-                both = zip(laws, left, strict=True)
-                laws = [residual.given(law, away, window) for law, away in both]
+                both = enumerate(zip(laws, left, strict=True))
+                laws = [residual.given(law, k, away, window) for k, (law, away) in both]
             reference = self.reference
             if reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]

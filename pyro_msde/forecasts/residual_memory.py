@@ -13,8 +13,8 @@ that y₀ lacks have no residual, and laws of another family than a location and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,7 +29,7 @@ from pyro_msde.protocols import BoundModel, Guide, Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics
 
-__all__ = ["Residual", "ResidualMemory", "residual_memory"]
+__all__ = ["Residual", "ResidualMemory", "pooled_residual", "residual_memory"]
 
 _EACH = 32  # lags that are looked at one by one; longer ones a quarter apart
 _RATIO = 1.25
@@ -107,7 +107,7 @@ class Residual:
         values: (row, channel, *space) initial fields.
         observed: Shaped alike, where they were observed; None: everywhere.
         starts: (draw of θ, sample, row, latent) where paths start.
-        share: (row or 1, time, channel) ρ at the forecast's times.
+        share: (draw of θ, row or 1, time, channel) ρ at the forecast's times.
     """
 
     values: Tensor
@@ -121,13 +121,34 @@ class Residual:
         left: Tensor = self.values.to(starts.device) - bound.observe(starts).mean
         return left if self.observed is None else left.where(self.observed.to(left.device), 0)
 
-    def given(self, law: Distribution, left: Tensor, where: slice) -> Distribution:
+    def given(self, law: Distribution, draw: int, left: Tensor, where: slice) -> Distribution:
         """The law of fields (sample, row, chunk, channel, *space) given the residual at t₀."""
-        share = self.share[:, where].to(left)
+        share = self.share[draw, :, where].to(left)
+        if not bool(share.any()):
+            return law
         share = share[(..., *(None,) * (left.ndim - 3))]
         if self.observed is not None:
             share = share * self.observed.to(left)[:, None]
         return moved(law, share * left[:, :, None], (1 - share.square()).sqrt())
+
+
+def pooled_residual(forecasts: Sequence[Any]) -> Residual | None:
+    """Of several forecasts from the same fields, some of which may remember nothing of these."""
+    known = [fc.residual for fc in forecasts if fc.residual is not None]
+    if not known:
+        return None
+    parts = [
+        (fc.residual.starts, fc.residual.share)
+        if fc.residual is not None
+        else (torch.zeros_like(fc.paths[..., 0, :]), known[0].share.new_zeros(()))
+        for fc in forecasts
+    ]
+    shares = [
+        share if share.ndim else share.expand(len(starts), *known[0].share.shape[1:])
+        for starts, share in parts
+    ]
+    starts = torch.cat([starts.to(known[0].starts) for starts, _ in parts])
+    return replace(known[0], starts=starts, share=torch.cat(shares))
 
 
 @torch.no_grad()

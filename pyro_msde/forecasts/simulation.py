@@ -150,7 +150,9 @@ def forecast(
     if memory is not None:
         elapsed = t[:, int(starts_late) :] - t[:, :1]
         last = snapshots[-1]
-        residual = Residual(last.values, last.observed, torch.cat(begun), memory.at(elapsed))
+        states = torch.cat(begun)
+        kept = memory.at(elapsed).expand(len(states), *elapsed.shape, -1)
+        residual = Residual(last.values, last.observed, states, kept)
     reference = None
     if scaling.reference:
         valid = clock[None] if starts is None else starts[:, None] + clock

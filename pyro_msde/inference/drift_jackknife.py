@@ -170,7 +170,7 @@ class JackknifeStep:
         """Add to the sums of the segments' parts; the model's drift is a `LastLayer`."""
         drift, covariates = cast(LastLayer, part.bound.drift), part.batch.covariates
         with self.isolation.turn():
-            times, weights = part.marginals.quadrature.draw(self.num_nodes)
+            times, weights = part.batch.quadrature.evenly().draw(self.num_nodes)
             moments = part.marginals.moments(times)
             noise = torch.randn_like(moments.mean)
         z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
@@ -241,9 +241,10 @@ def _with_networks_changed(
     covariates: Tensor | None = None,
 ) -> Tensor:
     networks, inputs = drift.networks, drift.inputs(z, t, covariates)
-    return drift.joined(
+    value = drift.joined(
         {name: read_out_changed(networks[name], x, changes[name]) for name, x in inputs.items()}
     )
+    return value + drift.offset(z, t, covariates)
 
 
 def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Tensor]:

@@ -17,6 +17,7 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference.linear_start import start_linear_path
 from pyro_msde.inference.microscale_start import start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.inference.program_checks import check_program
@@ -90,31 +91,36 @@ class Trainer:
         weight = recipe.beta_parameters
         self.elbo.beta_parameters = max(1.0, self.beta) if weight is None else weight
 
-    def warm_start(self) -> None:
+    def warm_start(self, judge: Segments | None = None) -> None:
         """Read off the data what training does not find, or finds slowly.
 
         Principal components of the fine scale, where networks use them; a guide's free nodes; and,
         if the recipe says so and it can be, a start of the macroscale drift. β is not annealed
         after the latter: the drift would lose its start while its residual is ignored.
+
+        Args:
+            judge: Validation data in scaled units; None: there are none.
         """
         with self.isolation.aside():
             start_principal_components(self.model, self.guide, self.segments)
             if isinstance(self.guide, FreeNodes):
                 self.guide.start_nodes(self.segments)
-            if self.recipe.warm_start and self._started():
+            if self.recipe.warm_start and self._started(judge):
                 self.anneal, self.drift_started = 0, True
         self.good, self.whole = self.weights(), True
 
-    def _started(self) -> bool:
-        """Start the drifts by regression; whether that was done.
+    def _started(self, judge: Segments | None) -> bool:
+        """Start the drifts by regression, or else a linear path; whether that was done.
 
         Not beside microscale states at the default β, which is large: without its annealing, which
         a start ends, KdV was forecast worse after 3000 steps.
         """
         if self.model.n_eta:
             known = self.recipe.beta is not None
-            return known and start_microscale(self.model, self.guide, self.segments)
-        return start_macroscale_drift(self.model, self.segments)
+            done = known and start_microscale(self.model, self.guide, self.segments)
+        else:
+            done = start_macroscale_drift(self.model, self.segments)
+        return done or start_linear_path(self.model, self.segments, judge)
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""

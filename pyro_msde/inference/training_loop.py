@@ -49,6 +49,8 @@ def train(
             ends.push(partial(_end, callback, trainer))
         for callback in callbacks:
             callback.start(trainer.view())
+        if trainer.drift_started and trainer.step == 0 and validate is not None:
+            trainer.validate(validate)  # from where the drift started training can only gain
         while trainer.step < trainer.steps and not stopped and not stop():
             trainer.window.append(trainer.one_step())
             last = trainer.step == trainer.steps

@@ -11,7 +11,7 @@ import torch
 
 from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Trajectories
-from pyro_msde.forecasts import Forecast, first_snapshots
+from pyro_msde.forecasts import Forecast, first_snapshots, pooled_residual
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.renaming import renamed_arguments
 
@@ -105,6 +105,7 @@ class Ensemble:
             paths=torch.cat([fc.paths for fc in each]),
             theta=list(chain.from_iterable(fc.theta for fc in each)),
             signs=signs,
+            residual=pooled_residual(each),
             sites=list(chain.from_iterable(fc.sites for fc in each)),
             _cache={},
             _kept=[],

@@ -45,7 +45,7 @@ from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interface.trusting import usual_forecasts
-from pyro_msde.interface.validation import checked_validation, validation_score
+from pyro_msde.interface.validation import checked_validation, judging, validation_score
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.memory import memory_kept
@@ -216,8 +216,9 @@ def fit(
         score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, scaling, data, seed, validation, validate_every)
         usual = None if validation is None else partial(usual_forecasts, validation=validation)
+        judge = None if validation is None else judging(validation, scaling, grid, dtype)
         run = TrainingRun(
-            trainer, scaling, data, identity, score, usual, validate_every, folder, stop
+            trainer, scaling, data, identity, score, judge, usual, validate_every, folder, stop
         )
         saved = None if folder is None else read_checkpoint(folder)
         refused = left_out(model, start=plan.warm_start, jackknife=jackknife, tell=saved is None)

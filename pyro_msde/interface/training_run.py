@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyro_msde.data import Metadata, Scaling, Trajectories, each_trajectory, time_blocks
+from pyro_msde.data import (
+    Metadata,
+    Scaling,
+    Segments,
+    Trajectories,
+    each_trajectory,
+    time_blocks,
+)
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.forecasts import Trust, learned_region, residual_memory
 from pyro_msde.inference import (
@@ -50,6 +57,7 @@ class TrainingRun:
         data: Training trajectories.
         identity: By which the run is known again.
         score: Of a fit, lower is better; None: nothing validates.
+        judge: What validates, in scaled units; None likewise.
         usual: Of a fit, what its validation forecasts are like; None likewise.
         validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
@@ -62,6 +70,7 @@ class TrainingRun:
     data: Trajectories
     identity: dict[str, Any]
     score: Callable[[Fit], float] | None
+    judge: Segments | None
     usual: Callable[[Fit], Trust | None] | None
     validate_every: int
     folder: Path | None
@@ -111,7 +120,7 @@ class TrainingRun:
 
         try:
             if not resumed:
-                self.trainer.warm_start()
+                self.trainer.warm_start(self.judge)
             train(
                 self.trainer,
                 validate=None if self.score is None else self._validated,

@@ -6,24 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pyro_msde.data import (
     Batch,
     Metadata,
     Scaling,
+    Segments,
     Trajectories,
     check_trajectories,
     common_batches,
     matched,
+    scaled_segments,
     since_first_observed,
 )
 from pyro_msde.forecasts import LARGEST_FIELD
 from pyro_msde.interface.fitted import Fit
-from pyro_msde.protocols import Model
+from pyro_msde.protocols import Model, Places
 from pyro_msde.sde import VALIDATION_STEP
 
-__all__ = ["checked_validation", "relative_error", "validation_score"]
+__all__ = ["checked_validation", "judging", "relative_error", "validation_score"]
 
 Array = NDArray[Any]
 
@@ -116,3 +119,14 @@ def checked_validation(
                 "the training data. Check its units."
             )
     return validation
+
+
+def judging(
+    validation: Trajectories, scaling: Scaling, grid: Places, dtype: torch.dtype
+) -> Segments | None:
+    """Checked validation trajectories as starts are judged by; None: all are single snapshots."""
+    lasting = [k for k, t in enumerate(validation.times) if len(t) > 1]
+    if not lasting:
+        return None
+    like = torch.empty(0, dtype=dtype)
+    return scaled_segments(validation[lasting], scaling, grid, like, length=2)

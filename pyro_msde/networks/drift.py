@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.networks.growing import grow_from
+from pyro_msde.networks.modal_path import ModalPath
 from pyro_msde.protocols import LinearReadout, Places, SolvableReadout
 
 __all__ = ["MultiscaleDrift"]
@@ -17,7 +18,7 @@ __all__ = ["MultiscaleDrift"]
 class MultiscaleDrift(nn.Module):
     """γ(z, t): one network shared by all coarse points, one for the microscale state (eq. 10).
 
-        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, φ_j(η)),        γ_η = g(η, ψ(ζ) [, sin t, cos t])
+        [γ_ζ]_j = f(ζ_{j−q}, …, ζ_{j+q}, φ_j(η)) [+ p(ζ)_j],    γ_η = g(η, ψ(ζ) [, sin t, cos t])
 
     φ is the identity, or φ_j(η) = η + φ*(η [, sin t, cos t] [, places of j]) with a coupling φ*
     (App. G.4). t is scaled time, in training horizons.
@@ -34,6 +35,7 @@ class MultiscaleDrift(nn.Module):
             as their coordinates. With them f may do one thing here and another there. Where there
             is a coupling it takes them instead of f.
         coupling: φ*, from n_eta [+ 2] [+ k] to n_eta numbers; None: φ is the identity.
+        path: p, linear among modes of all of ζ; None: there is none.
     """
 
     places: Tensor | None
@@ -50,11 +52,13 @@ class MultiscaleDrift(nn.Module):
         psi: nn.Module | None = None,
         places: Tensor | None = None,
         coupling: nn.Module | None = None,
+        path: ModalPath | None = None,
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
         self.stencil = grid.stencil(half_width)
         self.macro, self.micro, self.psi, self.coupling = macro, micro, psi, coupling
+        self.path = path
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
 
@@ -70,7 +74,14 @@ class MultiscaleDrift(nn.Module):
             Shaped as z.
         """
         inputs = self.inputs(z, t, covariates)
-        return self.joined({name: self.networks[name](x) for name, x in inputs.items()})
+        value = self.joined({name: self.networks[name](x) for name, x in inputs.items()})
+        return value if self.path is None else value + self._along(z)
+
+    def _along(self, z: Tensor) -> Tensor:
+        """What the linear path does, shaped as z."""
+        zeta = self.grid.num_zeta
+        along: Tensor = self.path(z[..., :zeta])  # type: ignore[misc]
+        return nn.functional.pad(along, (0, z.shape[-1] - zeta))
 
     def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """Features (..., p) that the networks' last weights multiply, by network."""
@@ -79,8 +90,8 @@ class MultiscaleDrift(nn.Module):
         return {name: networks[name].features(x) for name, x in inputs.items()}
 
     def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
-        """What `forward` adds to the networks, for subclasses that know some physics: nothing."""
-        return 0.0
+        """What `forward` adds to the networks: the linear path; in subclasses, some physics."""
+        return 0.0 if self.path is None else self._along(z)
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights by network: (feature, output), of a `LocalReadout` (point, …, …)."""
@@ -202,6 +213,7 @@ class MultiscaleDrift(nn.Module):
         gaps = [(before, self.n_eta - before), (before + seen, self.num_seen - seen)]
         grow_from(self.micro, smaller.micro, gaps)
         grow_from(self.coupling, smaller.coupling, gaps[:1])
+        grow_from(self.path, smaller.path)
 
     @property
     def num_seen(self) -> int:

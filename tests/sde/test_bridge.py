@@ -163,12 +163,17 @@ def elbo_optimum(observed, noise, bridged):
     return float(logs.detach()[1].exp())
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.1, 1.0, 3.0])
-def test_the_elbo_finds_a_random_walks_diffusion(noise):
-    """Against the exact maximum of the evidence on the same data; noise in units of CΔ."""
+@pytest.mark.parametrize(
+    ("noise", "bridged", "without"),
+    [(0.01, 1.00, 0.32), (0.1, 1.02, 0.58), (1.0, 1.02, 0.83), (3.0, 0.96, 0.92)],
+)
+def test_the_elbo_finds_a_random_walks_diffusion(noise, bridged, without):
+    """Against the exact maximum of the evidence on the same data; noise in units of CΔ.
+
+    Not 1: variances of this family are constant at observations, and parabolas in between.
+    `docs/method.md` quotes these numbers.
+    """
     observed = walk(noise, 300, seed=0)
     exact = likeliest_diffusion(observed, noise)
-    # of this family, whose variance between observations is no parabola: found .96 to 1.02
-    assert elbo_optimum(observed, noise, True) == pytest.approx(exact, rel=0.05)
-    if noise < 0.5:
-        assert elbo_optimum(observed, noise, False) < 0.7 * exact
+    assert elbo_optimum(observed, noise, True) / exact == pytest.approx(bridged, abs=0.01)
+    assert elbo_optimum(observed, noise, False) / exact == pytest.approx(without, abs=0.01)

@@ -1,0 +1,261 @@
+"""A linear inverse model as the start of a drift: for paths that are noisy or seldom observed.
+
+Of such paths no time derivative can be taken, and the regression in weak form finds nothing. What
+climatologists use (Penland & Sardeshmukh 1995) needs only pairs of snapshots a lag τ apart: in the
+leading modes V of anomalies ζ − m, with a = V (ζ − m),
+
+    G = ⟨a(t + τ) a(t)ᵀ⟩ (⟨a aᵀ⟩ + ridge)⁻¹,    A = log(G)/τ,    C = −(A Σ + Σ Aᵀ),
+
+the last by the balance of fluctuation and dissipation. Sampling makes eigenvalues of G that no
+stable real generator has. Their sizes are brought into [e⁻³, e^−τ], τ in training horizons, so that
+a mode forgets within a third of a lag at the soonest and within the whole record at the latest;
+negative real ones, which no real logarithm has, become e⁻³.
+
+How many modes, how far apart pairs are, and the ridge are those that forecast validation data best
+or, without any, the last quarter of the training data, learned from the rest. If persistence or
+climatology does, nothing is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import expm
+
+from pyro_msde.data import Segments
+from pyro_msde.networks import MultiscaleDrift, drift_of
+from pyro_msde.priors import LogVariance, part_of, starting_values
+from pyro_msde.protocols import Model
+
+__all__ = ["stable_generator", "start_linear_path"]
+
+Array = NDArray[Any]
+
+_RANKS = (1, 2, 3, 5, 8, 12, 20)
+_RIDGES = (0.0, 1e-2, 1e-1, 1.0)  # of the mean square of a mode
+_LAGS = (1, 2, 4, 8, 16)  # in nodes of a segment
+_FORGOTTEN = math.exp(-3.0)
+_SMOOTH = 3.0  # ratio of mean squared changes over two nodes and over one: 4 if smooth, 2 if noisy
+_FEWEST = 20  # pairs of snapshots
+_TRIED = (1, 2, 3, 4, 8)  # leads, in lags
+_AT_ONCE = 64
+
+
+@torch.no_grad()
+def start_linear_path(model: Model, segments: Segments, judge: Segments | None = None) -> bool:
+    """Start the linear path of a macroscale drift, and C, by a linear inverse model.
+
+    Args:
+        model: Model with a `MultiscaleDrift`, before training.
+        segments: Training data in scaled units.
+        judge: Validation data in scaled units; None: there are none.
+
+    Returns:
+        Whether that was done: not without a path, with priors, for paths that are smooth from one
+        node of a segment to the next, nor where persistence or climatology forecasts better.
+    """
+    drift, part = drift_of(model), part_of(model, "drift")
+    if not isinstance(drift, MultiscaleDrift) or part is None or part.is_random:
+        return False
+    path = drift.path
+    if path is None or path.started:
+        return False
+    clocks, states = _encoded(model, segments)
+    if _is_smooth(states, segments.stride):
+        return False
+    records = list(zip(clocks, states, strict=True))
+    early, late = _parted(records)
+    if judge is not None:
+        early, late = records, list(zip(*_encoded(model, judge), strict=True))
+    best = _best(early, late, segments.stride, len(path.modes))
+    if best is None:
+        return False
+    lag, rank, ridge = best
+    found = _LinearModel.of(records, lag, rank, ridge)
+    if found is None:
+        return False
+    like = path.mean
+    modes, mean, A = (torch.as_tensor(x).to(like) for x in (found.modes, found.mean, found.A))
+    path.start(modes, mean, A, found.rate)
+    _set_diffusion(model, found.diffusion())
+    return True
+
+
+def _encoded(model: Model, segments: Segments) -> tuple[list[Array], list[Array]]:
+    """Times (time,) and ζ (time, n_ζ) of each trajectory."""
+    operators = model.bind(starting_values(model)).operators
+    like = next(v for v in model.state_dict().values() if v.is_floating_point())
+    states = []
+    for values in segments.values:
+        parts = [
+            model.grid.flatten(operators.restrict(values[i : i + _AT_ONCE].to(like.device)))
+            for i in range(0, len(values), _AT_ONCE)
+        ]
+        states.append(torch.cat(parts).double().cpu().numpy())
+    return [t.cpu().numpy() for t in segments.times], states
+
+
+def _is_smooth(states: Sequence[Array], stride: int) -> bool:
+    """Whether paths move on between nodes as they did before, rather than at random."""
+    changes = [0.0, 0.0]
+    for z in states:
+        for k in (1, 2):
+            if len(z) > 2 * stride:
+                changes[k - 1] += float(np.square(z[k * stride :] - z[: -k * stride]).mean())
+    return changes[1] > _SMOOTH * changes[0]
+
+
+Record = tuple[Array, Array]
+
+
+def _parted(records: list[Record]) -> tuple[list[Record], list[Record]]:
+    """The first three quarters and the last: of the trajectories, or of the time of a few."""
+    if len(records) >= 4:
+        split = len(records) - len(records) // 4
+        return records[:split], records[split:]
+    early = [(t[: 3 * len(t) // 4], z[: 3 * len(t) // 4]) for t, z in records]
+    return early, [(t[3 * len(t) // 4 :], z[3 * len(t) // 4 :]) for t, z in records]
+
+
+def _best(
+    early: list[Record], late: list[Record], stride: int, most: int
+) -> tuple[int, int, float] | None:
+    """Lag in snapshots, modes and ridge that forecast best; None: nothing beats having none."""
+    targets = list(_targets(late, stride))
+    if not targets:
+        return None
+    mean = np.concatenate([z for _, z in early]).mean(0)
+    simple = [
+        np.mean([np.square(later - now).mean() for _, now, later in targets]),
+        np.mean([np.square(later - mean).mean() for _, _, later in targets]),
+    ]
+    error, best = min(simple), None
+    for lag in (stride * k for k in _LAGS):
+        for rank in (r for r in _RANKS if r <= most):
+            for ridge in _RIDGES:
+                law = _LinearModel.of(early, lag, rank, ridge)
+                if law is None:
+                    continue
+                found = float(np.mean([law.error(*target) for target in targets]))
+                if found < error:
+                    error, best = found, (lag, rank, ridge)
+    return best
+
+
+def _targets(records: list[Record], stride: int) -> Iterator[tuple[float, Array, Array]]:
+    """Elapsed time, states now and later, (pair, n_ζ), at a few leads."""
+    for lead in (stride * k for k in _TRIED):
+        pairs = [_pairs(record, lead) for record in records]
+        now, later, elapsed = (np.concatenate(x) for x in zip(*pairs, strict=True))
+        if len(now):
+            yield float(elapsed.mean()), now, later
+
+
+def _pairs(record: Record, lag: int) -> tuple[Array, Array, Array]:
+    t, z = record
+    return z[:-lag], z[lag:], t[lag:] - t[:-lag]
+
+
+@dataclass(frozen=True)
+class _LinearModel:
+    """A linear inverse model of anomalies.
+
+    Attributes:
+        modes: (k, n_ζ) orthonormal rows.
+        mean: (n_ζ,).
+        A: (k, k).
+        rate: At which the rest decays.
+        square: (k, k) ⟨a aᵀ⟩.
+        rest: (n_ζ,) variance of what the modes lack.
+    """
+
+    modes: Array
+    mean: Array
+    A: Array
+    rate: float
+    square: Array
+    rest: Array
+
+    @classmethod
+    def of(cls, records: list[Record], lag: int, rank: int, ridge: float) -> _LinearModel | None:
+        """Learned from pairs `lag` snapshots apart; None: there are too few."""
+        pairs = [_pairs(record, lag) for record in records if len(record[0]) > lag]
+        if sum(len(now) for now, _, _ in pairs) < max(_FEWEST, 2 * rank):
+            return None
+        now, later, elapsed = (np.concatenate(x) for x in zip(*pairs, strict=True))
+        if np.ptp(elapsed) > 0.2 * elapsed.mean():
+            return None  # of all sorts of lags
+        everything = np.concatenate([z for _, z in records])
+        mean = everything.mean(0)
+        modes = np.linalg.svd(everything - mean, full_matrices=False)[2][:rank]
+        now, later = now - mean, later - mean
+        a, b = now @ modes.T, later @ modes.T
+        square, lagged = a.T @ a / len(a), b.T @ a / len(a)
+        size = np.trace(square) / len(square)
+        if not size > 0:
+            return None
+        G = np.linalg.solve(square + ridge * size * np.eye(len(square)), lagged.T).T
+        tau = float(elapsed.mean())
+        A = stable_generator(G, tau)
+        if A is None:
+            return None
+        left, left_later = now - a @ modes, later - b @ modes
+        total = float(np.square(left).sum())
+        kept = float((left * left_later).sum()) / total if total > 0 else 0.0
+        rate = -math.log(min(max(kept, _FORGOTTEN), math.exp(-tau))) / tau
+        return cls(modes, mean, A, rate, square, np.square(left).mean(0))
+
+    def error(self, elapsed: float, now: Array, later: Array) -> float:
+        """Mean square error of forecasts."""
+        away = now - self.mean
+        along = away @ self.modes.T
+        rest = (away - along @ self.modes) * math.exp(-self.rate * elapsed)
+        forecast = self.mean + along @ expm(self.A * elapsed).T @ self.modes + rest
+        return float(np.square(later - forecast).mean())
+
+    def diffusion(self) -> Array:
+        """(n_ζ,) diagonal of C that keeps the variance where it is, zero where that is negative."""
+        among = -(self.A @ self.square + self.square @ self.A.T)
+        own = np.einsum("kn,kl,ln->n", self.modes, among, self.modes)
+        return np.clip(own + 2 * self.rate * self.rest, 0, None)
+
+
+def stable_generator(G: Array, tau: float) -> Array | None:
+    """The real A with e^{Aτ} = G, its eigenvalues where a stable real generator can have them.
+
+    Args:
+        G: (k, k) real.
+        tau: > 0, in training horizons.
+
+    Returns:
+        None: the eigenvectors hardly differ, and G is no function of its eigenvalues.
+    """
+    values, vectors = np.linalg.eig(G)
+    if not np.linalg.cond(vectors) < 1e8:
+        return None
+    size = np.clip(np.abs(values), _FORGOTTEN, math.exp(-tau))
+    size = np.where((np.abs(values.imag) < 1e-12) & (values.real < 0), _FORGOTTEN, size)
+    angle = np.where(np.abs(values.imag) < 1e-12, 0.0, np.angle(values))
+    logs = np.log(size) + 1j * angle
+    A: Array = ((vectors * logs) @ np.linalg.inv(vectors)).real / tau
+    return A
+
+
+def _set_diffusion(model: Any, values: Array) -> None:
+    """Let C of the macroscale states be these, on average over those that share a parameter."""
+    part = part_of(model, "diffusion")
+    net = None if part is None or part.is_random else part._modules["net"]
+    if not isinstance(net, LogVariance):
+        return
+    count = len(values)
+    owner = torch.arange(count) if net.index is None else net.index[:count].cpu()
+    for k in owner.unique().tolist():
+        mean = float(values[(owner == k).numpy()].mean())
+        if mean > 0:
+            net.log_value[k] = math.log(mean)

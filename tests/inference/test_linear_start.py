@@ -1,0 +1,181 @@
+"""A linear inverse model as the start of a drift, against systems whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm, solve_continuous_lyapunov
+from torch.testing import assert_close
+
+import pyro_msde
+from pyro_msde import Trajectories
+from pyro_msde.data import Segments
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference.linear_start import stable_generator, start_linear_path
+from pyro_msde.models import multiscale
+from pyro_msde.networks import ModalPath
+from pyro_msde.priors import bayesian, fan_in_normal
+
+POINTS, APART = 16, 0.02
+A = np.array([[-4.0, 6.0], [-6.0, -4.0]])  # a damped rotation
+C = np.diag([3.0, 1.0])
+
+
+def rows():
+    """(2, point) orthonormal, smooth on a ring."""
+    x = 2 * np.pi * np.arange(POINTS) / POINTS
+    return np.array([np.cos(x), np.sin(x)]) * (2 / POINTS) ** 0.5
+
+
+def simulated(count, rng, trajectories=1):
+    """Fields (trajectory, time, 1, point) of dz = A z dt + √C dβ in two modes, about a mean."""
+    stationary = solve_continuous_lyapunov(A, -C)
+    step = expm(A * APART)
+    root = np.linalg.cholesky(stationary - step @ stationary @ step.T)
+    z = np.linalg.cholesky(stationary) @ rng.standard_normal((2, trajectories))
+    out = []
+    for _ in range(count):
+        out.append(z.T)
+        z = step @ z + root @ rng.standard_normal(z.shape)
+    mean = 0.3 * np.cos(4 * np.pi * np.arange(POINTS) / POINTS)
+    return (np.stack(out, 1) @ rows() + mean)[:, :, None], mean
+
+
+def segments(fields, **options):
+    clock = torch.arange(fields.shape[1], dtype=torch.float64) * APART
+    values = [torch.as_tensor(f, dtype=torch.float32) for f in fields]
+    return Segments([clock] * len(fields), values, **{"length": 16, **options})
+
+
+def model(**options):
+    return multiscale(POINTS, POINTS, **{"modes": 5, **options})
+
+
+def test_a_damped_rotation_and_its_noise_are_found():
+    """Of 20 000 snapshots: rates to a few per cent, as 1/√(20 000 × .02 × 4) = .025."""
+    fields, mean = simulated(20_000, np.random.default_rng(0))
+    fitted = model()
+    assert start_linear_path(fitted, segments(fields))
+    path = fitted.drift._modules["net"].path
+    assert path.started
+    V = path.modes[:2].double().numpy()
+    np.testing.assert_allclose(V.T @ V, rows().T @ rows(), atol=0.02)  # of S, κ lets .99 pass
+    turned = V.T @ path.linear[:2, :2].detach().double().numpy() @ V
+    np.testing.assert_allclose(turned, rows().T @ A @ rows(), atol=0.15)  # of entries up to .75
+    np.testing.assert_allclose(path.mean.numpy(), mean, atol=0.05)
+    diffusion = fitted.bind({}).diffusion.detach().double().numpy()
+    assert diffusion == pytest.approx(np.trace(C) / POINTS, rel=0.15)  # one for all points
+
+
+def test_forecasts_of_the_start_are_the_linear_models():
+    """Before any training, by the matrix exponential."""
+    fields, _ = simulated(4000, np.random.default_rng(1))
+    data = Trajectories(np.arange(4000) * APART, fields[:, :, 0])
+    fitted = multiscale.like(data, coarse=POINTS, boundary="periodic")
+    options = {"steps": 0, "progress": False, "jackknife": False, "reference": None}
+    fit = pyro_msde.fit(fitted, AmortizedGP(fitted), data, **options)
+    path = fit.model.drift._modules["net"].path
+    assert path.started
+    y0, lead = data.values[0][100], 0.1
+    fc = fit.without("memory", "region").predict(y0, [lead], t0=0.0, num_samples=4000)
+    z0 = fit.predict(y0, [0.0], num_samples=4000).paths[..., 0, :].double().mean((0, 1))[0]
+    V, m = path.modes.double(), path.mean.double()
+    G = expm(path.linear.detach().double().numpy() * lead / fit.scaling.time)
+    decay = np.exp(-float(path.rate) * lead / fit.scaling.time)
+    away = z0 - m
+    along = V @ away
+    expected = m + V.T @ (torch.as_tensor(G) @ along) + decay * (away - V.T @ along)
+    found = fc.paths[..., 0, :].double().mean((0, 1))[0]
+    sd = float(fc.paths.double().std(1).max()) / 4000**0.5
+    assert (found - expected).abs().max() < 5 * sd + 0.01
+
+
+def test_smooth_paths_are_left_to_other_starts():
+    t = np.arange(400) * APART
+    fields = (np.stack([np.cos(3 * t), np.sin(3 * t)], -1) @ rows())[None, :, None]
+    assert not start_linear_path(model(), segments(fields))
+
+
+def test_nothing_is_done_where_persistence_is_better():
+    """Of random walks nobody foretells more."""
+    rng = np.random.default_rng(2)
+    fields = rng.standard_normal((1, 60, 1, POINTS)).cumsum(1)
+    fitted = model()
+    assert not start_linear_path(fitted, segments(fields))
+    assert not fitted.drift._modules["net"].path.started
+
+
+def test_validation_data_judge_in_the_place_of_the_last_quarter():
+    """Training data that stand still in the end, where persistence is best."""
+    rng = np.random.default_rng(3)
+    fields, _ = simulated(900, rng)
+    late = np.concatenate([fields, fields[:, -1:].repeat(300, 1)], 1)
+    assert not start_linear_path(model(), segments(late))
+    judge = segments(simulated(200, rng, 3)[0], length=2)
+    assert start_linear_path(model(), segments(late), judge)
+
+
+def test_it_needs_a_path_without_a_prior():
+    fields, _ = simulated(600, np.random.default_rng(4))
+    data = segments(fields)
+    assert not start_linear_path(model(modes=0), data)
+    random = model()
+    bayesian(random.drift, fan_in_normal(1.0))
+    assert not start_linear_path(random, data)
+    twice = model()
+    assert start_linear_path(twice, data)
+    assert not start_linear_path(twice, data)
+
+
+def test_a_generator_is_the_logarithm_where_there_is_one():
+    found = stable_generator(expm(A * APART), APART)
+    np.testing.assert_allclose(found, A, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("eigenvalue", "expected"),
+    [(-0.4, -3.0), (0.01, -3.0), (0.0, -3.0), (1.2, -0.1), (0.99, -0.1), (0.5, np.log(0.5))],
+)
+def test_eigenvalues_that_no_stable_generator_has_are_moved(eigenvalue, expected):
+    found = stable_generator(np.diag([eigenvalue, 0.6]), 0.1)
+    np.testing.assert_allclose(found * 0.1, np.diag([expected, np.log(0.6)]), atol=1e-12)
+
+
+def test_matrices_without_eigenvectors_have_none():
+    assert stable_generator(np.array([[0.5, 1.0], [0.0, 0.5]]), 0.1) is None
+
+
+def test_the_path_is_zero_until_it_is_started_and_then_linear():
+    path = ModalPath(5, 3)
+    zeta = torch.randn(2, 4, 5)
+    assert not path.started
+    assert (path(zeta) == 0).all()
+    modes = torch.linalg.qr(torch.randn(5, 5)).Q[:2]
+    linear, mean = torch.tensor([[-1.0, 0.5], [0.2, -2.0]]), torch.randn(5)
+    path.start(modes, mean, linear, 3.0)
+    away = zeta - mean
+    rest = away - away @ modes.T @ modes
+    assert_close(path(zeta), away @ modes.T @ linear.T @ modes - 3.0 * rest, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fit_with_a_started_path_validates_its_start_and_loads(tmp_path):
+    fields, _ = simulated(700, np.random.default_rng(5))
+    data = Trajectories(np.arange(500) * APART, fields[:, :500, 0])
+    held = Trajectories(np.arange(100) * APART, fields[:, 600:, 0])
+    fitted = multiscale.like(data, coarse=POINTS, boundary="periodic")
+    guide = AmortizedGP(fitted)
+    options = {"steps": 2, "validate_every": 2, "progress": False, "checkpoint": tmp_path}
+    fit = pyro_msde.fit(fitted, guide, data, validation=held, **options)
+    assert fit.history.validation_steps == [0, 2]
+    loaded = pyro_msde.load(tmp_path)
+    y0 = held.values[0][0]
+    assert_close(loaded.predict(y0, [0.1]).mean, fit.predict(y0, [0.1]).mean)
+
+
+def test_fewer_modes_and_none_at_all():
+    assert model(modes=100).drift._modules["net"].path.modes.shape == (POINTS, POINTS)
+    assert model(modes=0).drift._modules["net"].path is None
+    assert "modes" not in model(modes=0).config
+    with pytest.raises(ValueError, match="modes"):
+        model(modes=-1)
