@@ -145,6 +145,8 @@ class TrainingRun:
         self._describe()
         if self.stop.terminated:
             return []
+        if not self.stop.requested:
+            self._judge_memory()
         trainer.measure_variances()
         steps: list[FinishingStep] = []
         if has_observation_variances(trainer.model):
@@ -153,6 +155,20 @@ class TrainingRun:
             blocks = time_blocks(self._fit(), self.data)
             steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
         return self._take(steps)
+
+    def _judge_memory(self) -> None:
+        """Leave the residual's memory out if validation forecasts are better without."""
+        fit = self._fit()
+        if self.score is None or fit.adjustment("memory") is None:
+            return
+        without, with_memory = self.score(fit.without("memory")), self.score(fit)
+        if without < with_memory:
+            adjustments, step = self._described
+            self._described = tuple(a for a in adjustments if a.name != "memory"), step
+            told = (
+                "forecasts do not remember residuals: validation NRMSE %.3g%% with, %.3g%% without"
+            )
+            _LOG.info(told, 100 * with_memory, 100 * without)
 
     def _refine(self) -> None:
         """Solve for the drift's last weights; what validates better is kept."""

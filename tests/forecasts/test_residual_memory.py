@@ -184,3 +184,25 @@ def test_a_fit_measures_it_and_saves_it(tmp_path):
 def test_what_was_saved_has_to_make_sense(changes, message):
     with pytest.raises(ValueError, match=message):
         ResidualMemory.from_dict({**MEMORY.to_dict(), **changes}, tiny_model(0))
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_validation_decides_whether_it_is_kept(stays):
+    """Of a pattern that stays in training; in validation data it stays, or turns at once."""
+    data = tiny_data()
+    pattern = 3.0 * np.random.default_rng(7).standard_normal(NUM_POINTS)
+
+    def with_pattern(turn):
+        signs = [np.where(np.arange(len(v)) > 0, turn, 1)[:, None] for v in data.values]
+        values = [v + pattern * sign for v, sign in zip(data.values, signs, strict=True)]
+        return Trajectories(data.times, values)
+
+    options = {"steps": 3, "length": 5, "stride": 1, "progress": False, "jackknife": False}
+    fit = pyro_msde.fit(
+        *tiny_pair(0),
+        with_pattern(1),
+        validation=with_pattern(1 if stays else -1),
+        reference=None,
+        **options,
+    )
+    assert (fit.adjustment("memory") is not None) == stays
