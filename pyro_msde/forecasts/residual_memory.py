@@ -36,9 +36,8 @@ _RATIO = 1.25
 _POINTS = 1024  # of a channel that are looked at
 _AT_ONCE = 64  # snapshots decoded together
 _MOST = 2**28  # values of fields that are decoded
-_LEAST = (
-    0.05  # a correlation that is worth having, in the mean over a channel's lags or at the first
-)
+_CERTAIN = 0.995  # no more than that: finite records do not tell that a residual never changes
+_LEAST = 0.05  # a correlation at the first lag that is worth having
 
 
 @register_adjustment
@@ -188,7 +187,7 @@ def residual_memory(model: Model, guide: Guide, segments: Segments) -> ResidualM
     lags = torch.tensor([total[3] / total[4] for total in known], dtype=torch.float64)
     tiny = torch.finfo(torch.float64).tiny
     rho = torch.stack([t[0] / (t[1] * t[2]).sqrt().clamp(min=tiny) for t in known], -1)
-    rho = rho.clamp(-1, 1)
+    rho = rho.clamp(-_CERTAIN, _CERTAIN)
     if float(rho[:, 0].abs().max()) < _LEAST:
         return None
     return ResidualMemory(lags, rho)
