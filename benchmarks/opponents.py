@@ -25,8 +25,7 @@ from benchmarks.solids import is_finite, without_solids
 from pyro_msde import Trajectories, baselines
 from pyro_msde.datasets.problem import Problem, Splits
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models import cylinder
-from pyro_msde.models.pod import pod
+from pyro_msde.models import cylinder, pod_sde
 
 __all__ = ["OPPONENTS", "Case", "Outcome"]
 
@@ -261,7 +260,7 @@ def _pod_sde(extra: bool) -> Opponent:
 
 
 def _fit_pod(data: Splits, rank: int, seed: int, steps: int, *, start: bool) -> pyro_msde.Fit:
-    model = pod(data.train, rank, start=start, reference=None, seed=seed)
+    model = pod_sde(data.train, rank, start=start, reference=None, seed=seed)
     recipe = _recipe(data.train, started=model.drift.net.network.has_polynomial)
     return pyro_msde.fit(
         model,

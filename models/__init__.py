@@ -7,5 +7,16 @@ from pyro_msde.models.general import Multiscale
 from pyro_msde.models.gle import gle
 from pyro_msde.models.kdv import kdv
 from pyro_msde.models.ks import ks
+from pyro_msde.models.pod import pod_sde
 
-__all__ = ["Multiscale", "burgers1d", "burgers2d", "cylinder", "gle", "kdv", "ks", "multiscale"]
+__all__ = [
+    "Multiscale",
+    "burgers1d",
+    "burgers2d",
+    "cylinder",
+    "gle",
+    "kdv",
+    "ks",
+    "multiscale",
+    "pod_sde",
+]

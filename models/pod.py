@@ -1,11 +1,12 @@
-"""Latent SDE of POD coefficients: the multiscale model's opponent, learned by the same ELBO.
+"""Latent SDE of POD coefficients, for fields whose modes are global, as climatologists' EOFs are.
 
-    dz = γ(z) dt + L dβ,        y(t) | z(t) ~ N(s Φ z, Σ_y),        encoder mean z = Φᵀ y / s
+    dz = γ(z) dt + L dβ,        y(t) | z(t) ~ N(s Φ z, Σ_y),        encoder mean z = Φ⁺ y / s
 
 Φ (point, r) are the training snapshots' POD modes, fixed, and the number s makes the root mean
 square of the leading coefficient one. There is no grid, no kernel and no microscale: the drift, a
-linear and a quadratic path beside a network, takes all coefficients, and starts from a regression
-in weak form, as ours does.
+linear and a quadratic path beside a network, takes all coefficients. It starts from a regression in
+weak form, as ours does, where that forecasts; else, where paths are noisy, from a linear inverse
+model, which is what climatologists use.
 """
 
 from __future__ import annotations
@@ -20,30 +21,35 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.baselines import pod_basis
-from pyro_msde.data import Metadata, Scaling, Trajectories, in_order, reference_of
+from pyro_msde.checks import check_whole
+from pyro_msde.data import Cycle, Metadata, Scaling, Trajectories, in_order, reference_of
 from pyro_msde.grid import Grid
-from pyro_msde.inference import weak_form_regression
+from pyro_msde.inference import linear_inverse_model, weak_form_regression
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.from_data import has_channel_axis
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import PolynomialMLP
 from pyro_msde.priors import LogVariance
+from pyro_msde.runs import check_size, register
+from pyro_msde.scores import area_weights
 from pyro_msde.sde import integrate
 
-__all__ = ["ModalGrid", "ModalOperators", "PODModel", "pod"]
+__all__ = ["ModalDrift", "ModalGrid", "ModalOperators", "PODModel", "pod_sde"]
 
 _MOST_PRODUCTS = 512  # rank of the quadratic path
 _TOLERANCE = 0.5  # relative to no change at all
 _LEADING = (2, 4, 8, 16, 32)  # coefficients in a quadratic start, if not all
 _MOST_QUADRATIC = 69  # the normal matrix of more would not fit
 _WINDOWS = 100  # of time, in that regression
+_LEAST_AREA = 1e-6  # of the mean one
 _STEP = 1 / 200  # of the horizon, in forecasts of polynomials of a few modes
 
 
-def pod(
-    train: Trajectories,
-    rank: int,
+def pod_sde(
+    data: Trajectories,
+    modes: int,
     *,
+    weights: Any = None,
     width: int = 128,
     start: bool = True,
     reference: Any = "channel",
@@ -55,71 +61,134 @@ def pod(
     observed, such as those within a solid, are left out.
 
     Args:
-        train: Training trajectories, those that the model will be fitted to, since Φ and s come
+        data: Training trajectories, those that the model will be fitted to, since Φ and s come
             from them. The first axis of their fields is that of channels where they say so, as for
             `multiscale.like`.
-        rank: Number of modes, r.
+        modes: Their number, r.
+        weights: Areas that points stand for, by which modes are orthogonal and encoded: "coslat",
+            an array or a DataArray, as of the scores (`pyro_msde.compare`). None: all alike.
         width: Width of the drift network's two hidden layers.
         start: Start the drift's linear and quadratic paths from a regression on the coefficients.
         reference: What `fit` will be told to subtract, since Φ and s are those of anomalies.
         seed: Of the initial weights.
 
     Raises:
-        ValueError: More modes than snapshots or points; a snapshot that lacks what others have.
+        ValueError: More modes than snapshots or points; a snapshot that lacks what others have;
+            areas without sense.
     """
-    has_channel = has_channel_axis(train)
-    channels = train.field_shape[0] if has_channel else 1
-    shape = train.field_shape[int(has_channel) :]
-    fields = train.fields(channels, shape)
-    reference = in_order("reference", reference, Metadata.of(train), train.field_shape)
-    subtracted = reference_of(reference, fields, train.times, (True,) * channels)
+    has_channel = has_channel_axis(data)
+    channels = data.field_shape[0] if has_channel else 1
+    shape = data.field_shape[int(has_channel) :]
+    fields = data.fields(channels, shape)
+    if isinstance(reference, Cycle):
+        reference = reference.in_units(data.time_units)
+    reference = in_order("reference", reference, Metadata.of(data), data.field_shape)
+    subtracted = reference_of(reference, fields, data.times, (True,) * channels)
     scaling = Scaling.of(
-        fields, train.horizon, train.covariates, reference=subtracted, times=train.times
+        fields, data.horizon, data.covariates, reference=subtracted, times=data.times
     )
+    roots = _roots(data, weights, len(shape)).reshape(-1, *shape)
     anomalies = Trajectories(
-        train.times,
-        [_scaled(f, t, scaling) for f, t in zip(fields, train.times, strict=True)],
-        missing=train.missing,
+        data.times,
+        [
+            (_scaled(f, t, scaling) * roots).astype(f.dtype)
+            for f, t in zip(fields, data.times, strict=True)
+        ],
+        missing=data.missing,
     )
-    basis = pod_basis(anomalies, rank)
+    basis = pod_basis(anomalies, modes)
     never = scaling.never_observed
-    modes = [np.nan_to_num(v).reshape(len(v), -1) @ basis.astype(v.dtype) for v in anomalies.values]
-    size = float(np.sqrt(np.mean(np.concatenate([z[:, 0] for z in modes]) ** 2, dtype=np.float64)))
-    num_covariates = 0 if train.covariates is None else train.covariates.shape[1]
-    grid = ModalGrid(shape, rank, channels=channels, mask=None if never is None else ~never.numpy())
-    inputs = rank + num_covariates
-    with Isolation(seed).turn():
-        drift = ModalDrift(
-            PolynomialMLP(
-                [inputs, width, width, rank], min(rank * inputs, _MOST_PRODUCTS), reluctant=True
-            )
-        )
+    states = [
+        np.nan_to_num(v).reshape(len(v), -1) @ basis.astype(v.dtype) for v in anomalies.values
+    ]
+    size = float(np.sqrt(np.mean(np.concatenate([z[:, 0] for z in states]) ** 2, dtype=np.float64)))
+    model = _blank(
+        shape,
+        modes,
+        channels=channels,
+        mask=None if never is None else ~never.numpy(),
+        num_covariates=0 if data.covariates is None else data.covariates.shape[1],
+        width=width,
+        seed=seed,
+    )
+    kernel: Any = model.kernel._modules["net"]
+    kernel.modes.copy_(torch.as_tensor(basis))
+    kernel.size.fill_(size)
+    kernel.roots.copy_(torch.tensor(roots).expand(channels, *shape).flatten())
     if start:
-        drift.start(
-            [torch.as_tensor(t / scaling.time) for t in train.times],
-            [torch.as_tensor(z / size) for z in modes],
-            None
-            if train.covariates is None
-            else scaling.scaled_covariates(torch.as_tensor(train.covariates)),
-        )
+        clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
+        rows = None
+        if data.covariates is not None:
+            rows = scaling.scaled_covariates(torch.as_tensor(data.covariates))
+        found = [torch.as_tensor(z / size) for z in states]
+        drift: Any = model.drift._modules["net"]
+        diffusion: Any = model.diffusion._modules["net"]
+        if drift.start(clocks, found, rows) >= _TOLERANCE:
+            noise = drift.start_linear(clocks, found)
+            if noise is not None:
+                diffusion.log_value.data.copy_(noise.log())
+    return model
+
+
+@register("pod_sde")
+def _blank(
+    shape: Sequence[int],
+    modes: int,
+    *,
+    channels: int = 1,
+    mask: Any = None,
+    num_covariates: int = 0,
+    width: int = 128,
+    seed: int = 0,
+) -> PODModel:
+    """The model before its modes are known."""
+    modes, width = check_whole("modes", modes, 1), check_whole("width", width, 1)
+    inputs = modes + check_whole("num_covariates", num_covariates, 0)
+    grid = ModalGrid(shape, modes, channels=channels, mask=mask)
+    points = channels * math.prod(grid.shape)
+    for name, count in (("modes", modes * points), ("width", width * max(width, inputs))):
+        check_size(name, count)
+    rank = min(modes * inputs, _MOST_PRODUCTS)
+    check_size("modes", rank * inputs)
+    with Isolation(seed).turn():
+        drift = ModalDrift(PolynomialMLP([inputs, width, width, modes], rank, reluctant=True))
+    described = grid.to_dict()
+    config = {
+        "case": "pod_sde",
+        "shape": described["shape"],
+        "modes": modes,
+        "channels": channels,
+        "num_covariates": num_covariates,
+        "width": width,
+        **({"mask": described["mask"]} if "mask" in described else {}),
+    }
     return PODModel(
         grid,
         0,
-        kernel=_Modes(torch.as_tensor(basis).float(), torch.tensor(size)),
+        kernel=_Modes(points, modes),
         drift=drift,
-        diffusion=LogVariance((rank,), 0.1),
+        diffusion=LogVariance((modes,), 0.1),
         var_zeta=LogVariance(grid.field_shape, 0.01),
         num_covariates=num_covariates,
+        config=config,
     )
 
 
+def _roots(data: Trajectories, weights: Any, ndim: int) -> Any:
+    """Roots of the areas (*field) that points stand for, their mean square one."""
+    if weights is None:
+        return np.ones(data.field_shape)
+    areas = area_weights(weights, data.field_shape, ndim, Metadata.of(data))
+    return np.sqrt(np.maximum(areas / areas.mean(), _LEAST_AREA))
+
+
 class PODModel(Multiscale):
-    """`Multiscale` whose macroscale state are POD coefficients; see `pod`."""
+    """`Multiscale` whose macroscale state are POD coefficients; see `pod_sde`."""
 
     def make_operators(self, kernel: Any) -> Any:
-        """Projection on the modes (basis, size) that stand for a kernel."""
-        basis, size = kernel
-        return ModalOperators(basis, size, self.grid.field_shape)
+        """Projection on the modes that stand for a kernel."""
+        basis, size, roots = kernel
+        return ModalOperators(basis, size, self.grid.field_shape, roots)
 
 
 class ModalGrid(Grid):
@@ -173,21 +242,23 @@ class ModalOperators:
     """Projection on modes, with the names that guide and model use.
 
     Args:
-        modes: (point, rank) orthonormal columns Φ.
+        modes: (point, rank) orthonormal columns Φ', the modes times the roots of points' areas.
         size: s, a number.
         shape: (channel, *space) of fields.
+        roots: (point,) of areas.
     """
 
-    def __init__(self, modes: Tensor, size: Tensor, shape: tuple[int, ...]) -> None:
-        self.modes, self.size, self.shape = modes, size, shape
+    def __init__(self, modes: Tensor, size: Tensor, shape: tuple[int, ...], roots: Tensor) -> None:
+        self.modes, self.size, self.shape, self.roots = modes, size, shape, roots
 
     def restrict(self, y: Tensor) -> Tensor:
-        """Coefficients Φᵀ y / s, (..., rank), from (..., channel, *space)."""
-        return y.flatten(-len(self.shape)) @ self.modes / self.size
+        """Coefficients (..., rank) of fields (..., channel, *space), Φ'ᵀ √w y / s."""
+        return (y.flatten(-len(self.shape)) * self.roots) @ self.modes / self.size
 
     def prolong(self, zeta: Tensor) -> Tensor:
-        """Fields s Φ z, (..., channel, *space), from (..., rank)."""
-        return ((zeta * self.size) @ self.modes.mT).unflatten(-1, self.shape)
+        """Fields s Φ' z / √w, (..., channel, *space), from (..., rank)."""
+        flat = (zeta * self.size) @ self.modes.mT / self.roots
+        return flat.unflatten(-1, self.shape)
 
 
 class ModalDrift(nn.Module):
@@ -205,6 +276,11 @@ class ModalDrift(nn.Module):
         """Drift, shaped as z (..., segment, time, rank); covariates (segment, p)."""
         value: Tensor = self.network(_inputs(z, covariates))
         return value
+
+    @property
+    def has_start(self) -> bool:
+        """Whether a regression has been put into it."""
+        return bool(self.network.has_polynomial)
 
     @torch.no_grad()
     def start(
@@ -252,6 +328,31 @@ class ModalDrift(nn.Module):
         self.network.load_state_dict(weights)
         return best
 
+    @torch.no_grad()
+    def start_linear(self, times: Sequence[Tensor], modes: Sequence[Tensor]) -> Tensor | None:
+        """Put a linear inverse model in the linear path, where that forecasts.
+
+        Args:
+            times: Per trajectory (time,).
+            modes: Per trajectory (time, rank) coefficients.
+
+        Returns:
+            (rank,) positive, the diffusion that keeps the variance where it is; None: nothing was
+            done (`pyro_msde.inference.linear_start`).
+        """
+        records = [(t.numpy(), z.double().numpy()) for t, z in zip(times, modes, strict=True)]
+        found = linear_inverse_model(records)
+        if found is None:
+            return None
+        layers: Any = self.network.network
+        A, rank = torch.as_tensor(found.generator), modes[0].shape[1]
+        linear = A.new_zeros(rank, layers[0].in_features)
+        linear[:, -rank:] = A
+        self.network.set_polynomial(linear, linear.new_zeros(rank, *[linear.shape[1]] * 2))
+        layers[-1].bias.copy_(-A @ torch.as_tensor(found.mean))
+        noise = torch.as_tensor(found.diffusion())
+        return noise.clamp(min=_LEAST_AREA * float(noise.max())).to(layers[-1].bias)
+
     def _relative_error(
         self, times: Sequence[Tensor], modes: Sequence[Tensor], covariates: Tensor | None
     ) -> float:
@@ -282,16 +383,18 @@ def _inputs(z: Tensor, covariates: Tensor | None) -> Tensor:
 
 
 class _Modes(nn.Module):
-    """Φ and s, in the place of a smoothing kernel; not trained."""
+    """Φ', s and the roots of areas, in the place of a smoothing kernel; not trained."""
 
     modes: Tensor
     size: Tensor
+    roots: Tensor
 
-    def __init__(self, modes: Tensor, size: Tensor) -> None:
+    def __init__(self, points: int, rank: int) -> None:
         super().__init__()
-        self.register_buffer("modes", modes)
-        self.register_buffer("size", size)
+        self.register_buffer("modes", torch.zeros(points, rank))
+        self.register_buffer("size", torch.ones(()))
+        self.register_buffer("roots", torch.ones(points))
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """(point, rank) and a number."""
-        return self.modes, self.size
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(point, rank), a number, and (point,)."""
+        return self.modes, self.size, self.roots

@@ -21,9 +21,8 @@ import pyro_msde
 from pyro_msde import MultiscaleELBO, Trajectories, fit, plot
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.isolation import Isolation
-from pyro_msde.models import Multiscale, multiscale
+from pyro_msde.models import Multiscale, multiscale, pod_sde
 from pyro_msde.models.general import BoundMultiscale
-from pyro_msde.models.pod import pod
 from pyro_msde.priors import bayesian, fan_in_normal, starting_values
 
 DATA = tiny_data((17, 17, 17))
@@ -55,7 +54,7 @@ def unamortized_pair():
 
 
 def modal_pair():
-    model = pod(DATA, 3, width=7)
+    model = pod_sde(DATA, 3, width=7)
     return model, AmortizedGP(model)
 
 

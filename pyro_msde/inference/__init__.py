@@ -10,6 +10,7 @@ from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
+from pyro_msde.inference.linear_start import linear_inverse_model
 from pyro_msde.inference.program_checks import check_owner, check_program, check_roles
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
@@ -34,6 +35,7 @@ __all__ = [
     "encoded_segments",
     "has_observation_variances",
     "left_out",
+    "linear_inverse_model",
     "refine_drift",
     "train",
     "weak_form_regression",

@@ -33,9 +33,10 @@ from pyro_msde.networks import MultiscaleDrift, drift_of
 from pyro_msde.priors import LogVariance, part_of, starting_values
 from pyro_msde.protocols import Model
 
-__all__ = ["stable_generator", "start_linear_path"]
+__all__ = ["linear_inverse_model", "stable_generator", "start_linear_path"]
 
 Array = NDArray[Any]
+Record = tuple[Array, Array]
 
 _RANKS = (1, 2, 3, 5, 8, 12, 20)
 _RIDGES = (0.0, 1e-2, 1e-1, 1.0)  # of the mean square of a mode
@@ -66,18 +67,12 @@ def start_linear_path(model: Model, segments: Segments, judge: Segments | None =
     path = drift.path
     if path is None or path.started:
         return False
-    clocks, states = _encoded(model, segments)
-    if _is_smooth(states, segments.stride):
-        return False
-    records = list(zip(clocks, states, strict=True))
-    early, late = _parted(records)
-    if judge is not None:
-        early, late = records, list(zip(*_encoded(model, judge), strict=True))
-    best = _best(early, late, segments.stride, len(path.modes))
-    if best is None:
-        return False
-    lag, rank, ridge = best
-    found = _LinearModel.of(records, lag, rank, ridge)
+    found = linear_inverse_model(
+        _encoded(model, segments),
+        None if judge is None else _encoded(model, judge),
+        stride=segments.stride,
+        most=len(path.modes),
+    )
     if found is None:
         return False
     like = path.mean
@@ -87,7 +82,32 @@ def start_linear_path(model: Model, segments: Segments, judge: Segments | None =
     return True
 
 
-def _encoded(model: Model, segments: Segments) -> tuple[list[Array], list[Array]]:
+def linear_inverse_model(
+    records: list[Record],
+    judge: list[Record] | None = None,
+    *,
+    stride: int = 1,
+    most: int = _RANKS[-1],
+) -> LinearInverse | None:
+    """The linear inverse model that forecasts best, learned from all records.
+
+    Args:
+        records: Of each trajectory times (time,), in training horizons, and states (time, n).
+        judge: The same of validation data; None: the last quarter of the records.
+        stride: Snapshots between nodes of a segment.
+        most: Modes, at most.
+
+    Returns:
+        None: paths are smooth, or persistence or climatology forecasts better.
+    """
+    if _is_smooth([z for _, z in records], stride):
+        return None
+    early, late = _parted(records) if judge is None else (records, judge)
+    best = _best(early, late, stride, most)
+    return None if best is None else LinearInverse.of(records, *best)
+
+
+def _encoded(model: Model, segments: Segments) -> list[Record]:
     """Times (time,) and ζ (time, n_ζ) of each trajectory."""
     operators = model.bind(starting_values(model)).operators
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
@@ -98,7 +118,7 @@ def _encoded(model: Model, segments: Segments) -> tuple[list[Array], list[Array]
             for i in range(0, len(values), _AT_ONCE)
         ]
         states.append(torch.cat(parts).double().cpu().numpy())
-    return [t.cpu().numpy() for t in segments.times], states
+    return [(t.cpu().numpy(), z) for t, z in zip(segments.times, states, strict=True)]
 
 
 def _is_smooth(states: Sequence[Array], stride: int) -> bool:
@@ -109,9 +129,6 @@ def _is_smooth(states: Sequence[Array], stride: int) -> bool:
             if len(z) > 2 * stride:
                 changes[k - 1] += float(np.square(z[k * stride :] - z[: -k * stride]).mean())
     return changes[1] > _SMOOTH * changes[0]
-
-
-Record = tuple[Array, Array]
 
 
 def _parted(records: list[Record]) -> tuple[list[Record], list[Record]]:
@@ -139,7 +156,7 @@ def _best(
     for lag in (stride * k for k in _LAGS):
         for rank in (r for r in _RANKS if r <= most):
             for ridge in _RIDGES:
-                law = _LinearModel.of(early, lag, rank, ridge)
+                law = LinearInverse.of(early, lag, rank, ridge)
                 if law is None:
                     continue
                 found = float(np.mean([law.error(*target) for target in targets]))
@@ -163,8 +180,8 @@ def _pairs(record: Record, lag: int) -> tuple[Array, Array, Array]:
 
 
 @dataclass(frozen=True)
-class _LinearModel:
-    """A linear inverse model of anomalies.
+class LinearInverse:
+    """A linear inverse model of anomalies, Penland & Sardeshmukh (1995).
 
     Attributes:
         modes: (k, n_ζ) orthonormal rows.
@@ -183,7 +200,7 @@ class _LinearModel:
     rest: Array
 
     @classmethod
-    def of(cls, records: list[Record], lag: int, rank: int, ridge: float) -> _LinearModel | None:
+    def of(cls, records: list[Record], lag: int, rank: int, ridge: float) -> LinearInverse | None:
         """Learned from pairs `lag` snapshots apart; None: there are too few."""
         pairs = [_pairs(record, lag) for record in records if len(record[0]) > lag]
         if sum(len(now) for now, _, _ in pairs) < max(_FEWEST, 2 * rank):
@@ -210,6 +227,13 @@ class _LinearModel:
         kept = float((left * left_later).sum()) / total if total > 0 else 0.0
         rate = -math.log(min(max(kept, _FORGOTTEN), math.exp(-tau))) / tau
         return cls(modes, mean, A, rate, square, np.square(left).mean(0))
+
+    @property
+    def generator(self) -> Array:
+        """(n, n) of all states: Vᵀ (A + ρ) V − ρ."""
+        among = self.A + self.rate * np.eye(len(self.A))
+        whole: Array = self.modes.T @ among @ self.modes - self.rate * np.eye(self.modes.shape[1])
+        return whole
 
     def error(self, elapsed: float, now: Array, later: Array) -> float:
         """Mean square error of forecasts."""

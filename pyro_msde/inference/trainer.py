@@ -24,7 +24,7 @@ from pyro_msde.inference.program_checks import check_program
 from pyro_msde.inference.training_state import all_finite, restore, stacked, state_of
 from pyro_msde.inference.weak_form_start import start_macroscale_drift
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import start_principal_components
+from pyro_msde.networks import drift_of, start_principal_components
 from pyro_msde.priors import part_of
 from pyro_msde.protocols import FreeNodes, Guide, Model, Module
 from pyro_msde.runs import History, Recipe, State
@@ -113,8 +113,10 @@ class Trainer:
         """Start the drifts by regression, or else a linear path; whether that was done.
 
         Not beside microscale states at the default β, which is large: without its annealing, which
-        a start ends, KdV was forecast worse after 3000 steps.
+        a start ends, KdV was forecast worse after 3000 steps. A drift may come with a start.
         """
+        if getattr(drift_of(self.model), "has_start", False):
+            return True
         if self.model.n_eta:
             known = self.recipe.beta is not None
             done = known and start_microscale(self.model, self.guide, self.segments)

@@ -10,7 +10,7 @@ import pyro_msde
 from pyro_msde import Trajectories
 from pyro_msde.baselines import pod_basis
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.models.pod import pod
+from pyro_msde.models import pod_sde
 
 RANK, POINTS, SIZES = 3, 31, (17, 23, 19)
 UNTRAINED = {"steps": 1, "length": 9, "learning_rate": 0.0, "progress": False, "jackknife": False}
@@ -63,7 +63,7 @@ def test_more_modes_than_snapshots_are_refused(rank):
 def test_the_model_projects_orthogonally_on_the_modes():
     rng = np.random.default_rng(4)
     data = waves(rng)
-    model = pod(data, RANK, width=5, start=False, reference=None)
+    model = pod_sde(data, RANK, width=5, start=False, reference=None)
     operators, basis = model.bind().operators, pod_basis(data, RANK)
     y = rng.standard_normal((2, 1, POINTS)).astype(np.float32)
     z = operators.restrict(torch.as_tensor(y))
@@ -74,7 +74,7 @@ def test_the_model_projects_orthogonally_on_the_modes():
 
 def test_the_leading_coefficient_has_unit_mean_square():
     data = waves(np.random.default_rng(5))
-    model = pod(data, RANK, width=5, start=False, reference=None)
+    model = pod_sde(data, RANK, width=5, start=False, reference=None)
     scale = float(np.sqrt(np.mean([np.square(v).mean() for v in data.values])))
     operators = model.bind().operators
     z = operators.restrict(torch.as_tensor(np.concatenate(data.values) / scale)[:, None])
@@ -86,7 +86,7 @@ def test_modes_are_those_of_anomalies():
     """As `fit` subtracts the mean by default, large ones change neither modes nor regression."""
     data = waves(np.random.default_rng(5))
     high = Trajectories(data.times, [v.astype(np.float64) + 280.0 for v in data.values])
-    models = [pod(some, RANK, width=5) for some in (data, high)]
+    models = [pod_sde(some, RANK, width=5) for some in (data, high)]
     anomalies = Trajectories(data.times, [v - np.mean(data.values) for v in data.values])
     basis = pod_basis(anomalies, RANK)
     for model in models:
@@ -104,7 +104,7 @@ def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
     """Rotation and decay of two pairs of modes: 4 coefficients, dz/dt = A z."""
     data = waves(np.random.default_rng(7), num=6, steps=51)
     before = torch.get_rng_state()
-    started = pod(data, 4, width=5)
+    started = pod_sde(data, 4, width=5)
     assert torch.equal(torch.get_rng_state(), before)
     assert started.drift.net.network.has_polynomial
     fit = pyro_msde.fit(started, AmortizedGP(started), data, **UNTRAINED)
@@ -113,7 +113,7 @@ def test_the_regression_starts_the_drift_of_a_linear_system_where_it_ends():
     fc = fit.predict(y0, unseen.times[0], num_samples=64, max_step=0.01)
     # the diffusion has not been learned yet: 64 paths of its start leave a few per cent
     assert np.max(pyro_msde.nrmse(fc, unseen)) < 0.15
-    assert not pod(data, 4, width=5, start=False).drift.net.network.has_polynomial
+    assert not pod_sde(data, 4, width=5, start=False).drift.net.network.has_polynomial
 
 
 def channels_around_a_solid(rng, **options):
@@ -126,7 +126,7 @@ def channels_around_a_solid(rng, **options):
 
 def test_channels_weigh_alike_and_points_without_a_field_have_no_modes():
     data = channels_around_a_solid(np.random.default_rng(11))
-    model = pod(data, RANK, width=5, start=False, reference=None)
+    model = pod_sde(data, RANK, width=5, start=False, reference=None)
     assert model.grid.field_shape == (2, 5, 7)
     assert model.num_latent == RANK
     np.testing.assert_array_equal(model.grid.mask[:, 1:4, 2], False)
@@ -143,7 +143,7 @@ def test_channels_weigh_alike_and_points_without_a_field_have_no_modes():
 
 def test_the_model_forecasts_channels_around_a_solid():
     train = channels_around_a_solid(np.random.default_rng(12), num=6, steps=51)
-    model = pod(train, 4, width=5, reference=None)
+    model = pod_sde(train, 4, width=5, reference=None)
     fit = pyro_msde.fit(model, AmortizedGP(model), train, reference=None, **UNTRAINED)
     unseen = channels_around_a_solid(np.random.default_rng(13), num=2, steps=101)
     fc = fit.forecast(unseen, num_samples=64, max_step=0.01)
@@ -158,13 +158,13 @@ def test_a_snapshot_that_lacks_more_than_others_is_refused():
     data = channels_around_a_solid(np.random.default_rng(14))
     data.values[2][17, 1, 0, 0] = np.nan
     with pytest.raises(ValueError, match="snapshot at index 17 of trajectory 2 lacks values"):
-        pod(data, RANK, width=5, start=False)
+        pod_sde(data, RANK, width=5, start=False)
 
 
 def test_the_drift_takes_parameters_and_fields_may_have_two_axes():
     """Waves as fast as their parameter says, dz/dt = A(p) z: forecasts with another's are off."""
     train = waves(np.random.default_rng(9), num=9, shape=(5, 7), speeds=np.linspace(0.6, 1.4, 9))
-    model = pod(train, 4, width=5)
+    model = pod_sde(train, 4, width=5)
     fit = pyro_msde.fit(model, AmortizedGP(model), train, **UNTRAINED)
     unseen = waves(np.random.default_rng(10), num=2, steps=101, shape=(5, 7), speeds=[0.75, 1.25])
     y0 = np.stack([v[0] for v in unseen.values])

@@ -10,8 +10,7 @@ from problems import tiny_data, tiny_grid, tiny_model
 from pyro.distributions import LogNormal
 
 from pyro_msde.likelihoods import student
-from pyro_msde.models import Multiscale, gle, multiscale
-from pyro_msde.models.pod import pod
+from pyro_msde.models import Multiscale, gle, multiscale, pod_sde
 from pyro_msde.priors import bayesian, fan_in_normal
 from pyro_msde.testing import check_model
 
@@ -31,7 +30,7 @@ MODELS = {
     "priors": with_priors,
     "student": lambda: tiny_model(2, likelihood=student),
     "sensors": lambda: multiscale(adjacency=[[1], [0], [3], [2]], n_eta=1, components=2, width=5),
-    "pod": lambda: pod(tiny_data(), 3, width=7),
+    "pod": lambda: pod_sde(tiny_data(), 3, width=7),
     "gle": lambda: gle(2),
 }
 
