@@ -12,7 +12,7 @@ a mode forgets within a third of a lag at the soonest and within the whole recor
 negative real ones, which no real logarithm has, become e⁻³.
 
 How many modes, how far apart pairs are, and the ridge are those that forecast validation data best
-or, without any, the last quarter of the training data, learned from the rest. If persistence or
+or, without any, the quarters of the training data, each learned from the others. If persistence or
 climatology does, nothing is done.
 """
 
@@ -37,14 +37,16 @@ __all__ = ["linear_inverse_model", "stable_generator", "start_linear_path"]
 
 Array = NDArray[Any]
 Record = tuple[Array, Array]
+Fold = tuple[list[Record], list[Record]]
 
 _RANKS = (1, 2, 3, 5, 8, 12, 20)
 _RIDGES = (0.0, 1e-2, 1e-1, 1.0)  # of the mean square of a mode
-_LAGS = (1, 2, 4, 8, 16)  # in nodes of a segment
+_LAGS = (1, 2, 4, 8, 16)  # in snapshots
 _FORGOTTEN = math.exp(-3.0)
 _SMOOTH = 3.0  # ratio of mean squared changes over two nodes and over one: 4 if smooth, 2 if noisy
 _FEWEST = 20  # pairs of snapshots
-_TRIED = (1, 2, 3, 4, 8)  # leads, in lags
+_LEADS = (1, 2, 3, 4, 8, 16)  # in snapshots
+_PARTS = 4
 _AT_ONCE = 64
 
 
@@ -93,8 +95,8 @@ def linear_inverse_model(
 
     Args:
         records: Of each trajectory times (time,), in training horizons, and states (time, n).
-        judge: The same of validation data; None: the last quarter of the records.
-        stride: Snapshots between nodes of a segment.
+        judge: The same of validation data; None: quarters of the records.
+        stride: Snapshots between nodes of a segment, over which a path is smooth or noisy.
         most: Modes, at most.
 
     Returns:
@@ -102,8 +104,7 @@ def linear_inverse_model(
     """
     if _is_smooth([z for _, z in records], stride):
         return None
-    early, late = _parted(records) if judge is None else (records, judge)
-    best = _best(early, late, stride, most)
+    best = _best(_folds(records) if judge is None else [(records, judge)], most)
     return None if best is None else LinearInverse.of(records, *best)
 
 
@@ -131,43 +132,73 @@ def _is_smooth(states: Sequence[Array], stride: int) -> bool:
     return changes[1] > _SMOOTH * changes[0]
 
 
-def _parted(records: list[Record]) -> tuple[list[Record], list[Record]]:
-    """The first three quarters and the last: of the trajectories, or of the time of a few."""
-    if len(records) >= 4:
-        split = len(records) - len(records) // 4
-        return records[:split], records[split:]
-    early = [(t[: 3 * len(t) // 4], z[: 3 * len(t) // 4]) for t, z in records]
-    return early, [(t[3 * len(t) // 4 :], z[3 * len(t) // 4 :]) for t, z in records]
+def _folds(records: list[Record]) -> list[Fold]:
+    """All but a quarter, and that quarter: of the trajectories, or of the time of a few."""
+    if len(records) >= _PARTS:
+        parts = [records[k::_PARTS] for k in range(_PARTS)]
+    else:
+        parts = [[_part(record, k) for record in records] for k in range(_PARTS)]
+    others = [[r for j, part in enumerate(parts) if j != k for r in part] for k in range(_PARTS)]
+    return list(zip(others, parts, strict=True))
 
 
-def _best(
-    early: list[Record], late: list[Record], stride: int, most: int
-) -> tuple[int, int, float] | None:
+def _part(record: Record, k: int) -> Record:
+    """The k-th quarter of a record's time."""
+    t, z = record
+    edges = np.linspace(0, len(t), _PARTS + 1).astype(int)
+    span = slice(edges[k], edges[k + 1])
+    return t[span], z[span]
+
+
+def _best(folds: list[Fold], most: int) -> tuple[int, int, float] | None:
     """Lag in snapshots, modes and ridge that forecast best; None: nothing beats having none."""
-    targets = list(_targets(late, stride))
-    if not targets:
+    trials = [_Trial(learned, list(_targets(held))) for learned, held in folds]
+    if not all(trial.targets for trial in trials):
         return None
-    mean = np.concatenate([z for _, z in early]).mean(0)
-    simple = [
-        np.mean([np.square(later - now).mean() for _, now, later in targets]),
-        np.mean([np.square(later - mean).mean() for _, _, later in targets]),
-    ]
-    error, best = min(simple), None
-    for lag in (stride * k for k in _LAGS):
+    persistence = np.mean([trial.of_persistence() for trial in trials])
+    climatology = np.mean([trial.of_climatology() for trial in trials])
+    error, best = float(min(persistence, climatology)), None
+    for lag in _LAGS:
         for rank in (r for r in _RANKS if r <= most):
             for ridge in _RIDGES:
-                law = LinearInverse.of(early, lag, rank, ridge)
-                if law is None:
-                    continue
-                found = float(np.mean([law.error(*target) for target in targets]))
+                found = float(np.mean([trial.of(lag, rank, ridge) for trial in trials]))
                 if found < error:
                     error, best = found, (lag, rank, ridge)
     return best
 
 
-def _targets(records: list[Record], stride: int) -> Iterator[tuple[float, Array, Array]]:
-    """Elapsed time, states now and later, (pair, n_ζ), at a few leads."""
-    for lead in (stride * k for k in _TRIED):
+@dataclass(frozen=True)
+class _Trial:
+    """Records to learn from, and what to forecast.
+
+    Attributes:
+        learned: Records.
+        targets: Elapsed time, states now and later, at each lead.
+    """
+
+    learned: list[Record]
+    targets: list[tuple[float, Array, Array]]
+
+    def of_persistence(self) -> float:
+        """Mean square error."""
+        return float(np.mean([np.square(later - now).mean() for _, now, later in self.targets]))
+
+    def of_climatology(self) -> float:
+        """Mean square error."""
+        mean = np.concatenate([z for _, z in self.learned]).mean(0)
+        return float(np.mean([np.square(later - mean).mean() for _, _, later in self.targets]))
+
+    def of(self, lag: int, rank: int, ridge: float) -> float:
+        """Mean square error of a linear inverse model; infinite where there is none."""
+        law = LinearInverse.of(self.learned, lag, rank, ridge)
+        if law is None:
+            return math.inf
+        return float(np.mean([law.error(*target) for target in self.targets]))
+
+
+def _targets(records: list[Record]) -> Iterator[tuple[float, Array, Array]]:
+    """Elapsed time, states now and later, (pair, n), at a few leads."""
+    for lead in _LEADS:
         pairs = [_pairs(record, lead) for record in records]
         now, later, elapsed = (np.concatenate(x) for x in zip(*pairs, strict=True))
         if len(now):

@@ -106,14 +106,14 @@ def test_nothing_is_done_where_persistence_is_better():
     assert not fitted.drift._modules["net"].path.started
 
 
-def test_validation_data_judge_in_the_place_of_the_last_quarter():
-    """Training data that stand still in the end, where persistence is best."""
+def test_validation_data_judge_in_the_place_of_quarters():
+    """Of validation data that stand still nothing is better than persistence."""
     rng = np.random.default_rng(3)
     fields, _ = simulated(900, rng)
-    late = np.concatenate([fields, fields[:, -1:].repeat(300, 1)], 1)
-    assert not start_linear_path(model(), segments(late))
-    judge = segments(simulated(200, rng, 3)[0], length=2)
-    assert start_linear_path(model(), segments(late), judge)
+    assert start_linear_path(model(), segments(fields))
+    still = segments(fields[:, -1:].repeat(30, 1), length=2)
+    assert not start_linear_path(model(), segments(fields), still)
+    assert start_linear_path(model(), segments(fields), segments(simulated(200, rng, 3)[0]))
 
 
 def test_it_needs_a_path_without_a_prior():
