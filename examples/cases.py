@@ -225,7 +225,7 @@ CASES: dict[str, dict[str, Setting]] = {
             (32, 8),
             5,
             8.0,
-            steps=2000,
+            steps=3400,
             options={"num_covariates": 1},
             fit={**_FLOW, "stride": 1, "refine": True},
             reference="point",
