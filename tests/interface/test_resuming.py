@@ -241,7 +241,7 @@ def scored(monkeypatch, scores, *args, **options):
 
     def score(result, validation):
         seen.append(weights_of(result))
-        return scores[len(seen) - 1]
+        return [*scores, 0.0, 0.0][len(seen) - 1]  # the last two with and without a memory
 
     with monkeypatch.context() as patch:
         patch.setattr(pyro_msde.interface.fitting, "validation_score", score)
