@@ -276,7 +276,8 @@ class Forecast:
         scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
         mask = None if grid.mask is None else torch.tensor(grid.mask)
         residual = self.residual
-        left = [] if residual is None else [residual.of(b, k) for k, b in enumerate(self.theta)]
+        left: dict[int, Tensor] = {}  # y₀ − μ_y of each draw's paths, if there is room for all
+        room = per_time * self.paths.element_size() <= _KEEP
         for start in range(0, len(self.times), size):
             window = slice(start, min(start + size, len(self.times)))
             laws = [
@@ -284,8 +285,11 @@ class Forecast:
                 for bound, z in zip(self.theta, self.paths, strict=True)
             ]
             if residual is not None:
-                both = enumerate(zip(laws, left, strict=True))
-                laws = [residual.given(law, k, away, window) for k, (law, away) in both]
+                for k, bound in enumerate(self.theta):
+                    away = left[k] if k in left else residual.of(bound, k)
+                    laws[k] = residual.given(laws[k], k, away, window)
+                    if room:
+                        left[k] = away
             reference = self.reference
             if reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 import pyro_msde
 from pyro_msde import Fit, Trajectories
 from pyro_msde.data import Metadata, Scaling, Segments
-from pyro_msde.forecasts import ResidualMemory, residual_memory
+from pyro_msde.forecasts import ResidualMemory, posterior_predictive, residual_memory
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.likelihoods import FieldNormal, can_be_moved, laplace, moved, student
 
@@ -206,3 +206,12 @@ def test_validation_decides_whether_it_is_kept(stays):
         **options,
     )
     assert (fit.adjustment("memory") is not None) == stays
+
+
+def test_large_forecasts_are_decoded_without_holding_all_residuals(monkeypatch):
+    fit = linear_fit(adjustments=(MEMORY,)).fit
+    y0 = np.random.default_rng(8).standard_normal((2, NUM_POINTS))
+    expected = fit.predict(y0, TIMES, num_samples=5).mean
+    monkeypatch.setattr(posterior_predictive, "_KEEP", 0)
+    monkeypatch.setattr(posterior_predictive, "_CHUNK", 1)
+    assert_close(fit.predict(y0, TIMES, num_samples=5).mean, expected)
