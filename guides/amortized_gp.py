@@ -210,7 +210,11 @@ class AmortizedGP(PyroModule):
         choose_kernel(self.time_kernel, segments)
 
     def interpolated(
-        self, batch: SegmentBatch, nodes: Tensor, log_variance: Tensor, diffusion: Tensor
+        self,
+        batch: SegmentBatch,
+        nodes: Tensor,
+        log_variance: Tensor,
+        diffusion: Tensor | None = None,
     ) -> GaussianMarginals:
         """Marginals from their means and log variances at the observations.
 
@@ -218,7 +222,8 @@ class AmortizedGP(PyroModule):
             batch: The segments.
             nodes: (segment, time, latent).
             log_variance: Along Σ_e's axes, (latent,) or shaped as the nodes.
-            diffusion: (latent,) the diagonal of C, which a path strays by between observations.
+            diffusion: (latent,) the diagonal of C, which a path strays by between observations;
+                None: variances are interpolated only.
         """
         # Equal offsets mean equal weights: one row serves all segments.
         rows = slice(1) if batch.shared_offsets else slice(None)
@@ -232,12 +237,12 @@ class AmortizedGP(PyroModule):
             else:
                 log, rate = W @ log_variance, W_dot @ log_variance
             cov, cov_dot = log.exp(), log.exp() * rate
-            strays, strays_dot = bridge(batch.times[rows], at[rows], diffusion)
-            if axes is None:
-                cov, cov_dot = cov + strays, cov_dot + strays_dot
-            else:
-                cov = along_axes(cov, axes) + torch.diag_embed(strays)
-                cov_dot = along_axes(cov_dot, axes) + torch.diag_embed(strays_dot)
+            if axes is not None:
+                cov, cov_dot = along_axes(cov, axes), along_axes(cov_dot, axes)
+            if diffusion is not None:
+                both = bridge(batch.times[rows], at[rows], diffusion)
+                strays = both if axes is None else map(torch.diag_embed, both)
+                cov, cov_dot = (c + more for c, more in zip((cov, cov_dot), strays, strict=True))
             cov, cov_dot = (c.expand(len(nodes), *c.shape[1:]) for c in (cov, cov_dot))
             return Moments(W @ nodes, W_dot @ nodes, cov, cov_dot)
 

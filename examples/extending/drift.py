@@ -15,11 +15,11 @@ class Decaying(MultiscaleDrift):
 
     def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift, shaped as z (..., segment, time, latent)."""
-        return super().forward(z, t, covariates) + self.offset(z, t, covariates)
+        return super().forward(z, t, covariates) - 3.0 * z
 
-    def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """The known part."""
-        return -3.0 * z
+    def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
+        """The known part, beside what else has no last weights."""
+        return super().offset(z, t, covariates) - 3.0 * z
 
 
 model = multiscale(32, 8)

@@ -36,6 +36,8 @@ _RATIO = 1.25
 _POINTS = 1024  # of a channel that are looked at
 _AT_ONCE = 64  # snapshots decoded together
 _MOST = 2**28  # values of fields that are decoded
+_MOST_HELD = 2**24  # residuals of a trajectory
+_ALIKE = 1.05  # ratio of lags that are taken for one
 _CERTAIN = 0.995  # no more than that: finite records do not tell that a residual never changes
 _LEAST = 0.05  # a correlation at the first lag that is worth having
 
@@ -163,34 +165,49 @@ def residual_memory(model: Model, guide: Guide, segments: Segments) -> ResidualM
         bound = model.bind(guide.read_theta())
     if not can_be_moved(bound.observe(torch.zeros_like(bound.diffusion))):
         return None
-    longest = max(map(len, segments.times))
-    sums: dict[int, list[Any]] = {k: [0.0, 0.0, 0.0, 0.0, 0] for k in _lags(longest)}
+    found: list[tuple[float, Tensor]] = []
     spent = 0
     for times, left in _residuals(model, guide, segments, bound):
-        for k, total in sums.items():
-            if 2 * k > len(times):
-                break
+        for k in _lags(len(times)):
             early, late = left[:-k], left[k:]
             both = early.isfinite() & late.isfinite()
             early, late = early.where(both, 0), late.where(both, 0)
-            total[0] = total[0] + (early * late).sum((0, 2))
-            total[1] = total[1] + early.square().sum((0, 2))
-            total[2] = total[2] + late.square().sum((0, 2))
-            total[3] += float((times[k:] - times[:-k]).sum())
-            total[4] += len(times) - k
+            products = ((early * late), early.square(), late.square())
+            elapsed = float((times[k:] - times[:-k]).mean())
+            found.append((elapsed, torch.stack([x.sum((0, 2)).double() for x in products])))
         spent += len(times) * model.grid.num_points * model.grid.channels
         if spent > _MOST:
             break
-    known = [total for total in sums.values() if total[4]]
-    if not known:
+    lags, rho = _correlations(found)
+    if not len(lags) or float(rho[:, 0].abs().max()) < _LEAST:
         return None
-    lags = torch.tensor([total[3] / total[4] for total in known], dtype=torch.float64)
-    tiny = torch.finfo(torch.float64).tiny
-    rho = torch.stack([t[0] / (t[1] * t[2]).sqrt().clamp(min=tiny) for t in known], -1)
-    rho = rho.clamp(-_CERTAIN, _CERTAIN)
-    if float(rho[:, 0].abs().max()) < _LEAST:
-        return None
-    return ResidualMemory(lags, rho)
+    return ResidualMemory(lags, rho.clamp(-_CERTAIN, _CERTAIN))
+
+
+def _correlations(found: list[tuple[float, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Lags (lag,), and (channel, lag) correlations of sums (product and squares, channel) at each.
+
+    Lags of several trajectories that hardly differ are one. Where a channel has no pair at a lag,
+    it has what its other lags say.
+    """
+    groups: list[list[tuple[float, Tensor]]] = []
+    for elapsed, sums in sorted(found, key=lambda entry: entry[0]):
+        if not bool((sums[1:] > 0).all(0).any()):
+            continue
+        if not groups or elapsed > _ALIKE * groups[-1][0][0]:
+            groups.append([])
+        groups[-1].append((elapsed, sums))
+    if not groups:
+        return torch.zeros(0), torch.zeros(0, 0)
+    lags = torch.tensor([np.mean([t for t, _ in group]) for group in groups], dtype=torch.float64)
+    total = torch.stack([torch.stack([x for _, x in group]).sum(0) for group in groups], -1)
+    known = (total[1:] > 0).all(0)  # (channel, lag)
+    rho = total[0] / (total[1] * total[2]).sqrt().where(known, 1.0)
+    rows = [
+        torch.as_tensor(np.interp(lags, lags[k], row[k])) if k.any() else torch.zeros_like(row)
+        for row, k in zip(rho, known, strict=True)
+    ]
+    return lags, torch.stack(rows)
 
 
 def _lags(count: int) -> list[int]:
@@ -207,23 +224,26 @@ def _lags(count: int) -> list[int]:
 def _residuals(
     model: Model, guide: Guide, segments: Segments, bound: BoundModel
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Times (time,) and residuals (time, channel, point) float64 of each trajectory."""
+    """Times (time,) and residuals (time, channel, point) of each trajectory's beginning."""
     generator = torch.Generator().manual_seed(0)
     count = model.grid.num_points
     points = torch.randperm(count, generator=generator)[:_POINTS].sort().values
     device = bound.diffusion.device
-    for k, (times, fields) in enumerate(zip(segments.times, segments.values, strict=True)):
+    values = model.grid.channels * count
+    longest = max(2, min(_MOST_HELD // (model.grid.channels * len(points)), _MOST // values))
+    for k, (clock, fields) in enumerate(zip(segments.times, segments.values, strict=True)):
+        times = clock[:longest]
         covariates = None if segments.covariates is None else segments.covariates[k].to(device)
         seen = getattr(fields, "observed", None)
         parts = []
         for start in range(0, len(times), _AT_ONCE):
-            part = slice(start, start + _AT_ONCE)
-            values = fields[part].to(device)
+            part = slice(start, min(start + _AT_ONCE, len(times)))
+            y = fields[part].to(device)
             observed = None if seen is None else seen[part].to(device)
             gaps = {} if observed is None else {"observed": observed}
-            z = guide.encode(values, bound, covariates, **gaps)[0]
-            left = values - bound.observe(z).mean
+            z = guide.encode(y, bound, covariates, **gaps)[0]
+            left = y - bound.observe(z).mean
             if observed is not None:
                 left = left.where(observed, torch.nan)
-            parts.append(left.flatten(2)[..., points.to(device)].double().cpu())
+            parts.append(left.flatten(2)[..., points.to(device)].float().cpu())
         yield times.cpu(), torch.cat(parts)

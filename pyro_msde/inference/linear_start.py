@@ -47,6 +47,8 @@ _SMOOTH = 3.0  # ratio of mean squared changes over two nodes and over one: 4 if
 _FEWEST = 20  # pairs of snapshots
 _LEADS = (1, 2, 3, 4, 8, 16)  # in snapshots
 _PARTS = 4
+_UNLIKE = 0.1  # of the usual time between two snapshots, by which others may differ
+_UNSEEN = 0.1  # share of a snapshot's states that may have been filled in
 _AT_ONCE = 64
 
 
@@ -105,7 +107,7 @@ def linear_inverse_model(
     if _is_smooth([z for _, z in records], stride):
         return None
     best = _best(_folds(records) if judge is None else [(records, judge)], most)
-    return None if best is None else LinearInverse.of(records, *best)
+    return None if best is None else LinearInverse.of(_Learned.of(records), *best)
 
 
 def _encoded(model: Model, segments: Segments) -> list[Record]:
@@ -119,7 +121,14 @@ def _encoded(model: Model, segments: Segments) -> list[Record]:
             for i in range(0, len(values), _AT_ONCE)
         ]
         states.append(torch.cat(parts).double().cpu().numpy())
-    return [(t.cpu().numpy(), z) for t, z in zip(segments.times, states, strict=True)]
+    records = []
+    for times, values, z in zip(segments.times, segments.values, states, strict=True):
+        unseen, clock = getattr(values, "unseen", None), times.cpu().numpy()
+        if unseen is not None:  # what was filled in is no observation
+            seen = unseen[:, :-1].mean(1).cpu().numpy() <= _UNSEEN
+            clock, z = clock[seen], z[seen]
+        records.append((clock, z))
+    return records
 
 
 def _is_smooth(states: Sequence[Array], stride: int) -> bool:
@@ -152,7 +161,9 @@ def _part(record: Record, k: int) -> Record:
 
 def _best(folds: list[Fold], most: int) -> tuple[int, int, float] | None:
     """Lag in snapshots, modes and ridge that forecast best; None: nothing beats having none."""
-    trials = [_Trial(learned, list(_targets(held))) for learned, held in folds]
+    if not all(any(len(t) for t, _ in learned) for learned, _ in folds):
+        return None
+    trials = [_Trial(_Learned.of(learned), list(_targets(held))) for learned, held in folds]
     if not all(trial.targets for trial in trials):
         return None
     persistence = np.mean([trial.of_persistence() for trial in trials])
@@ -168,15 +179,38 @@ def _best(folds: list[Fold], most: int) -> tuple[int, int, float] | None:
 
 
 @dataclass(frozen=True)
+class _Learned:
+    """Records, and their leading modes.
+
+    Attributes:
+        records: Of each trajectory.
+        mean: (n,) of all states.
+        modes: (k, n) orthonormal rows, the strongest first.
+    """
+
+    records: list[Record]
+    mean: Array
+    modes: Array
+
+    @classmethod
+    def of(cls, records: list[Record]) -> _Learned:
+        """Those of some records."""
+        states = np.concatenate([z for _, z in records])
+        mean = states.mean(0)
+        modes = np.linalg.svd(states - mean, full_matrices=False)[2][: _RANKS[-1]]
+        return cls(records, mean, modes)
+
+
+@dataclass(frozen=True)
 class _Trial:
     """Records to learn from, and what to forecast.
 
     Attributes:
-        learned: Records.
+        learned: What to learn from.
         targets: Elapsed time, states now and later, at each lead.
     """
 
-    learned: list[Record]
+    learned: _Learned
     targets: list[tuple[float, Array, Array]]
 
     def of_persistence(self) -> float:
@@ -185,7 +219,7 @@ class _Trial:
 
     def of_climatology(self) -> float:
         """Mean square error."""
-        mean = np.concatenate([z for _, z in self.learned]).mean(0)
+        mean = self.learned.mean
         return float(np.mean([np.square(later - mean).mean() for _, _, later in self.targets]))
 
     def of(self, lag: int, rank: int, ridge: float) -> float:
@@ -199,15 +233,22 @@ class _Trial:
 def _targets(records: list[Record]) -> Iterator[tuple[float, Array, Array]]:
     """Elapsed time, states now and later, (pair, n), at a few leads."""
     for lead in _LEADS:
-        pairs = [_pairs(record, lead) for record in records]
-        now, later, elapsed = (np.concatenate(x) for x in zip(*pairs, strict=True))
+        now, later, elapsed = _all_pairs(records, lead)
         if len(now):
             yield float(elapsed.mean()), now, later
 
 
-def _pairs(record: Record, lag: int) -> tuple[Array, Array, Array]:
-    t, z = record
-    return z[:-lag], z[lag:], t[lag:] - t[:-lag]
+def _all_pairs(records: list[Record], lag: int) -> tuple[Array, Array, Array]:
+    """States now and later, (pair, n), and elapsed times (pair,), where these are as usual."""
+    now, later, elapsed = (
+        np.concatenate(x)
+        for x in zip(*((z[:-lag], z[lag:], t[lag:] - t[:-lag]) for t, z in records), strict=True)
+    )
+    if not len(elapsed):
+        return now, later, elapsed
+    usual = np.median(elapsed)
+    alike = np.abs(elapsed - usual) <= _UNLIKE * usual
+    return now[alike], later[alike], elapsed[alike]
 
 
 @dataclass(frozen=True)
@@ -231,17 +272,12 @@ class LinearInverse:
     rest: Array
 
     @classmethod
-    def of(cls, records: list[Record], lag: int, rank: int, ridge: float) -> LinearInverse | None:
-        """Learned from pairs `lag` snapshots apart; None: there are too few."""
-        pairs = [_pairs(record, lag) for record in records if len(record[0]) > lag]
-        if sum(len(now) for now, _, _ in pairs) < max(_FEWEST, 2 * rank):
+    def of(cls, learned: _Learned, lag: int, rank: int, ridge: float) -> LinearInverse | None:
+        """Learned from pairs `lag` snapshots apart; None: there are too few, or no two alike."""
+        now, later, elapsed = _all_pairs(learned.records, lag)
+        if len(now) < max(_FEWEST, 2 * rank):
             return None
-        now, later, elapsed = (np.concatenate(x) for x in zip(*pairs, strict=True))
-        if np.ptp(elapsed) > 0.2 * elapsed.mean():
-            return None  # of all sorts of lags
-        everything = np.concatenate([z for _, z in records])
-        mean = everything.mean(0)
-        modes = np.linalg.svd(everything - mean, full_matrices=False)[2][:rank]
+        mean, modes = learned.mean, learned.modes[:rank]
         now, later = now - mean, later - mean
         a, b = now @ modes.T, later @ modes.T
         square, lagged = a.T @ a / len(a), b.T @ a / len(a)

@@ -112,8 +112,9 @@ class Trainer:
     def _started(self, judge: Segments | None) -> bool:
         """Start the drifts by regression, or else a linear path; whether that was done.
 
-        Not beside microscale states at the default β, which is large: without its annealing, which
-        a start ends, KdV was forecast worse after 3000 steps. A drift may come with a start.
+        No regression in weak form beside microscale states at the default β, which is large:
+        without its annealing, which a start ends, KdV was forecast worse after 3000 steps. Noisy
+        paths are no such case. A drift may come with a start.
         """
         if getattr(drift_of(self.model), "has_start", False):
             return True

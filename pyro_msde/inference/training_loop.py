@@ -49,8 +49,11 @@ def train(
             ends.push(partial(_end, callback, trainer))
         for callback in callbacks:
             callback.start(trainer.view())
-        if trainer.drift_started and trainer.step == 0 and validate is not None:
-            trainer.validate(validate)  # from where the drift started training can only gain
+        fresh = trainer.step == 0 and not trainer.history.validation_steps
+        if trainer.drift_started and fresh and validate is not None:
+            view = trainer.validate(validate)  # from where the drift started training can only gain
+            for callback in callbacks:
+                callback.validation(view)
         while trainer.step < trainer.steps and not stopped and not stop():
             trainer.window.append(trainer.one_step())
             last = trainer.step == trainer.steps

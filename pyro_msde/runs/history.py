@@ -18,10 +18,10 @@ class History:
             the last logging step, in nats for data in the user's units.
         validation_steps: Steps after which the model was validated.
         validation: NRMSE on the validation trajectories then.
-        variance_gaps: Mean log ratio of "diffusion" and "observation" variances to the ELBO's
-            optimum for them, as training left them: above zero where they are too large. Σ_y is put
-            at its afterwards. Empty where C's has no closed form
-            (`pyro_msde.inference.closed_form_variance`).
+        variance_gaps: Mean log ratio of the "observation" variances to the ELBO's optimum for them,
+            as training left them: above zero where they are too large. They are put there
+            afterwards. Empty where there is no closed form
+            (`pyro_msde.inference.closed_form_variance`). Older runs have one of "diffusion", too.
     """
 
     steps: list[int] = field(default_factory=list)

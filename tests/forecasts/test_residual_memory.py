@@ -215,3 +215,43 @@ def test_large_forecasts_are_decoded_without_holding_all_residuals(monkeypatch):
     monkeypatch.setattr(posterior_predictive, "_KEEP", 0)
     monkeypatch.setattr(posterior_predictive, "_CHUNK", 1)
     assert_close(fit.predict(y0, TIMES, num_samples=5).mean, expected)
+
+
+def test_trajectories_of_other_lengths_and_samplings_have_one_row_of_lags():
+    """A short, coarse one and a long, fine one of the same autoregression, e^{−τ/.05}."""
+    rng = np.random.default_rng(9)
+    fine = autoregression(1, 400, np.exp(-0.01 / 0.05), 0.0, rng)[0]
+    coarse = autoregression(1, 8, np.exp(-0.1 / 0.05), 0.0, rng)[0]
+    fit = linear_fit().fit
+    clocks = [torch.arange(n, dtype=torch.float64) * dt for n, dt in ((400, 0.01), (8, 0.1))]
+    fields = [torch.as_tensor(e) for e in (fine, coarse)]
+    found = residual_memory(fit.model, fit.guide, Segments(clocks, fields, length=5))
+    assert (torch.diff(found.lags) > 0).all()
+    expected = torch.exp(-found.lags / 0.05)
+    assert (found.correlation[0] - expected)[:8].abs().max() < 0.1
+    ResidualMemory.from_dict(found.to_dict(), fit.model)
+
+
+def test_lags_without_pairs_have_what_others_say():
+    """Halves of the field that are seen in turn: only even lags have pairs."""
+    rng = np.random.default_rng(10)
+    e = np.repeat(rng.standard_normal((1, 1, NUM_POINTS)), 60, 0)  # it never changes
+    seen = (np.arange(60)[:, None, None] + (np.arange(NUM_POINTS) > 14)) % 2 == 0
+    fit = linear_fit().fit
+
+    class Gappy:
+        observed = torch.as_tensor(seen)
+        dtype = torch.float64
+
+        def __len__(self):
+            return 60
+
+        def __getitem__(self, index):
+            return torch.as_tensor(np.where(seen, e, 0.0))[index]
+
+    clock = torch.arange(60, dtype=torch.float64) * 0.01
+    segments = Segments([clock], [Gappy()], length=5)
+    found = residual_memory(fit.model, fit.guide, segments)
+    assert found is not None
+    assert float(found.correlation.min()) > 0.2
+    assert found.lags[0] == pytest.approx(0.02)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,13 @@ import pyro_msde
 from pyro_msde import Trajectories
 from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.linear_start import stable_generator, start_linear_path
+from pyro_msde.inference.linear_start import (
+    LinearInverse,
+    _Learned,
+    linear_inverse_model,
+    stable_generator,
+    start_linear_path,
+)
 from pyro_msde.models import multiscale
 from pyro_msde.networks import ModalPath
 from pyro_msde.priors import bayesian, fan_in_normal
@@ -116,6 +125,18 @@ def test_validation_data_judge_in_the_place_of_quarters():
     assert start_linear_path(model(), segments(fields), segments(simulated(200, rng, 3)[0]))
 
 
+def test_a_snapshot_that_is_missing_changes_little():
+    """Pairs about it are left out, and no lag for it."""
+    fields, _ = simulated(900, np.random.default_rng(8))
+    times = np.arange(900) * APART
+    kept = np.delete(np.arange(900), 450)
+    record = [(times, fields[0, :, 0])], [(times[kept], fields[0, kept, 0])]
+    assert all(linear_inverse_model(r) is not None for r in record)
+    for lag in (1, 2, 4):
+        whole, gappy = (LinearInverse.of(_Learned.of(r), lag, 2, 0.0) for r in record)
+        np.testing.assert_allclose(gappy.A, whole.A, atol=0.2)  # of entries up to 6
+
+
 def test_it_needs_a_path_without_a_prior():
     fields, _ = simulated(600, np.random.default_rng(4))
     data = segments(fields)
@@ -179,3 +200,25 @@ def test_fewer_modes_and_none_at_all():
     assert "modes" not in model(modes=0).config
     with pytest.raises(ValueError, match="modes"):
         model(modes=-1)
+
+
+class Stop(pyro_msde.Callback):
+    """Asks for the end before the first step."""
+
+    def start(self, view):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_that_was_stopped_before_its_first_step_validates_its_start_once(tmp_path):
+    fields, _ = simulated(700, np.random.default_rng(5))
+    data = Trajectories(np.arange(500) * APART, fields[:, :500, 0])
+    held = Trajectories(np.arange(100) * APART, fields[:, 600:, 0])
+    options = {"steps": 2, "validate_every": 2, "progress": False, "jackknife": False}
+
+    def run(callbacks=()):
+        fitted = multiscale.like(data, coarse=POINTS, boundary="periodic")
+        guide, known = AmortizedGP(fitted), {"validation": held, "checkpoint": tmp_path}
+        return pyro_msde.fit(fitted, guide, data, callbacks=callbacks, **known, **options)
+
+    assert run([Stop()]).history.validation_steps == [0]
+    assert run().history.validation_steps == [0, 2]
