@@ -8,7 +8,7 @@ pinned at both has, to first order in Δ, the variance
 Variances that are interpolated between the times have none of it. Then a guide cannot hold the
 posterior of a noisy path, and the drift residual has nothing in it by which noise is recognised;
 with it, the residual of a pinned interval contains ½ log(CΔ/s), s the variance at its ends, so that
-C is largest in the ELBO at the variance of what the drift does not explain (`docs/method.md`).
+the ELBO is largest where C is the variance of what the drift does not explain (`docs/method.md`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ import signal
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import expm, solve_continuous_lyapunov
+from rotating_paths import APART, A, C, rotating_paths
+from scipy.linalg import expm
 from torch.testing import assert_close
 
 import pyro_msde
@@ -26,9 +27,7 @@ from pyro_msde.models import multiscale
 from pyro_msde.networks import ModalPath
 from pyro_msde.priors import bayesian, fan_in_normal
 
-POINTS, APART = 16, 0.02
-A = np.array([[-4.0, 6.0], [-6.0, -4.0]])  # a damped rotation
-C = np.diag([3.0, 1.0])
+POINTS = 16
 
 
 def rows():
@@ -39,16 +38,8 @@ def rows():
 
 def simulated(count, rng, trajectories=1):
     """Fields (trajectory, time, 1, point) of dz = A z dt + √C dβ in two modes, about a mean."""
-    stationary = solve_continuous_lyapunov(A, -C)
-    step = expm(A * APART)
-    root = np.linalg.cholesky(stationary - step @ stationary @ step.T)
-    z = np.linalg.cholesky(stationary) @ rng.standard_normal((2, trajectories))
-    out = []
-    for _ in range(count):
-        out.append(z.T)
-        z = step @ z + root @ rng.standard_normal(z.shape)
     mean = 0.3 * np.cos(4 * np.pi * np.arange(POINTS) / POINTS)
-    return (np.stack(out, 1) @ rows() + mean)[:, :, None], mean
+    return (rotating_paths(count, rng, trajectories) @ rows() + mean)[:, :, None], mean
 
 
 def segments(fields, **options):

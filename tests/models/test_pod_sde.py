@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from scipy.linalg import expm, solve_continuous_lyapunov
+from rotating_paths import APART, rotating_paths
 from torch.testing import assert_close
 
 import pyro_msde
@@ -15,25 +15,15 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import pod_sde
 
 LATITUDES = np.linspace(-80, 80, 9)
-A, C = np.array([[-4.0, 6.0], [-6.0, -4.0]]), np.diag([3.0, 1.0])
-APART = 0.02
 
 
 def field(count, seed=0, trajectories=1):
     """Noisy paths of two patterns on 9 × 4 points, one of them of the poles."""
-    rng = np.random.default_rng(seed)
-    stationary = solve_continuous_lyapunov(A, -C)
-    step = expm(A * APART)
-    root = np.linalg.cholesky(stationary - step @ stationary @ step.T)
-    z = np.linalg.cholesky(stationary) @ rng.standard_normal((2, trajectories))
-    states = []
-    for _ in range(count):
-        states.append(z.T)
-        z = step @ z + root @ rng.standard_normal(z.shape)
+    states = rotating_paths(count, np.random.default_rng(seed), trajectories)
     polar = np.broadcast_to((np.abs(LATITUDES) > 55)[:, None], (9, 4)) * 1.0
     rest = np.broadcast_to(np.cos(np.deg2rad(2 * LATITUDES))[:, None], (9, 4))
     patterns = np.stack([polar, rest]).reshape(2, -1)
-    values = (np.stack(states, 1) @ patterns).reshape(trajectories, count, 9, 4)
+    values = (states @ patterns).reshape(trajectories, count, 9, 4)
     return Trajectories(
         np.arange(count) * APART,
         values,
