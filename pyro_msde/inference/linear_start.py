@@ -125,7 +125,8 @@ def _encoded(model: Model, segments: Segments) -> list[Record]:
     for times, values, z in zip(segments.times, segments.values, states, strict=True):
         unseen, clock = getattr(values, "unseen", None), times.cpu().numpy()
         if unseen is not None:  # what was filled in is no observation
-            seen = unseen[:, :-1].mean(1).cpu().numpy() <= _UNSEEN
+            lacking = unseen[:, :-1] - unseen[:, :-1].amin(0)  # beside what never is, as on land
+            seen = lacking.mean(1).cpu().numpy() <= _UNSEEN
             clock, z = clock[seen], z[seen]
         records.append((clock, z))
     return records
