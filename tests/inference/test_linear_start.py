@@ -213,3 +213,16 @@ def test_a_run_that_was_stopped_before_its_first_step_validates_its_start_once(t
 
     assert run([Stop()]).history.validation_steps == [0]
     assert run().history.validation_steps == [0, 2]
+
+
+@pytest.mark.parametrize("land", [0, 6])
+def test_land_is_nothing_that_was_filled_in(land):
+    """Points that are never observed do not keep a drift from its start."""
+    fields, _ = simulated(700, np.random.default_rng(6))
+    values = fields[:, :, 0].copy()
+    values[..., :land] = np.nan
+    data = Trajectories(np.arange(700) * APART, values, missing="mask")
+    fitted = multiscale.like(data, coarse=POINTS, boundary="periodic")
+    options = {"steps": 0, "progress": False, "jackknife": False}
+    fit = pyro_msde.fit(fitted, AmortizedGP(fitted), data, **options)
+    assert fit.model.drift._modules["net"].path.started
