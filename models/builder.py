@@ -234,7 +234,7 @@ def multiscale(
             ),
             kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
             diffusion=LogVariance((places.num_zeta + n_eta,), 0.1)
-            if published
+            if published or modes
             else LogVariance((len(diffusions),), 0.1, repeats=diffusions),
             var_zeta=LogVariance(variance_shape, 0.01, broadcast=places.field_shape),
             var_eta=LogVariance(variance_shape, 0.01, broadcast=places.field_shape)

@@ -24,7 +24,7 @@ from pyro_msde.baselines import pod_basis
 from pyro_msde.checks import check_whole
 from pyro_msde.data import Cycle, Metadata, Scaling, Trajectories, in_order, reference_of
 from pyro_msde.grid import Grid
-from pyro_msde.inference import linear_inverse_model, weak_form_regression
+from pyro_msde.inference import is_smooth, linear_inverse_model, weak_form_regression
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.from_data import has_channel_axis
 from pyro_msde.models.general import Multiscale
@@ -341,7 +341,7 @@ class ModalDrift(nn.Module):
             done (`pyro_msde.inference.linear_start`).
         """
         records = [(t.numpy(), z.double().numpy()) for t, z in zip(times, modes, strict=True)]
-        found = linear_inverse_model(records)
+        found = None if is_smooth([z for _, z in records]) else linear_inverse_model(records)
         if found is None:
             return None
         layers: Any = self.network.network

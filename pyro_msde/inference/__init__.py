@@ -10,7 +10,12 @@ from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
-from pyro_msde.inference.linear_start import linear_inverse_model
+from pyro_msde.inference.linear_start import (
+    has_noisy_paths,
+    is_smooth,
+    linear_inverse_model,
+    linear_path,
+)
 from pyro_msde.inference.program_checks import check_owner, check_program, check_roles
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
@@ -33,9 +38,12 @@ __all__ = [
     "check_program",
     "check_roles",
     "encoded_segments",
+    "has_noisy_paths",
     "has_observation_variances",
+    "is_smooth",
     "left_out",
     "linear_inverse_model",
+    "linear_path",
     "refine_drift",
     "train",
     "weak_form_regression",

@@ -6,14 +6,17 @@ leading modes V of anomalies ζ − m, with a = V (ζ − m),
 
     G = ⟨a(t + τ) a(t)ᵀ⟩ (⟨a aᵀ⟩ + ridge)⁻¹,    A = log(G)/τ,    C = −(A Σ + Σ Aᵀ),
 
-the last by the balance of fluctuation and dissipation. Sampling makes eigenvalues of G that no
-stable real generator has. Their sizes are brought into [e⁻³, e^−τ], τ in training horizons, so that
-a mode forgets within a third of a lag at the soonest and within the whole record at the latest;
-negative real ones, which no real logarithm has, become e⁻³.
+the last by the balance of fluctuation and dissipation, times the ratio of each state's mean square
+error at the lag to what that balance expects: one in a stationary record. Sampling makes
+eigenvalues of G that no stable real generator has. Their sizes are brought into [e⁻³, e^−τ], τ in
+training horizons, so that a mode forgets within a third of a lag at the soonest and within the
+whole record at the latest; negative real ones, which no real logarithm has, become e⁻³.
 
-How many modes, how far apart pairs are, and the ridge are those that forecast validation data best
-or, without any, the quarters of the training data, each learned from the others. If persistence or
-climatology does, nothing is done.
+What the modes lack, or all of it where there are none, decays at one rate or at that of each state,
+within the same bounds: damped persistence, of which climatology is the one end and persistence the
+other. How many modes, whether rates differ, how far apart pairs are, and the ridge are those that
+forecast validation data best or, without any, the quarters of the training data, each learned from
+the others.
 """
 
 from __future__ import annotations
@@ -27,29 +30,56 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import expm
+from torch import Tensor
 
 from pyro_msde.data import Segments
-from pyro_msde.networks import MultiscaleDrift, drift_of
+from pyro_msde.networks import ModalPath, MultiscaleDrift, drift_of
 from pyro_msde.priors import LogVariance, part_of, starting_values
 from pyro_msde.protocols import Model
 
-__all__ = ["linear_inverse_model", "stable_generator", "start_linear_path"]
+__all__ = [
+    "has_noisy_paths",
+    "is_smooth",
+    "linear_inverse_model",
+    "linear_path",
+    "observed_record",
+    "set_diffusion",
+    "stable_generator",
+    "start_linear_path",
+]
 
 Array = NDArray[Any]
 Record = tuple[Array, Array]
 Fold = tuple[list[Record], list[Record]]
 
-_RANKS = (1, 2, 3, 5, 8, 12, 20)
+_RANKS = (0, 1, 2, 3, 5, 8, 12, 20)
 _RIDGES = (0.0, 1e-2, 1e-1, 1.0)  # of the mean square of a mode
 _LAGS = (1, 2, 4, 8, 16)  # in snapshots
 _FORGOTTEN = math.exp(-3.0)
 _SMOOTH = 3.0  # ratio of mean squared changes over two nodes and over one: 4 if smooth, 2 if noisy
-_FEWEST = 20  # pairs of snapshots
+_FEWEST, _FEWEST_ALONE = 20, 5  # pairs of snapshots, with modes and without
 _LEADS = (1, 2, 3, 4, 8, 16)  # in snapshots
 _PARTS = 4
 _UNLIKE = 0.1  # of the usual time between two snapshots, by which others may differ
+_LEAST_SIZE = 1e-4  # of a mode, of the strongest one's
+_MOST_RATIO = 10.0  # of errors to those expected of the balance
+_LEAST_DIFFUSION = 1e-3  # of a state, of the mean one
 _UNSEEN = 0.1  # share of a snapshot's states that may have been filled in
 _AT_ONCE = 64
+
+
+def linear_path(model: Model) -> ModalPath | None:
+    """The path of a macroscale drift that a linear inverse model may start; None: there is none."""
+    drift, part = drift_of(model), part_of(model, "drift")
+    if not isinstance(drift, MultiscaleDrift) or part is None or part.is_random:
+        return None
+    return drift.path
+
+
+@torch.no_grad()
+def has_noisy_paths(model: Model, segments: Segments) -> bool:
+    """Whether ζ moves at random from one node of a segment to the next."""
+    return not is_smooth([z for _, z in _encoded(model, segments)], segments.stride)
 
 
 @torch.no_grad()
@@ -62,50 +92,40 @@ def start_linear_path(model: Model, segments: Segments, judge: Segments | None =
         judge: Validation data in scaled units; None: there are none.
 
     Returns:
-        Whether that was done: not without a path, with priors, for paths that are smooth from one
-        node of a segment to the next, nor where persistence or climatology forecasts better.
+        Whether that was done: not without a path, with priors, of too few snapshots, nor for paths
+        that are smooth from one node of a segment to the next.
     """
-    drift, part = drift_of(model), part_of(model, "drift")
-    if not isinstance(drift, MultiscaleDrift) or part is None or part.is_random:
-        return False
-    path = drift.path
+    path = linear_path(model)
     if path is None or path.started:
         return False
-    found = linear_inverse_model(
-        _encoded(model, segments),
-        None if judge is None else _encoded(model, judge),
-        stride=segments.stride,
-        most=len(path.modes),
-    )
+    records = _encoded(model, segments)
+    if is_smooth([z for _, z in records], segments.stride):
+        return False
+    judged = None if judge is None else _encoded(model, judge)
+    found = linear_inverse_model(records, judged, most=len(path.modes))
     if found is None:
         return False
     like = path.mean
-    modes, mean, A = (torch.as_tensor(x).to(like) for x in (found.modes, found.mean, found.A))
-    path.start(modes, mean, A, found.rate)
-    _set_diffusion(model, found.diffusion())
+    parts = found.modes, found.mean, found.A, found.rates
+    modes, mean, A, rates = (torch.as_tensor(x).to(like) for x in parts)
+    path.start(modes, mean, A, rates)
+    set_diffusion(model, found, 0)
     return True
 
 
 def linear_inverse_model(
-    records: list[Record],
-    judge: list[Record] | None = None,
-    *,
-    stride: int = 1,
-    most: int = _RANKS[-1],
+    records: list[Record], judge: list[Record] | None = None, *, most: int = _RANKS[-1]
 ) -> LinearInverse | None:
     """The linear inverse model that forecasts best, learned from all records.
 
     Args:
         records: Of each trajectory times (time,), in training horizons, and states (time, n).
         judge: The same of validation data; None: quarters of the records.
-        stride: Snapshots between nodes of a segment, over which a path is smooth or noisy.
         most: Modes, at most.
 
     Returns:
-        None: paths are smooth, or persistence or climatology forecasts better.
+        None: there are too few pairs of snapshots.
     """
-    if _is_smooth([z for _, z in records], stride):
-        return None
     best = _best(_folds(records) if judge is None else [(records, judge)], most)
     return None if best is None else LinearInverse.of(_Learned.of(records), *best)
 
@@ -123,16 +143,21 @@ def _encoded(model: Model, segments: Segments) -> list[Record]:
         states.append(torch.cat(parts).double().cpu().numpy())
     records = []
     for times, values, z in zip(segments.times, segments.values, states, strict=True):
-        unseen, clock = getattr(values, "unseen", None), times.cpu().numpy()
-        if unseen is not None:  # what was filled in is no observation
-            lacking = unseen[:, :-1] - unseen[:, :-1].amin(0)  # beside what never is, as on land
-            seen = lacking.mean(1).cpu().numpy() <= _UNSEEN
-            clock, z = clock[seen], z[seen]
-        records.append((clock, z))
+        records.append(observed_record(times, values, z))
     return records
 
 
-def _is_smooth(states: Sequence[Array], stride: int) -> bool:
+def observed_record(times: Tensor, values: Any, states: Array) -> Record:
+    """Times and states (time, n) of those snapshots of a trajectory that were hardly filled in."""
+    unseen, clock = getattr(values, "unseen", None), times.cpu().numpy()
+    if unseen is None:
+        return clock, states
+    lacking = unseen[:, :-1] - unseen[:, :-1].amin(0)  # beside what never is, as on land
+    seen = lacking.mean(1).cpu().numpy() <= _UNSEEN
+    return clock[seen], states[seen]
+
+
+def is_smooth(states: Sequence[Array], stride: int = 1) -> bool:
     """Whether paths move on between nodes as they did before, rather than at random."""
     changes = [0.0, 0.0]
     for z in states:
@@ -160,22 +185,22 @@ def _part(record: Record, k: int) -> Record:
     return t[span], z[span]
 
 
-def _best(folds: list[Fold], most: int) -> tuple[int, int, float] | None:
-    """Lag in snapshots, modes and ridge that forecast best; None: nothing beats having none."""
+def _best(folds: list[Fold], most: int) -> tuple[int, int, float, bool] | None:
+    """Lag in snapshots, modes, ridge, and whether rates differ, that forecast best; None: none."""
     if not all(any(len(t) for t, _ in learned) for learned, _ in folds):
         return None
     trials = [_Trial(_Learned.of(learned), list(_targets(held))) for learned, held in folds]
     if not all(trial.targets for trial in trials):
         return None
-    persistence = np.mean([trial.of_persistence() for trial in trials])
-    climatology = np.mean([trial.of_climatology() for trial in trials])
-    error, best = float(min(persistence, climatology)), None
+    error, best = math.inf, None
     for lag in _LAGS:
         for rank in (r for r in _RANKS if r <= most):
-            for ridge in _RIDGES:
-                found = float(np.mean([trial.of(lag, rank, ridge) for trial in trials]))
-                if found < error:
-                    error, best = found, (lag, rank, ridge)
+            for ridge in _RIDGES if rank else _RIDGES[:1]:
+                for each in (False, True):
+                    choice = lag, rank, ridge, each
+                    found = float(np.mean([trial.of(*choice) for trial in trials]))
+                    if found < error:
+                        error, best = found, choice
     return best
 
 
@@ -186,7 +211,7 @@ class _Learned:
     Attributes:
         records: Of each trajectory.
         mean: (n,) of all states.
-        modes: (k, n) orthonormal rows, the strongest first.
+        modes: (k, n) orthonormal rows, the strongest first, without those of rounding errors.
     """
 
     records: list[Record]
@@ -198,8 +223,8 @@ class _Learned:
         """Those of some records."""
         states = np.concatenate([z for _, z in records])
         mean = states.mean(0)
-        modes = np.linalg.svd(states - mean, full_matrices=False)[2][: _RANKS[-1]]
-        return cls(records, mean, modes)
+        sizes, modes = np.linalg.svd(states - mean, full_matrices=False)[1:]
+        return cls(records, mean, modes[sizes > _LEAST_SIZE * sizes[0]][: _RANKS[-1]])
 
 
 @dataclass(frozen=True)
@@ -214,18 +239,9 @@ class _Trial:
     learned: _Learned
     targets: list[tuple[float, Array, Array]]
 
-    def of_persistence(self) -> float:
-        """Mean square error."""
-        return float(np.mean([np.square(later - now).mean() for _, now, later in self.targets]))
-
-    def of_climatology(self) -> float:
-        """Mean square error."""
-        mean = self.learned.mean
-        return float(np.mean([np.square(later - mean).mean() for _, _, later in self.targets]))
-
-    def of(self, lag: int, rank: int, ridge: float) -> float:
+    def of(self, lag: int, rank: int, ridge: float, each: bool) -> float:
         """Mean square error of a linear inverse model; infinite where there is none."""
-        law = LinearInverse.of(self.learned, lag, rank, ridge)
+        law = LinearInverse.of(self.learned, lag, rank, ridge, each)
         if law is None:
             return math.inf
         return float(np.mean([law.error(*target) for target in self.targets]))
@@ -260,62 +276,86 @@ class LinearInverse:
         modes: (k, n_ζ) orthonormal rows.
         mean: (n_ζ,).
         A: (k, k).
-        rate: At which the rest decays.
-        square: (k, k) ⟨a aᵀ⟩.
-        rest: (n_ζ,) variance of what the modes lack.
+        rates: (n_ζ,) at which the rest of each state decays.
+        now: (pair, n_ζ) anomalies that it was learned from.
+        later: (pair, n_ζ) those a lag later.
+        lag: In training horizons.
     """
 
     modes: Array
     mean: Array
     A: Array
-    rate: float
-    square: Array
-    rest: Array
+    rates: Array
+    now: Array
+    later: Array
+    lag: float
 
     @classmethod
-    def of(cls, learned: _Learned, lag: int, rank: int, ridge: float) -> LinearInverse | None:
+    def of(
+        cls, learned: _Learned, lag: int, rank: int, ridge: float, each: bool = False
+    ) -> LinearInverse | None:
         """Learned from pairs `lag` snapshots apart; None: there are too few, or no two alike."""
         now, later, elapsed = _all_pairs(learned.records, lag)
-        if len(now) < max(_FEWEST, 2 * rank):
+        if len(now) < (max(_FEWEST, 2 * rank) if rank else _FEWEST_ALONE):
+            return None
+        if rank > len(learned.modes):
             return None
         mean, modes = learned.mean, learned.modes[:rank]
         now, later = now - mean, later - mean
-        a, b = now @ modes.T, later @ modes.T
-        square, lagged = a.T @ a / len(a), b.T @ a / len(a)
-        size = np.trace(square) / len(square)
-        if not size > 0:
-            return None
-        G = np.linalg.solve(square + ridge * size * np.eye(len(square)), lagged.T).T
         tau = float(elapsed.mean())
-        A = stable_generator(G, tau)
+        a, b = now @ modes.T, later @ modes.T
+        A: Array | None = np.zeros((0, 0))
+        if rank:
+            square, lagged = a.T @ a / len(a), b.T @ a / len(a)
+            size = np.trace(square) / len(square)
+            if not size > 0:
+                return None
+            G = np.linalg.solve(square + ridge * size * np.eye(len(square)), lagged.T).T
+            A = stable_generator(G, tau)
         if A is None:
             return None
-        left, left_later = now - a @ modes, later - b @ modes
-        total = float(np.square(left).sum())
-        kept = float((left * left_later).sum()) / total if total > 0 else 0.0
-        rate = -math.log(min(max(kept, _FORGOTTEN), math.exp(-tau))) / tau
-        return cls(modes, mean, A, rate, square, np.square(left).mean(0))
+        rates = _rates(now - a @ modes, later - b @ modes, tau, each)
+        return cls(modes, mean, A, rates, now, later, tau)
 
     @property
     def generator(self) -> Array:
-        """(n, n) of all states: Vᵀ (A + ρ) V − ρ."""
-        among = self.A + self.rate * np.eye(len(self.A))
-        whole: Array = self.modes.T @ among @ self.modes - self.rate * np.eye(self.modes.shape[1])
+        """(n, n) of all states: Vᵀ A V − ρ (1 − Vᵀ V), ρ diagonal."""
+        V = self.modes
+        rest = np.eye(V.shape[1]) - V.T @ V
+        whole: Array = V.T @ self.A @ V - self.rates[:, None] * rest
         return whole
 
     def error(self, elapsed: float, now: Array, later: Array) -> float:
-        """Mean square error of forecasts."""
+        """Mean square error of forecasts, but for what the rest drives in the modes."""
         away = now - self.mean
         along = away @ self.modes.T
-        rest = (away - along @ self.modes) * math.exp(-self.rate * elapsed)
+        rest = (away - along @ self.modes) * np.exp(-self.rates * elapsed)
         forecast = self.mean + along @ expm(self.A * elapsed).T @ self.modes + rest
         return float(np.square(later - forecast).mean())
 
     def diffusion(self) -> Array:
-        """(n_ζ,) diagonal of C that keeps the variance where it is, zero where that is negative."""
-        among = -(self.A @ self.square + self.square @ self.A.T)
-        own = np.einsum("kn,kl,ln->n", self.modes, among, self.modes)
-        return np.clip(own + 2 * self.rate * self.rest, 0, None)
+        """(n_ζ,) diagonal of C, zero where the balance has it negative."""
+        generator = self.generator
+        square = self.now.T @ self.now / len(self.now)
+        balance = np.clip(-2 * np.einsum("ij,ji->i", generator, square), 0, None)
+        G = expm(generator * self.lag)
+        expected = np.diag(square) - np.einsum("ij,jk,ik->i", G, square, G)
+        errors = np.square(self.later - self.now @ G.T).mean(0)
+        expected = np.maximum(expected, errors / _MOST_RATIO)
+        found: Array = balance * np.divide(
+            errors, expected, out=np.ones_like(errors), where=expected > 0
+        )
+        return found
+
+
+def _rates(now: Array, later: Array, tau: float, each: bool) -> Array:
+    """(n,) rates of decay of a state that is one thing `now` (pair, n) and another `later`."""
+    product, square = (now * later).sum(0), (now * now).sum(0)
+    if not each:
+        product, square = (np.full_like(x, x.sum()) for x in (product, square))
+    kept = np.divide(product, square, out=np.zeros_like(square), where=square > 0)
+    rates: Array = -np.log(np.clip(kept, _FORGOTTEN, math.exp(-tau))) / tau
+    return rates
 
 
 def stable_generator(G: Array, tau: float) -> Array | None:
@@ -339,15 +379,25 @@ def stable_generator(G: Array, tau: float) -> Array | None:
     return A
 
 
-def _set_diffusion(model: Any, values: Array) -> None:
-    """Let C of the macroscale states be these, on average over those that share a parameter."""
+def set_diffusion(model: Any, law: LinearInverse, first: int) -> None:
+    """Let C of the states from `first` on be the law's, on average over those that share a number.
+
+    Numbers of their own are drawn to the mean by the share of their differences that is expected of
+    the errors of N pairs' mean squares, 2/N relative to their squares.
+    """
     part = part_of(model, "diffusion")
     net = None if part is None or part.is_random else part._modules["net"]
     if not isinstance(net, LogVariance):
         return
-    count = len(values)
-    owner = torch.arange(count) if net.index is None else net.index[:count].cpu()
+    values = law.diffusion()
+    mean = float(values.mean())
+    if not mean > 0:
+        return
+    spread = float(values.var()) / mean**2
+    own = max(0.0, 1 - 2 / len(law.now) / spread) if spread > 0 else 0.0
+    values = np.maximum(mean + own * (values - mean), _LEAST_DIFFUSION * mean)
+    places = slice(first, first + len(values))
+    count = len(net.log_value)
+    owner = (torch.arange(count) if net.index is None else net.index.cpu())[places]
     for k in owner.unique().tolist():
-        mean = float(values[(owner == k).numpy()].mean())
-        if mean > 0:
-            net.log_value[k] = math.log(mean)
+        net.log_value[k] = math.log(float(values[(owner == k).numpy()].mean()))

@@ -4,17 +4,26 @@ The encoder starts at the first n_η principal components of the fine scale, eac
 decoder at the linear function of them that comes nearest to what the macroscale leaves, and the
 microscale drift at a linear regression in weak form on them, ψ(ζ) and the covariates. The
 macroscale drift is then regressed as without microscale states, with η among its inputs.
+
+Where paths are noisy the regression finds nothing, and the microscale drift starts as a linear
+inverse model of η (`pyro_msde.inference.linear_start`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyro_msde.data import Segments
+from pyro_msde.inference.linear_start import (
+    linear_inverse_model,
+    observed_record,
+    set_diffusion,
+)
 from pyro_msde.inference.weak_form_start import (
     start_macroscale_drift,
     weak_form_regression,
@@ -31,7 +40,7 @@ from pyro_msde.networks import (
 from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Guide, Model
 
-__all__ = ["start_microscale"]
+__all__ = ["start_linear_microscale", "start_microscale"]
 
 _AT_ONCE = 64  # snapshots
 
@@ -50,29 +59,82 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
         where one has a prior, nor where the start forecasts training data badly
         (`start_macroscale_drift`).
     """
-    part, dynamics = part_of(model, "decoder"), part_of(model, "drift")
-    if part is None or part.is_random or dynamics is None or dynamics.is_random:
+    parts = _parts(model, guide)
+    if parts is None:
         return False
-    encoder, decoder, drift = getattr(guide, "encoder", None), part._modules["net"], drift_of(model)
-    if not (isinstance(encoder, PrincipalEncoder) and isinstance(decoder, PrincipalDecoder)):
-        return False
-    if not isinstance(drift, MultiscaleDrift) or drift.coupling is not None or drift.time_features:
-        return False
-    nets = [encoder.head, decoder.first]
-    nets += map(innermost, drift.networks.values())
-    if not all(isinstance(net, PolynomialMLP) and not net.has_polynomial for net in nets):
-        return False
-    before = [deepcopy(module.state_dict()) for module in (encoder, decoder, drift)]
-    for net in nets:
-        for last in net.network[-1].parameters():
-            nn.init.zeros_(last)
+    encoder, decoder, drift = parts
+    before = [deepcopy(module.state_dict()) for module in parts]
+    _quiet(*parts)
     zetas, etas = _lead(model, encoder, decoder, segments)
     _regress(drift, segments, zetas, etas)
     if start_macroscale_drift(model, segments, etas):
         return True
-    for module, weights in zip((encoder, decoder, drift), before, strict=True):
+    for module, weights in zip(parts, before, strict=True):
         module.load_state_dict(weights)
     return False
+
+
+@torch.no_grad()
+def start_linear_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
+    """Start encoder and decoder likewise, the microscale drift and its C by the lags of η.
+
+    Arguments as of `start_microscale`.
+
+    Returns:
+        Whether that was done: not for networks of other kinds or that have been trained, nor where
+        one has a prior.
+    """
+    parts = _parts(model, guide)
+    if parts is None:
+        return False
+    encoder, decoder, drift = parts
+    _quiet(*parts)
+    _, etas = _lead(model, encoder, decoder, segments)
+    records = [
+        observed_record(times, values, eta.double().cpu().numpy())
+        for times, values, eta in zip(segments.times, segments.values, etas, strict=True)
+    ]
+    found = linear_inverse_model(records)
+    if found is None:
+        return True
+    net = drift.networks["micro"]
+    A, mean = (torch.as_tensor(x).to(net.linear.weight) for x in (found.generator, found.mean))
+    net.set_polynomial(A, A.new_zeros(len(A), len(A), len(A)))
+    net.network[-1].bias.copy_(-A @ mean)
+    set_diffusion(model, found, model.grid.num_zeta)
+    return True
+
+
+def _parts(
+    model: Model, guide: Guide
+) -> tuple[PrincipalEncoder, PrincipalDecoder, MultiscaleDrift] | None:
+    """Encoder, decoder and drift, if all are of the known kinds and none was trained."""
+    part, dynamics = part_of(model, "decoder"), part_of(model, "drift")
+    if part is None or part.is_random or dynamics is None or dynamics.is_random:
+        return None
+    encoder, decoder, drift = getattr(guide, "encoder", None), part._modules["net"], drift_of(model)
+    if not (isinstance(encoder, PrincipalEncoder) and isinstance(decoder, PrincipalDecoder)):
+        return None
+    if not isinstance(drift, MultiscaleDrift) or drift.coupling is not None or drift.time_features:
+        return None
+    nets = _networks(encoder, decoder, drift)
+    if not all(isinstance(net, PolynomialMLP) and not net.has_polynomial for net in nets):
+        return None
+    return encoder, decoder, drift
+
+
+def _networks(
+    encoder: PrincipalEncoder, decoder: PrincipalDecoder, drift: MultiscaleDrift
+) -> list[Any]:
+    """Those that a start is put into."""
+    return [encoder.head, decoder.first, *map(innermost, drift.networks.values())]
+
+
+def _quiet(encoder: PrincipalEncoder, decoder: PrincipalDecoder, drift: MultiscaleDrift) -> None:
+    """Let networks say nothing, so that their polynomials are all there is."""
+    for net in _networks(encoder, decoder, drift):
+        for last in net.network[-1].parameters():
+            nn.init.zeros_(last)
 
 
 def _lead(

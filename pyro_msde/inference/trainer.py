@@ -17,8 +17,8 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.linear_start import start_linear_path
-from pyro_msde.inference.microscale_start import start_microscale
+from pyro_msde.inference.linear_start import linear_path, start_linear_path
+from pyro_msde.inference.microscale_start import start_linear_microscale, start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.inference.program_checks import check_program
 from pyro_msde.inference.training_state import all_finite, restore, stacked, state_of
@@ -123,7 +123,11 @@ class Trainer:
             done = known and start_microscale(self.model, self.guide, self.segments)
         else:
             done = start_macroscale_drift(self.model, self.segments)
-        return done or start_linear_path(self.model, self.segments, judge)
+        if done or not start_linear_path(self.model, self.segments, judge):
+            return done
+        if self.model.n_eta:
+            start_linear_microscale(self.model, self.guide, self.segments)
+        return True
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
@@ -240,6 +244,15 @@ class Trainer:
         if not all_finite(weights):
             self._fail({"parameters": math.nan})
         self.good = weights
+
+    @property
+    def gains_nothing(self) -> bool:
+        """Whether validations have not been better for too long, as the recipe has it."""
+        scores, patience = self.history.validation, self.recipe.patience
+        path = linear_path(self.model)
+        if patience is None or path is None or not path.started:
+            return False
+        return len(scores) - 1 - int(np.argmin(scores)) >= patience
 
     def validate(self, score: Callable[[], float]) -> TrainingView:
         """Score the parameters, record it, and keep them if they are the best so far.

@@ -26,7 +26,7 @@ def train(
     on_checkpoint: Callable[[], object] = bool,
     stop: Callable[[], bool] = bool,
 ) -> None:
-    """Train to the end, or until a stop is asked for or a callback answers True.
+    """Train to the end, or until nothing is gained, a stop is asked for or a callback says True.
 
     Args:
         trainer: At its start, or where it stopped.
@@ -71,6 +71,7 @@ def train(
             except Exception:
                 on_checkpoint()
                 raise
+            stopped = stopped or (due and validate is not None and trainer.gains_nothing)
         if stopped and trainer.window:
             trainer.log()
             trainer.keep_good()

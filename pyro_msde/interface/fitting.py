@@ -20,6 +20,7 @@ from pyro_msde.data import (
     Cycle,
     Metadata,
     Scaling,
+    Segments,
     Trajectories,
     check_trajectories,
     in_order,
@@ -41,6 +42,7 @@ from pyro_msde.inference import (
 )
 from pyro_msde.interface.beside_baselines import beside_baselines
 from pyro_msde.interface.fitted import Fit
+from pyro_msde.interface.holding_out import held_out, needs_validation
 from pyro_msde.interface.ownership import free_of_fits, with_copies
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
@@ -49,7 +51,7 @@ from pyro_msde.interface.validation import checked_validation, judging, validati
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import place_of
 from pyro_msde.memory import memory_kept
-from pyro_msde.protocols import Callback, FreeNodes, Guide, LastLayer, Model
+from pyro_msde.protocols import Callback, FreeNodes, Guide, LastLayer, Model, Places
 from pyro_msde.renaming import renamed_arguments, tell_renamed
 from pyro_msde.runs import RECIPES, Recipe, locked_folder, make_folder, read_checkpoint
 
@@ -118,7 +120,8 @@ def fit(
         guide: Pyro guide made for it, such as `pyro_msde.guides.AmortizedGP(model)`.
         data: Training trajectories; snapshots of which nothing was observed are left out.
         validation: Trajectories on which forecasts from their first snapshot that is not wholly
-            missing are scored as training goes on. None: the last parameters are kept.
+            missing are scored as training goes on. None: the last parameters are kept; of noisy
+            paths (`docs/method.md`) a fifth of the data validates, of which the log tells.
         steps: Length of the run.
         seed: Of minibatches and noise; the global random state is left alone.
         recipe: "default"; "resolved", which is better at n_η = 0 where the coarse grid resolves
@@ -171,9 +174,7 @@ def fit(
     grid = model.grid
     check_on_grid("data", data, grid)
     data = observed_snapshots(data, grid)  # others are no nodes of a path
-    fields = data.fields(grid.channels, grid.data_shape)
-    if grid.mask is not None:
-        fields = [np.where(grid.mask, field, np.nan) for field in fields]
+    fields = _fields(data, grid)
     if isinstance(reference, Cycle):
         reference = reference.in_units(data.time_units)
     reference = in_order("reference", reference, Metadata.of(data), data.field_shape)
@@ -189,20 +190,19 @@ def fit(
     dtype, device = _place(model, dtype, device)
     scaling.check_room(dtype)
     warn_of_outliers(fields, data.times)
-    plan = _with_segments_that_fit(plan, data, fixed=_given_sizes(recipe, changes))
+    fixed = _given_sizes(recipe, changes)
     lock = nullcontext() if folder is None else locked_folder(folder)
     with Interruption() as stop, memory_kept(), lock:
         model.to(device=device, dtype=dtype)
         guide.to(device=device, dtype=dtype)
-        segments = scaled_segments(
-            data,
-            scaling,
-            grid,
-            torch.empty(0, dtype=dtype),
-            length=plan.length,
-            stride=plan.stride,
-            starts=plan.segment_starts,
-        )
+        sizes, segments = _segments(plan, data, fixed, scaling, grid, dtype)
+        learns = plan.warm_start and not isinstance(guide, FreeNodes)  # whose nodes are all data's
+        if validation is None and learns and needs_validation(model, segments):
+            if (parts := held_out(data)) is not None:
+                data, validation = parts
+                fields = _fields(data, grid)
+                sizes, segments = _segments(plan, data, fixed, scaling, grid, dtype)
+        plan = sizes
         trainer = Trainer(
             model,
             guide,
@@ -270,6 +270,29 @@ def _with_segments_that_fit(plan: Recipe, data: Trajectories, fixed: set[str]) -
     length, stride, why = segment_sizes(data, plan.length, plan.stride, fixed)
     _LOG.info(why)
     return replace(plan, length=length, stride=stride)
+
+
+def _fields(data: Trajectories, grid: Places) -> list[Any]:
+    """Fields (time, channel, *space) of each trajectory, NaN where the grid has none."""
+    fields = data.fields(grid.channels, grid.data_shape)
+    if grid.mask is None:
+        return list(fields)
+    return [np.where(grid.mask, field, np.nan) for field in fields]
+
+
+def _segments(
+    plan: Recipe,
+    data: Trajectories,
+    fixed: set[str],
+    scaling: Scaling,
+    grid: Places,
+    dtype: torch.dtype,
+) -> tuple[Recipe, Segments]:
+    """The recipe with segments that the data allow, and these."""
+    plan = _with_segments_that_fit(plan, data, fixed)
+    like = torch.empty(0, dtype=dtype)
+    sizes = {"length": plan.length, "stride": plan.stride, "starts": plan.segment_starts}
+    return plan, scaled_segments(data, scaling, grid, like, **sizes)
 
 
 def _place(

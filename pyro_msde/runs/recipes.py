@@ -53,6 +53,9 @@ class Recipe:
             reluctant `PolynomialMLP`s.
         warm_start: Start the drifts from regressions on the data, where they can be. Beside
             microscale states, which then start at principal components, only if β is given.
+        patience: Validations in a row without a better one after which training ends, where the
+            drift started as a linear inverse model: noisy data are soon learned by heart. None:
+            never.
         refine: Solve for the last weights of the drift's networks at the end, by least squares
             (`pyro_msde.inference.drift_refinement`). With validation trajectories, what was best on
             them is kept.
@@ -78,6 +81,7 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
+    patience: int | None = 8
     refine: bool = False
     windows = renamed_attribute("windows", "segment_starts")
     spread = renamed_attribute("spread", "tube_width")
@@ -100,6 +104,8 @@ class Recipe:
         for name in ("kernel_rate", "beta", "beta_parameters"):
             if getattr(self, name) is not None:
                 self._set(name, check_number(name, getattr(self, name), zero=True))
+        if self.patience is not None:
+            self._set("patience", check_whole("patience", self.patience, 1))
         if self.clip is not None:
             self._set("clip", check_number("clip", self.clip))
         check_choice("schedule", self.schedule, ("cosine", "steps"))
