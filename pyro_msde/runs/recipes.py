@@ -81,7 +81,7 @@ class Recipe:
     clip: float | None = 3.0
     weight_decay: float = 0.1
     warm_start: bool = True
-    patience: int | None = 8
+    patience: int | None = 4
     refine: bool = False
     windows = renamed_attribute("windows", "segment_starts")
     spread = renamed_attribute("spread", "tube_width")
