@@ -34,6 +34,7 @@ def multiscale_drift(
     grid: Places,
     n_eta: int,
     num_covariates: int,
+    num_controls: int,
     *,
     half_width: int | None,
     located: bool,
@@ -61,7 +62,8 @@ def multiscale_drift(
     if coupled or located:
         places = _along_axes(grid) if published and coupled else grid.locations()
     num_places = 0 if places is None else places.shape[1]
-    inputs = grid.channels * neighbours + num_covariates + n_eta
+    num_inputs = num_covariates + num_controls
+    inputs = grid.channels * neighbours + num_inputs + n_eta
     inputs += 0 if coupled else num_places
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
@@ -83,7 +85,7 @@ def multiscale_drift(
             seen = n_eta
             check_size("n_eta", grid.num_zeta * seen)
             psi = nn.Linear(grid.num_zeta, seen, bias=False)
-        size = n_eta + seen + num_covariates + 2 * time_features
+        size = n_eta + seen + num_inputs + 2 * time_features
         widths = _PLANE if published and grid.ndim > 1 else _LINE
         if published and coupled:
             widths = _COUPLED

@@ -4,7 +4,12 @@ What users pass is read and checked here, and comes out in scaled units, cut int
 minibatches of segments.
 """
 
-from pyro_msde.data.arguments import check_trajectories, num_covariates_of
+from pyro_msde.data.arguments import (
+    check_trajectories,
+    num_controls_of,
+    num_covariates_of,
+    num_inputs_of,
+)
 from pyro_msde.data.arrays import as_array, to_numpy
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import Batch, all_times, common_batches
@@ -16,6 +21,7 @@ from pyro_msde.data.empty_snapshots import (
 )
 from pyro_msde.data.geographic_axes import EAST, NORTH, in_degrees, is_latitude, is_longitude
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
+from pyro_msde.data.inputs import Inputs, beside, held, inputs_of
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.labelled import in_order
 from pyro_msde.data.metadata import Metadata, matched
@@ -55,6 +61,7 @@ __all__ = [
     "STRIDE",
     "Batch",
     "Cycle",
+    "Inputs",
     "Metadata",
     "Padding",
     "Quadrature",
@@ -69,6 +76,7 @@ __all__ = [
     "Trajectories",
     "all_times",
     "as_array",
+    "beside",
     "check_period",
     "check_trajectories",
     "common_batches",
@@ -82,13 +90,17 @@ __all__ = [
     "first_observed",
     "fitted_harmonics",
     "harmonics_at",
+    "held",
     "in_degrees",
     "in_order",
+    "inputs_of",
     "is_latitude",
     "is_longitude",
     "matched",
     "nearest",
+    "num_controls_of",
     "num_covariates_of",
+    "num_inputs_of",
     "num_separate",
     "observed_by_channel",
     "observed_in",

@@ -61,10 +61,15 @@ def identity_of(
             "data": _digest(
                 (*segments.times, *_fields(trainer, data), _scale(trainer, scaling)),
                 segments.covariates,
+                data.controls,
             ),
             "validation": None
             if validation is None
-            else _digest((*validation.times, *validation.values), validation.covariates),
+            else _digest(
+                (*validation.times, *validation.values),
+                validation.covariates,
+                validation.controls,
+            ),
         }
     )
 
@@ -225,10 +230,10 @@ def _shapes(trainer: Trainer) -> str:
     return hashlib.blake2b(json.dumps(shapes).encode(), digest_size=16).hexdigest()
 
 
-def _digest(arrays: Iterable[Any], covariates: Any) -> str:
+def _digest(arrays: Iterable[Any], covariates: Any, controls: Iterable[Any] | None = None) -> str:
     """Digest of arrays or tensors as they are."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (*arrays, *([] if covariates is None else [covariates])):
+    for array in (*arrays, *([] if covariates is None else [covariates]), *(controls or ())):
         values = array.cpu().numpy() if isinstance(array, Tensor) else array
         digest.update(str((values.dtype, values.shape)).encode())
         digest.update(values.tobytes())
