@@ -11,6 +11,7 @@ from pyro_msde.data.arguments import (
     num_inputs_of,
 )
 from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.calendar_phases import calendar_phases
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import Batch, all_times, common_batches
 from pyro_msde.data.cutting import Splits
@@ -77,6 +78,7 @@ __all__ = [
     "all_times",
     "as_array",
     "beside",
+    "calendar_phases",
     "check_period",
     "check_trajectories",
     "common_batches",

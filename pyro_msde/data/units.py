@@ -185,7 +185,9 @@ def _mean_and_spread(arrays: Sequence[NDArray[Any]]) -> tuple[tuple[float, float
     mean = np.asarray(np.mean(rows, 0, dtype=np.float64))
     sd = _root_mean_square([rows - mean])
     varies = sd > 1e-12 * np.abs(mean)  # else it is rounding
-    return tuple((float(m), float(s) if v else 1.0) for m, s, v in zip(mean, sd, varies, strict=True))
+    return tuple(
+        (float(m), float(s) if v else 1.0) for m, s, v in zip(mean, sd, varies, strict=True)
+    )
 
 
 def _root_mean_square(
