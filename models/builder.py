@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
+from pyro_msde.data import packed_static, static_at_coarse_points
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import FAMILIES
@@ -58,6 +59,7 @@ def multiscale(
     num_controls: int = 0,
     half_width: int | None = None,
     located: bool = False,
+    static: Any = None,
     local: bool = False,
     varying: bool = False,
     coupling: bool = False,
@@ -106,6 +108,9 @@ def multiscale(
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
             coordinates, others, and the `positions` of a graph, scaled to [−1, 1]. For dynamics
             that differ from place to place, such as a conductivity or an obstacle in the domain.
+        static: (s, *space) fields that never change, such as orography, which the macroscale drift
+            takes where `located` is: at each coarse point the mean around it. They belong to the
+            model. `multiscale.like` reads them from the data.
         local: Give the macroscale drift last weights of its own at each coarse point, beside those
             that all share. They are many, so it takes thousands of snapshots, or `refine`.
         varying: Let the last weights of both drifts be polynomials of second degree in the
@@ -142,8 +147,8 @@ def multiscale(
     Raises:
         ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
             flags that are none or out of range; coarse points that do not divide the fine ones
-            where they have to; a stencil wider than a periodic coarse axis; `located` beside
-            `coupling`; `varying` without covariates.
+            where they have to; a stencil wider than a periodic coarse axis; `located` or `static`
+            beside `coupling`; `varying` without covariates.
     """
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
@@ -155,11 +160,14 @@ def multiscale(
     check_flag("coupling", coupling)
     if located and coupling:
         raise ValueError("located: the coupling tells the drift where coarse points are. Give one.")
+    if static is not None and coupling:
+        raise ValueError("static: the coupling takes none. Give one of both.")
     if time_features is not None:
         check_flag("time_features", time_features)
     seed = check_seed("seed", seed)
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper, mask)
     values = places.channels * places.num_points
+    known = None if static is None else static_at_coarse_points(static, places)
     n_eta = check_whole("n_eta", n_eta, 0, values)
     num_covariates = check_whole("num_covariates", num_covariates, 0)
     num_controls = check_whole("num_controls", num_controls, 0)
@@ -198,6 +206,9 @@ def multiscale(
         "architecture": architecture,
         "seed": seed,
     }
+    if known is not None:
+        check_size("static", known.numel())
+        config["static"] = packed_static(known)
     if num_controls:
         config["num_controls"] = num_controls
     if likelihood != "normal":  # what runs say that were saved before there was a choice
@@ -231,6 +242,7 @@ def multiscale(
                 num_controls,
                 half_width=half_width,
                 located=located,
+                static=known,
                 local=local,
                 varying=varying,
                 coupling=coupling,
@@ -252,6 +264,7 @@ def multiscale(
             encoder=encoder,
             num_covariates=num_covariates,
             num_controls=num_controls,
+            static=known,
             likelihood=FAMILIES[likelihood],
             config=config,
         )

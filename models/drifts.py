@@ -38,6 +38,7 @@ def multiscale_drift(
     *,
     half_width: int | None,
     located: bool,
+    static: Tensor | None,
     local: bool,
     varying: bool,
     coupling: bool,
@@ -61,6 +62,8 @@ def multiscale_drift(
     places = None
     if coupled or located:
         places = _along_axes(grid) if published and coupled else grid.locations()
+    if static is not None:
+        places = static if places is None else torch.cat([places, static], 1)
     num_places = 0 if places is None else places.shape[1]
     num_inputs = num_covariates + num_controls
     inputs = grid.channels * neighbours + num_inputs + n_eta

@@ -85,6 +85,7 @@ class Multiscale(PyroModule):
         score_initial: Count KL(q(z(t₀)) ‖ p(z(t₀))) in the ELBO.
         num_covariates: How many covariates the drift takes.
         num_controls: How many controls it takes after them.
+        static: (num_coarse, s) static fields that it was made with; None: there are none.
         likelihood: From mean and variance of fields to their law, of each element by itself, such
             as `pyro_msde.likelihoods.student`; a function of a module, which can be pickled.
         config: How a registered case builds this model again, for `pyro_msde.load`.
@@ -107,6 +108,7 @@ class Multiscale(PyroModule):
         score_initial: bool = False,
         num_covariates: int = 0,
         num_controls: int = 0,
+        static: Tensor | None = None,
         likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -123,7 +125,7 @@ class Multiscale(PyroModule):
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
         self.num_covariates, self.num_controls = num_covariates, num_controls
-        self.likelihood = likelihood
+        self.static, self.likelihood = static, likelihood
         self.config = None if config is None else dict(config)
 
     def __setattr__(self, name: str, value: Any) -> None:

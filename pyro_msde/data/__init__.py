@@ -48,6 +48,7 @@ from pyro_msde.data.segmentation import (
     segments_of,
 )
 from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
+from pyro_msde.data.static_fields import packed_static, static_at_coarse_points
 from pyro_msde.data.time_blocks import time_blocks
 from pyro_msde.data.time_symbols import duration_units
 from pyro_msde.data.trajectories import Trajectories
@@ -107,6 +108,7 @@ __all__ = [
     "observed_by_channel",
     "observed_in",
     "observed_snapshots",
+    "packed_static",
     "padded",
     "period_in",
     "picks_by_segment",
@@ -117,6 +119,7 @@ __all__ = [
     "segment_sizes",
     "segments_of",
     "since_first_observed",
+    "static_at_coarse_points",
     "time_blocks",
     "to_numpy",
     "warn_of_outliers",

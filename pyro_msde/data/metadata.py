@@ -35,6 +35,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     attrs: dict[str, dict[str, str]] = {}
     time: str = "time"
     controls: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Metadata:
         attrs: CF's attributes by name of field, channel, axis or "time".
         time: What the file that the data came from calls the times.
         controls: Names of the controls.
+        static: Names of the static fields.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Metadata:
     attrs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     time: str = "time"
     controls: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
@@ -84,6 +87,7 @@ class Metadata:
             data.attrs,
             data.time_name,
             data.control_names,
+            data.static_names,
         )
 
     @classmethod
@@ -142,6 +146,7 @@ class Metadata:
             ("dims", self.dims or (), other.dims or ()),
             ("covariates", self.covariates, other.covariates),
             ("controls", self.controls, other.controls),
+            ("static", self.static, other.static),
             ("channels", self.channels, channels),
         ):
             if ours != theirs and sorted(ours) == sorted(theirs):

@@ -30,6 +30,7 @@ from pyro_msde.runs import Recipe, Saved, checked, config_of
 
 __all__ = ["identity_of", "resume"]
 
+_PACKED = ("reference", "model.static", "model.mask")
 _FREE = ("learning_rate", "anneal", "clip")  # of the recipe, while training goes on
 
 
@@ -204,8 +205,8 @@ def _difference(key: str, saved: Any, asked: Any) -> str:
         return f"another {key}"
     saved = saved or {}
     name = next(n for n in {**asked, **saved} if saved.get(n) != asked.get(n))
-    if name == "reference" and None not in (saved.get(name), asked.get(name)):
-        return "another reference"  # digests tell a reader nothing
+    if name in _PACKED and None not in (saved.get(name), asked.get(name)):
+        return f"another {name.removeprefix('model.')}"  # digests tell a reader nothing
     return f"{name}={saved.get(name)!r}, here {asked.get(name)!r}"
 
 

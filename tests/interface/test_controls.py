@@ -137,6 +137,31 @@ def test_a_fit_is_saved_and_loaded_with_its_controls(trained, tmp_path):
     )
 
 
+def test_static_fields_are_saved_with_the_model(tmp_path):
+    static = np.random.default_rng(3).standard_normal((2, 30))
+    data = forced_fields(static=static, static_names=["height", "land"])
+    model = multiscale.like(data, n_eta=1, coarse=5, channels=None, modes=0, **SMALL)
+    result = fit(model, AmortizedGP(model), data, **QUICK, checkpoint=tmp_path / "run")
+    loaded = load(tmp_path / "run")
+    assert torch.equal(loaded.model.static, model.static)
+    assert loaded.metadata.static == ("height", "land")
+    fc = result.forecast(TEST, num_samples=8)  # which the model knows them of
+    assert torch.equal(fc.paths, loaded.forecast(TEST, num_samples=8).paths)
+    data_of_arviz = result.to_arviz(data, num_samples=4, times=5)
+    np.testing.assert_array_equal(data_of_arviz.constant_data["height"], static[0])
+    other = multiscale.like(forced_fields(static=static[::-1]), n_eta=1, coarse=5, modes=0, **SMALL)
+    with pytest.raises(SavedRunError, match="another static"):
+        fit(
+            other,
+            AmortizedGP(other),
+            forced_fields(static=static[::-1]),
+            **QUICK,
+            checkpoint=tmp_path / "run",
+        )
+    with pytest.raises(ValueError, match="trajectories: its static fields are not those"):
+        result.forecast(forced_fields(static=static + [[0], [1]] * static**2))
+
+
 def test_a_run_is_resumed_to_the_last_bit_and_only_with_its_controls(tmp_path, monkeypatch):
     options = {**QUICK, "validate_every": 2, "validation": TEST}
     whole = fit(*pair(), DATA, **options)
