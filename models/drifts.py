@@ -108,7 +108,7 @@ def multiscale_drift(
         psi=psi,
         places=places,
         coupling=star,
-        path=ModalPath(grid.num_zeta, min(modes, grid.num_zeta)) if modes else None,
+        path=ModalPath(grid.num_zeta, min(modes, grid.num_zeta), num_controls) if modes else None,
     )
 
 

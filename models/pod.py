@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def pod_sde(
         drift: Any = model.drift._modules["net"]
         diffusion: Any = model.diffusion._modules["net"]
         if drift.start(clocks, found, rows) >= _TOLERANCE:
-            noise = drift.start_linear(clocks, found)
+            noise = drift.start_linear(clocks, found, rows)
             if noise is not None:
                 diffusion.log_value.data.copy_(noise.log())
     return model
@@ -348,25 +349,38 @@ class ModalDrift(nn.Module):
         return best
 
     @torch.no_grad()
-    def start_linear(self, times: Sequence[Tensor], modes: Sequence[Tensor]) -> Tensor | None:
+    def start_linear(
+        self, times: Sequence[Tensor], modes: Sequence[Tensor], inputs: Inputs
+    ) -> Tensor | None:
         """Put a linear inverse model in the linear path, where that forecasts.
 
         Args:
             times: Per trajectory (time,).
             modes: Per trajectory (time, rank) coefficients.
+            inputs: Covariates and controls of the trajectories.
 
         Returns:
             (rank,) positive, the diffusion that keeps the variance where it is; None: nothing was
             done (`pyro_msde.inference.linear_start`).
         """
-        records = [(t.numpy(), z.double().numpy()) for t, z in zip(times, modes, strict=True)]
-        found = None if is_smooth([z for _, z in records]) else linear_inverse_model(records)
+        records = []
+        for k, (t, z) in enumerate(zip(times, modes, strict=True)):
+            now = (
+                None
+                if inputs.controls is None
+                else replace(inputs, covariates=None).row(k).at(t[None])
+            )
+            u = z.new_zeros(len(z), 0) if now is None else now[0]
+            records.append((t.numpy(), z.double().numpy(), u.double().numpy()))
+        found = None if is_smooth([z for _, z, _ in records]) else linear_inverse_model(records)
         if found is None:
             return None
         layers: Any = self.network.network
         A, rank = torch.as_tensor(found.generator), modes[0].shape[1]
         linear = A.new_zeros(rank, layers[0].in_features)
         linear[:, -rank:] = A
+        forced = torch.as_tensor(found.modes.T @ found.B)  # controls are before the coefficients
+        linear[:, linear.shape[1] - rank - forced.shape[1] : linear.shape[1] - rank] = forced
         self.network.set_polynomial(linear, linear.new_zeros(rank, *[linear.shape[1]] * 2))
         layers[-1].bias.copy_(-A @ torch.as_tensor(found.mean))
         noise = torch.as_tensor(found.diffusion())

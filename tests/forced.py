@@ -32,18 +32,18 @@ def exact_mean(start, times, u):
     return np.stack(found)
 
 
-def forced_data(count, seed, points=4, steps=STEPS):
+def forced_data(count, seed, points=4, noise=NOISE, steps=STEPS):
     """Trajectories with their controls; forced paths about the exact mean are an OU process."""
     rng = np.random.default_rng(seed)
     times = np.linspace(0, END, steps + 1)
     h = times[1]
-    decay, sd = np.exp(-RATE * h), NOISE * np.sqrt((1 - np.exp(-2 * RATE * h)) / (2 * RATE))
+    decay, sd = np.exp(-RATE * h), noise * np.sqrt((1 - np.exp(-2 * RATE * h)) / (2 * RATE))
     values, controls = [], []
     for _ in range(count):
         u = control(times, rng)
-        noise = np.zeros((steps + 1, points))
+        away = np.zeros((steps + 1, points))
         for i in range(steps):
-            noise[i + 1] = decay * noise[i] + sd * rng.standard_normal(points)
-        values.append(exact_mean(rng.standard_normal(points), times, u) + noise)
+            away[i + 1] = decay * away[i] + sd * rng.standard_normal(points)
+        values.append(exact_mean(rng.standard_normal(points), times, u) + away)
         controls.append(u)
     return pyro_msde.Trajectories(times, values, controls=controls, control_names=["heating"])

@@ -78,12 +78,14 @@ class MultiscaleDrift(nn.Module):
         """
         inputs = self.inputs(z, t, covariates)
         value = self.joined({name: self.networks[name](x) for name, x in inputs.items()})
-        return value if self.path is None else value + self._along(z)
+        return value if self.path is None else value + self._along(z, covariates)
 
-    def _along(self, z: Tensor) -> Tensor:
-        """What the linear path does, shaped as z."""
-        zeta = self.grid.num_zeta
-        along: Tensor = self.path(z[..., :zeta])  # type: ignore[misc]
+    def _along(self, z: Tensor, covariates: Tensor | None) -> Tensor:
+        """What the linear path does, shaped as z; controls are last among the covariates."""
+        zeta, path = self.grid.num_zeta, self.path
+        count = 0 if path is None or path.forced is None else path.forced.shape[1]
+        controls = beside(covariates, z)[..., -count:] if count and covariates is not None else None
+        along: Tensor = path(z[..., :zeta], controls)  # type: ignore[misc]
         return nn.functional.pad(along, (0, z.shape[-1] - zeta))
 
     def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
@@ -94,7 +96,7 @@ class MultiscaleDrift(nn.Module):
 
     def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
         """What `forward` adds to the networks: the linear path; in subclasses, some physics."""
-        return 0.0 if self.path is None else self._along(z)
+        return 0.0 if self.path is None else self._along(z, covariates)
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights by network: (feature, output), of a `LocalReadout` (point, …, …)."""
