@@ -22,7 +22,7 @@ from pyro_msde.data import (
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
 
-__all__ = ["controls_along", "controls_of", "with_controls"]
+__all__ = ["controls_along", "controls_of", "controls_of_fields", "with_controls"]
 
 Array = NDArray[Any]
 
@@ -144,6 +144,24 @@ def controls_of(data: Trajectories, batch: Batch) -> dict[str, Any]:
     """Arguments of `Fit.predict` for the controls of a batch with lead times in common."""
     rows, by_lead = data[batch.rows], np.ndim(batch.start) > 0
     return controls_along(rows, np.array([t[0] * by_lead for t in rows.times]))
+
+
+def controls_of_fields(fit: FittedModel, controls: Any, count: int) -> Tensor | None:
+    """(count, c) in scaled units of single fields, from (count, c) or (c,); None: there are none.
+
+    Raises:
+        ValueError: Missing, not asked for, of another shape or not finite.
+    """
+    wanted = num_controls_of(fit.model)
+    if not wanted and controls is not None:
+        raise ValueError("controls: the model takes no controls. Leave them out.")
+    if not wanted:
+        return None
+    if controls is None:
+        raise ValueError(f"controls: the model takes {wanted} at each time; pass ({wanted},).")
+    given = to_numpy(controls, "controls")
+    each = np.broadcast_to(given, (count, wanted)) if given.shape == (wanted,) else given
+    return _scaled(fit, each, count)[0]
 
 
 def _check_reach(known: Array, asked: Array) -> None:

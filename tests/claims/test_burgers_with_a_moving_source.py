@@ -77,7 +77,5 @@ def test_a_source_is_followed_that_moves_as_none_did_in_training():
     data, test = moving_sources(16, seed=0), moving_sources(6, seed=1)
     blind = (pyro_msde.Trajectories(d.times, d.values) for d in (data, test))
     error = error_of(data, test)
-    print(f"error {error:.3f}")
     unaware = error_of(*blind)
-    print(f"without the control {unaware:.3f}")
     assert error * _TIMES_BETTER < unaware
