@@ -131,7 +131,7 @@ def test_states_may_forget_at_rates_of_their_own():
     for i in range(1, len(z)):
         z[i] = keep * z[i - 1] + np.sqrt(1 - keep**2) * z[i]
     horizon = 8000 * APART
-    found = linear_inverse_model([(np.arange(8000) / 8000, z)], most=0)
+    found = linear_inverse_model([(np.arange(8000) / 8000, z, np.zeros((8000, 0)))], most=0)
     sd = np.sqrt(2 * rates / horizon)
     assert np.all(np.abs(found.rates / horizon - rates) < 5 * sd)
     np.testing.assert_allclose(found.diffusion() / horizon, 2 * rates, rtol=0.1)
