@@ -56,7 +56,8 @@ class AmortizedGP(PyroModule):
             states each among themselves. The last two cost O(n³) at each quadrature node.
         heteroscedastic: Let Σ_e depend on the snapshot, through a network of its encoded mean.
         encoder: Network from y − S y (..., channel, *space) to (..., n_eta), called with the
-            trajectories' covariates (..., p) as well if it has `num_covariates`. None: the model's.
+            trajectories' covariates and controls (..., p + c) as well if it has `num_covariates`.
+            None: the model's.
         kernel: Deep kernel of time. None: a new one.
         seed: Of the initial weights.
 
@@ -144,7 +145,8 @@ class AmortizedGP(PyroModule):
         Args:
             values: Fields (..., channel, *space) in scaled units.
             bound: The model at a draw of θ, which may hold the smoothing kernel.
-            covariates: (..., p) the trajectories' covariates, broadcast against `values`.
+            covariates: (..., p + c) the trajectories' covariates and then controls, broadcast
+                against `values`.
             observed: Where `values` were observed, shaped alike; None: everywhere.
 
         Returns:
@@ -190,11 +192,14 @@ class AmortizedGP(PyroModule):
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
-        covariates = None if batch.covariates is None else batch.covariates[:, None]
-        nodes = self.encoder_mean(batch.values, bound, covariates)
+        nodes = self._nodes(batch, bound)
         log = self.node_log_variance(nodes)
         log = log if batch.unseen is None else self.grown(log, batch.unseen)
         return self.interpolated(batch, nodes, log, bound.diffusion)
+
+    def _nodes(self, batch: SegmentBatch, bound: BoundModel) -> Tensor:
+        """(segment, time, latent) of the encoded snapshots."""
+        return self.encoder_mean(batch.values, bound, batch.inputs.of_fields(batch.times))
 
     @torch.no_grad()
     def choose_interpolation(self, batches: Sequence[SegmentBatch], bound: BoundModel) -> None:
@@ -204,8 +209,7 @@ class AmortizedGP(PyroModule):
         """
         segments = []
         for batch in batches:
-            covariates = None if batch.covariates is None else batch.covariates[:, None]
-            nodes = self.encoder_mean(batch.values, bound, covariates)
+            nodes = self._nodes(batch, bound)
             segments += list(zip(batch.times, nodes, strict=True))
         choose_kernel(self.time_kernel, segments)
 

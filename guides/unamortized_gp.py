@@ -72,8 +72,10 @@ class UnamortizedGP(AmortizedGP):
         means = []
         for k in range(len(segments.values)):
             fields = segments.values[k][:].to(self.node_means)
-            row = None if segments.covariates is None else segments.covariates[k].to(fields)
-            means += [self.encoder_mean(part, bound, row) for part in fields.split(_AT_ONCE)]
+            for part in torch.arange(len(fields)).split(_AT_ONCE):
+                rows = segments.inputs(k).to(fields).of_fields(segments.times[k][part][None])
+                row = None if rows is None else rows[0]
+                means.append(self.encoder_mean(fields[part], bound, row))
         self.node_means.copy_(torch.cat(means))
         self.started.fill_(True)
 

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
+from pyro_msde.data import packed_static, static_at_coarse_points
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import FAMILIES
@@ -55,8 +56,10 @@ def multiscale(
     upper: float | Sequence[float] | None = None,
     mask: Any = None,
     num_covariates: int = 0,
+    num_controls: int = 0,
     half_width: int | None = None,
     located: bool = False,
+    static: Any = None,
     local: bool = False,
     varying: bool = False,
     coupling: bool = False,
@@ -97,12 +100,17 @@ def multiscale(
         mask: (*space) or (channel, *space) bool, True where there is a field; see `Grid`.
         num_covariates: Numbers fixed along a trajectory (`Trajectories.covariates`), such as a
             viscosity, which drifts and microscale encoder take.
+        num_controls: Numbers known at all times (`Trajectories.controls`), such as a heating or the
+            hour of the day, which these take as well.
         half_width: Stencil half-width q of the macroscale drift; None: 8, 2 and 1 in one, two and
             three dimensions, or what the coarse grid has room for; published: 2. On a graph with
             weighted edges, how many steps along them the drift sees; None: 2.
         located: Tell the macroscale drift where each coarse point is: sines and cosines of periodic
             coordinates, others, and the `positions` of a graph, scaled to [−1, 1]. For dynamics
             that differ from place to place, such as a conductivity or an obstacle in the domain.
+        static: (s, *space) fields that never change, such as orography, which the macroscale drift
+            takes where `located` is: at each coarse point the mean around it. They belong to the
+            model. `multiscale.like` reads them from the data.
         local: Give the macroscale drift last weights of its own at each coarse point, beside those
             that all share. They are many, so it takes thousands of snapshots, or `refine`.
         varying: Let the last weights of both drifts be polynomials of second degree in the
@@ -139,8 +147,8 @@ def multiscale(
     Raises:
         ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
             flags that are none or out of range; coarse points that do not divide the fine ones
-            where they have to; a stencil wider than a periodic coarse axis; `located` beside
-            `coupling`; `varying` without covariates.
+            where they have to; a stencil wider than a periodic coarse axis; `located` or `static`
+            beside `coupling`; `varying` without covariates.
     """
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
@@ -152,13 +160,18 @@ def multiscale(
     check_flag("coupling", coupling)
     if located and coupling:
         raise ValueError("located: the coupling tells the drift where coarse points are. Give one.")
+    if static is not None and coupling:
+        raise ValueError("static: the coupling takes none. Give one of both.")
     if time_features is not None:
         check_flag("time_features", time_features)
     seed = check_seed("seed", seed)
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper, mask)
     values = places.channels * places.num_points
+    known = None if static is None else static_at_coarse_points(static, places)
     n_eta = check_whole("n_eta", n_eta, 0, values)
     num_covariates = check_whole("num_covariates", num_covariates, 0)
+    num_controls = check_whole("num_controls", num_controls, 0)
+    num_inputs = num_covariates + num_controls
     if varying and not num_covariates:
         raise ValueError("varying: there are no covariates to vary with. Give num_covariates.")
     modes = check_whole("modes", modes, 0)
@@ -174,7 +187,7 @@ def multiscale(
         components = check_whole("components", components, 0, values)
     check_size("grid", places.channels * places.num_points)
     check_size("width", width)
-    for name, inputs in (("n_eta", n_eta), ("num_covariates", num_covariates)):
+    for name, inputs in (("n_eta", n_eta), ("num_covariates", num_inputs)):
         check_size(name, inputs * max(width, inputs))  # the drift's products are as many as inputs
     config = {
         "case": "multiscale",
@@ -193,6 +206,11 @@ def multiscale(
         "architecture": architecture,
         "seed": seed,
     }
+    if known is not None:
+        check_size("static", known.numel())
+        config["static"] = packed_static(known)
+    if num_controls:
+        config["num_controls"] = num_controls
     if likelihood != "normal":  # what runs say that were saved before there was a choice
         config["likelihood"] = likelihood
     if coupling:
@@ -209,7 +227,7 @@ def multiscale(
     if components is None:
         most = 32 if places.ndim == 1 else 64
         components = 0 if published else min(most, values)
-    encoder, decoder = _microscale(places, n_eta, num_covariates, components)
+    encoder, decoder = _microscale(places, n_eta, num_inputs, components)
     shared_variance = (places.channels, *(1,) * places.ndim)
     variance_shape = places.field_shape if expert_variance == "point" else shared_variance
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
@@ -221,8 +239,10 @@ def multiscale(
                 places,
                 n_eta,
                 num_covariates,
+                num_controls,
                 half_width=half_width,
                 located=located,
+                static=known,
                 local=local,
                 varying=varying,
                 coupling=coupling,
@@ -243,6 +263,8 @@ def multiscale(
             decoder=decoder() if n_eta else None,
             encoder=encoder,
             num_covariates=num_covariates,
+            num_controls=num_controls,
+            static=known,
             likelihood=FAMILIES[likelihood],
             config=config,
         )
@@ -304,14 +326,14 @@ def _kernel(places: Places, smoothing: str, radius: int | None) -> Tensor:
 
 
 def _microscale(
-    grid: Places, n_eta: int, num_covariates: int, components: int
+    grid: Places, n_eta: int, num_inputs: int, components: int
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
     """What makes the microscale encoder, and the decoder."""
     if components:
-        numbers = grid.channels * grid.num_points + n_eta + num_covariates
+        numbers = grid.channels * grid.num_points + n_eta + num_inputs
         check_size("components", components * numbers)
         return (
-            partial(PrincipalEncoder, grid, n_eta, rank=components, num_covariates=num_covariates),
+            partial(PrincipalEncoder, grid, n_eta, rank=components, num_covariates=num_inputs),
             partial(PrincipalDecoder, grid, n_eta, rank=components),
         )
     if not grid.regular:
@@ -321,7 +343,7 @@ def _microscale(
     left = math.prod(-(-n // sizes["stride"] ** len(widths)) for n in grid.shape)
     check_size("n_eta", n_eta * left * widths[-1])
     return (
-        partial(ConvEncoder, grid, n_eta, num_covariates=num_covariates, **sizes),
+        partial(ConvEncoder, grid, n_eta, num_covariates=num_inputs, **sizes),
         partial(ConvDecoder, grid, n_eta, **sizes),
     )
 

@@ -34,9 +34,11 @@ def multiscale_drift(
     grid: Places,
     n_eta: int,
     num_covariates: int,
+    num_controls: int,
     *,
     half_width: int | None,
     located: bool,
+    static: Tensor | None,
     local: bool,
     varying: bool,
     coupling: bool,
@@ -60,8 +62,11 @@ def multiscale_drift(
     places = None
     if coupled or located:
         places = _along_axes(grid) if published and coupled else grid.locations()
+    if static is not None:
+        places = static if places is None else torch.cat([places, static], 1)
     num_places = 0 if places is None else places.shape[1]
-    inputs = grid.channels * neighbours + num_covariates + n_eta
+    num_inputs = num_covariates + num_controls
+    inputs = grid.channels * neighbours + num_inputs + n_eta
     inputs += 0 if coupled else num_places
     hidden = _PUBLISHED_MACRO[grid.ndim] if published else (width, width)
     macro = _network(
@@ -83,7 +88,7 @@ def multiscale_drift(
             seen = n_eta
             check_size("n_eta", grid.num_zeta * seen)
             psi = nn.Linear(grid.num_zeta, seen, bias=False)
-        size = n_eta + seen + num_covariates + 2 * time_features
+        size = n_eta + seen + num_inputs + 2 * time_features
         widths = _PLANE if published and grid.ndim > 1 else _LINE
         if published and coupled:
             widths = _COUPLED
@@ -103,7 +108,7 @@ def multiscale_drift(
         psi=psi,
         places=places,
         coupling=star,
-        path=ModalPath(grid.num_zeta, min(modes, grid.num_zeta)) if modes else None,
+        path=ModalPath(grid.num_zeta, min(modes, grid.num_zeta), num_controls) if modes else None,
     )
 
 

@@ -22,7 +22,7 @@ P = ParamSpec("P")
 M = TypeVar("M")
 
 _MODES = 20  # of the linear path among all of the macroscale state
-_READ = ("grid", "lower", "upper", "num_covariates")  # from the data
+_READ = ("grid", "lower", "upper", "num_covariates", "num_controls", "static")  # from the data
 
 
 class Factory(Generic[P, M]):
@@ -87,11 +87,15 @@ class Factory(Generic[P, M]):
                 raise ValueError(f"{name}: read from the data. Leave it out.")
         grid = _grid_of(data, coarse, boundary, channels, mask)
         _LOG.info("%s.like: %s", getattr(self, "__name__", "model"), _described(grid, data))
-        count = 0 if data.covariates is None else data.covariates.shape[1]
+        inputs: dict[str, Any] = {"num_covariates": len(data.covariate_names)}
+        if data.controls is not None:
+            inputs["num_controls"] = len(data.control_names)
+        if data.static is not None:
+            inputs["static"] = data.static
         if options.get("architecture") != "published":
             options = {"modes": _MODES, **options}
         make: Callable[..., M] = self._make
-        return make(grid, n_eta=n_eta, num_covariates=count, **options)
+        return make(grid, n_eta=n_eta, **inputs, **options)
 
 
 def _grid_of(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyro
@@ -85,6 +84,8 @@ class Multiscale(PyroModule):
         initial_sd: p(z(t₀)) = N(0, initial_sd²), for simulation from the prior.
         score_initial: Count KL(q(z(t₀)) ‖ p(z(t₀))) in the ELBO.
         num_covariates: How many covariates the drift takes.
+        num_controls: How many controls it takes after them.
+        static: (num_coarse, s) static fields that it was made with; None: there are none.
         likelihood: From mean and variance of fields to their law, of each element by itself, such
             as `pyro_msde.likelihoods.student`; a function of a module, which can be pickled.
         config: How a registered case builds this model again, for `pyro_msde.load`.
@@ -106,6 +107,8 @@ class Multiscale(PyroModule):
         initial_sd: float = 1.0,
         score_initial: bool = False,
         num_covariates: int = 0,
+        num_controls: int = 0,
+        static: Tensor | None = None,
         likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -121,7 +124,8 @@ class Multiscale(PyroModule):
         self.var_eta = None if var_eta is None else Part(var_eta)
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
-        self.num_covariates, self.likelihood = num_covariates, likelihood
+        self.num_covariates, self.num_controls = num_covariates, num_controls
+        self.static, self.likelihood = static, likelihood
         self.config = None if config is None else dict(config)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -182,7 +186,7 @@ class Multiscale(PyroModule):
         """The latent SDE on the batch's times."""
         mean = torch.zeros_like(bound.diffusion)
         return LatentSDE(
-            partial(bound.drift, covariates=batch.covariates),
+            batch.inputs.driving(bound.drift),
             bound.diffusion,
             batch.times,
             initial_mean=mean,

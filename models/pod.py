@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,17 @@ from torch import Tensor, nn
 
 from pyro_msde.baselines import pod_basis
 from pyro_msde.checks import check_whole
-from pyro_msde.data import Cycle, Metadata, Scaling, Trajectories, in_order, reference_of
+from pyro_msde.data import (
+    Cycle,
+    Inputs,
+    Metadata,
+    Scaling,
+    Trajectories,
+    beside,
+    in_order,
+    inputs_of,
+    reference_of,
+)
 from pyro_msde.grid import Grid
 from pyro_msde.inference import is_smooth, linear_inverse_model, weak_form_regression
 from pyro_msde.isolation import Isolation
@@ -85,7 +95,12 @@ def pod_sde(
     reference = in_order("reference", reference, Metadata.of(data), data.field_shape)
     subtracted = reference_of(reference, fields, data.times, (True,) * channels)
     scaling = Scaling.of(
-        fields, data.horizon, data.covariates, reference=subtracted, times=data.times
+        fields,
+        data.horizon,
+        data.covariates,
+        controls=data.controls,
+        reference=subtracted,
+        times=data.times,
     )
     roots = _roots(data, weights, len(shape)).reshape(-1, *shape)
     anomalies = Trajectories(
@@ -107,7 +122,8 @@ def pod_sde(
         modes,
         channels=channels,
         mask=None if never is None else ~never.numpy(),
-        num_covariates=0 if data.covariates is None else data.covariates.shape[1],
+        num_covariates=len(data.covariate_names),
+        num_controls=len(data.control_names),
         width=width,
         seed=seed,
     )
@@ -117,14 +133,12 @@ def pod_sde(
     kernel.roots.copy_(torch.tensor(roots).expand(channels, *shape).flatten())
     if start:
         clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
-        rows = None
-        if data.covariates is not None:
-            rows = scaling.scaled_covariates(torch.as_tensor(data.covariates))
+        rows = inputs_of(data, scaling)
         found = [torch.as_tensor(z / size) for z in states]
         drift: Any = model.drift._modules["net"]
         diffusion: Any = model.diffusion._modules["net"]
         if drift.start(clocks, found, rows) >= _TOLERANCE:
-            noise = drift.start_linear(clocks, found)
+            noise = drift.start_linear(clocks, found, rows)
             if noise is not None:
                 diffusion.log_value.data.copy_(noise.log())
     return model
@@ -138,12 +152,14 @@ def _blank(
     channels: int = 1,
     mask: Any = None,
     num_covariates: int = 0,
+    num_controls: int = 0,
     width: int = 128,
     seed: int = 0,
 ) -> PODModel:
     """The model before its modes are known."""
     modes, width = check_whole("modes", modes, 1), check_whole("width", width, 1)
-    inputs = modes + check_whole("num_covariates", num_covariates, 0)
+    num_controls = check_whole("num_controls", num_controls, 0)
+    inputs = modes + check_whole("num_covariates", num_covariates, 0) + num_controls
     grid = ModalGrid(shape, modes, channels=channels, mask=mask)
     points = channels * math.prod(grid.shape)
     for name, count in (("modes", modes * points), ("width", width * max(width, inputs))):
@@ -160,6 +176,7 @@ def _blank(
         "channels": channels,
         "num_covariates": num_covariates,
         "width": width,
+        **({"num_controls": num_controls} if num_controls else {}),
         **({"mask": described["mask"]} if "mask" in described else {}),
     }
     return PODModel(
@@ -170,6 +187,7 @@ def _blank(
         diffusion=LogVariance((modes,), 0.1),
         var_zeta=LogVariance(grid.field_shape, 0.01),
         num_covariates=num_covariates,
+        num_controls=num_controls,
         config=config,
     )
 
@@ -262,10 +280,10 @@ class ModalOperators:
 
 
 class ModalDrift(nn.Module):
-    """γ(z) from all coefficients and the trajectory's covariates; autonomous.
+    """γ(z) from all coefficients, the trajectory's covariates and controls; else autonomous.
 
     Args:
-        network: From rank + num_covariates to rank numbers.
+        network: From rank, covariates and controls to rank numbers.
     """
 
     def __init__(self, network: PolynomialMLP) -> None:
@@ -273,7 +291,7 @@ class ModalDrift(nn.Module):
         self.network = network
 
     def forward(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Drift, shaped as z (..., segment, time, rank); covariates (segment, p)."""
+        """Drift, shaped as z (..., segment, time, rank); covariates as `beside` takes them."""
         value: Tensor = self.network(_inputs(z, covariates))
         return value
 
@@ -283,9 +301,7 @@ class ModalDrift(nn.Module):
         return bool(self.network.has_polynomial)
 
     @torch.no_grad()
-    def start(
-        self, times: Sequence[Tensor], modes: Sequence[Tensor], covariates: Tensor | None = None
-    ) -> float:
+    def start(self, times: Sequence[Tensor], modes: Sequence[Tensor], inputs: Inputs) -> float:
         """Put a weak-form regression of the coefficients in the linear and quadratic paths.
 
         Of all coefficients linearly, or of the leading ones quadratically, more and more shrunk: a
@@ -295,7 +311,7 @@ class ModalDrift(nn.Module):
         Args:
             times: Per trajectory (time,).
             modes: Per trajectory (time, rank) coefficients.
-            covariates: (trajectory, p).
+            inputs: Covariates and controls of the trajectories.
 
         Returns:
             Root mean square error of those forecasts, relative to the trajectories' change.
@@ -303,25 +319,29 @@ class ModalDrift(nn.Module):
         best, weights = _TOLERANCE, self.network.state_dict()
         weights = {k: v.clone() for k, v in weights.items()}
         rank = modes[0].shape[1]
-        none = modes[0].new_zeros(len(modes), 0)
-        rows = none if covariates is None else covariates.to(none)
+        rows = [
+            z.new_zeros(len(z), 0)
+            if (now := inputs.row(k).of_fields(t[None])) is None
+            else now[0].expand(len(z), -1).to(z)
+            for k, (t, z) in enumerate(zip(times, modes, strict=True))
+        ]
         counts = {q for q in (*_LEADING, rank) if q <= min(rank, _MOST_QUADRATIC)}
         options = [(rank, False), *((q, True) for q in sorted(counts))]
         for leading, quadratic in options:
-            inputs = [
-                torch.cat([p.expand(len(z), -1), z[:, :leading]], -1)[:, None]
+            seen = [
+                torch.cat([p, z[:, :leading]], -1)[:, None]
                 for p, z in zip(rows, modes, strict=True)
             ]
             fits = weak_form_regression(
                 times,
                 [z[:, None] for z in modes],
-                inputs,
+                seen,
                 num_windows=_WINDOWS,
                 quadratic=quadratic,
             )
             for fit in fits:
                 self.network.set_polynomial(*fit)
-                error = self._relative_error(times, modes, covariates)
+                error = self._relative_error(times, modes, inputs)
                 if error < best:
                     best = error
                     weights = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -329,42 +349,54 @@ class ModalDrift(nn.Module):
         return best
 
     @torch.no_grad()
-    def start_linear(self, times: Sequence[Tensor], modes: Sequence[Tensor]) -> Tensor | None:
+    def start_linear(
+        self, times: Sequence[Tensor], modes: Sequence[Tensor], inputs: Inputs
+    ) -> Tensor | None:
         """Put a linear inverse model in the linear path, where that forecasts.
 
         Args:
             times: Per trajectory (time,).
             modes: Per trajectory (time, rank) coefficients.
+            inputs: Covariates and controls of the trajectories.
 
         Returns:
             (rank,) positive, the diffusion that keeps the variance where it is; None: nothing was
             done (`pyro_msde.inference.linear_start`).
         """
-        records = [(t.numpy(), z.double().numpy()) for t, z in zip(times, modes, strict=True)]
-        found = None if is_smooth([z for _, z in records]) else linear_inverse_model(records)
+        records = []
+        for k, (t, z) in enumerate(zip(times, modes, strict=True)):
+            now = (
+                None
+                if inputs.controls is None
+                else replace(inputs, covariates=None).row(k).at(t[None])
+            )
+            u = z.new_zeros(len(z), 0) if now is None else now[0]
+            records.append((t.numpy(), z.double().numpy(), u.double().numpy()))
+        found = None if is_smooth([z for _, z, _ in records]) else linear_inverse_model(records)
         if found is None:
             return None
         layers: Any = self.network.network
         A, rank = torch.as_tensor(found.generator), modes[0].shape[1]
         linear = A.new_zeros(rank, layers[0].in_features)
         linear[:, -rank:] = A
+        forced = torch.as_tensor(found.modes.T @ found.B)  # controls are before the coefficients
+        linear[:, linear.shape[1] - rank - forced.shape[1] : linear.shape[1] - rank] = forced
         self.network.set_polynomial(linear, linear.new_zeros(rank, *[linear.shape[1]] * 2))
         layers[-1].bias.copy_(-A @ torch.as_tensor(found.mean))
         noise = torch.as_tensor(found.diffusion())
         return noise.clamp(min=_LEAST_AREA * float(noise.max())).to(layers[-1].bias)
 
     def _relative_error(
-        self, times: Sequence[Tensor], modes: Sequence[Tensor], covariates: Tensor | None
+        self, times: Sequence[Tensor], modes: Sequence[Tensor], inputs: Inputs
     ) -> float:
         """Root mean square error of forecasts over that of no change at all."""
         shortest = min(21, *(len(t) for t in times))
         at = [torch.linspace(0, len(t) - 1, shortest).long() for t in times]
         clock = torch.stack([t[i] for t, i in zip(times, at, strict=True)])
         truth = torch.stack([z[i] for z, i in zip(modes, at, strict=True)]).float()
-        drift = partial(self, covariates=covariates)
         start = truth[None, :, 0]
         path = integrate(
-            drift,
+            inputs.to(truth).driving(self),
             torch.zeros_like(truth[0, 0]),
             start,
             clock,
@@ -376,10 +408,10 @@ class ModalDrift(nn.Module):
 
 
 def _inputs(z: Tensor, covariates: Tensor | None) -> Tensor:
-    """Covariates (row, p), then the coefficients z (..., row, time, rank)."""
+    """Covariates and controls, then the coefficients z (..., row, time, rank)."""
     if covariates is None:
         return z
-    return torch.cat([covariates[:, None, :].expand(*z.shape[:-1], -1).to(z), z], -1)
+    return torch.cat([beside(covariates, z).to(z), z], -1)
 
 
 class _Modes(nn.Module):

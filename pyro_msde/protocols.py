@@ -160,7 +160,10 @@ class BoundModel(Protocol):
         """(latent,) positive, the diagonal of C."""
 
     def drift(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """γ(z, t), shaped as z (..., segment, time, latent); t is (segment, time) float64."""
+        """γ(z, t), shaped as z (..., segment, time, latent); t is (segment, time) float64.
+
+        `covariates` as a `Drift` takes them.
+        """
 
     def observe(self, z: Tensor) -> Distribution:
         """p(y|z) of each element of fields (..., channel, *space), from z (..., latent)."""
@@ -207,7 +210,8 @@ class Guide(Module, Protocol):
     ) -> tuple[Tensor, Tensor]:
         """q(z|y) of fields (..., channel, *space), where forecasts start: mean and variance.
 
-        Fields are filled in where `observed` is False; it is None where they are complete.
+        `covariates` (..., p + c) are broadcast against the fields, controls last. Fields are filled
+        in where `observed` is False; it is None where they are complete.
         """
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
@@ -239,7 +243,8 @@ class Drift(Protocol):
     def __call__(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Drift of z (..., segment, time, latent), shaped alike; t (segment, time).
 
-        `covariates` (segment, p) are the trajectories'.
+        `covariates` (segment, p) are the trajectories'; where the model has controls, these follow
+        at each time: (segment, time, p + c).
         """
 
 

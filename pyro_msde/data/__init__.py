@@ -4,8 +4,14 @@ What users pass is read and checked here, and comes out in scaled units, cut int
 minibatches of segments.
 """
 
-from pyro_msde.data.arguments import check_trajectories, num_covariates_of
+from pyro_msde.data.arguments import (
+    check_trajectories,
+    num_controls_of,
+    num_covariates_of,
+    num_inputs_of,
+)
 from pyro_msde.data.arrays import as_array, to_numpy
+from pyro_msde.data.calendar_phases import calendar_phases
 from pyro_msde.data.choosing import evenly_spaced, nearest
 from pyro_msde.data.common_times import Batch, all_times, common_batches
 from pyro_msde.data.cutting import Splits
@@ -16,6 +22,7 @@ from pyro_msde.data.empty_snapshots import (
 )
 from pyro_msde.data.geographic_axes import EAST, NORTH, in_degrees, is_latitude, is_longitude
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
+from pyro_msde.data.inputs import Inputs, beside, held, inputs_of
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.labelled import in_order
 from pyro_msde.data.metadata import Metadata, matched
@@ -41,6 +48,7 @@ from pyro_msde.data.segmentation import (
     segments_of,
 )
 from pyro_msde.data.segments import LENGTH, STRIDE, SegmentBatch, Segments
+from pyro_msde.data.static_fields import packed_static, static_at_coarse_points
 from pyro_msde.data.time_blocks import time_blocks
 from pyro_msde.data.time_symbols import duration_units
 from pyro_msde.data.trajectories import Trajectories
@@ -55,6 +63,7 @@ __all__ = [
     "STRIDE",
     "Batch",
     "Cycle",
+    "Inputs",
     "Metadata",
     "Padding",
     "Quadrature",
@@ -69,6 +78,8 @@ __all__ = [
     "Trajectories",
     "all_times",
     "as_array",
+    "beside",
+    "calendar_phases",
     "check_period",
     "check_trajectories",
     "common_batches",
@@ -82,17 +93,22 @@ __all__ = [
     "first_observed",
     "fitted_harmonics",
     "harmonics_at",
+    "held",
     "in_degrees",
     "in_order",
+    "inputs_of",
     "is_latitude",
     "is_longitude",
     "matched",
     "nearest",
+    "num_controls_of",
     "num_covariates_of",
+    "num_inputs_of",
     "num_separate",
     "observed_by_channel",
     "observed_in",
     "observed_snapshots",
+    "packed_static",
     "padded",
     "period_in",
     "picks_by_segment",
@@ -103,6 +119,7 @@ __all__ = [
     "segment_sizes",
     "segments_of",
     "since_first_observed",
+    "static_at_coarse_points",
     "time_blocks",
     "to_numpy",
     "warn_of_outliers",

@@ -34,6 +34,8 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     channels: tuple[str, ...] = ()
     attrs: dict[str, dict[str, str]] = {}
     time: str = "time"
+    controls: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Metadata:
         channels: Names of the channels; empty if they have none.
         attrs: CF's attributes by name of field, channel, axis or "time".
         time: What the file that the data came from calls the times.
+        controls: Names of the controls.
+        static: Names of the static fields.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Metadata:
     channels: tuple[str, ...] = ()
     attrs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     time: str = "time"
+    controls: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Trajectories) -> Metadata:
@@ -80,6 +86,8 @@ class Metadata:
             data.channel_names or (),
             data.attrs,
             data.time_name,
+            data.control_names,
+            data.static_names,
         )
 
     @classmethod
@@ -129,13 +137,16 @@ class Metadata:
         Warns of other names of axes and of other positions.
 
         Raises:
-            ValueError: Other units, or axes, positions, channels or covariates in another order.
+            ValueError: Other units, or axes, positions, channels, covariates or controls in another
+                order.
         """
         self._check_units(argument, other)
         channels = other.channels or (_names_along_first(other) if self.channels else ())
         for what, ours, theirs in (
             ("dims", self.dims or (), other.dims or ()),
             ("covariates", self.covariates, other.covariates),
+            ("controls", self.controls, other.controls),
+            ("static", self.static, other.static),
             ("channels", self.channels, channels),
         ):
             if ours != theirs and sorted(ours) == sorted(theirs):

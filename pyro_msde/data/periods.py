@@ -22,7 +22,7 @@ _DAYS = {  # of a mean year
     "all_leap": 366.0,
     "360_day": 360.0,
 }
-_MONTHS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)?\s*(year|yr|month)s?", re.IGNORECASE)
+_MONTHS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)?\s*(year|yr|y|month)s?", re.IGNORECASE)
 
 
 def check_period(argument: str, period: Any) -> None:

@@ -120,12 +120,15 @@ def scaled_segments(
     covariates = None
     if data.covariates is not None:
         covariates = scaling.scaled_covariates(torch.as_tensor(data.covariates)).to(like)
+    controls = None
+    if data.controls is not None:
+        controls = [scaling.scaled_controls(torch.as_tensor(c)).to(like) for c in data.controls]
     fields = [
         ScaledFields(torch.as_tensor(v).to(like.device), t, scaling, dtype=like.dtype, places=grid)
         for t, v in zip(data.times, data.fields(grid.channels, grid.data_shape), strict=True)
     ]
     clocks = [torch.as_tensor(t / scaling.time) for t in data.times]
-    return Segments(clocks, fields, covariates=covariates, **how)
+    return Segments(clocks, fields, covariates=covariates, controls=controls, **how)
 
 
 def each_trajectory(fit: FittedModel, data: Trajectories) -> Iterator[Segments]:

@@ -9,13 +9,14 @@ both sums in (27) exactly unbiased. A shared end point thereby counts once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_msde.data.inputs import Inputs
 from pyro_msde.data.instants import same_times
 from pyro_msde.data.quadrature import StratifiedQuadrature
 from pyro_msde.data.scaled_fields import ScaledFields
@@ -41,7 +42,7 @@ class SegmentBatch:
         shared_offsets: All segments have the same times but for their start.
         observations: (segment, time) place of each snapshot among those of all trajectories, one
             trajectory after the other.
-        covariates: (segment, p) the trajectories' covariates, or None.
+        inputs: The trajectories' covariates, and controls at all times of a segment.
         observed: (segment, time, channel, *space) bool, where `values` are observations; elsewhere
             they are filled in, and the likelihood leaves them out. None: everywhere.
         unseen: (segment, time, num_zeta + 1) share of the variance that is left of each macroscale
@@ -56,10 +57,15 @@ class SegmentBatch:
     num_segments: int
     shared_offsets: bool
     observations: Tensor
-    covariates: Tensor | None = None
+    inputs: Inputs = field(default_factory=Inputs)
     observed: Tensor | None = None
     unseen: Tensor | None = None
     parameters = renamed_attribute("parameters", "covariates")
+
+    @property
+    def covariates(self) -> Tensor | None:
+        """(segment, p) the trajectories' covariates, or None."""
+        return self.inputs.covariates
 
     def to(self, device: Any) -> SegmentBatch:
         """The batch on another device."""
@@ -68,7 +74,8 @@ class SegmentBatch:
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
         }
-        return replace(self, quadrature=self.quadrature.to(device), **tensors)
+        inputs = self.inputs.to(self.values.new_empty(0, device=device))
+        return replace(self, quadrature=self.quadrature.to(device), inputs=inputs, **tensors)
 
 
 class Segments:
@@ -78,7 +85,8 @@ class Segments:
         times: Per trajectory (time,) float64.
         values: Per trajectory (time, channel, *space) in scaled units, a tensor or what is indexed
             as one, such as `ScaledFields`; never copied whole.
-        covariates: (trajectory, p) or None.
+        covariates: (trajectory, p) in scaled units, or None.
+        controls: Per trajectory (time, c) in scaled units, or None.
         length: Observations a segment.
         stride: Every how many snapshots a segment takes one.
         starts: "random": any start, those at both ends of a trajectory as often as its middle is
@@ -101,6 +109,7 @@ class Segments:
         values: Sequence[Tensor | ScaledFields],
         *,
         covariates: Tensor | None = None,
+        controls: Sequence[Tensor] | None = None,
         length: int,
         stride: int = 1,
         starts: str = "random",
@@ -119,6 +128,7 @@ class Segments:
                     f"fit(…, length={max(2, min(length, len(t) // 2))}, stride=1)."
                 )
         self.times, self.values, self.covariates = list(times), list(values), covariates
+        self.controls = controls
         self.dtype = values[0].dtype
         self.stride = stride
         sizes = np.array([len(t) - 1 for t in times])
@@ -143,6 +153,18 @@ class Segments:
         rows = rng.choice(len(self.times), size=num_segments, p=self._trajectory)
         starts = [int(rng.choice(self._starts[k][0], p=self._starts[k][1])) for k in rows]
         return self.gather(list(zip(rows.tolist(), starts, strict=True)))
+
+    def inputs(self, k: int) -> Inputs:
+        """Covariates and controls of the k-th trajectory, a single row."""
+        return self._inputs([k], self.times[k][None], [slice(None)])
+
+    def _inputs(self, index: list[int], times: Tensor, parts: Sequence[slice]) -> Inputs:
+        """Of parts of some trajectories, at times (row, time)."""
+        covariates = None if self.covariates is None else self.covariates[index]
+        if self.controls is None:
+            return Inputs(covariates)
+        controls = [self.controls[k][part] for k, part in zip(index, parts, strict=True)]
+        return Inputs(covariates, times, torch.stack(controls))
 
     def in_order(self) -> Iterator[tuple[float, SegmentBatch]]:
         """Each possible segment, one after the other, with the probability of drawing it."""
@@ -183,7 +205,7 @@ class Segments:
             num_segments=self.num_segments,
             shared_offsets=shared,
             observations=torch.stack(numbers),
-            covariates=None if self.covariates is None else self.covariates[index],
+            inputs=self._inputs(index, edge, [slice(s, s + self.span + 1) for _, s in places]),
             **_stacked_gaps(seen, left, values),
         )
         device = values[0].device

@@ -30,6 +30,7 @@ from pyro_msde.data.validation import (
     as_controls,
     as_covariates,
     as_names,
+    as_static,
     as_times,
     as_units,
     as_values,
@@ -64,6 +65,8 @@ class Trajectories:
         covariates: (trajectory, p) or (trajectory,), what is fixed along each trajectory.
         controls: A list of (n_k, c) or (n_k,) arrays or one rectangular array, what is imposed at
             the times.
+        static: (s, *space) fields that never change and are known at every point, such as orography
+            or where land is.
         name: The field's name.
         channel_names: Names of the channels, along the first axis of the field.
         dims: Names of the field's axes.
@@ -74,6 +77,7 @@ class Trajectories:
             "standard" unless given.
         covariate_names: Names of the covariates; covariate_0, … unless given.
         control_names: Names of the controls; control_0, … unless given.
+        static_names: Names of the static fields; static_0, … unless given.
 
     Attributes:
         times: Tuple of (n_k,) float64 arrays.
@@ -81,6 +85,7 @@ class Trajectories:
         missing: As given.
         covariates: (trajectory, p) float64, or None.
         controls: Tuple of (n_k, c) arrays, or None.
+        static: (s, *space) float64, or None.
         name: The field's name.
         channel_names: As given, or None.
         dims: Names of the field's axes, or None.
@@ -106,6 +111,7 @@ class Trajectories:
         missing: str = "raise",
         covariates: Any = None,
         controls: Any = None,
+        static: Any = None,
         name: str = "u",
         channel_names: Sequence[str] | None = None,
         dims: Sequence[str] | None = None,
@@ -115,6 +121,7 @@ class Trajectories:
         calendar: str | None = None,
         covariate_names: Sequence[str] | None = None,
         control_names: Sequence[str] | None = None,
+        static_names: Sequence[str] | None = None,
     ) -> None:
         """Check and store; see the class."""
         if not isinstance(name, str):
@@ -137,8 +144,9 @@ class Trajectories:
         self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
         self.name = name
         self.dims, self.coords = as_names(dims, coords, self.field_shape)
-        self._names = covariate_names, control_names
-        columns = (*self.covariate_names, *self.control_names)
+        self.static: Array | None = as_static(static, self.field_shape)
+        self._names = covariate_names, control_names, static_names
+        columns = (*self.covariate_names, *self.control_names, *self.static_names)
         check_names(name, self.dims, columns)
         self.channel_names = as_channels(
             channel_names, self.field_shape, (*(self.dims or ()), *columns)
@@ -158,6 +166,7 @@ class Trajectories:
         missing: str = "raise",
         covariates: Sequence[str] | None = None,
         controls: Sequence[str] | None = None,
+        static: Sequence[str] | None = None,
     ) -> Trajectories:
         """Trajectories of a variable, or of several, which become channels.
 
@@ -179,7 +188,8 @@ class Trajectories:
                 several variables, what to call that axis.
             missing: As for the class.
             covariates: Variables along `trajectory` only.
-            controls: Variables along `trajectory` and time.
+            controls: Variables along `trajectory` and time, or one of them.
+            static: Variables along all axes of space or some of them, which never change.
 
         Raises:
             ValueError: If a variable or dimension is missing, or as the class says.
@@ -192,6 +202,7 @@ class Trajectories:
             channel=channel,
             covariates=covariates,
             controls=controls,
+            static=static,
         )
         out = cls(**arguments, missing=missing)
         out.time_name = time
@@ -205,14 +216,15 @@ class Trajectories:
         dates where the data have dates, but numbers in units since a date where shorter
         trajectories of a calendar that only cftime knows would lack some. Channels with names are a
         variable each, without an axis of channels.
-        Covariates and controls are variables of their names.
+        Covariates, controls and static fields are variables of their names.
         """
         return write_xarray(
             self.times,
             self.values,
             covariates=self.covariates,
             controls=self.controls,
-            column_names=(self.covariate_names, self.control_names),
+            static=self.static,
+            column_names=(self.covariate_names, self.control_names, self.static_names),
             name=self.name,
             channel_names=self.channel_names,
             dims=self.dims or tuple(f"dim_{i}" for i in range(len(self.field_shape))),
@@ -410,6 +422,11 @@ class Trajectories:
         return as_columns(self._names[1], "control", count)
 
     @property
+    def static_names(self) -> tuple[str, ...]:
+        """(s,) static_0, … unless given; empty without static fields."""
+        return as_columns(self._names[2], "static", 0 if self.static is None else len(self.static))
+
+    @property
     def field_shape(self) -> tuple[int, ...]:
         """Shape of one snapshot, with the channel axis if the data have one."""
         return self.values[0].shape[1:]
@@ -471,6 +488,7 @@ class Trajectories:
             names = self.covariate_names
             extras = f", covariates {', '.join(names[:4])}{', …' if len(names) > 4 else ''}"
         extras += "" if self.controls is None else f", {self.controls[0].shape[1]} controls"
+        extras += "" if self.static is None else f", static {', '.join(self.static_names)}"
         return (
             f"Trajectories({self.name}: {len(self)} × {low if low == high else f'{low}-{high}'} "
             f"snapshots, t {shown(start)} to {shown(end)}, field {self.field_shape}{axes}, "

@@ -31,6 +31,7 @@ class Scaling:
             the user's units; that of the reference for a channel that never differs from it.
         time: Training horizon, in the user's units.
         covariates: Root mean square of each of the trajectories' covariates.
+        controls: Mean and standard deviation of each of the controls over the training data.
         reference: What is subtracted; nothing unless given.
         never_observed: (channel, *space) bool, points of which the training data have no value:
             that they lack it makes no snapshot less complete. None: there are none.
@@ -39,6 +40,7 @@ class Scaling:
     channels: tuple[float, ...]
     time: float
     covariates: tuple[float, ...] = ()
+    controls: tuple[tuple[float, float], ...] = ()
     reference: Reference = field(default_factory=Reference)
     never_observed: Tensor | None = field(default=None, compare=False)
 
@@ -49,17 +51,20 @@ class Scaling:
         horizon: float,
         covariates: NDArray[Any] | None = None,
         *,
+        controls: Sequence[NDArray[Any]] | None = None,
         reference: Reference | None = None,
         times: Sequence[NDArray[Any]] | None = None,
     ) -> Scaling:
         """Scales of training fields, each (time, channel, *space), and covariates (trajectory, p).
 
-        What is NaN was not observed. A covariate that is zero throughout is left as it is.
+        What is NaN was not observed. A covariate that is zero throughout is left as it is, and of a
+        control that never changes its mean is subtracted.
 
         Args:
             fields: Per trajectory.
             horizon: Of the training data.
             covariates: Of the trajectories.
+            controls: Per trajectory (time, c).
             reference: To be subtracted from the fields.
             times: Per trajectory (time,), for a reference that depends on them.
 
@@ -91,6 +96,7 @@ class Scaling:
             tuple(map(float, rms)),
             float(horizon),
             tuple(float(p) or 1.0 for p in sizes),
+            _mean_and_spread(controls or ()),
             reference,
             never if bool(never.any()) else None,
         )
@@ -155,6 +161,11 @@ class Scaling:
             return covariates
         return covariates / torch.tensor(self.covariates, dtype=torch.float64).to(covariates)
 
+    def scaled_controls(self, controls: Tensor) -> Tensor:
+        """(..., c) less their means in units of their standard deviations, float64."""
+        mean, sd = torch.tensor(self.controls, dtype=torch.float64, device=controls.device).mT
+        return (controls.double() - mean) / sd
+
     def log_volume(self, observed: Sequence[int]) -> float:
         """Log Jacobian Σ log(scale) of so many observed values of each channel."""
         return sum(n * math.log(c) for n, c in zip(observed, self.channels, strict=True))
@@ -164,6 +175,19 @@ def _less(reference: Reference, fields: NDArray[Any], times: NDArray[Any]) -> ND
     """Fields less their reference, channels last."""
     anomalies = fields - reference.at(times) if reference else fields
     return np.moveaxis(anomalies, 1, -1)
+
+
+def _mean_and_spread(arrays: Sequence[NDArray[Any]]) -> tuple[tuple[float, float], ...]:
+    """Mean and standard deviation of each column of arrays (time, c); 1 where nothing varies."""
+    if not arrays:
+        return ()
+    rows = np.concatenate(arrays)
+    mean = np.asarray(np.mean(rows, 0, dtype=np.float64))
+    sd = _root_mean_square([rows - mean])
+    varies = sd > 1e-12 * np.abs(mean)  # else it is rounding
+    return tuple(
+        (float(m), float(s) if v else 1.0) for m, s, v in zip(mean, sd, varies, strict=True)
+    )
 
 
 def _root_mean_square(

@@ -20,6 +20,7 @@ __all__ = [
     "as_controls",
     "as_covariates",
     "as_names",
+    "as_static",
     "as_times",
     "as_units",
     "as_values",
@@ -160,6 +161,28 @@ def as_controls(controls: Any, times: Sequence[Array]) -> tuple[Array, ...] | No
     out = [np.ascontiguousarray(c, dtype=dtype) for c in out]
     check_finite(out, times, "controls")
     return tuple(out)
+
+
+def as_static(static: Any, field_shape: tuple[int, ...]) -> Array | None:
+    """(s, *space) float64 fields, where space is all axes of the field or all but the first.
+
+    Raises:
+        ValueError: If the shape does not fit, or an entry is not finite.
+    """
+    if static is None:
+        return None
+    out = to_numpy(static, "static").astype(np.float64)
+    if not len(np.atleast_1d(out)) or out.shape[1:] not in (field_shape, field_shape[1:]):
+        raise ValueError(
+            f"static: shape {out.shape}, where fields are {field_shape}. Pass (s, *space), one or "
+            "more fields without an axis of channels."
+        )
+    if bad := int((~np.isfinite(out)).sum()):
+        raise ValueError(
+            f"static: NaN or infinite, {bad} of {out.size} numbers. Give one for each point, land "
+            f"among them.{_MASKED}"
+        )
+    return out
 
 
 def check_increasing(times: Sequence[Array]) -> None:
@@ -308,7 +331,7 @@ def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -
     Args:
         name: The field's.
         dims: Of its axes.
-        columns: Of covariates and controls.
+        columns: Of covariates, controls and static fields.
     """
     if not isinstance(name, str) or not name:
         raise ValueError(f"name: {name!r} is no name. Pass a string such as 'u'.")
@@ -320,7 +343,7 @@ def check_names(name: Any, dims: Sequence[str] | None, columns: Sequence[str]) -
                 f"{argument}: {key!r} is what {taken[key]} is called. Call it otherwise."
             )
         taken[key] = {"name": "the field", "dims": "an axis of the field"}.get(
-            argument, "a covariate or control"
+            argument, "a covariate, control or static field"
         )
 
 

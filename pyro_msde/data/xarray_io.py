@@ -33,6 +33,7 @@ def read_xarray(
     channel: str,
     covariates: Sequence[str] | None,
     controls: Sequence[str] | None,
+    static: Sequence[str] | None,
 ) -> dict[str, Any]:
     """The arguments of `Trajectories`. See `Trajectories.from_xarray`."""
     if not isinstance(ds, xr.Dataset | xr.DataArray):
@@ -48,6 +49,8 @@ def read_xarray(
             raise ValueError(f"{argument}: got {given!r}. Pass a name.")
     covariates = None if covariates is None else checked_names("covariates", covariates)
     controls = None if controls is None else checked_names("controls", controls)
+    static = None if static is None else checked_names("static", static)
+    others = (*(covariates or ()), *(controls or ()), *(static or ()))
     first = variables[0]
     ds = ds.to_dataset(name=first) if isinstance(ds, xr.DataArray) else ds
     for variable in variables:
@@ -58,11 +61,11 @@ def read_xarray(
             f"time: no times {time!r} in the data. Pass the name of their dimension, one of "
             f"{known}, or assign them as a coordinate."
         )
-    for argument, keys in (("covariates", covariates), ("controls", controls)):
+    for argument, keys in (("covariates", covariates), ("controls", controls), ("static", static)):
         for key in keys or ():
             _require(ds, key, argument)
     # what is not read may have any attributes
-    ds = decoded(ds[[*variables, time, *(covariates or ()), *(controls or ())]])
+    ds = decoded(ds[[*variables, time, *others]])
     _check_dimensions(ds, variables, channel if several else None)
     if trajectory not in ds[first].dims:
         ds = ds.expand_dims(trajectory)
@@ -78,7 +81,7 @@ def read_xarray(
     times = np.broadcast_to(times, values.shape[:2])
     lengths = [_length(t, v, k) for k, (t, v) in enumerate(zip(times, values, strict=True))]
     described = [*variables, *(d for d in dims if d in ds.coords)]
-    with_units = (*described, *(covariates or ()), *(controls or ()))
+    with_units = (*described, *others)
     units = {key: ds[key].attrs["units"] for key in with_units if "units" in ds[key].attrs}
     units |= {} if clock.text is None else {"time": clock.text}
 
@@ -90,6 +93,7 @@ def read_xarray(
         "values": cut(values),
         "covariates": _covariates(ds, covariates, trajectory) if covariates else None,
         "controls": cut(_controls(ds, controls, trajectory, time_dim)) if controls else None,
+        "static": _static(ds, static, dims[int(channel == dims[0]) :]) if static else None,
         "name": "_".join(variables),
         "channel_names": variables if several else None,
         "dims": dims,
@@ -99,6 +103,7 @@ def read_xarray(
         "calendar": clock.calendar,
         "covariate_names": tuple(covariates or ()) or None,
         "control_names": tuple(controls or ()) or None,
+        "static_names": tuple(static or ()) or None,
     }
 
 
@@ -213,13 +218,31 @@ def _controls(ds: xr.Dataset, names: Sequence[str], trajectory: str, time_dim: s
     return np.stack(columns, axis=-1)
 
 
+def _static(ds: xr.Dataset, names: Sequence[str], space: Sequence[str]) -> Array:
+    sizes = {d: ds.sizes[d] for d in space}
+    fields = []
+    for key in names:
+        if not set(ds[key].dims) <= set(sizes):
+            raise ValueError(
+                f"static: {key!r} has dimensions {ds[key].dims}. Pass variables along some or all "
+                f"of {list(space)}."
+            )
+        missing = {d: n for d, n in sizes.items() if d not in ds[key].dims}
+        field = ds[key].variable.set_dims(
+            {**missing, **dict(zip(ds[key].dims, ds[key].shape, strict=True))}
+        )
+        fields.append(to_numpy(field.transpose(*space), key))
+    return np.stack(fields)
+
+
 def write_xarray(
     times: tuple[Array, ...],
     values: tuple[Array, ...],
     *,
     covariates: Array | None,
     controls: tuple[Array, ...] | None,
-    column_names: tuple[Sequence[str], Sequence[str]],
+    static: Array | None,
+    column_names: tuple[Sequence[str], Sequence[str], Sequence[str]],
     name: str,
     channel_names: tuple[str, ...] | None,
     dims: tuple[str, ...],
@@ -249,6 +272,10 @@ def write_xarray(
     if controls is not None:
         for c, key in enumerate(column_names[1]):
             variables[key] = (lead, _padded([k[:, c] for k in controls]))
+    if static is not None:
+        space = dims[len(dims) - static.ndim + 1 :]
+        for key, field in zip(column_names[2], static, strict=True):
+            variables[key] = (space, field)
     ds = xr.Dataset(variables, coords=labels)
     for key, own in attrs.items():
         if key in ds.variables:

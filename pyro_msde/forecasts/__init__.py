@@ -6,6 +6,7 @@ from pyro_msde.forecasts.arguments import (
     matched_trajectories,
     scaled_covariates,
 )
+from pyro_msde.forecasts.imposed import controls_of, controls_of_fields
 from pyro_msde.forecasts.initial_fields import LARGEST_FIELD, initial_fields
 from pyro_msde.forecasts.mixtures import Mixture
 from pyro_msde.forecasts.posterior_predictive import Forecast
@@ -22,6 +23,8 @@ __all__ = [
     "ResidualMemory",
     "Trust",
     "checked_start",
+    "controls_of",
+    "controls_of_fields",
     "encodable",
     "first_snapshots",
     "forecast",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pyro_msde.data import (
     same_times,
     to_numpy,
 )
+from pyro_msde.forecasts.imposed import controls_along, with_controls
 from pyro_msde.forecasts.initial_fields import initial_fields, labelled, past_fields
 from pyro_msde.forecasts.start_times import own_times
 from pyro_msde.forecasts.times import checked_leads, checked_past, checked_times
@@ -45,6 +47,8 @@ def checked_start(
     t0: Any,
     times0: Any,
     covariates: Any,
+    controls: Any,
+    control_times: Any,
     max_step: float | None,
 ) -> dict[str, Any]:
     """What `Fit.predict` was given, as `forecasts.forecast` takes it.
@@ -78,12 +82,23 @@ def checked_start(
         many = f"{len(fields)} of them" if batched else "one without a batch"
         name = "t0" if times0 is None else "times0"
         raise ValueError(f"{name}: {len(starts)} times, but y0 is {many}. Pass one for each field.")
+    beside = scaled_covariates(fit, covariates, len(fields))
+    inputs = with_controls(
+        fit,
+        beside,
+        controls,
+        control_times,
+        past=past,
+        clock=clock,
+        start=start,
+        batch=len(fields),
+    )
     return {
         "y0": fields,
         "times": clock,
         "times0": past,
         "t0": start,
-        "covariates": scaled_covariates(fit, covariates, len(fields)),
+        "inputs": inputs,
         "max_step": longest,
         "layout": {"batched": batched, "has_channel": fit.has_channel},
     }
@@ -151,13 +166,24 @@ def matched_trajectories(
 
 
 def first_snapshots(
-    fit: FittedModel, trajectories: Trajectories, times: Any, history: int
+    fit: FittedModel,
+    trajectories: Trajectories,
+    times: Any,
+    history: int,
+    options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Arguments of `predict` for forecasts of trajectories from so many of their first snapshots.
 
+    Args:
+        fit: The `Fit`.
+        trajectories: With their covariates and controls.
+        times: As `Fit.forecast` takes them.
+        history: How many snapshots.
+        options: Other arguments of `predict`; controls among them take the place of the data's.
+
     Raises:
         ValueError: As `matched_trajectories`; a first snapshot of which nothing was observed, or a
-            trajectory of fewer snapshots.
+            trajectory of fewer snapshots; times at which controls are not known.
     """
     trajectories = matched_trajectories(fit, "trajectories", trajectories)
     starts = first_observed(trajectories, fit.model.grid, "trajectories")
@@ -185,11 +211,31 @@ def first_snapshots(
         "covariates": trajectories.covariates,
     }
     if history == 1:
-        return {"y0": np.stack([v[0] for v in rest.values]), "t0": start, **common}
+        y0 = np.stack([v[0] for v in rest.values])
+        controls = _own_controls(trajectories, rest, times, np.ndim(start) > 0, options)
+        return {"y0": y0, "t0": start, **common, **controls, **options}
     past = np.stack([t[:history] for t in trajectories.times])
     if np.ndim(start) == 0 and all(same_times(past[0], row) for row in past):
         past = past[0]
     elif np.ndim(start) == 0 and times is None:  # as rows of times0 have it, since the last
         common["times"] = clock - start
     y0 = np.stack([v[:history] for v in trajectories.values])
-    return {"y0": y0, "times0": past, **common}
+    controls = _own_controls(trajectories, rest, times, past.ndim > 1, options)
+    return {"y0": y0, "times0": past, **common, **controls, **options}
+
+
+def _own_controls(
+    trajectories: Trajectories,
+    rest: Trajectories,
+    times: Any,
+    by_lead: bool,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The trajectories' controls, unless others are given."""
+    if options.get("controls") is not None:
+        return {}
+    units = trajectories.time_units
+    since = np.array([t[0] * by_lead for t in rest.times])
+    if times is not None:
+        times = np.atleast_1d((units.durations if by_lead else units.numbers)(times, "times"))
+    return controls_along(trajectories, since, times)

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
+from pyro_msde.data import Inputs
 from pyro_msde.isolation import Isolation, exclusive
 from pyro_msde.priors import private
 from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model, Solver
@@ -35,7 +36,7 @@ class Encoded:
         values: (row, channel, *space), filled in where nothing was observed.
         observed: Shaped alike, what was observed; None: everything.
         expected: The same and where nothing ever was in training, for the guide.
-        covariates: (row, p), or None.
+        covariates: (row, p + c), with the controls then; None: there are none.
     """
 
     values: Tensor
@@ -95,7 +96,7 @@ class Reading:
     def paths(
         self,
         times: Tensor,
-        covariates: Tensor | None,
+        inputs: Inputs,
         *,
         max_step: float,
         solver: Solver | None,
@@ -107,7 +108,7 @@ class Reading:
             ValueError: The solver's are of another shape, or take too many steps.
         """
         dynamics = self.dynamics
-        drift, step = partial(dynamics.drift, covariates=covariates), max_step
+        drift, step = inputs.driving(dynamics.drift), max_step
         if solver is None:
             stable = stable_step(drift, dynamics.encoded, times[:, 0], generator=generator)
             limit = min(dynamics.longest_step, max(SHORTEST_STEP, stable))

@@ -164,12 +164,12 @@ def learned_region(model: Model, guide: Guide, segments: Segments) -> Region:
         for k, values in enumerate(segments.values):
             at = torch.linspace(0, len(values) - 1, min(_SNAPSHOTS, len(values)))
             fields = values[at.long()].to(like)
-            covariates = None if segments.covariates is None else segments.covariates[k].to(like)
-            z = guide.encode(fields, bound, covariates)[0]
-            fixed = None if covariates is None else covariates.expand(len(z), -1)
-            clock = segments.times[k][at.long()].to(z.device)[:, None]
+            clock = segments.times[k][at.long()].to(like.device)
+            beside = segments.inputs(k).to(like).of_fields(clock[None])
+            each = None if beside is None else beside[0].expand(len(fields), -1)
+            z = guide.encode(fields, bound, each)[0]
             states.append(z)
-            rates.append(bound.drift(z[:, None], clock, covariates=fixed)[:, 0])
+            rates.append(bound.drift(z[:, None], clock[:, None], covariates=each)[:, 0])
     z = torch.cat(states)
     step = _unhurried_step(z, torch.cat(rates))
     low, high = z.amin(0), z.amax(0)

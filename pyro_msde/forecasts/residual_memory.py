@@ -233,7 +233,7 @@ def _residuals(
     longest = max(2, min(_MOST_HELD // (model.grid.channels * len(points)), _MOST // values))
     for k, (clock, fields) in enumerate(zip(segments.times, segments.values, strict=True)):
         times = clock[:longest]
-        covariates = None if segments.covariates is None else segments.covariates[k].to(device)
+        inputs = segments.inputs(k).to(bound.diffusion)
         seen = getattr(fields, "observed", None)
         parts = []
         for start in range(0, len(times), _AT_ONCE):
@@ -241,7 +241,8 @@ def _residuals(
             y = fields[part].to(device)
             observed = None if seen is None else seen[part].to(device)
             gaps = {} if observed is None else {"observed": observed}
-            z = guide.encode(y, bound, covariates, **gaps)[0]
+            now = inputs.of_fields(times[None, part])
+            z = guide.encode(y, bound, None if now is None else now[0], **gaps)[0]
             left = y - bound.observe(z).mean
             if observed is not None:
                 left = left.where(observed, torch.nan)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Metadata, Scaling, without_gaps
+from pyro_msde.data import Inputs, Metadata, Scaling, without_gaps
 from pyro_msde.forecasts.filtering import FEWEST_MEMBERS, filtered
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.readings import Encoded, Reading, draws_of_theta, readings
@@ -46,7 +46,7 @@ def forecast(
     num_samples: int,
     num_theta: int,
     seed: int,
-    covariates: Tensor | None = None,
+    inputs: Inputs,
     max_step: float,
     adjustments: Sequence[Adjustment] = (),
     solver: Solver | None = None,
@@ -67,7 +67,7 @@ def forecast(
         num_samples: Paths altogether, rounded up to equal shares.
         num_theta: Draws of θ among which they are shared out, or of random adjustments.
         seed: Of all draws.
-        covariates: (batch, p).
+        inputs: Covariates and controls of each.
         max_step: Longest integration step, in the user's units.
         adjustments: Of the latent SDE, in their order.
         solver: Of the latent SDE; None: the cheaper of two rules, with shorter steps where the
@@ -90,7 +90,9 @@ def forecast(
         expected = observed
         if observed is not None:
             expected = scaling.with_never_observed(observed, model.grid.padding)
-        snapshots.append(Encoded(scaled, observed, expected, covariates))
+        now = inputs.of_fields(torch.tensor(when[:, i : i + 1] / scaling.time, device=y0.device))
+        beside = None if now is None else now[:, 0]
+        snapshots.append(Encoded(scaled, observed, expected, beside))
     clock = np.asarray(times, dtype=np.float64)
     starts = t0 if isinstance(t0, np.ndarray) else None
     zero = t0 if starts is None else 0.0
@@ -112,7 +114,7 @@ def forecast(
     )
     integrated = partial(
         Reading.paths,
-        covariates=covariates,
+        inputs=inputs,
         max_step=max_step / scaling.time,
         solver=solver,
         generator=generator,

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyro_msde.data import beside
 from pyro_msde.protocols import Model
 from pyro_msde.runs import register_adjustment
 from pyro_msde.sde import Dynamics
@@ -52,7 +53,8 @@ class Trust:
         states: (trajectory, time, latent) encoded trajectories.
         rates: Shaped alike, the learned drift there.
         times: (trajectory, time) float64, theirs, in scaled units.
-        covariates: (trajectory, p), theirs; None: they have none.
+        covariates: (trajectory, p), theirs, or (trajectory, time, p + c) with their controls; None:
+            they have none.
     """
 
     name: ClassVar[str] = "trust"
@@ -101,7 +103,8 @@ class Trust:
             shape = {1: (num_latent,), 2: (rows, num_times), 3: (rows, num_times, num_latent)}[axes]
             if getattr(trust, name).shape != shape or not rows or num_times < _FEWEST:
                 raise ValueError(f"trust.{name}: {tuple(getattr(trust, name).shape)}, not {shape}")
-        if trust.covariates is not None and trust.covariates.shape[:1] != (rows,):
+        inputs = trust.covariates
+        if inputs is not None and inputs.shape[:-1] not in ((rows,), (rows, num_times)):
             raise ValueError(f"trust.covariates: not of {rows} trajectories")
         return trust
 
@@ -121,7 +124,7 @@ class Trust:
         """
         shared = self.covariates
         if shared is not None:
-            shared = shared.repeat_interleave(self.times.shape[1], 0)
+            shared = beside(shared, self.states).flatten(0, 1)
         z = self.states.flatten(0, 1)[None, :, None]
         now = drift(z, self.times.reshape(-1, 1), covariates=shared)
         return now.mean(0).reshape(self.states.shape)

@@ -168,16 +168,17 @@ class JackknifeStep:
     @torch.no_grad()
     def add(self, part: EncodedSegments) -> None:
         """Add to the sums of the segments' parts; the model's drift is a `LastLayer`."""
-        drift, covariates = cast(LastLayer, part.bound.drift), part.batch.covariates
+        drift = cast(LastLayer, part.bound.drift)
         with self.isolation.turn():
             times, weights = part.batch.quadrature.evenly().draw(self.num_nodes)
             moments = part.marginals.moments(times)
             noise = torch.randn_like(moments.mean)
         z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
         missed_drift = linear_drift(moments, z, part.bound.diffusion)
-        missed = drift.split(missed_drift - part.bound.drift(z, times, covariates=covariates))
+        inputs = part.batch.inputs.at(times)
+        missed = drift.split(missed_drift - part.bound.drift(z, times, covariates=inputs))
         share = 0.5 * part.share * weights.double()  # of the pair of draws
-        features, owners = drift.features(z, times, covariates), self._owners(part, times)
+        features, owners = drift.features(z, times, inputs), self._owners(part, times)
         for owner in owners.unique().tolist():
             total, mine = self.sums.setdefault(owner, {}), owners == owner
             for name, phi in features.items():

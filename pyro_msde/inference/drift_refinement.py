@@ -53,7 +53,7 @@ class _Encoded:
     Attributes:
         times: (stretch, time) float64.
         moments: Of (stretch, time, latent), diagonal.
-        covariates: (stretch, p), or None.
+        covariates: (stretch, time, p + c), with the controls at each time; None: there are none.
     """
 
     times: Tensor
@@ -64,9 +64,9 @@ class _Encoded:
         """Those of stretches (n,) at times (n,), as (n, 1, latent)."""
         return Moments(*(x[rows, places][:, None] for x in self.moments))
 
-    def covariates_of(self, rows: Tensor) -> Tensor | None:
-        """(n, p) of stretches (n,)."""
-        return None if self.covariates is None else self.covariates[rows]
+    def covariates_at(self, rows: Tensor, places: Tensor) -> Tensor | None:
+        """(n, p + c) of stretches (n,) at times (n,)."""
+        return None if self.covariates is None else self.covariates[rows, places]
 
 
 def refine_drift(
@@ -125,7 +125,8 @@ def _learned(model: Model, guide: Guide, segments: Segments, stop: Callable[[], 
         for width in (1.0, _WIDTH):
             wide = _wider(moments, width)
             away = wide.cov.sqrt() * torch.randn_like(wide.mean)
-            equations.add(wide, away, encoded.times[rows, places], encoded.covariates_of(rows))
+            covariates = encoded.covariates_at(rows, places)
+            equations.add(wide, away, encoded.times[rows, places], covariates)
     if not equations.solve():
         _LOG.warning("The drift is not refined: its last weights have no finite solution.")
         return False
@@ -215,10 +216,11 @@ def _encoded(guide: Guide, bound: BoundModel, segments: Segments) -> _Encoded:
         if moments.cov.ndim > moments.mean.ndim:  # of each state by itself
             diagonals = (x.diagonal(dim1=-2, dim2=-1) for x in moments[2:])
             moments = Moments(moments.mean, moments.mean_dot, *diagonals)
-        covariates = [] if batch.covariates is None else [batch.covariates]
-        like = moments.mean
+        like, times = moments.mean, batch.times[:, inner]
+        inputs = batch.inputs.of_fields(times)
+        covariates = [] if inputs is None else [inputs.expand(-1, times.shape[1], -1)]
         rows = [x.to(like).expand_as(like)[:, inner] for x in moments]
-        found.append((batch.times[:, inner], *rows, *covariates))
+        found.append((times, *rows, *covariates))
     times, *rest = (torch.cat(x) for x in zip(*found, strict=True))
     return _Encoded(times, Moments(*rest[:4]), rest[4] if len(rest) > 4 else None)
 

@@ -12,6 +12,11 @@ eigenvalues of G that no stable real generator has. Their sizes are brought into
 training horizons, so that a mode forgets within a third of a lag at the soonest and within the
 whole record at the latest; negative real ones, which no real logarithm has, become e⁻³.
 
+Under controls u, da = (A a + B u) dt + L dβ. The regression of a(t + τ) is then on a(t) and on the
+mean ū of the controls in between, G a + H ū, and
+
+    B = (∫₀^τ e^{As} ds)⁻¹ H,    C = −(A Σ + Σ Aᵀ + B ⟨u aᵀ⟩ + ⟨a uᵀ⟩ Bᵀ).
+
 What the modes lack, or all of it where there are none, decays at one rate or at that of each state,
 within the same bounds: damped persistence, of which climatology is the one end and persistence the
 other. How many modes, whether rates differ, how far apart pairs are, and the ridge are those that
@@ -49,10 +54,11 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Record = tuple[Array, Array]
+Record = tuple[Array, Array, Array]  # times (time,), states (time, n), controls (time, c)
 Fold = tuple[list[Record], list[Record]]
 
 _RANKS = (0, 1, 2, 3, 5, 8, 12, 20)
+_RIDGE = 1e-8  # of the controls' mean square, which may depend on each other
 _RIDGES = (0.0, 1e-2, 1e-1, 1.0)  # of the mean square of a mode
 _LAGS = (1, 2, 4, 8, 16)  # in snapshots
 _FORGOTTEN = math.exp(-3.0)
@@ -79,7 +85,7 @@ def linear_path(model: Model) -> ModalPath | None:
 @torch.no_grad()
 def has_noisy_paths(model: Model, segments: Segments) -> bool:
     """Whether ζ moves at random from one node of a segment to the next."""
-    return not is_smooth([z for _, z in _encoded(model, segments)], segments.stride)
+    return not is_smooth([z for _, z, _ in _encoded(model, segments)], segments.stride)
 
 
 @torch.no_grad()
@@ -99,16 +105,15 @@ def start_linear_path(model: Model, segments: Segments, judge: Segments | None =
     if path is None or path.started:
         return False
     records = _encoded(model, segments)
-    if is_smooth([z for _, z in records], segments.stride):
+    if is_smooth([z for _, z, _ in records], segments.stride):
         return False
     judged = None if judge is None else _encoded(model, judge)
     found = linear_inverse_model(records, judged, most=len(path.modes))
     if found is None:
         return False
     like = path.mean
-    parts = found.modes, found.mean, found.A, found.rates
-    modes, mean, A, rates = (torch.as_tensor(x).to(like) for x in parts)
-    path.start(modes, mean, A, rates)
+    parts = found.modes, found.mean, found.A, found.rates, found.B
+    path.start(*(torch.as_tensor(x).to(like) for x in parts))
     set_diffusion(model, found, 0)
     return True
 
@@ -119,7 +124,8 @@ def linear_inverse_model(
     """The linear inverse model that forecasts best, learned from all records.
 
     Args:
-        records: Of each trajectory times (time,), in training horizons, and states (time, n).
+        records: Of each trajectory times (time,), in training horizons, states (time, n), and
+            controls (time, c), of which there may be none.
         judge: The same of validation data; None: quarters of the records.
         most: Modes, at most.
 
@@ -131,7 +137,7 @@ def linear_inverse_model(
 
 
 def _encoded(model: Model, segments: Segments) -> list[Record]:
-    """Times (time,) and ζ (time, n_ζ) of each trajectory."""
+    """Times (time,), ζ (time, n_ζ) and controls (time, c) of each trajectory."""
     operators = model.bind(starting_values(model)).operators
     like = next(v for v in model.state_dict().values() if v.is_floating_point())
     states = []
@@ -141,20 +147,29 @@ def _encoded(model: Model, segments: Segments) -> list[Record]:
             for i in range(0, len(values), _AT_ONCE)
         ]
         states.append(torch.cat(parts).double().cpu().numpy())
-    records = []
-    for times, values, z in zip(segments.times, segments.values, states, strict=True):
-        records.append(observed_record(times, values, z))
-    return records
+    controls: Sequence[Tensor | None] = segments.controls or [None] * len(states)
+    each = zip(segments.times, segments.values, states, controls, strict=True)
+    return [observed_record(*parts) for parts in each]
 
 
-def observed_record(times: Tensor, values: Any, states: Array) -> Record:
-    """Times and states (time, n) of those snapshots of a trajectory that were hardly filled in."""
+def observed_record(
+    times: Tensor, values: Any, states: Array, controls: Tensor | None = None
+) -> Record:
+    """The record of those snapshots of a trajectory that were hardly filled in.
+
+    Args:
+        times: (time,).
+        values: Its fields, which may say what of them is unseen.
+        states: (time, n).
+        controls: (time, c); None: there are none.
+    """
     unseen, clock = getattr(values, "unseen", None), times.cpu().numpy()
+    u = np.zeros((len(states), 0)) if controls is None else controls.double().cpu().numpy()
     if unseen is None:
-        return clock, states
+        return clock, states, u
     lacking = unseen[:, :-1] - unseen[:, :-1].amin(0)  # beside what never is, as on land
     seen = lacking.mean(1).cpu().numpy() <= _UNSEEN
-    return clock[seen], states[seen]
+    return clock[seen], states[seen], u[seen]
 
 
 def is_smooth(states: Sequence[Array], stride: int = 1) -> bool:
@@ -179,15 +194,15 @@ def _folds(records: list[Record]) -> list[Fold]:
 
 def _part(record: Record, k: int) -> Record:
     """The k-th quarter of a record's time."""
-    t, z = record
+    t, z, u = record
     edges = np.linspace(0, len(t), _PARTS + 1).astype(int)
     span = slice(edges[k], edges[k + 1])
-    return t[span], z[span]
+    return t[span], z[span], u[span]
 
 
 def _best(folds: list[Fold], most: int) -> tuple[int, int, float, bool] | None:
     """Lag in snapshots, modes, ridge, and whether rates differ, that forecast best; None: none."""
-    if not all(any(len(t) for t, _ in learned) for learned, _ in folds):
+    if not all(any(len(record[0]) for record in learned) for learned, _ in folds):
         return None
     trials = [_Trial(_Learned.of(learned), list(_targets(held))) for learned, held in folds]
     if not all(trial.targets for trial in trials):
@@ -221,7 +236,7 @@ class _Learned:
     @classmethod
     def of(cls, records: list[Record]) -> _Learned:
         """Those of some records."""
-        states = np.concatenate([z for _, z in records])
+        states = np.concatenate([z for _, z, _ in records])
         mean = states.mean(0)
         sizes, modes = np.linalg.svd(states - mean, full_matrices=False)[1:]
         return cls(records, mean, modes[sizes > _LEAST_SIZE * sizes[0]][: _RANKS[-1]])
@@ -233,11 +248,11 @@ class _Trial:
 
     Attributes:
         learned: What to learn from.
-        targets: Elapsed time, states now and later, at each lead.
+        targets: Elapsed time, states now and later and controls in between, at each lead.
     """
 
     learned: _Learned
-    targets: list[tuple[float, Array, Array]]
+    targets: list[tuple[float, Array, Array, Array]]
 
     def of(self, lag: int, rank: int, ridge: float, each: bool) -> float:
         """Mean square error of a linear inverse model; infinite where there is none."""
@@ -247,25 +262,39 @@ class _Trial:
         return float(np.mean([law.error(*target) for target in self.targets]))
 
 
-def _targets(records: list[Record]) -> Iterator[tuple[float, Array, Array]]:
-    """Elapsed time, states now and later, (pair, n), at a few leads."""
+def _targets(records: list[Record]) -> Iterator[tuple[float, Array, Array, Array]]:
+    """Elapsed time, states now and later, controls in between, as `_all_pairs`, at a few leads."""
     for lead in _LEADS:
-        now, later, elapsed = _all_pairs(records, lead)
+        now, later, between, elapsed = _all_pairs(records, lead)
         if len(now):
-            yield float(elapsed.mean()), now, later
+            yield float(elapsed.mean()), now, later, between
 
 
-def _all_pairs(records: list[Record], lag: int) -> tuple[Array, Array, Array]:
-    """States now and later, (pair, n), and elapsed times (pair,), where these are as usual."""
-    now, later, elapsed = (
+def _all_pairs(records: list[Record], lag: int) -> tuple[Array, Array, Array, Array]:
+    """States now and later, (pair, n), where times elapsed (pair,) are as usual, which come last.
+
+    Third are means of the controls from one snapshot to the next in between, (pair, lag, c).
+    """
+    now, later, between, elapsed = (
         np.concatenate(x)
-        for x in zip(*((z[:-lag], z[lag:], t[lag:] - t[:-lag]) for t, z in records), strict=True)
+        for x in zip(
+            *((z[:-lag], z[lag:], _between(u, lag), t[lag:] - t[:-lag]) for t, z, u in records),
+            strict=True,
+        )
     )
     if not len(elapsed):
-        return now, later, elapsed
+        return now, later, between, elapsed
     usual = np.median(elapsed)
     alike = np.abs(elapsed - usual) <= _UNLIKE * usual
-    return now[alike], later[alike], elapsed[alike]
+    return now[alike], later[alike], between[alike], elapsed[alike]
+
+
+def _between(controls: Array, lag: int) -> Array:
+    """(pair, lag, c) means over the intervals from each snapshot to the one so many later."""
+    steps = 0.5 * (controls[1:] + controls[:-1])
+    if len(steps) < lag:
+        return np.zeros((0, lag, controls.shape[1]))
+    return np.moveaxis(np.lib.stride_tricks.sliding_window_view(steps, lag, axis=0), -1, 1)
 
 
 @dataclass(frozen=True)
@@ -276,18 +305,22 @@ class LinearInverse:
         modes: (k, n_ζ) orthonormal rows.
         mean: (n_ζ,).
         A: (k, k).
+        B: (k, c), what controls do to the modes.
         rates: (n_ζ,) at which the rest of each state decays.
         now: (pair, n_ζ) anomalies that it was learned from.
         later: (pair, n_ζ) those a lag later.
+        imposed: (pair, c) mean controls in between.
         lag: In training horizons.
     """
 
     modes: Array
     mean: Array
     A: Array
+    B: Array
     rates: Array
     now: Array
     later: Array
+    imposed: Array
     lag: float
 
     @classmethod
@@ -295,8 +328,9 @@ class LinearInverse:
         cls, learned: _Learned, lag: int, rank: int, ridge: float, each: bool = False
     ) -> LinearInverse | None:
         """Learned from pairs `lag` snapshots apart; None: there are too few, or no two alike."""
-        now, later, elapsed = _all_pairs(learned.records, lag)
-        if len(now) < (max(_FEWEST, 2 * rank) if rank else _FEWEST_ALONE):
+        now, later, between, elapsed = _all_pairs(learned.records, lag)
+        u = between.mean(1)
+        if len(now) < (max(_FEWEST, 2 * (rank + u.shape[1])) if rank else _FEWEST_ALONE):
             return None
         if rank > len(learned.modes):
             return None
@@ -305,17 +339,20 @@ class LinearInverse:
         tau = float(elapsed.mean())
         a, b = now @ modes.T, later @ modes.T
         A: Array | None = np.zeros((0, 0))
+        B = np.zeros((rank, u.shape[1]))
         if rank:
             square, lagged = a.T @ a / len(a), b.T @ a / len(a)
             size = np.trace(square) / len(square)
             if not size > 0:
                 return None
-            G = np.linalg.solve(square + ridge * size * np.eye(len(square)), lagged.T).T
+            G, H = _regression(a, b, u, square + ridge * size * np.eye(len(square)), lagged)
             A = stable_generator(G, tau)
+            if A is not None and H.size:
+                B = np.linalg.solve(_propagators(A, tau)[1], H)
         if A is None:
             return None
         rates = _rates(now - a @ modes, later - b @ modes, tau, each)
-        return cls(modes, mean, A, rates, now, later, tau)
+        return cls(modes, mean, A, B, rates, now, later, u, tau)
 
     @property
     def generator(self) -> Array:
@@ -325,22 +362,40 @@ class LinearInverse:
         whole: Array = V.T @ self.A @ V - self.rates[:, None] * rest
         return whole
 
-    def error(self, elapsed: float, now: Array, later: Array) -> float:
-        """Mean square error of forecasts, but for what the rest drives in the modes."""
+    def error(self, elapsed: float, now: Array, later: Array, between: Array) -> float:
+        """Mean square error of forecasts, but for what the rest drives in the modes.
+
+        Args:
+            elapsed: Time between.
+            now: (pair, n_ζ).
+            later: Shaped alike.
+            between: (pair, lead, c) controls, step by step.
+        """
         away = now - self.mean
         along = away @ self.modes.T
         rest = (away - along @ self.modes) * np.exp(-self.rates * elapsed)
-        forecast = self.mean + along @ expm(self.A * elapsed).T @ self.modes + rest
+        there = along @ expm(self.A * elapsed).T
+        if self.B.size:
+            there, (moved, pushed) = along, _propagators(self.A, elapsed / between.shape[1])
+            for u in np.moveaxis(between, 1, 0):
+                there = there @ moved.T + u @ (pushed @ self.B).T
+        forecast = self.mean + there @ self.modes + rest
         return float(np.square(later - forecast).mean())
 
     def diffusion(self) -> Array:
         """(n_ζ,) diagonal of C, zero where the balance has it negative."""
         generator = self.generator
         square = self.now.T @ self.now / len(self.now)
-        balance = np.clip(-2 * np.einsum("ij,ji->i", generator, square), 0, None)
-        G = expm(generator * self.lag)
+        balance = -2 * np.einsum("ij,ji->i", generator, square)
+        G, forced = expm(generator * self.lag), 0.0
+        if self.B.size:
+            push = self.imposed @ self.B.T @ self.modes
+            balance -= 2 * (push * self.now).mean(0)
+            pushed = _propagators(self.A, self.lag)[1]
+            forced = self.imposed @ (pushed @ self.B).T @ self.modes
+        balance = np.clip(balance, 0, None)
         expected = np.diag(square) - np.einsum("ij,jk,ik->i", G, square, G)
-        errors = np.square(self.later - self.now @ G.T).mean(0)
+        errors = np.square(self.later - self.now @ G.T - forced).mean(0)
         expected = np.maximum(expected, errors / _MOST_RATIO)
         found: Array = balance * np.divide(
             errors, expected, out=np.ones_like(errors), where=expected > 0
@@ -356,6 +411,35 @@ def _rates(now: Array, later: Array, tau: float, each: bool) -> Array:
     kept = np.divide(product, square, out=np.zeros_like(square), where=square > 0)
     rates: Array = -np.log(np.clip(kept, _FORGOTTEN, math.exp(-tau))) / tau
     return rates
+
+
+def _regression(
+    now: Array, later: Array, imposed: Array, square: Array, lagged: Array
+) -> tuple[Array, Array]:
+    """G (k, k) and H (k, c) of G a + H ū, from ⟨a aᵀ⟩ with its ridge and ⟨a(t + τ) aᵀ⟩.
+
+    Args:
+        now: a (pair, k).
+        later: a(t + τ), shaped alike.
+        imposed: ū (pair, c); c may be zero.
+        square: (k, k).
+        lagged: (k, k).
+    """
+    k, count = len(square), len(now)
+    if not imposed.shape[1]:
+        return np.linalg.solve(square, lagged.T).T, np.zeros((k, 0))
+    beside, forcing = imposed.T @ now / count, imposed.T @ imposed / count
+    held = _RIDGE * np.trace(forcing) / len(forcing) + np.finfo(float).tiny
+    both = np.block([[square, beside.T], [beside, forcing + held * np.eye(len(forcing))]])
+    found = np.linalg.solve(both, np.vstack([lagged.T, imposed.T @ later / count])).T
+    return found[:, :k], found[:, k:]
+
+
+def _propagators(A: Array, tau: float) -> tuple[Array, Array]:
+    """e^{Aτ} and ∫₀^τ e^{As} ds, both (k, k)."""
+    k = len(A)
+    both = expm(tau * np.block([[A, np.eye(k)], [np.zeros((k, 2 * k))]]))
+    return both[:k, :k], both[:k, k:]
 
 
 def stable_generator(G: Array, tau: float) -> Array | None:

@@ -2,7 +2,7 @@
 
 The encoder starts at the first n_η principal components of the fine scale, each of size one, the
 decoder at the linear function of them that comes nearest to what the macroscale leaves, and the
-microscale drift at a linear regression in weak form on them, ψ(ζ) and the covariates. The
+microscale drift at a linear regression in weak form on them, ψ(ζ), covariates and controls. The
 macroscale drift is then regressed as without microscale states, with η among its inputs.
 
 Where paths are noisy the regression finds nothing, and the microscale drift starts as a linear
@@ -172,12 +172,11 @@ def _regress(
     drift: MultiscaleDrift, segments: Segments, zetas: Sequence[Tensor], etas: Sequence[Tensor]
 ) -> None:
     """Set the microscale drift to a linear function of what it sees."""
-    covariates = None if segments.covariates is None else segments.covariates.to(etas[0])
     inputs = []
     for k, both in enumerate(zip(zetas, etas, strict=True)):
-        fixed = None if covariates is None else covariates[k : k + 1]
-        z, clock = torch.cat(both, -1)[None], segments.times[k][None]
-        inputs.append(drift.inputs(z, clock, fixed)["micro"][0])
+        z, clock = torch.cat(both, -1)[None], segments.times[k][None].to(etas[k].device)
+        beside = segments.inputs(k).to(z).at(clock)
+        inputs.append(drift.inputs(z, clock, beside)["micro"][0])
     fits = weak_form_regression(
         segments.times,
         [eta[:, None] for eta in etas],

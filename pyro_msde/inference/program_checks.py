@@ -113,7 +113,7 @@ def check_program(model: Model, guide: Callable[[SegmentBatch], Any], batch: Seg
     pairs: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
         "drift": (
             lambda: sde.drift(z, batch.times),
-            lambda: bound.drift(z, batch.times, covariates=batch.covariates),
+            lambda: bound.drift(z, batch.times, covariates=batch.inputs.at(batch.times)),
         ),
         "diffusion": (lambda: sde.diffusion, lambda: bound.diffusion),
         "likelihood": (lambda: field.log_prob(batch.values), likelihood),

@@ -20,7 +20,6 @@ import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from pyro_msde.data import ScaledFields, Segments
+from pyro_msde.data import Inputs, ScaledFields, Segments
 from pyro_msde.networks import drift_of, offers
 from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Model, PolynomialDrift
@@ -87,10 +86,14 @@ def start_macroscale_drift(
         grid.flatten(operators.restrict(segments.values[k][:].to(like.device)))
         for k in range(len(segments.values))
     ]
-    covariates = None if segments.covariates is None else segments.covariates.to(like)
-    # (p,) numbers a trajectory, none of them without covariates
-    fixed = like.new_zeros(len(zetas), 0) if covariates is None else covariates
-    shared = [row.expand(len(zeta), -1) for row, zeta in zip(fixed, zetas, strict=True)]
+    beside = [segments.inputs(k).to(like) for k in range(len(zetas))]
+    shared = [
+        like.new_zeros(len(t), 0)
+        if (now := own.of_fields(t[None])) is None
+        # (time, p + c) of a trajectory
+        else now[0].expand(len(t), -1)
+        for own, t in zip(beside, segments.times, strict=True)
+    ]
     if etas is not None:
         shared = [torch.cat(both, -1) for both in zip(shared, etas, strict=True)]
     inputs = [drift.neighbourhoods(zeta, row) for zeta, row in zip(zetas, shared, strict=True)]
@@ -118,7 +121,7 @@ def start_macroscale_drift(
             quadratic=drift.has_quadratic and m * (m + 3) // 2 <= _MOST_FEATURES,
         ):
             drift.set_polynomial(*fit)
-            forecast_error = _forecast_error(drift, segments.times, latent, seen, covariates, leads)
+            forecast_error = _forecast_error(drift, segments.times, latent, seen, beside, leads)
             if forecast_error < error:  # False for NaN too
                 best, error = deepcopy(drift.state_dict()), forecast_error
         if best is not untouched:
@@ -155,7 +158,7 @@ def _forecast_error(
     times: Sequence[Tensor],
     latent: Sequence[Tensor],
     seen: Sequence[Tensor],
-    covariates: Tensor | None,
+    inputs: Sequence[Inputs],
     leads: int,
 ) -> float:
     """Error of ζ forecast over each of so many parts of a trajectory, relative to how far it moves.
@@ -168,8 +171,7 @@ def _forecast_error(
         edges = torch.linspace(0, len(times[k]) - 1, min(leads + 1, len(times[k]))).long()
         z, clock = latent[k][edges], times[k][edges].to(latent[k].device)
         counts = seen[k][edges][1:] & seen[k][edges][:-1]
-        fixed = None if covariates is None else covariates[k].expand(len(z) - 1, -1)
-        known = partial(drift, covariates=fixed)
+        known = inputs[k].driving(drift)
         step = min(CHOOSING_STEP, stable_step(known, z[:-1], clock[:-1]))
         if not step > CHOOSING_STEP / _STIFF:
             return math.inf

@@ -59,7 +59,8 @@ def calibrated_adjustments(
     parts = []  # with lead times in common
     for rows, _, times in common_batches(validation):
         every = slice(None, None, max(1, (len(times) - 1) // num_times))
-        parts.append((validation[rows].snapshots([every] * len(rows)), times[every]))
+        some = validation[rows]
+        parts.append((some, some.snapshots([every] * len(rows)), times[every]))
     step = CHOOSING_STEP * fit.scaling.time
     jackknife = fit.adjustment("jackknife")
     bins = min(BINS, max(len(t) for t in validation.times) - 1)
@@ -70,8 +71,8 @@ def calibrated_adjustments(
         if isinstance(jackknife, Jackknife):
             scaled = scaled.adjusted(replace(jackknife, scale=weights))
         pairs = [
-            (scaled.forecast(truth, times, num_samples=32, max_step=step), truth)
-            for truth, times in parts
+            (scaled.forecast(whole, times, num_samples=32, max_step=step), truth)
+            for whole, truth, times in parts
         ]
         finite = all(bool(on_grid(fc, fc.mean).isfinite().all()) for fc, _ in pairs)
         if not finite and (scale, start, weights) != (1, 1, 1):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pyro_msde.data import ROOM, num_covariates_of
+from pyro_msde.data import ROOM, num_controls_of, num_covariates_of, num_inputs_of
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
@@ -135,6 +135,11 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
         )
     if len(scaling.covariates) not in (0, wanted):
         raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
+    wanted = num_controls_of(fit.model)
+    if len(scaling.controls) != wanted:
+        raise ValueError(f"scaling.controls: {len(scaling.controls)}, the model has {wanted}")
+    if not all(abs(number) <= most for control in scaling.controls for number in control):
+        raise ValueError(f"scaling.controls: {dtype} has room for numbers up to {most:g}")
     if not all(least <= s <= most for s in (*scaling.channels, *scaling.covariates)):
         raise ValueError(f"scaling: {dtype} has room for {least:g} to {most:g}")
     if not fit.has_channel and grid.channels > 1:
@@ -169,7 +174,7 @@ def check_parameters(fit: FittedModel) -> None:
 def _try(fit: FittedModel, theta: BoundModel) -> None:
     """Encode a few fields; move and decode a few states."""
     model, (dtype, device) = fit.model, place_of(fit.model)
-    wanted = num_covariates_of(model)
+    wanted = num_inputs_of(model)
     covariates = torch.ones(1, wanted, dtype=dtype, device=device) if wanted else None
     fields = 2 * torch.randn(_TRIED, *model.grid.field_shape).to(device, dtype)
     rows = None if covariates is None else covariates.expand(_TRIED, -1)

@@ -32,6 +32,7 @@ def description_of(fit: FittedModel) -> dict[str, Any]:
             "channels": fit.scaling.channels,
             "time": fit.scaling.time,
             "covariates": fit.scaling.covariates,
+            "controls": fit.scaling.controls,
             "period": fit.scaling.reference.period,
         },
         "random_parts": posterior_of(fit.guide) is not None,

@@ -116,7 +116,8 @@ class Ensemble:
         self, trajectories: Trajectories, times: Any = None, *, history: int = 1, **options: Any
     ) -> Forecast:
         """As `Fit.forecast`: forecast trajectories from their first snapshots, in one batch."""
-        return self.predict(**first_snapshots(self.fits[0], trajectories, times, history) | options)
+        arguments = first_snapshots(self.fits[0], trajectories, times, history, options)
+        return self.predict(**arguments)
 
     def calibrated(self, validation: Trajectories, **options: Any) -> Ensemble:
         """With each fit calibrated by itself; see `Fit.calibrated`."""

@@ -148,6 +148,8 @@ class Fit:
         num_samples: int = 64,
         num_theta: int | None = None,
         covariates: Any = None,
+        controls: Any = None,
+        control_times: Any = None,
         max_step: float | None = None,
         solver: Solver | None = None,
         seed: int = 0,
@@ -176,6 +178,11 @@ class Fit:
                 of the drift where its uncertainty is measured. Unless given, 8, or as many as have
                 two paths each: single paths do not tell parameter from propagated variance.
             covariates: (batch, p) or (p,), if the trajectories had covariates.
+            controls: (n, c) or (batch, n, c), if the trajectories had controls: what is imposed at
+                y0's times and then at those of the forecast, or at `control_times`. In between
+                they are linear.
+            control_times: (n,) or (batch, n) increasing, as `times` are given, where controls are
+                known at others; from y0's first time to the last of the forecast.
             max_step: Longest integration step; unless given, a thousandth of the training horizon.
                 The midpoint rule takes shorter ones where the drift is too stiff for it, and none
                 longer than .3 % of the horizon where a region is known: at longer ones its pull is
@@ -194,9 +201,9 @@ class Fit:
         Raises:
             ValueError: y0 of another grid or not finite, or with times of its own of which it is
                 not clear whether they are one past or many starts; times not increasing or before
-                t0, missing covariates, numbers of paths that are not positive, fewer than 8 paths
-                from several snapshots, a step without sense;
-                paths of more than 100 000 steps, or that take more than 8 GiB.
+                t0, missing covariates or controls, numbers of paths that are not positive, fewer
+                than 8 paths from several snapshots, a step without sense; paths of more than
+                100 000 steps, or that take more than 8 GiB.
         """
         check_whole("num_samples", num_samples, 1)
         if num_theta is None:
@@ -207,7 +214,9 @@ class Fit:
             self.model,
             self.guide,
             self.scaling,
-            **checked_start(self, y0, times, t0, times0, covariates, max_step),
+            **checked_start(
+                self, y0, times, t0, times0, covariates, controls, control_times, max_step
+            ),
             num_samples=num_samples,
             num_theta=1 if self.is_point else min(num_theta, num_samples),
             seed=seed,
@@ -227,7 +236,9 @@ class Fit:
         forecast are lead times, and its `starts` say since when.
 
         Args:
-            trajectories: With their covariates if the model takes any.
+            trajectories: With their covariates and controls if the model takes any. Controls have
+                to be known up to the last of `times`; trajectories that end before others of the
+                batch keep their last ones.
             times: (time,) to forecast at, numbers or dates; lead times, numbers or durations, where
                 trajectories start at different times. None: all that any of the trajectories has,
                 from the last given snapshot on.
@@ -238,7 +249,7 @@ class Fit:
         Raises:
             ValueError: What `predict` refuses; a trajectory of fewer snapshots.
         """
-        return self.predict(**first_snapshots(self, trajectories, times, history) | options)
+        return self.predict(**first_snapshots(self, trajectories, times, history, options))
 
     @memory_kept()
     def calibrated(

@@ -180,7 +180,12 @@ def fit(
     reference = in_order("reference", reference, Metadata.of(data), data.field_shape)
     subtracted = reference_of(reference, fields, data.times, grid.admits_constant)
     scaling = Scaling.of(
-        fields, data.horizon, data.covariates, reference=subtracted, times=data.times
+        fields,
+        data.horizon,
+        data.covariates,
+        controls=data.controls,
+        reference=subtracted,
+        times=data.times,
     )
     if validation is not None:
         validation = checked_validation(validation, data, model, scaling)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pyro_msde.checks import check_kind, check_seed
-from pyro_msde.data import Trajectories
+from pyro_msde.data import Trajectories, num_controls_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.fitting import fit
 from pyro_msde.interruption import Interruption
@@ -152,6 +152,9 @@ def _check_pair(model: Any, larger: Any) -> None:
             f"larger_model: of another case, {larger.grid} with {larger.num_covariates} covariates "
             f"instead of {model.grid} with {model.num_covariates}."
         )
+    counts = [num_controls_of(part) for part in (model, larger)]
+    if counts[0] != counts[1]:
+        raise ValueError(f"larger_model: {counts[1]} controls, the smaller one has {counts[0]}.")
     for role, net in (("model", model), ("larger_model", larger)):
         if any(isinstance(part, Part) and part.is_random for part in net.children()):
             raise ValueError(f"{role}: has priors; only point estimates can be grown.")

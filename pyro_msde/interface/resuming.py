@@ -30,6 +30,7 @@ from pyro_msde.runs import Recipe, Saved, checked, config_of
 
 __all__ = ["identity_of", "resume"]
 
+_PACKED = ("reference", "model.static", "model.mask")
 _FREE = ("learning_rate", "anneal", "clip")  # of the recipe, while training goes on
 
 
@@ -61,10 +62,15 @@ def identity_of(
             "data": _digest(
                 (*segments.times, *_fields(trainer, data), _scale(trainer, scaling)),
                 segments.covariates,
+                data.controls,
             ),
             "validation": None
             if validation is None
-            else _digest((*validation.times, *validation.values), validation.covariates),
+            else _digest(
+                (*validation.times, *validation.values),
+                validation.covariates,
+                validation.controls,
+            ),
         }
     )
 
@@ -199,8 +205,8 @@ def _difference(key: str, saved: Any, asked: Any) -> str:
         return f"another {key}"
     saved = saved or {}
     name = next(n for n in {**asked, **saved} if saved.get(n) != asked.get(n))
-    if name == "reference" and None not in (saved.get(name), asked.get(name)):
-        return "another reference"  # digests tell a reader nothing
+    if name in _PACKED and None not in (saved.get(name), asked.get(name)):
+        return f"another {name.removeprefix('model.')}"  # digests tell a reader nothing
     return f"{name}={saved.get(name)!r}, here {asked.get(name)!r}"
 
 
@@ -225,10 +231,10 @@ def _shapes(trainer: Trainer) -> str:
     return hashlib.blake2b(json.dumps(shapes).encode(), digest_size=16).hexdigest()
 
 
-def _digest(arrays: Iterable[Any], covariates: Any) -> str:
+def _digest(arrays: Iterable[Any], covariates: Any, controls: Iterable[Any] | None = None) -> str:
     """Digest of arrays or tensors as they are."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (*arrays, *([] if covariates is None else [covariates])):
+    for array in (*arrays, *([] if covariates is None else [covariates]), *(controls or ())):
         values = array.cpu().numpy() if isinstance(array, Tensor) else array
         digest.update(str((values.dtype, values.shape)).encode())
         digest.update(values.tobytes())

@@ -11,17 +11,19 @@ from torch import Tensor
 
 from pyro_msde.data import (
     Batch,
+    Inputs,
     Trajectories,
     common_batches,
     evenly_spaced,
+    inputs_of,
     since_first_observed,
 )
 from pyro_msde.forecasts import (
     Region,
     Trust,
+    controls_of,
     encodable,
     matched_trajectories,
-    scaled_covariates,
     share_outside,
     start_misfit,
     variance_over_paths,
@@ -95,12 +97,15 @@ def _measured(fit: Fit, data: Trajectories, batch: Batch) -> dict[str, Tensor]:
         t0=batch.start,
         num_samples=16,
         covariates=given,
+        **controls_of(data, batch),
         max_step=VALIDATION_STEP * fit.scaling.time,
     )
     clock = np.expand_dims(batch.start, -1) + (times - times[0])
     clock = np.broadcast_to(clock, (count, len(times)))
-    covariates = scaled_covariates(fit, given, count)
-    along = _encoded(fit, fields, clock, covariates)
+    dtype, device = place_of(fit.model)
+    inputs = inputs_of(data[batch.rows], fit.scaling)
+    inputs = inputs.to(torch.empty(0, dtype=dtype, device=device))
+    along = _encoded(fit, fields, clock, inputs)
     paths = fc.paths[..., 1:, :].to(along.states)
     miss = (paths.mean((0, 1)) - along.states[:, 1:]).square()
     seen = along.seen[:, 1:, None]
@@ -116,6 +121,7 @@ def _measured(fit: Fit, data: Trajectories, batch: Batch) -> dict[str, Tensor]:
     region = fit.adjustment("region")
     if isinstance(region, Region):
         found["outside"] = share_outside(paths, region.box.to(paths))
+    covariates = inputs.at(along.times)
     if covariates is not None:
         found["covariates"] = covariates[:_KEPT]
     return found
@@ -139,19 +145,20 @@ class _Along(NamedTuple):
     misfit: Tensor
 
 
-def _encoded(fit: Fit, fields: Array, clock: Array, covariates: Tensor | None) -> _Along:
+def _encoded(fit: Fit, fields: Array, clock: Array, inputs: Inputs) -> _Along:
     """Of fields (row, time, *field) at times (row, time), in the user's units."""
     rows, num_times = clock.shape
     model, device = fit.model, place_of(fit.model)[1]
     given = torch.as_tensor(fields).flatten(0, 1).to(device=device, dtype=torch.float64)
     given = given if fit.has_channel else given[:, None]
     scaled, observed = encodable(model, fit.scaling, given, clock.ravel())
-    each = None if covariates is None else covariates.repeat_interleave(num_times, 0)
+    t = torch.as_tensor(clock / fit.scaling.time, device=device)
+    beside = inputs.of_fields(t)
+    each = None if beside is None else beside.expand(-1, num_times, -1).flatten(0, 1)
     first = slice(None, None, num_times)
     known = {}
     if observed is not None:
         known["observed"] = fit.scaling.with_never_observed(observed, model.grid.padding)
-    t = torch.as_tensor(clock / fit.scaling.time, device=device)
     rates = []
     with Isolation(0, device).turn():
         bound = model.bind(fit.guide.read_theta())

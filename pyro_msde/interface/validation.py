@@ -21,7 +21,7 @@ from pyro_msde.data import (
     scaled_segments,
     since_first_observed,
 )
-from pyro_msde.forecasts import LARGEST_FIELD
+from pyro_msde.forecasts import LARGEST_FIELD, controls_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.protocols import Model, Places
 from pyro_msde.sde import VALIDATION_STEP
@@ -44,6 +44,7 @@ def validation_score(fit: Fit, validation: Trajectories, num_samples: int = 16) 
             t0=batch.start,
             num_samples=num_samples,
             covariates=None if covariates is None else covariates[batch.rows],
+            **controls_of(validation, batch),
             max_step=VALIDATION_STEP * fit.scaling.time,
         )
         return fc.mean.double().numpy()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyro_msde.data import beside
 from pyro_msde.networks.growing import grow_from
 from pyro_msde.networks.modal_path import ModalPath
 from pyro_msde.protocols import LinearReadout, Places, SolvableReadout
@@ -26,8 +27,9 @@ class MultiscaleDrift(nn.Module):
     Args:
         grid: Fine and coarse grid, or a graph.
         n_eta: Microscale states.
-        macro: f, from channels × stencil points [+ k] + num_covariates + n_eta to channels numbers.
-        micro: g, from n_eta + n_ψ [+ 2] + num_covariates to n_eta numbers; None if n_eta = 0.
+        macro: f, from channels × stencil points [+ k] + p + c + n_eta to channels numbers, where
+            p and c are how many covariates and controls there are.
+        micro: g, from n_eta + n_ψ [+ 2] + p + c to n_eta numbers; None if n_eta = 0.
         half_width: q.
         time_features: Give g and φ* the sine and cosine of scaled time.
         psi: ψ, from n_ζ to n_ψ numbers; None: the identity.
@@ -68,19 +70,22 @@ class MultiscaleDrift(nn.Module):
         Args:
             z: (..., segment, time, latent).
             t: (segment, time) float64, or one row for all segments.
-            covariates: (segment, p) the trajectories' covariates.
+            covariates: (segment, p) the trajectories' covariates; (segment, time, p + c) where
+                there are controls, which come after them.
 
         Returns:
             Shaped as z.
         """
         inputs = self.inputs(z, t, covariates)
         value = self.joined({name: self.networks[name](x) for name, x in inputs.items()})
-        return value if self.path is None else value + self._along(z)
+        return value if self.path is None else value + self._along(z, covariates)
 
-    def _along(self, z: Tensor) -> Tensor:
-        """What the linear path does, shaped as z."""
-        zeta = self.grid.num_zeta
-        along: Tensor = self.path(z[..., :zeta])  # type: ignore[misc]
+    def _along(self, z: Tensor, covariates: Tensor | None) -> Tensor:
+        """What the linear path does, shaped as z; controls are last among the covariates."""
+        zeta, path = self.grid.num_zeta, self.path
+        count = 0 if path is None or path.forced is None else path.forced.shape[1]
+        controls = beside(covariates, z)[..., -count:] if count and covariates is not None else None
+        along: Tensor = path(z[..., :zeta], controls)  # type: ignore[misc]
         return nn.functional.pad(along, (0, z.shape[-1] - zeta))
 
     def features(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
@@ -91,7 +96,7 @@ class MultiscaleDrift(nn.Module):
 
     def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
         """What `forward` adds to the networks: the linear path; in subclasses, some physics."""
-        return 0.0 if self.path is None else self._along(z)
+        return 0.0 if self.path is None else self._along(z, covariates)
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights by network: (feature, output), of a `LocalReadout` (point, …, …)."""
@@ -130,7 +135,7 @@ class MultiscaleDrift(nn.Module):
     def inputs(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """What the networks get, by name: "macro" (..., num_coarse, any), "micro" (..., any)."""
         zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
-        extra = [] if covariates is None else [covariates[:, None, :].expand(*z.shape[:-1], -1)]
+        extra = [] if covariates is None else [beside(covariates, z)]
         clock: list[Tensor] = []
         if self.time_features:
             clock = [torch.stack([t.sin(), t.cos()], -1).to(z.dtype).expand(*z.shape[:-1], 2)]

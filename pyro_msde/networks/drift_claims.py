@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_msde.data import num_covariates_of
+from pyro_msde.data import num_inputs_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.networks.readouts import read_out
 from pyro_msde.priors import Part, part_of
@@ -57,7 +57,7 @@ def refusal(model: Model, protocol: type) -> str | None:
     if not isinstance(drift, protocol):
         return f"{type(drift).__name__} does not offer {protocol.__name__}"
     like = next((v for v in model.state_dict().values() if v.is_floating_point()), torch.empty(0))
-    states = random_states(model.num_latent, num_covariates_of(model), like)
+    states = random_states(model.num_latent, num_inputs_of(model), like)
     try:
         return false_claim(drift, protocol, *states)
     except (AttributeError, NotImplementedError) as error:  # of a network within it

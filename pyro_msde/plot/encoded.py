@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.data import TimeUnits, cropped
-from pyro_msde.forecasts import encodable, initial_fields, scaled_covariates
+from pyro_msde.forecasts import controls_of_fields, encodable, initial_fields, scaled_covariates
 from pyro_msde.isolation import Isolation
 from pyro_msde.priors import private
 from pyro_msde.protocols import FittedModel, Model
@@ -50,7 +50,7 @@ class Encoded:
         reference: What was subtracted, in the user's units, broadcast against the fields.
         z: (field, latent) in scaled units.
         theta: The model at that draw of θ.
-        covariates: (field, p) in scaled units, or None.
+        covariates: (field, p + c) in scaled units, with controls; None: there are none.
     """
 
     model: Model
@@ -70,6 +70,7 @@ class Encoded:
         y: Any,
         *,
         covariates: Any = None,
+        controls: Any = None,
         times: Any = None,
         single: bool = False,
     ) -> Encoded:
@@ -79,6 +80,7 @@ class Encoded:
             fit: The `Fit`. Of a posterior over θ one draw is taken.
             y: One field or a batch of them, as `fit.predict` takes them.
             covariates: As for `fit.predict`.
+            controls: (field, c) or (c,) at the fields' times, if the trajectories had controls.
             times: (field,) of the fields, which a mean cycle asks for.
             single: Refuse a batch.
 
@@ -89,7 +91,12 @@ class Encoded:
         fields, batched = initial_fields(fit, y, "y")
         if single and batched:
             raise ValueError(f"y: {len(fields)} fields. Pass one.")
-        inputs = scaled_covariates(fit, covariates, len(fields))
+        both = (
+            scaled_covariates(fit, covariates, len(fields)),
+            controls_of_fields(fit, controls, len(fields)),
+        )
+        given = [x for x in both if x is not None]
+        inputs = torch.cat(given, 1) if given else None
         unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
         clock = _clock(fit, times, len(fields))
         with Isolation(0, fields.device).turn():

@@ -137,6 +137,7 @@ def scale_operators(
     y: Any,
     *,
     covariates: Any = None,
+    controls: Any = None,
     times: Any = None,
     data: Trajectories | None = None,
     channel: int | str = 0,
@@ -152,6 +153,7 @@ def scale_operators(
             taken.
         y: One field as `fit.predict` takes it.
         covariates: As for `fit.predict`.
+        controls: (field, c) or (c,) at the time of each, if the trajectories had controls.
         times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
         channel: Which one, by name or number.
@@ -168,7 +170,7 @@ def scale_operators(
     grid = check_fit(fit, data, 2, graphs=True)
     words = Words.of(grid, data, fit.metadata)
     number = words.number_of(channel)
-    fields = [values[number] for values in _applied(fit, y, covariates, times)]
+    fields = [values[number] for values in _applied(fit, y, covariates, controls, times)]
     canvas = Canvas.of(words, np.zeros(1))
     if not canvas.in_space:
         (ax,), _ = panels(axes, 1, height=2.1)
@@ -189,9 +191,9 @@ def scale_operators(
 
 
 @torch.no_grad()
-def _applied(fit: FittedModel, y: Any, covariates: Any, times: Any) -> list[Array]:
+def _applied(fit: FittedModel, y: Any, covariates: Any, controls: Any, times: Any) -> list[Array]:
     """y, S y, T_r y and T_p T_r y, each (channel, *space or *coarse), in the user's units."""
-    encoded = Encoded.of(fit, y, covariates=covariates, times=times, single=True)
+    encoded = Encoded.of(fit, y, covariates=covariates, controls=controls, times=times, single=True)
     operators = encoded.theta.operators
     smoothed = operators.smooth(encoded.scaled)
     restricted = operators.sample(smoothed)

@@ -37,6 +37,7 @@ def scale_images(
     times: Any,
     *,
     covariates: Any = None,
+    controls: Any = None,
     data: Trajectories | None = None,
     channel: int | str = 0,
     axes: Any = None,
@@ -54,6 +55,7 @@ def scale_images(
         y: (time, *field) fields as `fit.predict` takes a batch of them.
         times: (time,) theirs.
         covariates: As for `fit.predict`.
+        controls: (field, c) or (c,) at the time of each, if the trajectories had controls.
         data: Gives names, positions and units.
         channel: Which one, by name or number.
         axes: 4 × columns Axes; 3 × columns if n_η = 0. None: new ones.
@@ -68,7 +70,7 @@ def scale_images(
     grid = check_fit(fit, data, 2, graphs=True)
     words = Words.of(grid, data, fit.metadata)
     number = words.number_of(channel)
-    parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
+    parts = Encoded.of(fit, y, covariates=covariates, controls=controls, times=times).scales()
     clock = np.atleast_1d(words.clock.numbers(times, "times"))
     if clock.shape != (len(parts.field),):
         raise ValueError(f"times: shape {clock.shape} for {len(parts.field)} fields; one for each.")
@@ -101,6 +103,7 @@ def scale_separation(
     y: Any,
     *,
     covariates: Any = None,
+    controls: Any = None,
     times: Any = None,
     data: Trajectories | None = None,
     channel: int | str = 0,
@@ -115,6 +118,7 @@ def scale_separation(
         fit: The `Fit`, of fields with one axis of space. Of a posterior over θ one draw is taken.
         y: One field as `fit.predict` takes it.
         covariates: As for `fit.predict`.
+        controls: (field, c) or (c,) at the time of each, if the trajectories had controls.
         times: Of y; a fit whose reference is a mean cycle asks for it.
         data: Gives names, positions and units.
         channel: Which one, by name or number.
@@ -130,7 +134,9 @@ def scale_separation(
     grid = check_fit(fit, data, 1)
     words = Words.of(grid, data, fit.metadata)
     number = words.number_of(channel)
-    parts = Encoded.of(fit, y, covariates=covariates, times=times, single=True).scales()
+    parts = Encoded.of(
+        fit, y, covariates=covariates, controls=controls, times=times, single=True
+    ).scales()
     snapshot, macro, total = (p[0, number] for p in (parts.field, parts.macro, parts.total))
     drawn, _ = panels(axes, 2, height=3.0, sharex=True)
     x = words.space[0].x

@@ -48,6 +48,7 @@ def drift_sensitivity(
     *,
     reference: Callable[[Array], Any] | None = None,
     covariates: Any = None,
+    controls: Any = None,
     times: Any = None,
     half_width: int | None = None,
     data: Trajectories | None = None,
@@ -68,6 +69,7 @@ def drift_sensitivity(
             fields (field, *coarse) to their rate of change, shaped alike, in the user's units, with
             a channel axis if the data had one.
         covariates: As for `fit.predict`.
+        controls: (field, c) or (c,) at the time of each, if the trajectories had controls.
         times: (field,) of y; a fit whose reference is a mean cycle asks for them.
         half_width: q of the stencil that is drawn; None: the drift's.
         data: Gives names, positions and units.
@@ -93,7 +95,7 @@ def drift_sensitivity(
     check_whole("half_width", half_width, 0)
     if reference is not None and not callable(reference):
         raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
-    encoded = Encoded.of(fit, y, covariates=covariates, times=times)
+    encoded = Encoded.of(fit, y, covariates=covariates, controls=controls, times=times)
     chosen = {"half_width": half_width, "channel": of, "source": by}
     rows = [stencil_derivative(encoded, fit.scaling, **chosen)]
     if reference is not None:

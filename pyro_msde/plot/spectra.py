@@ -32,6 +32,7 @@ def power_spectra(
     y: Any,
     *,
     covariates: Any = None,
+    controls: Any = None,
     times: Any = None,
     data: Trajectories | None = None,
     channel: int | str = 0,
@@ -46,6 +47,7 @@ def power_spectra(
         fit: The `Fit`. Of a posterior over θ one draw is taken.
         y: One field or a batch of them, as `fit.predict` takes them.
         covariates: As for `fit.predict`.
+        controls: (field, c) or (c,) at the time of each, if the trajectories had controls.
         times: (field,) of y; a fit whose reference is a mean cycle asks for them.
         data: Gives names, positions and units.
         channel: Which one, by name or number.
@@ -67,7 +69,7 @@ def power_spectra(
     words = Words.of(grid, data, fit.metadata)
     number = words.number_of(channel)
     spacing = [_spacing(axis) for axis in words.space]
-    parts = Encoded.of(fit, y, covariates=covariates, times=times).scales()
+    parts = Encoded.of(fit, y, covariates=covariates, controls=controls, times=times).scales()
     if np.isnan(parts.field).any():
         raise ValueError(
             "y: has gaps, and fields with gaps have no power spectrum. Pass complete ones."

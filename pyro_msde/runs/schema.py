@@ -30,6 +30,7 @@ class _Scaling(Struct, forbid_unknown_fields=True):
     channels: Annotated[tuple[_Scale, ...], Meta(min_length=1)]
     time: _Scale
     covariates: tuple[_Scale, ...] = ()
+    controls: tuple[tuple[float, _Scale], ...] = ()  # mean and standard deviation of each
     period: _Scale | None = None  # of the reference, whose coefficients are a tensor
 
 

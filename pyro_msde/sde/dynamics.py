@@ -19,7 +19,8 @@ class Dynamics:
 
     Attributes:
         model: The generative model.
-        drift: γ(z, t, covariates), z (path, row, 1, latent); a network unless it was adjusted.
+        drift: γ(z, t, covariates), z (path, row, 1, latent), which takes covariates as a `Drift`
+            does; a network unless it was adjusted.
         diffusion: (latent,) the diagonal of C.
         encoded: (row, latent) mean of z(t₀) for each initial field.
         start: (path, row, latent) draws of z(t₀), those of a draw of θ side by side.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyro_msde.data import SegmentBatch, Segments, num_covariates_of
+from pyro_msde.data import SegmentBatch, Segments, num_controls_of, num_covariates_of
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import Model
 
@@ -29,8 +29,16 @@ def random_batch(model: Model, seed: int = 0) -> SegmentBatch:
     fields = [torch.randn(shape, generator=generator).to(dtype) for _ in range(_SEGMENTS)]
     count = num_covariates_of(model)
     covariates = torch.randn(_SEGMENTS, count, generator=generator).to(dtype) if count else None
+    shape = (_TIMES, num_controls_of(model))
+    controls = [torch.randn(shape, generator=generator).to(dtype) for _ in range(_SEGMENTS)]
     clock = torch.linspace(0, 0.3, _TIMES, dtype=torch.float64)
-    segments = Segments([clock] * _SEGMENTS, fields, covariates=covariates, length=_TIMES)
+    segments = Segments(
+        [clock] * _SEGMENTS,
+        fields,
+        covariates=covariates,
+        controls=controls if shape[1] else None,
+        length=_TIMES,
+    )
     return segments.draw(_SEGMENTS, np.random.default_rng(seed)).to(device)
 
 

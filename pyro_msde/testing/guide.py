@@ -52,7 +52,7 @@ def check_guide(model: Any, guide: Any, batch: SegmentBatch | None = None) -> No
             bound = model.bind(guide.read_theta())
             q = guide.path_marginals(batch, bound)
             _check_draws(q, batch, model.num_latent)
-            rows = None if batch.covariates is None else batch.covariates[:, None]
+            rows = batch.inputs.of_fields(batch.times)
             mean, var = guide.encode(batch.values, bound, rows)
         shapes = (mean.shape, (*mean.shape, model.num_latent))
         require(
@@ -115,12 +115,8 @@ def _check_program(model: Any, guide: Any, batch: SegmentBatch) -> None:
 def _check_slopes(model: Any, guide: Any, batch: SegmentBatch) -> None:
     """mean_dot and cov_dot against central differences, in float64 copies of both modules."""
     model, guide = (part.double() for part in copy.deepcopy((model, guide)))
-    numbers = batch.covariates
-    double = replace(
-        batch,
-        values=batch.values.double(),
-        covariates=None if numbers is None else numbers.double(),
-    )
+    values = batch.values.double()
+    double = replace(batch, values=values, inputs=batch.inputs.to(values))
     q = guide.path_marginals(double, model.bind(guide.read_theta()))
     start, end = batch.times[:, :1], batch.times[:, -1:]
     at = start + (end - start) * torch.tensor([0.12, 0.37, 0.61, 0.88]).to(start)

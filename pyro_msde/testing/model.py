@@ -69,7 +69,7 @@ class _Given:
 
 
 def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Model) -> None:
-    C, drift = bound.diffusion, bound.drift(z, batch.times, covariates=batch.covariates)
+    C, drift = bound.diffusion, batch.inputs.driving(bound.drift)(z, batch.times)
     require(
         C.shape == (model.num_latent,) and (C > 0).all(),
         f"diffusion: {tuple(C.shape)}, least {float(C.min()):.1e}. Give ({model.num_latent},) "
@@ -95,7 +95,7 @@ def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Model
 def _check_same(bound: BoundModel, again: BoundModel, z: Tensor, batch: SegmentBatch) -> None:
     def values(of: BoundModel) -> dict[str, Tensor]:
         return {
-            "drift": of.drift(z, batch.times, covariates=batch.covariates),
+            "drift": batch.inputs.driving(of.drift)(z, batch.times),
             "diffusion": of.diffusion,
             "observe": of.observe(z).log_prob(batch.values),
         }

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from forced import END, GAIN, RATE, forced_data
 from rotating_paths import APART, A, C, rotating_paths
 from scipy.linalg import expm
 from torch.testing import assert_close
@@ -18,6 +19,7 @@ from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.linear_start import (
     LinearInverse,
+    _all_pairs,
     _Learned,
     linear_inverse_model,
     stable_generator,
@@ -129,7 +131,7 @@ def test_states_may_forget_at_rates_of_their_own():
     for i in range(1, len(z)):
         z[i] = keep * z[i - 1] + np.sqrt(1 - keep**2) * z[i]
     horizon = 8000 * APART
-    found = linear_inverse_model([(np.arange(8000) / 8000, z)], most=0)
+    found = linear_inverse_model([(np.arange(8000) / 8000, z, np.zeros((8000, 0)))], most=0)
     sd = np.sqrt(2 * rates / horizon)
     assert np.all(np.abs(found.rates / horizon - rates) < 5 * sd)
     np.testing.assert_allclose(found.diffusion() / horizon, 2 * rates, rtol=0.1)
@@ -153,11 +155,52 @@ def test_a_snapshot_that_is_missing_changes_little():
     fields, _ = simulated(900, np.random.default_rng(8))
     times = np.arange(900) * APART
     kept = np.delete(np.arange(900), 450)
-    record = [(times, fields[0, :, 0])], [(times[kept], fields[0, kept, 0])]
+    none = np.zeros((900, 0))  # controls
+    record = [(times, fields[0, :, 0], none)], [(times[kept], fields[0, kept, 0], none[1:])]
     assert all(linear_inverse_model(r) is not None for r in record)
     for lag in (1, 2, 4):
         whole, gappy = (LinearInverse.of(_Learned.of(r), lag, 2, 0.0) for r in record)
         np.testing.assert_allclose(gappy.A, whole.A, atol=0.2)  # of entries up to 6
+
+
+def test_what_controls_do_is_found_and_is_no_noise():
+    """Of 40 trajectories of 100 snapshots, whose controls differ; without them C is too large."""
+    noise = 2.0
+    data = forced_data(40, seed=0, points=POINTS, noise=noise)
+    unit = np.mean([u.mean() for u in data.controls])
+    records = [
+        (t / END, v, u - unit)
+        for t, v, u in zip(data.times, data.values, data.controls, strict=True)
+    ]
+    found = linear_inverse_model(records, most=5)
+    assert found is not None
+    # all points are driven alike, so that the leading mode is their mean; times are in horizons
+    push = (found.modes.T @ found.B)[:, 0] / END
+    np.testing.assert_allclose(push.mean(), GAIN, rtol=0.1)
+    rate = found.generator @ np.ones(POINTS) / END
+    np.testing.assert_allclose(rate.mean(), -RATE, rtol=0.15)
+    C = found.diffusion() / END
+    np.testing.assert_allclose(C.mean(), noise**2, rtol=0.1)
+    blind = linear_inverse_model([(t, v, u[:, :0]) for t, v, u in records], most=5)
+    assert blind is None or blind.error(0.1, *_shifted(records, 10)) > 1.15 * found.error(
+        0.1, *_shifted(records, 10, forced=True)
+    )
+
+
+def _shifted(records, lead, forced=False):
+    """States now and later, and controls in between, of all records."""
+    pairs = _all_pairs(records if forced else [(t, v, u[:, :0]) for t, v, u in records], lead)
+    return pairs[:3]
+
+
+def test_a_started_path_is_pushed_by_controls():
+    path = ModalPath(5, 3, num_controls=2)
+    zeta, u = torch.randn(2, 4, 5), torch.randn(2, 4, 2)
+    assert (path(zeta, u) == 0).all()
+    modes = torch.linalg.qr(torch.randn(5, 5)).Q[:2]
+    forced = torch.randn(2, 2)
+    path.start(modes, torch.zeros(5), torch.zeros(2, 2), torch.ones(5), forced)
+    assert_close(path(zeta, u) - path(zeta, 0 * u), u @ forced.T @ modes, rtol=1e-4, atol=1e-5)
 
 
 def test_it_needs_a_path_without_a_prior():

@@ -52,6 +52,7 @@ def constants(fit: FittedModel, picked: Trajectories, values: Any, frame: Frame)
             "field_scale": (frame.channel, scale if frame.channel else scale[0], field),
             "time_scale": ((), fit.scaling.time, time),
             **_inputs(picked),
+            **_forcing(picked, frame),
         },
         all_coords=True,
     )
@@ -123,6 +124,14 @@ def _lags(axis: str, size: int, frame: Frame) -> Variable:
     if x.dtype.kind not in "fiu":
         return dims, steps, {}
     return dims, steps * (float(x[1] - x[0]) if len(x) > 1 else 1.0), dict(frame.coords[axis].attrs)
+
+
+def _forcing(picked: Trajectories, frame: Frame) -> dict[str, Variable]:
+    """Controls at the snapshots and static fields, as `Trajectories.to_xarray` names them."""
+    ds = picked.to_xarray()
+    both: list[tuple[str, tuple[str, ...]]] = [(c, frame.lead) for c in picked.control_names]
+    both += [(s, frame.space) for s in picked.static_names]
+    return {c: (dims, ds[c].values, units_attr(picked.units.get(c))) for c, dims in both}
 
 
 def _inputs(test: Trajectories) -> dict[str, Any]:

@@ -20,7 +20,8 @@ with times (trajectory, snapshot) where trajectories have times of their own; �
     constant_data         u_field, the observed u on the whole grid, smoothing_kernel ([channel],
                           x_lag) if the model has one, field_reference where one was subtracted,
                           along the axes that it depends on, field_scale ([channel]),
-                          time_scale, covariate_0, … (trajectory), and all coordinates
+                          time_scale, covariate_0, … (trajectory), control_0, … (trajectory,
+                          time), static_0, … (x), and all coordinates
     predictions_constant_data  u_initial (trajectory, [channel], x), time_initial, time_end,
                           covariate_0, … (trajectory), with `horizon`
     training              elbo, log_likelihood, drift_residual, kl_parameters (step),

@@ -41,7 +41,6 @@ def forecast_groups(
         times beyond the data, `log_likelihood` if asked for.
     """
     ahead = None if chosen.later is None else frame.at(clock(chosen.later, chosen.test.time_units))
-    first = chosen.test.snapshots([slice(1)] * len(chosen.test))
     drawn: list[Draws] = []
     within: dict[str, Variable] = {}
     beyond: dict[str, Variable] = {}
@@ -51,7 +50,7 @@ def forecast_groups(
         if chosen.later is not None:
             times = np.concatenate([times, chosen.later[int(rows[0])]])
         fc = fit.forecast(
-            first[rows],
+            chosen.test[rows],
             times,
             num_samples=num_samples,
             num_theta=num_theta,

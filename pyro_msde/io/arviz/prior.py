@@ -13,8 +13,14 @@ import torch
 from numpy.typing import NDArray
 from pyro import poutine
 
-from pyro_msde.data import SegmentBatch, StratifiedQuadrature, Trajectories
-from pyro_msde.forecasts import Forecast, scaled_covariates
+from pyro_msde.data import (
+    Inputs,
+    SegmentBatch,
+    StratifiedQuadrature,
+    Trajectories,
+    inputs_of,
+)
+from pyro_msde.forecasts import Forecast
 from pyro_msde.io.arviz.fields import insert, predictive
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
@@ -65,7 +71,7 @@ def prior_fields(
 
     Args:
         fit: The `Fit`.
-        chosen: Whose times and covariates are taken.
+        chosen: Whose times, covariates and controls are taken.
         draws: Of θ, from `prior_draws`.
         frame: Axes and units.
         seed: Of the fields' noise; that of the paths follows torch's seed.
@@ -77,7 +83,7 @@ def prior_fields(
     out: dict[str, Variable] = {}
     count = {"paths": 0, "paths_not_finite": 0}
     for rows in chosen.rows():
-        fc = _simulated(fit, chosen.picked, rows, draws)
+        fc = _simulated(fit, chosen, rows, draws)
         variables, _ = predictive(fc, frame, seed + int(rows[0]), moments=False)
         bad = np.zeros((draws.count, len(rows)), dtype=bool)
         for name, (dims, values, attrs) in variables.items():
@@ -92,9 +98,10 @@ def prior_fields(
 
 
 @torch.no_grad()
-def _simulated(fit: FittedModel, picked: Trajectories, rows: Array, draws: Draws) -> Forecast:
+def _simulated(fit: FittedModel, chosen: Selection, rows: Array, draws: Draws) -> Forecast:
     """Paths of the prior for trajectories with common times, as a forecast holds them."""
-    batch = _batch(fit, picked, rows)
+    test, picked = chosen.test, chosen.picked
+    batch = _batch(fit, picked, inputs_of(test[rows], fit.scaling), rows)
     paths = []
     for theta, _, _ in draws:
         law = fit.model.path_law(theta, batch)
@@ -122,19 +129,20 @@ def _simulated(fit: FittedModel, picked: Trajectories, rows: Array, draws: Draws
     )
 
 
-def _batch(fit: FittedModel, picked: Trajectories, rows: Array) -> SegmentBatch:
-    """The trajectories' times and covariates, as the model's program takes them."""
+def _batch(fit: FittedModel, picked: Trajectories, inputs: Inputs, rows: Array) -> SegmentBatch:
+    """The trajectories' times, covariates and controls, as the model's program takes them."""
     dtype, device = place_of(fit.model)
     times = torch.as_tensor(picked.times[int(rows[0])] / fit.scaling.time).to(device)
     times = times.expand(len(rows), -1)
+    values = torch.zeros(0, dtype=dtype, device=device)
     return SegmentBatch(
         times=times,
-        values=torch.zeros(0, dtype=dtype, device=device),
+        values=values,
         observation_weight=torch.ones(times.shape, dtype=dtype, device=device),
         initial_weight=torch.ones(len(rows), dtype=dtype, device=device),
         quadrature=StratifiedQuadrature(times, torch.ones_like(times[:, 1:]), shared_offsets=True),
         num_segments=len(rows),
         shared_offsets=True,
         observations=torch.zeros(times.shape, dtype=torch.int64),
-        covariates=scaled_covariates(fit, picked[rows].covariates, len(rows)),
+        inputs=inputs.to(values),
     )
