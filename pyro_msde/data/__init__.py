@@ -18,6 +18,8 @@ from pyro_msde.data.geographic_axes import EAST, NORTH, in_degrees, is_latitude,
 from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.labelled import in_order
+from pyro_msde.data.linked_scaling import linked_scaling
+from pyro_msde.data.links import Link, Log
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.overlaps import num_separate
@@ -55,6 +57,8 @@ __all__ = [
     "STRIDE",
     "Batch",
     "Cycle",
+    "Link",
+    "Log",
     "Metadata",
     "Padding",
     "Quadrature",
@@ -86,6 +90,7 @@ __all__ = [
     "in_order",
     "is_latitude",
     "is_longitude",
+    "linked_scaling",
     "matched",
     "nearest",
     "num_covariates_of",

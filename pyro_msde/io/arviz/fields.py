@@ -142,6 +142,8 @@ def _states(fc: Forecast, frame: Frame) -> dict[str, Variable]:
     z, n = fc.latent.numpy(), frame.grid.num_zeta
     zeta = frame.squeeze(z[..., :n].reshape(*z.shape[:-1], frame.grid.channels, *frame.grid.coarse))
     ahead, units = ("chain", "draw", *frame.lead), units_attr(frame.units.get(frame.name))
+    if fc.scaling.link is not None:  # of the logarithm of fields
+        units = units_attr("1")
     out: dict[str, Variable] = {"zeta": ((*ahead, *frame.field_dims("coarse")), zeta[None], units)}
     if z.shape[-1] > n:
         out["eta"] = ((*ahead, "microscale"), z[None, ..., n:], units_attr("1"))
