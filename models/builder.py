@@ -22,6 +22,7 @@ from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     ConvDecoder,
     ConvEncoder,
+    FrontVariance,
     PrincipalDecoder,
     PrincipalEncoder,
     SmoothingKernel,
@@ -127,7 +128,9 @@ def multiscale(
         components: Principal components of the fine scale that microscale encoder and decoder work
             on (`pyro_msde.networks.pod`); 0: convolutions on the grid, as published. None: 32 in
             one dimension, 64 in more, unless published.
-        expert_variance: "point": one a grid point, as published; "shared": one a channel.
+        expert_variance: "point": one a grid point, as published; "shared": one a channel; "front":
+            one a grid point, which also follows the macroscale's gradient there, for fields whose
+            fronts are less certain than the rest (`pyro_msde.networks.FrontVariance`).
         time_features: Give microscale drift and coupling sin t and cos t, t in training horizons;
             None: in the published architecture only. Such a drift does not extrapolate in time.
         architecture: "default": autonomous SiLU drifts with linear and low-rank quadratic paths,
@@ -145,7 +148,7 @@ def multiscale(
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
-    check_choice("expert_variance", expert_variance, ("point", "shared"))
+    check_choice("expert_variance", expert_variance, ("point", "shared", "front"))
     check_flag("located", located)
     check_flag("local", local)
     check_flag("varying", varying)
@@ -211,7 +214,7 @@ def multiscale(
         components = 0 if published else min(most, values)
     encoder, decoder = _microscale(places, n_eta, num_covariates, components)
     shared_variance = (places.channels, *(1,) * places.ndim)
-    variance_shape = places.field_shape if expert_variance == "point" else shared_variance
+    variance_shape = shared_variance if expert_variance == "shared" else places.field_shape
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
     with Isolation(seed).turn():
         return Multiscale(
@@ -244,6 +247,7 @@ def multiscale(
             encoder=encoder,
             num_covariates=num_covariates,
             likelihood=FAMILIES[likelihood],
+            front=FrontVariance(places) if expert_variance == "front" else None,
             config=config,
         )
 

@@ -42,6 +42,8 @@ class BoundMultiscale:
         var_zeta: (channel, *space) variance of the macroscale expert.
         var_eta: (channel, *space) variance of the microscale expert, or None.
         likelihood: From mean and variance of fields to their law.
+        front: From T_p ζ to the factor by which it changes both variances; None: they are the same
+            at all states.
     """
 
     grid: Places
@@ -52,11 +54,16 @@ class BoundMultiscale:
     var_zeta: Tensor
     var_eta: Tensor | None
     likelihood: Callable[[Tensor, Tensor], Distribution]
+    front: Callable[[Tensor], Tensor] | None = None
 
     def observe(self, z: Tensor) -> Distribution:
         """p(y|z) of each element, (..., channel, *space), from z (..., latent); eq. (31)."""
-        mean = product_mean(*self.experts(z), self.var_zeta, self.var_eta)
-        return self.likelihood(mean, product_variance(self.var_zeta, self.var_eta))
+        macro, detail = self.experts(z)
+        mean = product_mean(macro, detail, self.var_zeta, self.var_eta)
+        variance = product_variance(self.var_zeta, self.var_eta)
+        if self.front is not None:
+            variance = variance * self.front(macro)
+        return self.likelihood(mean, variance)
 
     def experts(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """T_p ζ and D(η), each (..., channel, *space), from z (..., latent)."""
@@ -87,6 +94,9 @@ class Multiscale(PyroModule):
         num_covariates: How many covariates the drift takes.
         likelihood: From mean and variance of fields to their law, of each element by itself, such
             as `pyro_msde.likelihoods.student`; a function of a module, which can be pickled.
+        front: Network from T_p ζ (..., channel, *space) to the factor, shaped alike, by which both
+            variances depend on the state, such as `pyro_msde.networks.FrontVariance`; None: they
+            do not.
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
@@ -107,6 +117,7 @@ class Multiscale(PyroModule):
         score_initial: bool = False,
         num_covariates: int = 0,
         likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
+        front: nn.Module | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -119,6 +130,7 @@ class Multiscale(PyroModule):
         self.var_zeta = Part(var_zeta)
         self.decoder = None if decoder is None else Part(decoder)
         self.var_eta = None if var_eta is None else Part(var_eta)
+        self.front = None if front is None else Part(front)
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
         self.num_covariates, self.likelihood = num_covariates, likelihood
@@ -156,6 +168,7 @@ class Multiscale(PyroModule):
             self.var_zeta.read(sites)(),
             None if self.var_eta is None else self.var_eta.read(sites)(),
             self.likelihood,
+            None if self.front is None else self.front.read(sites),
         )
 
     def make_operators(self, kernel: Any) -> Any:

@@ -20,6 +20,7 @@ _DRAWS = 4000
 _KOLMOGOROV = 2.3  # exceeded by √n D of n draws once in 20 000 times
 
 
+@torch.no_grad()
 def check_likelihood(law: Distribution) -> None:
     """Try a law of single elements, such as `observe` of a bound model returns.
 
