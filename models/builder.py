@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
-from pyro_msde.likelihoods import FAMILIES
+from pyro_msde.likelihoods import FAMILIES, DenseCorrelation, PatternCorrelation
 from pyro_msde.models.drifts import multiscale_drift
 from pyro_msde.models.from_data import Factory
 from pyro_msde.models.general import Multiscale
@@ -68,6 +68,8 @@ def multiscale(
     radius: int | None = None,
     components: int | None = None,
     expert_variance: str = "point",
+    expert_covariance: str = "diagonal",
+    expert_rank: int | None = None,
     time_features: bool | None = None,
     architecture: str = "default",
     likelihood: str = "normal",
@@ -131,6 +133,10 @@ def multiscale(
         expert_variance: "point": one a grid point, as published; "shared": one a channel; "front":
             one a grid point, which also follows the macroscale's gradient there, for fields whose
             fronts are less certain than the rest (`pyro_msde.networks.FrontVariance`).
+        expert_covariance: How an expert's errors at its points go together: "diagonal", not at all,
+            as published; "low-rank", `expert_rank` patterns of the whole field vary beyond what
+            points do by themselves; "dense", in any way, for small fields only.
+        expert_rank: Patterns of each expert, where it is "low-rank"; None: 8.
         time_features: Give microscale drift and coupling sin t and cos t, t in training horizons;
             None: in the published architecture only. Such a drift does not extrapolate in time.
         architecture: "default": autonomous SiLU drifts with linear and low-rank quadratic paths,
@@ -149,6 +155,12 @@ def multiscale(
     check_choice("likelihood", likelihood, tuple(FAMILIES))
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
     check_choice("expert_variance", expert_variance, ("point", "shared", "front"))
+    check_choice("expert_covariance", expert_covariance, ("diagonal", "low-rank", "dense"))
+    if expert_covariance != "diagonal" and likelihood != "normal":
+        raise ValueError(
+            f"expert_covariance={expert_covariance!r}: only normal errors go together. Use "
+            "likelihood='normal', or 'diagonal'."
+        )
     check_flag("located", located)
     check_flag("local", local)
     check_flag("varying", varying)
@@ -161,6 +173,7 @@ def multiscale(
     places = _places(grid, coarse, adjacency, channels, boundary, lower, upper, mask)
     values = places.channels * places.num_points
     n_eta = check_whole("n_eta", n_eta, 0, values)
+    correlation = _correlation(expert_covariance, values, expert_rank)
     num_covariates = check_whole("num_covariates", num_covariates, 0)
     if varying and not num_covariates:
         raise ValueError("varying: there are no covariates to vary with. Give num_covariates.")
@@ -198,6 +211,8 @@ def multiscale(
     }
     if likelihood != "normal":  # what runs say that were saved before there was a choice
         config["likelihood"] = likelihood
+    if expert_covariance != "diagonal":
+        config |= {"expert_covariance": expert_covariance, "expert_rank": expert_rank}
     if coupling:
         config["coupling"] = coupling
     if local:
@@ -248,8 +263,23 @@ def multiscale(
             num_covariates=num_covariates,
             likelihood=FAMILIES[likelihood],
             front=FrontVariance(places) if expert_variance == "front" else None,
+            correlation=correlation,
             config=config,
         )
+
+
+def _correlation(kind: str, values: int, rank: int | None) -> Callable[[], nn.Module] | None:
+    """What makes an expert's correlation of so many values."""
+    if kind != "low-rank" and rank is not None:
+        raise ValueError("expert_rank: goes with expert_covariance='low-rank'. Leave it out.")
+    if kind == "diagonal":
+        return None
+    if kind == "dense":
+        check_size("expert_covariance", values**2)
+        return partial(DenseCorrelation, values)
+    rank = min(8, values) if rank is None else check_whole("expert_rank", rank, 1, values)
+    check_size("expert_rank", values * rank**2)
+    return partial(PatternCorrelation, values, rank)
 
 
 def _places(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import torch
+
 import pyro_msde
+from pyro_msde.likelihoods import StudentT
 
 PAGE = Path(__file__).parent.parent / "docs" / "priors-and-guides.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -29,6 +32,12 @@ def test_rain(monkeypatch):
     names = run('link="log"', monkeypatch)
     assert names["fc"].mean.min() >= 0
     assert names["dry"].max() > 0
+
+
+def test_outliers(monkeypatch):
+    fit = run('likelihood="student"', monkeypatch)["robust"]
+    law = fit.model.bind({}).observe(torch.zeros(8))
+    assert isinstance(law, StudentT)
 
 
 def test_all_blocks_are_python():

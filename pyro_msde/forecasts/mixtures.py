@@ -22,6 +22,7 @@ from torch.distributions import Distribution, Normal
 
 from pyro_msde.data import Link, Padding, cropped, padded
 from pyro_msde.isolation import Isolation
+from pyro_msde.likelihoods import CorrelatedNormal
 
 __all__ = ["Mixture"]
 
@@ -111,6 +112,25 @@ class Mixture:
             each = each + self.link.log_slope(self._with_channel(values)).to(each)
         return self._in_layout(each)
 
+    def snapshot_log_density(self, values: Tensor, observed: Tensor) -> Tensor:
+        """Log density of whole snapshots for each path, (sample, batch, chunk), likewise float64.
+
+        Args:
+            values: y, (batch, chunk, *field).
+            observed: Bool, shaped alike: what counts.
+        """
+        each = self.log_density(values)
+        total = each.where(observed, 0).flatten(3).sum(3, dtype=torch.float64)
+        together = [law for law in self.laws if isinstance(law, CorrelatedNormal)]
+        if not together:
+            return total
+        at, seen = self._scaled(values), padded(self._with_channel(observed), self.padding)
+        seen = seen.to(at.device)
+        alone = torch.cat([law.log_prob(at) for law in together]).where(seen, 0)
+        joint = torch.cat([law.snapshot_log_prob(at, seen) for law in together])
+        change = joint.double() - alone.flatten(3).sum(3, dtype=torch.float64)
+        return total + change.detach().cpu()
+
     def atoms(self, values: Tensor) -> Tensor | None:
         """Whether values (batch, chunk, *field) have a probability of their own; None: none has.
 
@@ -123,7 +143,8 @@ class Mixture:
     def sample(self, generator: torch.Generator) -> Tensor:
         """A draw from each p(y|z_i), (sample, batch, chunk, *field), those of θ side by side.
 
-        Draws at different points and times are of one path, and otherwise independent.
+        Draws at different points and times are of one path, and otherwise independent, but for
+        those at the points of a time that a `CorrelatedNormal` draws together.
         """
         return self._in_units(torch.cat(_draws(self.laws, generator)))
 
@@ -219,11 +240,15 @@ def _draws(laws: Sequence[Distribution], generator: torch.Generator) -> list[Ten
     if all(isinstance(law, Normal) for law in laws):
         shape, like = laws[0].batch_shape, laws[0].mean
         noise = torch.randn(len(laws), *shape, generator=generator, dtype=like.dtype)
-        return [law.mean + law.stddev * e.to(like) for law, e in zip(laws, noise, strict=True)]
+        return [law.mean + _coloured(law, e.to(like)) for law, e in zip(laws, noise, strict=True)]
     # torch's families draw from the process's random state only, which is borrowed
     seed = int(torch.randint(2**62, (), generator=generator))
     with Isolation(seed, laws[0].mean.device).turn():
         return [law.sample() for law in laws]
+
+
+def _coloured(law: Distribution, noise: Tensor) -> Tensor:
+    return law.coloured(noise) if isinstance(law, CorrelatedNormal) else law.stddev * noise
 
 
 def _normals(laws: Sequence[Distribution]) -> tuple[Tensor, Tensor]:
