@@ -16,13 +16,14 @@ from pyro_msde.checks import check_choice, check_flag, check_seed, check_whole
 from pyro_msde.data import packed_static, static_at_coarse_points
 from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
-from pyro_msde.likelihoods import FAMILIES
+from pyro_msde.likelihoods import FAMILIES, DenseCorrelation, PatternCorrelation
 from pyro_msde.models.drifts import multiscale_drift
 from pyro_msde.models.from_data import Factory
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
     ConvDecoder,
     ConvEncoder,
+    FrontVariance,
     PrincipalDecoder,
     PrincipalEncoder,
     SmoothingKernel,
@@ -70,6 +71,8 @@ def multiscale(
     radius: int | None = None,
     components: int | None = None,
     expert_variance: str = "point",
+    expert_covariance: str = "diagonal",
+    expert_rank: int | None = None,
     time_features: bool | None = None,
     architecture: str = "default",
     likelihood: str = "normal",
@@ -135,7 +138,13 @@ def multiscale(
         components: Principal components of the fine scale that microscale encoder and decoder work
             on (`pyro_msde.networks.pod`); 0: convolutions on the grid, as published. None: 32 in
             one dimension, 64 in more, unless published.
-        expert_variance: "point": one a grid point, as published; "shared": one a channel.
+        expert_variance: "point": one a grid point, as published; "shared": one a channel; "front":
+            one a grid point, which also follows the macroscale's gradient there, for fields whose
+            fronts are less certain than the rest (`pyro_msde.networks.FrontVariance`).
+        expert_covariance: How an expert's errors at its points go together: "diagonal", not at all,
+            as published; "low-rank", `expert_rank` patterns of the whole field vary beyond what
+            points do by themselves; "dense", in any way, for small fields only.
+        expert_rank: Patterns of each expert, where it is "low-rank"; None: 8.
         time_features: Give microscale drift and coupling sin t and cos t, t in training horizons;
             None: in the published architecture only. Such a drift does not extrapolate in time.
         architecture: "default": autonomous SiLU drifts with linear and low-rank quadratic paths,
@@ -153,7 +162,13 @@ def multiscale(
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))
     check_choice("smoothing", smoothing, (None, "gaussian", "lanczos"))
-    check_choice("expert_variance", expert_variance, ("point", "shared"))
+    check_choice("expert_variance", expert_variance, ("point", "shared", "front"))
+    check_choice("expert_covariance", expert_covariance, ("diagonal", "low-rank", "dense"))
+    if expert_covariance != "diagonal" and likelihood != "normal":
+        raise ValueError(
+            f"expert_covariance={expert_covariance!r}: only normal errors go together. Use "
+            "likelihood='normal', or 'diagonal'."
+        )
     check_flag("located", located)
     check_flag("local", local)
     check_flag("varying", varying)
@@ -169,6 +184,7 @@ def multiscale(
     values = places.channels * places.num_points
     known = None if static is None else static_at_coarse_points(static, places)
     n_eta = check_whole("n_eta", n_eta, 0, values)
+    correlation = _correlation(expert_covariance, values, expert_rank)
     num_covariates = check_whole("num_covariates", num_covariates, 0)
     num_controls = check_whole("num_controls", num_controls, 0)
     num_inputs = num_covariates + num_controls
@@ -213,6 +229,8 @@ def multiscale(
         config["num_controls"] = num_controls
     if likelihood != "normal":  # what runs say that were saved before there was a choice
         config["likelihood"] = likelihood
+    if expert_covariance != "diagonal":
+        config |= {"expert_covariance": expert_covariance, "expert_rank": expert_rank}
     if coupling:
         config["coupling"] = coupling
     if local:
@@ -229,7 +247,7 @@ def multiscale(
         components = 0 if published else min(most, values)
     encoder, decoder = _microscale(places, n_eta, num_inputs, components)
     shared_variance = (places.channels, *(1,) * places.ndim)
-    variance_shape = places.field_shape if expert_variance == "point" else shared_variance
+    variance_shape = shared_variance if expert_variance == "shared" else places.field_shape
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
     with Isolation(seed).turn():
         return Multiscale(
@@ -266,8 +284,24 @@ def multiscale(
             num_controls=num_controls,
             static=known,
             likelihood=FAMILIES[likelihood],
+            front=FrontVariance(places) if expert_variance == "front" else None,
+            correlation=correlation,
             config=config,
         )
+
+
+def _correlation(kind: str, values: int, rank: int | None) -> Callable[[], nn.Module] | None:
+    """What makes an expert's correlation of so many values."""
+    if kind != "low-rank" and rank is not None:
+        raise ValueError("expert_rank: goes with expert_covariance='low-rank'. Leave it out.")
+    if kind == "diagonal":
+        return None
+    if kind == "dense":
+        check_size("expert_covariance", values**2)
+        return partial(DenseCorrelation, values)
+    rank = min(8, values) if rank is None else check_whole("expert_rank", rank, 1, values)
+    check_size("expert_rank", values * rank**2)
+    return partial(PatternCorrelation, values, rank)
 
 
 def _places(

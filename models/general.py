@@ -9,7 +9,7 @@ square of each channel and the training horizon are one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyro_msde.data import SegmentBatch
-from pyro_msde.likelihoods import FieldNormal, WeightedFields, product_mean, product_variance
+from pyro_msde.likelihoods import (
+    CorrelatedNormal,
+    FieldNormal,
+    Precision,
+    WeightedFields,
+    correlated_product_mean,
+    product_mean,
+    product_variance,
+)
 from pyro_msde.priors import Part
 from pyro_msde.protocols import BoundModel, Places
 from pyro_msde.renaming import renamed_arguments
@@ -41,6 +49,10 @@ class BoundMultiscale:
         var_zeta: (channel, *space) variance of the macroscale expert.
         var_eta: (channel, *space) variance of the microscale expert, or None.
         likelihood: From mean and variance of fields to their law.
+        front: From T_p ζ to the factor by which it changes both variances; None: they are the same
+            at all states.
+        prec_eta: S_η where experts' errors go together; None: they do not, or there is one expert.
+        precision: S_ζ + S_η likewise.
     """
 
     grid: Places
@@ -51,11 +63,23 @@ class BoundMultiscale:
     var_zeta: Tensor
     var_eta: Tensor | None
     likelihood: Callable[[Tensor, Tensor], Distribution]
+    front: Callable[[Tensor], Tensor] | None = None
+    prec_eta: Precision | None = None
+    precision: Precision | None = None
 
     def observe(self, z: Tensor) -> Distribution:
         """p(y|z) of each element, (..., channel, *space), from z (..., latent); eq. (31)."""
-        mean = product_mean(*self.experts(z), self.var_zeta, self.var_eta)
-        return self.likelihood(mean, product_variance(self.var_zeta, self.var_eta))
+        macro, detail = self.experts(z)
+        if self.precision is not None:
+            ndim = self.grid.ndim + 1
+            mean = correlated_product_mean(macro, detail, self.prec_eta, self.precision, ndim)
+            spread = None if self.front is None else self.front(macro).sqrt()
+            return CorrelatedNormal(mean, self.precision, ndim, spread)
+        mean = product_mean(macro, detail, self.var_zeta, self.var_eta)
+        variance = product_variance(self.var_zeta, self.var_eta)
+        if self.front is not None:
+            variance = variance * self.front(macro)
+        return self.likelihood(mean, variance)
 
     def experts(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """T_p ζ and D(η), each (..., channel, *space), from z (..., latent)."""
@@ -88,6 +112,12 @@ class Multiscale(PyroModule):
         static: (num_coarse, s) static fields that it was made with; None: there are none.
         likelihood: From mean and variance of fields to their law, of each element by itself, such
             as `pyro_msde.likelihoods.student`; a function of a module, which can be pickled.
+        front: Network from T_p ζ (..., channel, *space) to the factor, shaped alike, by which both
+            variances depend on the state, such as `pyro_msde.networks.FrontVariance`; None: they
+            do not.
+        correlation: Function without argument making a network from an expert's variances
+            (channel, *space) to its precision, as `pyro_msde.likelihoods.PatternCorrelation` is; it
+            is called for each expert. None: precisions are diagonal.
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
@@ -110,9 +140,13 @@ class Multiscale(PyroModule):
         num_controls: int = 0,
         static: Tensor | None = None,
         likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
+        front: nn.Module | None = None,
+        correlation: Callable[[], nn.Module] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if correlation is not None and likelihood is not FieldNormal:
+            raise ValueError("likelihood: only normal errors go together. Leave correlation out.")
         if (n_eta > 0) != (decoder is not None) or (n_eta > 0) != (var_eta is not None):
             raise ValueError(
                 f"n_eta={n_eta}: decoder and var_eta go with n_eta > 0, and only then."
@@ -122,6 +156,9 @@ class Multiscale(PyroModule):
         self.var_zeta = Part(var_zeta)
         self.decoder = None if decoder is None else Part(decoder)
         self.var_eta = None if var_eta is None else Part(var_eta)
+        self.front = None if front is None else Part(front)
+        self.correlation_zeta = None if correlation is None else Part(correlation())
+        self.correlation_eta = Part(correlation()) if correlation is not None and n_eta else None
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
         self.num_covariates, self.num_controls = num_covariates, num_controls
@@ -151,7 +188,7 @@ class Multiscale(PyroModule):
             sites: Values of the sites `<part>.theta` by name, as a guide draws them: a function
                 like any other then, of which Pyro knows nothing. None: as a Pyro program.
         """
-        return BoundMultiscale(
+        bound = BoundMultiscale(
             self.grid,
             self.make_operators(self.kernel.read(sites)()),
             self.drift.read(sites),
@@ -160,7 +197,15 @@ class Multiscale(PyroModule):
             self.var_zeta.read(sites)(),
             None if self.var_eta is None else self.var_eta.read(sites)(),
             self.likelihood,
+            None if self.front is None else self.front.read(sites),
         )
+        if self.correlation_zeta is None:
+            return bound
+        precision, prec_eta = self.correlation_zeta.read(sites)(bound.var_zeta), None
+        if self.correlation_eta is not None:
+            prec_eta = self.correlation_eta.read(sites)(bound.var_eta)
+            precision = precision.plus(prec_eta)
+        return replace(bound, prec_eta=prec_eta, precision=precision)
 
     def make_operators(self, kernel: Any) -> Any:
         """The scale operators of what the kernel's network gives."""

@@ -4,7 +4,7 @@ fit = pyro_msde.fit(model, guide, data, validation=validation)
 forecast = fit.predict(y0, times)
 """
 
-from pyro_msde.data import Cycle, Trajectories
+from pyro_msde.data import Cycle, Log, Trajectories
 from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError, SavedRunError
 from pyro_msde.forecasts import Forecast
 from pyro_msde.grid import Grid, SensorGraph
@@ -35,6 +35,7 @@ __all__ = [
     "Forecast",
     "Grid",
     "History",
+    "Log",
     "MultiscaleELBO",
     "NonFiniteLossError",
     "NotPositiveDefiniteError",

@@ -25,6 +25,8 @@ from pyro_msde.data.harmonics import fitted_harmonics, harmonics_at
 from pyro_msde.data.inputs import Inputs, beside, held, inputs_of
 from pyro_msde.data.instants import TimeUnits, rounding, same_times
 from pyro_msde.data.labelled import in_order
+from pyro_msde.data.linked_scaling import linked_scaling
+from pyro_msde.data.links import Link, Log
 from pyro_msde.data.metadata import Metadata, matched
 from pyro_msde.data.outliers import warn_of_outliers
 from pyro_msde.data.overlaps import num_separate
@@ -64,6 +66,8 @@ __all__ = [
     "Batch",
     "Cycle",
     "Inputs",
+    "Link",
+    "Log",
     "Metadata",
     "Padding",
     "Quadrature",
@@ -99,6 +103,7 @@ __all__ = [
     "inputs_of",
     "is_latitude",
     "is_longitude",
+    "linked_scaling",
     "matched",
     "nearest",
     "num_controls_of",

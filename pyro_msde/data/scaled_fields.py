@@ -51,6 +51,8 @@ class ScaledFields:
         self.values, self.dtype = values, dtype
         self._times, self._scaling, self._padding = times, scaling, places.padding
         mask = None if places.mask is None else torch.tensor(places.mask, device=values.device)
+        if scaling.link is not None:
+            scaling.link.check("values", values if mask is None else values.where(mask, torch.nan))
         self.observed = observed_in(values, mask, places.padding)
         self._filled: Tensor | None = None
         self.unseen: Tensor | None = None

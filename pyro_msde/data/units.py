@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_msde.data.links import Link
 from pyro_msde.data.padding import Padding, padded
 from pyro_msde.data.reference import Reference
 
@@ -35,6 +36,8 @@ class Scaling:
         reference: What is subtracted; nothing unless given.
         never_observed: (channel, *space) bool, points of which the training data have no value:
             that they lack it makes no snapshot less complete. None: there are none.
+        link: Through which models see fields, with the reference and the scales of what they see;
+            `channels` and `reference` are those of the fields themselves. None: as they are.
     """
 
     channels: tuple[float, ...]
@@ -43,6 +46,7 @@ class Scaling:
     controls: tuple[tuple[float, float], ...] = ()
     reference: Reference = field(default_factory=Reference)
     never_observed: Tensor | None = field(default=None, compare=False)
+    link: Link | None = None
 
     @classmethod
     def of(
@@ -119,6 +123,14 @@ class Scaling:
                     f"Change its units{' or pass dtype=torch.float64' if wider else ''}."
                 )
 
+    @property
+    def seen(self) -> Scaling:
+        """Of what models see: of fields themselves, unless they are seen through a link."""
+        link = self.link
+        if link is None:
+            return self
+        return replace(self, channels=link.channels, reference=link.reference, link=None)
+
     def field_scale(self, like: Tensor, ndim: int) -> Tensor:
         """Scale of fields (..., channel, *space) with `ndim` axes of space, broadcast to them.
 
@@ -137,12 +149,14 @@ class Scaling:
         return torch.as_tensor(self.reference.at(times), device=like.device)
 
     def to_scaled(self, values: Tensor, times: Any) -> Tensor:
-        """(values − reference) / scale, float64.
+        """(values − reference) / scale, float64, of what models see of the values.
 
         Args:
             values: Fields (..., channel, *space) in the user's units.
             times: (...) array of the fields' times in the user's units; only a mean cycle asks.
         """
+        if self.link is not None:
+            return self.seen.to_scaled(self.link.forward(values.double()), times)
         ndim = values.ndim - np.ndim(times) - 1
         scale = self.field_scale(values.new_empty(0, dtype=torch.float64), ndim)
         if self.reference:

@@ -55,7 +55,8 @@ def initial_fields(
         empty: Whether fields may be missing whole, where values may.
 
     Raises:
-        ValueError: Of another grid, not finite, or far larger than the training data.
+        ValueError: Of another grid, not finite, or far larger than the training data; negative
+            where the fit has a link.
     """
     device = place_of(fit.model)[1]
     value = torch.as_tensor(to_numpy(y0, argument))
@@ -78,6 +79,8 @@ def initial_fields(
     fields = value.to(device=device, dtype=torch.float64)
     if grid.mask is not None:  # whatever stands there
         fields = fields.where(torch.tensor(grid.mask, device=device), torch.nan)
+    if fit.scaling.link is not None:
+        fit.scaling.link.check(argument, fields)
     largest = _largest(fit, fields)
     if largest > LARGEST_FIELD:
         raise ValueError(

@@ -14,13 +14,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from pyro_msde.data import Padding, cropped, padded
+from pyro_msde.data import Link, Padding, cropped, padded
 from pyro_msde.isolation import Isolation
+from pyro_msde.likelihoods import CorrelatedNormal
 
 __all__ = ["Mixture"]
 
@@ -43,6 +45,8 @@ class Mixture:
             channel, *space). None: nothing.
         mask: (channel, *space), False where there is no field, and results are NaN. None: nowhere.
         padding: Points of the laws beyond those of the fields, per axis of space.
+        link: Through which the laws, all normal then, are of the fields, which are never negative;
+            `scale` and `reference` are of what it makes of these. None: of the fields themselves.
     """
 
     where: slice
@@ -52,12 +56,13 @@ class Mixture:
     reference: Tensor | None = None
     mask: Tensor | None = None
     padding: Padding = ()
+    link: Link | None = None
 
     @property
     def mean(self) -> Tensor:
         """(batch, chunk, *field), eq. (33)."""
         mean = self.moments["mean"] * self._scale(self.moments["mean"])
-        if self.reference is None:
+        if self.reference is None or self.link is not None:
             return mean
         return mean + (
             self.reference if self.has_channel else self._without_channel(self.reference)
@@ -72,7 +77,14 @@ class Mixture:
 
     @cached_property
     def moments(self) -> dict[str, Tensor]:
-        """Mean and three parts of the variance, (batch, chunk, *field) each, in scaled units."""
+        """Mean and three parts of the variance, (batch, chunk, *field) each, in scaled units.
+
+        In the user's where there is a link, through which no scale goes.
+        """
+        if self.link is not None:
+            linked = [self._linked(law, self.link) for law in self.laws]
+            parts = _split_variance(linked).items()
+            return {name: self._in_layout(value) for name, value in parts}
         return {name: self._given(value) for name, value in _split_variance(self.laws).items()}
 
     def cdf(self, values: Tensor) -> Tensor:
@@ -95,12 +107,44 @@ class Mixture:
         """
         at = self._scaled(values)
         each = torch.cat([law.log_prob(at) for law in self.laws])
-        return self._given(each - self.scale.log().to(each))
+        each = cropped(each - self.scale.log().to(each), self.padding)
+        if self.link is not None:
+            each = each + self.link.log_slope(self._with_channel(values)).to(each)
+        return self._in_layout(each)
+
+    def snapshot_log_density(self, values: Tensor, observed: Tensor) -> Tensor:
+        """Log density of whole snapshots for each path, (sample, batch, chunk), likewise float64.
+
+        Args:
+            values: y, (batch, chunk, *field).
+            observed: Bool, shaped alike: what counts.
+        """
+        each = self.log_density(values)
+        total = each.where(observed, 0).flatten(3).sum(3, dtype=torch.float64)
+        together = [law for law in self.laws if isinstance(law, CorrelatedNormal)]
+        if not together:
+            return total
+        at, seen = self._scaled(values), padded(self._with_channel(observed), self.padding)
+        seen = seen.to(at.device)
+        alone = torch.cat([law.log_prob(at) for law in together]).where(seen, 0)
+        joint = torch.cat([law.snapshot_log_prob(at, seen) for law in together])
+        change = joint.double() - alone.flatten(3).sum(3, dtype=torch.float64)
+        return total + change.detach().cpu()
+
+    def atoms(self, values: Tensor) -> Tensor | None:
+        """Whether values (batch, chunk, *field) have a probability of their own; None: none has.
+
+        With a link zero has, where it has an offset.
+        """
+        if self.link is None:
+            return None
+        return self._in_layout(self.link.has_mass(self._with_channel(values)))
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """A draw from each p(y|z_i), (sample, batch, chunk, *field), those of θ side by side.
 
-        Draws at different points and times are of one path, and otherwise independent.
+        Draws at different points and times are of one path, and otherwise independent, but for
+        those at the points of a time that a `CorrelatedNormal` draws together.
         """
         return self._in_units(torch.cat(_draws(self.laws, generator)))
 
@@ -109,7 +153,17 @@ class Mixture:
         fields = cropped(fields, self.padding) * self.scale.to(fields)
         if self.reference is not None:
             fields = fields + self.reference.to(fields.device)
+        if self.link is not None:
+            fields = self.link.inverse(fields.double())
         return self._in_layout(fields)
+
+    def _linked(self, law: Distribution, link: Link) -> _Moments:
+        """Mean and variance of fields given each path, in the user's units."""
+        mean = cropped(law.mean, self.padding).double() * self.scale.to(law.mean.device)
+        if self.reference is not None:
+            mean = mean + self.reference.to(mean.device)
+        variance = cropped(law.variance, self.padding) * self.scale.square().to(mean.device)
+        return _Moments(*link.moments(mean, variance))
 
     def _given(self, values: Tensor) -> Tensor:
         """What the laws have at each point, at the user's points and in the user's layout."""
@@ -119,25 +173,39 @@ class Mixture:
         """Values in the user's layout, on the CPU, NaN where there is no field."""
         values = values.detach().cpu()
         if self.mask is not None:
-            values = values.masked_fill(~self.mask, math.nan)
+            values = values.masked_fill(
+                ~self.mask, False if values.dtype == torch.bool else math.nan
+            )
         return values if self.has_channel else self._without_channel(values)
+
+    def _with_channel(self, values: Tensor) -> Tensor:
+        return values if self.has_channel else values.unsqueeze(-self.scale.ndim)
 
     def _without_channel(self, values: Tensor) -> Tensor:
         return values.squeeze(-self.scale.ndim)
 
     def _scale(self, like: Tensor) -> Tensor:
-        """Of scaled units in the user's, broadcast to fields in the user's layout."""
+        """Of the moments' units in the user's, broadcast to fields in the user's layout."""
+        if self.link is not None:
+            return torch.ones((), dtype=like.dtype)
         return (self.scale if self.has_channel else self.scale.squeeze(0)).to(like)
 
     def _scaled(self, values: Tensor) -> Tensor:
         """The user's values in scaled units: divided first, as their dtype may hold more."""
-        values = values if self.has_channel else values.unsqueeze(-self.scale.ndim)
+        values = self._with_channel(values)
+        if self.link is not None:
+            values = self.link.forward(values.double())
         if self.reference is not None:
             values = values - self.reference
         return padded((values / self.scale).to(self.laws[0].mean), self.padding)
 
 
-def _split_variance(laws: Sequence[Distribution]) -> dict[str, Tensor]:
+class _Moments(NamedTuple):
+    mean: Tensor
+    variance: Tensor
+
+
+def _split_variance(laws: Sequence[Distribution | _Moments]) -> dict[str, Tensor]:
     """Mean and the three variances, (batch, chunk, channel, *space).
 
     Propagated is the unbiased variance within draws of θ, so that parameter is what the mixture has
@@ -172,11 +240,15 @@ def _draws(laws: Sequence[Distribution], generator: torch.Generator) -> list[Ten
     if all(isinstance(law, Normal) for law in laws):
         shape, like = laws[0].batch_shape, laws[0].mean
         noise = torch.randn(len(laws), *shape, generator=generator, dtype=like.dtype)
-        return [law.mean + law.stddev * e.to(like) for law, e in zip(laws, noise, strict=True)]
+        return [law.mean + _coloured(law, e.to(like)) for law, e in zip(laws, noise, strict=True)]
     # torch's families draw from the process's random state only, which is borrowed
     seed = int(torch.randint(2**62, (), generator=generator))
     with Isolation(seed, laws[0].mean.device).turn():
         return [law.sample() for law in laws]
+
+
+def _coloured(law: Distribution, noise: Tensor) -> Tensor:
+    return law.coloured(noise) if isinstance(law, CorrelatedNormal) else law.stddev * noise
 
 
 def _normals(laws: Sequence[Distribution]) -> tuple[Tensor, Tensor]:

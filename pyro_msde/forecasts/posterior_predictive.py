@@ -132,11 +132,12 @@ class Forecast:
     def latent(self) -> Tensor:
         """(sample, …, time, latent): macroscale in the fields' units, then the microscale.
 
-        Modes of several channels have no units: their coefficients are scaled ones.
+        Modes of several channels have no units: their coefficients are scaled ones. Of fields with
+        a link it is in the units of what the model sees.
         """
         z = self.paths.flatten(0, 1).clone()
         grid = self.model.grid
-        per_state = torch.tensor(self.scaling.channels, dtype=z.dtype)
+        per_state = torch.tensor(self.scaling.seen.channels, dtype=z.dtype)
         if grid.num_zeta == len(per_state) * grid.num_coarse:
             z[..., : grid.num_zeta] *= per_state.repeat_interleave(grid.num_coarse)
         return z if self.batched else z[:, 0]
@@ -159,6 +160,8 @@ class Forecast:
     def mean(self) -> Tensor:
         """(…, time, *field), eq. (33)."""
         mean = self._moment("mean")
+        if self.scaling.link is not None:  # of fields themselves
+            return mean
         mean, reference = mean * self._scale(mean.dtype), self.reference_field
         return mean if reference is None else mean + reference
 
@@ -200,6 +203,18 @@ class Forecast:
         target = self._as_batch(torch.as_tensor(given))
         parts = ((w.where, {"cdf": w.cdf(target[:, w.where])}) for w in self.mixtures())
         return self._collected(parts)["cdf"]
+
+    def atoms(self, values: Any) -> Tensor | None:
+        """Whether each value (…, time, *field) has a probability of its own; None: none has any.
+
+        Zero has, where the fit has a link with an offset. There `cdf` jumps.
+        """
+        if self.scaling.link is None:
+            return None
+        target = self._as_batch(torch.as_tensor(to_numpy(values, "values")))
+        ours = target if self.has_channel else target.unsqueeze(2)
+        found = self.scaling.link.has_mass(ours)
+        return found if self.has_channel else found.squeeze(2)
 
     def quantile(self, level: float) -> Tensor:
         """Quantile of the mixture at each point, (…, time, *field).
@@ -257,13 +272,15 @@ class Forecast:
         return self._moment(name).double() * self._scale(torch.float64).square()
 
     def _scale(self, dtype: torch.dtype) -> Tensor:
-        """Of scaled units in the user's, broadcast to fields."""
+        """Of the moments' units in the user's, broadcast to fields."""
         grid = self.model.grid
+        if self.scaling.link is not None:
+            return torch.ones((), dtype=dtype)
         scale = self.scaling.field_scale(torch.empty(0, dtype=dtype), grid.ndim)
         return scale if self.has_channel else scale.squeeze(0)
 
     def _moment(self, name: str) -> Tensor:
-        """(…, time, *field) in scaled units."""
+        """(…, time, *field) in the units of the mixtures' moments."""
         if not self._cache:
             self._cache.update(self._collected((w.where, w.moments) for w in self.mixtures()))
         return self._cache[name]
@@ -273,7 +290,8 @@ class Forecast:
         grid = self.model.grid
         per_time = self.num_samples * self.paths.shape[2] * grid.channels * grid.num_points
         size = max(1, _CHUNK // per_time)
-        scale = self.scaling.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
+        seen, link = self.scaling.seen, self.scaling.link
+        scale = seen.field_scale(torch.empty(0, dtype=torch.float64), grid.ndim)
         mask = None if grid.mask is None else torch.tensor(grid.mask)
         residual = self.residual
         left: dict[int, Tensor] = {}  # y₀ − μ_y of each draw's paths, if there is room for all
@@ -291,9 +309,14 @@ class Forecast:
                     if room:
                         left[k] = away
             reference = self.reference
-            if reference is not None and reference.shape[1] > 1:
+            if link is not None:
+                clock = np.atleast_2d(self.valid_times)[:, window]
+                reference = seen.reference_at(clock, scale) if seen.reference else None
+            elif reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]
-            yield Mixture(window, laws, scale, self.has_channel, reference, mask, grid.padding)
+            yield Mixture(
+                window, laws, scale, self.has_channel, reference, mask, grid.padding, link
+            )
 
     def _as_batch(self, values: Tensor) -> Tensor:
         """(batch, time, *field) from the user's layout."""

@@ -4,6 +4,7 @@ from pyro_msde.inference.callbacks import Log, ProgressBar, TrainingView, check_
 from pyro_msde.inference.closed_form_variance import (
     ObservationVarianceStep,
     has_observation_variances,
+    observes_normals,
 )
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.drift_refinement import refine_drift
@@ -44,6 +45,7 @@ __all__ = [
     "left_out",
     "linear_inverse_model",
     "linear_path",
+    "observes_normals",
     "refine_drift",
     "train",
     "weak_form_regression",

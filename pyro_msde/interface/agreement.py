@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pyro_msde.data import ROOM, num_controls_of, num_covariates_of, num_inputs_of
+from pyro_msde.data import ROOM, Scaling, num_controls_of, num_covariates_of, num_inputs_of
 from pyro_msde.errors import SavedRunError
 from pyro_msde.interface.description import structure_of
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import described_priors, fixed_names, is_positive
-from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module
+from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module, Places
 from pyro_msde.runs import Description, config_of
 from pyro_msde.sde import Dynamics
 
@@ -113,8 +113,32 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
     Raises:
         ValueError: They are not.
     """
-    grid, wanted = fit.model.grid, num_covariates_of(fit.model)
-    scaling, (least, most) = fit.scaling, ROOM[dtype]
+    grid, wanted, scaling = fit.model.grid, num_covariates_of(fit.model), fit.scaling
+    _check_units(scaling, grid, dtype)
+    if scaling.link is not None:
+        if len(scaling.link.offsets) != grid.channels:
+            raise ValueError(f"scaling.link: {len(scaling.link.offsets)} offsets")
+        _check_units(scaling.seen, grid, dtype)
+    never = scaling.never_observed
+    if never is not None and tuple(never.shape) != (grid.channels, *grid.data_shape):
+        raise ValueError(
+            f"scaling.never_observed: {tuple(never.shape)} on a grid {grid.data_shape}"
+        )
+    if len(scaling.covariates) not in (0, wanted):
+        raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
+    wanted = num_controls_of(fit.model)
+    if len(scaling.controls) != wanted:
+        raise ValueError(f"scaling.controls: {len(scaling.controls)}, the model has {wanted}")
+    most = ROOM[dtype][1]
+    if not all(abs(number) <= most for control in scaling.controls for number in control):
+        raise ValueError(f"scaling.controls: {dtype} has room for numbers up to {most:g}")
+    if not fit.has_channel and grid.channels > 1:
+        raise ValueError("has_channel: the grid has several")
+
+
+def _check_units(scaling: Scaling, grid: Places, dtype: torch.dtype) -> None:
+    """Of fields, or of what models see of them."""
+    least, most = ROOM[dtype]
     if len(scaling.channels) != grid.channels:
         raise ValueError(f"scaling.channels: {len(scaling.channels)}, the grid has {grid.channels}")
     coefficients = scaling.reference.coefficients
@@ -128,22 +152,8 @@ def check_scaling(fit: FittedModel, dtype: torch.dtype) -> None:
             raise ValueError(f"scaling.reference: {tuple(coefficients.shape)} on a grid {full}")
         if (count > 1) != (scaling.reference.period is not None):
             raise ValueError("scaling.reference: a cycle without a period, or the other way round")
-    never = scaling.never_observed
-    if never is not None and tuple(never.shape) != (grid.channels, *grid.data_shape):
-        raise ValueError(
-            f"scaling.never_observed: {tuple(never.shape)} on a grid {grid.data_shape}"
-        )
-    if len(scaling.covariates) not in (0, wanted):
-        raise ValueError(f"scaling.covariates: {len(scaling.covariates)}, the model has {wanted}")
-    wanted = num_controls_of(fit.model)
-    if len(scaling.controls) != wanted:
-        raise ValueError(f"scaling.controls: {len(scaling.controls)}, the model has {wanted}")
-    if not all(abs(number) <= most for control in scaling.controls for number in control):
-        raise ValueError(f"scaling.controls: {dtype} has room for numbers up to {most:g}")
     if not all(least <= s <= most for s in (*scaling.channels, *scaling.covariates)):
         raise ValueError(f"scaling: {dtype} has room for {least:g} to {most:g}")
-    if not fit.has_channel and grid.channels > 1:
-        raise ValueError("has_channel: the grid has several")
 
 
 @torch.no_grad()

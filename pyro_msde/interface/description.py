@@ -34,6 +34,7 @@ def description_of(fit: FittedModel) -> dict[str, Any]:
             "covariates": fit.scaling.covariates,
             "controls": fit.scaling.controls,
             "period": fit.scaling.reference.period,
+            **_link(fit),
         },
         "random_parts": posterior_of(fit.guide) is not None,
         **vars(training),
@@ -85,6 +86,7 @@ def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
     What is not trained, as principal components, is in half precision where that is the same.
     """
     reference, never = fit.scaling.reference.coefficients, fit.scaling.never_observed
+    seen = None if fit.scaling.link is None else fit.scaling.link.reference.coefficients
     return {
         "model": _compact(fit.model),
         "guide": _compact(fit.guide),
@@ -96,8 +98,15 @@ def weights_of(fit: FittedModel) -> dict[str, dict[str, Tensor]]:
         "scaling": {
             **({} if reference is None else {"reference": torch.as_tensor(reference)}),
             **({} if never is None else {"never_observed": never}),
+            **({} if seen is None else {"link_reference": torch.as_tensor(seen)}),
         },
     }
+
+
+def _link(fit: FittedModel) -> dict[str, Any]:
+    """Offsets and scales, if any; the period of its reference is that of the fields' own."""
+    link = fit.scaling.link
+    return {} if link is None else {"link": {"offsets": link.offsets, "channels": link.channels}}
 
 
 def _compact(module: Module) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from pyro_msde.data import (
     Trajectories,
     check_trajectories,
     in_order,
+    linked_scaling,
     observed_by_channel,
     observed_snapshots,
     reference_of,
@@ -39,6 +40,7 @@ from pyro_msde.inference import (
     check_callbacks,
     check_roles,
     left_out,
+    observes_normals,
 )
 from pyro_msde.interface.beside_baselines import beside_baselines
 from pyro_msde.interface.fitted import Fit
@@ -78,6 +80,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     jackknife: bool = True,
     reference: Any = "channel",
+    link: Any = None,
     **changes: Any,
 ) -> Fit:
     """Learn model and guide from trajectories by stochastic variational inference.
@@ -144,6 +147,10 @@ def fit(
             "point", that of each point; `pyro_msde.Cycle(period, harmonics)`, a mean cycle at each
             point, such as the seasons'; an array (*space) or (channel, *space), or one number a
             channel; an xarray DataArray, which is read by its names and positions; None: nothing.
+        link: "log" for fields that are never negative, such as precipitation or concentrations: the
+            model is of log(1 + y/c), or of log y where no training value is zero, and forecasts are
+            of y again, never negative (`pyro_msde.Log` says what c is, and takes one of your own).
+            A list, one a channel, leaves those as they are that have None in it. Scores are of y.
         **changes: Fields of the `Recipe` to change, such as learning_rate=3e-4.
 
     Returns:
@@ -151,8 +158,8 @@ def fit(
 
     Raises:
         ValueError: Data that do not fit the model's grid, are too short for the segments asked for,
-            or too large or small for the dtype, an unknown recipe or a number of its without sense,
-            a guide made for another model.
+            too large or small for the dtype, or have no logarithm for a `link`; an unknown recipe
+            or a number of its without sense; a guide made for another model.
         SavedRunError: The checkpoint is of another run, in use, damaged, or cannot be written when
             training begins.
         NonFiniteLossError: The loss stopped being finite; the last good parameters are in place.
@@ -187,6 +194,12 @@ def fit(
         reference=subtracted,
         times=data.times,
     )
+    scaling = linked_scaling(scaling, link, fields, data.times, reference, grid.admits_constant)
+    if scaling.link is not None and not observes_normals(model):
+        raise ValueError(
+            "link: what the model sees has to be normal given its state, as only then the mean of "
+            "the fields is finite for any variance. Use likelihood='normal'."
+        )
     if validation is not None:
         validation = checked_validation(validation, data, model, scaling)
     if isinstance(guide, FreeNodes):
@@ -194,7 +207,8 @@ def fit(
     folder = None if checkpoint is None else make_folder(checkpoint)
     dtype, device = _place(model, dtype, device)
     scaling.check_room(dtype)
-    warn_of_outliers(fields, data.times)
+    if scaling.link is None:  # whose logarithm tames them
+        warn_of_outliers(fields, data.times)
     fixed = _given_sizes(recipe, changes)
     lock = nullcontext() if folder is None else locked_folder(folder)
     with Interruption() as stop, memory_kept(), lock:
@@ -216,7 +230,8 @@ def fit(
             steps=steps,
             seed=seed,
             device=device,
-            log_volume=scaling.log_volume(observed_by_channel(fields)),
+            log_volume=scaling.seen.log_volume(observed_by_channel(fields))
+            + (0.0 if scaling.link is None else scaling.link.log_volume(fields)),
         )
         score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, scaling, data, seed, validation, validate_every)

@@ -124,6 +124,8 @@ def grow(
         doubled = before.var_zeta.net.log_value + math.log(2.0)
         for part in (after.var_zeta, after.var_eta):
             part.net.log_value.copy_(doubled)
+        if after.correlation_eta is not None:
+            after.correlation_eta.load_state_dict(before.correlation_zeta.state_dict())
 
 
 def _check_room(role: str, small: Module, large: Module) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.checks import check_kind
-from pyro_msde.data import Metadata, Reference, Scaling
+from pyro_msde.data import Link, Metadata, Reference, Scaling
 from pyro_msde.errors import SavedRunError
 from pyro_msde.inference import check_owner
 from pyro_msde.interface.agreement import (
@@ -128,7 +128,7 @@ def _fit(
         result = Fit(
             model,
             guide,
-            _scaling(described, weights["scaling"]),
+            _scaling(described, weights["scaling"], model),
             has_channel=described.has_channel,
             metadata=None if metadata is None else Metadata.from_json(metadata),
             adjustments=tuple(_adjustments(described, weights["adjustments"], model)),
@@ -146,26 +146,36 @@ def _fit(
     return result
 
 
-def _scaling(described: Description, tensors: Mapping[str, Tensor]) -> Scaling:
+def _scaling(described: Description, tensors: Mapping[str, Tensor], model: Model) -> Scaling:
     """Scaled against user's units.
 
     Raises:
         ValueError: A tensor that is neither a reference nor a mask, or not finite.
     """
     known = msgspec.structs.asdict(described.scaling)
-    period, coefficients = known.pop("period"), tensors.get("reference")
-    never = tensors.get("never_observed")
-    unknown = tensors.keys() - {"reference", "never_observed"}
-    if unknown or (period is not None and coefficients is None):
+    period, link = known.pop("period"), known.pop("link")
+    never, ours = tensors.get("never_observed"), tensors.get("reference")
+    unknown = tensors.keys() - {"reference", "never_observed", "link_reference"}
+    if unknown or (period is not None and ours is None):
         raise ValueError("scaling: tensors that are neither a reference nor a mask")
     if never is not None and never.dtype != torch.bool:
         raise ValueError(f"scaling.never_observed: {never.dtype}, not bool")
-    known["never_observed"] = never
+    reference = _reference(ours, period)
+    if link is not None:
+        seen = _reference(tensors.get("link_reference"), period)
+        link = Link(model.grid.ndim, link.offsets, link.channels, seen)
+    elif "link_reference" in tensors:
+        raise ValueError("scaling: a reference of a link without one")
+    return Scaling(**known, never_observed=never, reference=reference, link=link)
+
+
+def _reference(coefficients: Tensor | None, period: float | None) -> Reference:
+    """What is subtracted; nothing without coefficients."""
     if coefficients is None:
-        return Scaling(**known)
+        return Reference()
     if coefficients.dtype != torch.float64 or not bool(coefficients.isfinite().all()):
         raise ValueError("scaling.reference: not of finite float64 numbers")
-    return Scaling(**known, reference=Reference(coefficients.numpy(), period))
+    return Reference(coefficients.numpy(), period)
 
 
 def _adjustments(

@@ -57,6 +57,7 @@ def identity_of(
                 **_likelihood(trainer.model),
                 **{f"prior of {k}": v for k, v in described_priors(trainer.model).items()},
                 **_reference(scaling),
+                **_link(scaling),
             },
             "model": _shapes(trainer),
             "data": _digest(
@@ -90,6 +91,11 @@ def _reference(scaling: Scaling) -> dict[str, Any]:
     if reference.coefficients is None:
         return {}
     return {"reference": _digest([reference.coefficients], None), "period": reference.period}
+
+
+def _link(scaling: Scaling) -> dict[str, Any]:
+    """The offsets of the link, unless there is none."""
+    return {} if scaling.link is None else {"link": scaling.link.offsets}
 
 
 def _likelihood(model: Module) -> dict[str, str]:

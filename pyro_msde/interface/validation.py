@@ -105,6 +105,8 @@ def checked_validation(
     validation = since_first_observed(validation, model.grid, "validation")
     fields = validation.fields(model.grid.channels, model.grid.data_shape)
     for k, (t, v) in enumerate(zip(validation.times, fields, strict=True)):
+        if scaling.link is not None:
+            scaling.link.check("validation", v, trajectory=k)
         anomaly = v[0] - scaling.reference.at(t[0]) if scaling.reference else v[0]
         span = (t[-1] - t[0]) / scaling.time
         if span > _LONGEST_VALIDATION:

@@ -17,6 +17,7 @@ from scipy import special
 from torch import Tensor
 from torch.distributions import Distribution
 
+from pyro_msde.checks import check_number
 from pyro_msde.likelihoods.weighted_squares import weighted_squares
 
 __all__ = ["FAMILIES", "FieldNormal", "StudentT", "can_be_moved", "laplace", "moved", "student"]
@@ -44,6 +45,10 @@ class FieldNormal(dist.Normal):
     def expand(self, batch_shape: Any, _instance: Any = None) -> FieldNormal:
         """The same law over a larger batch."""
         return type(self)(self.loc.expand(batch_shape), self.shared_variance)
+
+    def moved(self, shift: Tensor, factor: Tensor) -> FieldNormal:
+        """The same law elsewhere, and narrower or wider; see the function `moved`."""
+        return FieldNormal(self.loc + shift, self.shared_variance * factor.square())
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Of each element."""
@@ -103,7 +108,12 @@ def student(mean: Tensor, variance: Tensor, df: float = 4.0) -> Distribution:
         mean: (..., channel, *space).
         variance: Broadcasts against the mean.
         df: Degrees of freedom, above 2; the fewer, the heavier the tails.
+
+    Raises:
+        ValueError: So few that there is no variance.
     """
+    if check_number("df", df) <= 2:
+        raise ValueError(f"df={df}: the variance is infinite. Give more than 2.")
     scale = (variance * ((df - 2) / df)).sqrt()
     return StudentT(df, mean, scale, validate_args=False)
 
@@ -129,7 +139,7 @@ def moved(law: Distribution, shift: Tensor, factor: Tensor) -> Distribution:
         factor: Multiplies its standard deviation; broadcasts against its variance.
     """
     if isinstance(law, FieldNormal):
-        return FieldNormal(law.loc + shift, law.shared_variance * factor.square())
+        return law.moved(shift, factor)
     if isinstance(law, StudentT):
         return StudentT(law.df, law.loc + shift, law.scale * factor, validate_args=False)
     if isinstance(law, dist.Laplace):

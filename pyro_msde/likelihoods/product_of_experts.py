@@ -6,6 +6,7 @@ The experts p(y|ζ) = N(T_p ζ, S_ζ⁻¹) and p(y − T_p ζ|η) = N(D(η), S_�
 
 S_ζ and S_η are not separately identified; Σ_y and Σ_y S_η D(η) are. With diagonal precisions,
 written here by the experts' variances v_ζ and v_η, Σ_y S_η = v_ζ / (v_ζ + v_η).
+Others are in `pyro_msde/likelihoods/precisions.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["product_mean", "product_variance"]
+from pyro_msde.likelihoods.precisions import Precision
+
+__all__ = ["correlated_product_mean", "product_mean", "product_variance"]
 
 
 def product_variance(var_zeta: Tensor, var_eta: Tensor | None) -> Tensor:
@@ -28,3 +31,25 @@ def product_mean(
     if detail is None or var_eta is None:
         return macro
     return torch.addcmul(macro, var_zeta / (var_zeta + var_eta), detail)
+
+
+def correlated_product_mean(
+    macro: Tensor,
+    detail: Tensor | None,
+    prec_eta: Precision | None,
+    precision: Precision,
+    field_ndim: int,
+) -> Tensor:
+    """T_p ζ + Σ_y S_η D(η) of any precisions.
+
+    Args:
+        macro: T_p ζ, (..., channel, *space).
+        detail: D(η), shaped alike; None: there is one expert.
+        prec_eta: S_η, of fields flattened; None likewise.
+        precision: S_ζ + S_η.
+        field_ndim: Number of axes of a field, the channel's and those of space.
+    """
+    if detail is None or prec_eta is None:
+        return macro
+    part: Tensor = precision.solve(prec_eta.times(detail.flatten(-field_ndim).double())).to(macro)
+    return macro + part.unflatten(-1, macro.shape[-field_ndim:])

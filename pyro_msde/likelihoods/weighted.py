@@ -9,6 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from pyro_msde.likelihoods.correlated import CorrelatedNormal
 from pyro_msde.likelihoods.families import FieldNormal
 
 __all__ = ["WeightedFields"]
@@ -22,8 +23,8 @@ class WeightedFields(TorchDistribution):
     batch_shape (...,), event_shape (time, channel, *space).
 
     Args:
-        law: Of elements (..., time, channel, *space), independent of each other, such as `observe`
-            of a bound model returns.
+        law: Of elements (..., time, channel, *space), independent of each other unless it is a
+            `CorrelatedNormal`, such as `observe` of a bound model returns.
         field_ndim: Number of axes of a field, the channel's and those of space.
         weight: (..., time) weight of each snapshot's log density: the inverse of how often
             segments include it, so that minibatches estimate (27) without bias. None: ones.
@@ -88,6 +89,8 @@ class WeightedFields(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Weighted sum over the segment's snapshots of log p(y_i | z_i), (...,)."""
         field = len(self.event_shape) - 1
+        if isinstance(self.law, CorrelatedNormal):
+            return self.law.weighted_log_prob(value, field, self.weight, self.observed)
         # a subclass may have another density
         if type(self.law) is FieldNormal and self.law.shared_variance.ndim <= field:
             return self.law.weighted_log_prob(value, field, self.weight, self.observed)

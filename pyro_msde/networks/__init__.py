@@ -3,6 +3,7 @@
 from pyro_msde.networks.blocks import MLP, ConvDecoder, ConvEncoder, PolynomialMLP, SmoothingKernel
 from pyro_msde.networks.drift import MultiscaleDrift
 from pyro_msde.networks.drift_claims import drift_of, false_claim, offers, random_states, refusal
+from pyro_msde.networks.front_variance import FrontVariance
 from pyro_msde.networks.growing import grow_from
 from pyro_msde.networks.modal_path import ModalPath
 from pyro_msde.networks.pod import (
@@ -23,6 +24,7 @@ __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "FrontVariance",
     "LocalReadout",
     "ModalPath",
     "MultiscaleDrift",

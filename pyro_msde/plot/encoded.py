@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.data import TimeUnits, cropped
+from pyro_msde.data import Link, TimeUnits, cropped
 from pyro_msde.forecasts import controls_of_fields, encodable, initial_fields, scaled_covariates
 from pyro_msde.isolation import Isolation
 from pyro_msde.priors import private
@@ -51,6 +51,8 @@ class Encoded:
         z: (field, latent) in scaled units.
         theta: The model at that draw of θ.
         covariates: (field, p + c) in scaled units, with controls; None: there are none.
+        link: Through which the model sees fields; `unit` and `reference` are of what it makes of
+            them then. None: as they are.
     """
 
     model: Model
@@ -61,6 +63,7 @@ class Encoded:
     z: Tensor
     theta: Any
     covariates: Tensor | None
+    link: Link | None = None
 
     @classmethod
     @torch.no_grad()
@@ -97,17 +100,18 @@ class Encoded:
         )
         given = [x for x in both if x is not None]
         inputs = torch.cat(given, 1) if given else None
-        unit = fit.scaling.field_scale(fields, fit.model.grid.ndim)
+        seen = fit.scaling.seen
+        unit = seen.field_scale(fields, fit.model.grid.ndim)
         clock = _clock(fit, times, len(fields))
         with Isolation(0, fields.device).turn():
             theta = private(fit.model.bind(fit.guide.read_theta()))
             scaled, observed = encodable(fit.model, fit.scaling, fields, clock)
-            seen = {} if observed is None else {"observed": observed}
-            z, _ = fit.guide.encode(scaled, theta, inputs, **seen)
+            gaps = {} if observed is None else {"observed": observed}
+            z, _ = fit.guide.encode(scaled, theta, inputs, **gaps)
         if observed is not None:
             fields = fields.where(cropped(observed, fit.model.grid.padding), torch.nan)
-        reference = fit.scaling.reference_at(clock, fields)
-        return cls(fit.model, fields, scaled, unit, reference, z, theta, inputs)
+        reference, link = seen.reference_at(clock, fields), fit.scaling.link
+        return cls(fit.model, fields, scaled, unit, reference, z, theta, inputs, link)
 
     def in_units(self, scaled: Tensor) -> Tensor:
         """Scaled fields (field, channel, *space), or at coarse points, in the user's units.
@@ -116,12 +120,15 @@ class Encoded:
         """
         reference, grid = self.reference, self.model.grid
         if scaled.shape[2:] != grid.coarse:
-            return cropped(scaled, grid.padding) * self.unit + reference
+            return self._of_link(cropped(scaled, grid.padding) * self.unit + reference)
         for axis, index in enumerate(grid.coarse_index, start=2):
             if reference.ndim and reference.shape[axis] > 1:
                 inside = torch.as_tensor(index.clip(0, reference.shape[axis] - 1))
                 reference = reference.index_select(axis, inside.to(scaled.device))
-        return scaled * self.unit + reference
+        return self._of_link(scaled * self.unit + reference)
+
+    def _of_link(self, seen: Tensor) -> Tensor:
+        return seen if self.link is None else self.link.inverse(seen)
 
     @torch.no_grad()
     def scales(self) -> Scales:

@@ -79,7 +79,8 @@ def _snapshot(ax: Axes, scene: Scene, i: int) -> None:
     band: dict[str, Any] = dict(color=OKABE_ITO["sky"], alpha=0.45, linewidth=0)
     ax.plot(x, scene.truth[i], color="black", linewidth=1, label="truth")
     ax.plot(x, mean, color=OKABE_ITO["vermilion"], linewidth=1, linestyle="--", label="mean")
-    ax.fill_between(x, mean - 2 * sd, mean + 2 * sd, label="mean ± 2 sd", zorder=1, **band)
+    low = np.maximum(mean - 2 * sd, scene.least)
+    ax.fill_between(x, low, mean + 2 * sd, label="mean ± 2 sd", zorder=1, **band)
     ax.set_xlim(x.min(), x.max())
 
 

@@ -150,7 +150,7 @@ class Words:
 class Scene:
     """Arrays (time, *space) of one channel of one trajectory, in the data's units.
 
-    The truth is NaN if the forecast is alone.
+    The truth is NaN if the forecast is alone; `least` is what values are never below.
     """
 
     times: Array
@@ -159,6 +159,7 @@ class Scene:
     truth: Array
     words: Words
     channel: int
+    least: float = -np.inf
 
     @property
     def field_label(self) -> str:
@@ -204,7 +205,9 @@ class Scene:
         if anomalies:
             reference = _reference(fc, row)
             mean, y = mean - reference[field], y - reference
-        return cls(times, mean, sd, y[field], words, number)
+        link = fc.scaling.link
+        positive = not anomalies and link is not None and link.offsets[number] is not None
+        return cls(times, mean, sd, y[field], words, number, 0.0 if positive else -np.inf)
 
 
 def times_of(fc: Forecast, trajectory: int) -> Array:

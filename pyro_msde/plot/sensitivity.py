@@ -95,9 +95,14 @@ def drift_sensitivity(
     check_whole("half_width", half_width, 0)
     if reference is not None and not callable(reference):
         raise TypeError(f"reference: got {type(reference).__name__}. Pass a function of fields.")
+    if reference is not None and fit.scaling.link is not None:
+        raise ValueError(
+            "reference: the fit's drift is of the logarithm of fields, and its derivative has no "
+            "counterpart of the fields' own. Leave it out."
+        )
     encoded = Encoded.of(fit, y, covariates=covariates, controls=controls, times=times)
     chosen = {"half_width": half_width, "channel": of, "source": by}
-    rows = [stencil_derivative(encoded, fit.scaling, **chosen)]
+    rows = [stencil_derivative(encoded, fit.scaling.seen, **chosen)]
     if reference is not None:
         zeta = encoded.in_units(grid.unflatten(encoded.z[:, : grid.num_zeta]))
         rows += [reference_derivative(reference, zeta, grid, fit.has_channel, **chosen)]

@@ -26,12 +26,18 @@ _Name = Annotated[str, Meta(max_length=1000)]
 _Config = dict[_Name, Any]
 
 
+class _Link(Struct, forbid_unknown_fields=True):
+    offsets: tuple[Annotated[float, Meta(ge=0, le=_LARGEST)] | None, ...]
+    channels: tuple[_Scale, ...]
+
+
 class _Scaling(Struct, forbid_unknown_fields=True):
     channels: Annotated[tuple[_Scale, ...], Meta(min_length=1)]
     time: _Scale
     covariates: tuple[_Scale, ...] = ()
     controls: tuple[tuple[float, _Scale], ...] = ()  # mean and standard deviation of each
     period: _Scale | None = None  # of the reference, whose coefficients are a tensor
+    link: _Link | None = None
 
 
 class _History(Struct, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from pyro_msde.forecasts import Forecast, Mixture
 from pyro_msde.grid import Grid
 from pyro_msde.scores.anomalies import anomaly_base
 from pyro_msde.scores.calibration_report import BandPower, CalibrationReport
-from pyro_msde.scores.predictive import Array, check_scored, lead_bin, to_array
+from pyro_msde.scores.predictive import Array, check_scored, lead_bin, spread_over, to_array
 from pyro_msde.scores.proper_scores import fair_crps, fair_energy, interval_score, pit_histogram
 from pyro_msde.scores.spectra import band_power
 from pyro_msde.scores.targets import Target, Truth, aligned, on_grid, target_of
@@ -117,7 +117,10 @@ def _scores(
 ) -> dict[str, Array]:
     """(batch, chunk, …) of a window, averaged over the field."""
     y, weights = target.values.to(draws), target.weights
-    probability = target.kept(window.cdf(y))
+    probability = window.cdf(y)
+    if isinstance(window, Mixture):
+        probability = spread_over(probability, window.atoms(y), window.where.start)
+    probability = target.kept(probability)
     low, high = window.quantile(0.5 * (1 - interval)), window.quantile(0.5 * (1 + interval))
     per_point = {
         "crps": fair_crps(draws, y),

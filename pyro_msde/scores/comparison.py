@@ -36,7 +36,7 @@ from pyro_msde.forecasts import Forecast
 from pyro_msde.protocols import FittedModel
 from pyro_msde.scores.areas import area_weights
 from pyro_msde.scores.lead_places import batches, lead_places
-from pyro_msde.scores.predictive import to_array
+from pyro_msde.scores.predictive import spread_over, to_array
 from pyro_msde.scores.proper_scores import fair_crps
 from pyro_msde.scores.tally import Tally
 
@@ -147,12 +147,13 @@ def _scored(fc: Forecast, y: Array, seed: int) -> Iterator[tuple[slice, dict[str
     for window in fc.mixtures():
         at = torch.as_tensor(np.nan_to_num(y[:, window.where], nan=0.0))
         draws = window.sample(generator)
+        probability = spread_over(window.cdf(at), window.atoms(at), window.where.start)
         yield (
             window.where,
             {
                 "mean": to_array(window.mean),
                 "crps": to_array(fair_crps(draws, at.to(draws))),
-                "covered": to_array((window.cdf(at) - 0.5).abs()) <= LEVEL / 2,
+                "covered": to_array((probability - 0.5).abs()) <= LEVEL / 2,
             },
         )
 

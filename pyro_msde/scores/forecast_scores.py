@@ -17,7 +17,7 @@ from torch import Tensor
 from pyro_msde.checks import check_level
 from pyro_msde.forecasts import Forecast
 from pyro_msde.scores.anomalies import anomaly_base, relative_squares_of
-from pyro_msde.scores.predictive import Array, check_scored, to_array
+from pyro_msde.scores.predictive import Array, check_scored, spread_over, to_array
 from pyro_msde.scores.proper_scores import fair_crps, power_of_two
 from pyro_msde.scores.targets import Target, Truth, finite, target_of
 
@@ -155,7 +155,8 @@ def spread_skill(
 def pit(fc: Forecast, truth: Truth) -> Array:
     """Probability integral transform, the predictive CDF at the truth, shaped as `fc.mean`.
 
-    Uniform on [0, 1] for a calibrated forecast; NaN where nothing was observed. Errors as for
+    Uniform on [0, 1] for a calibrated forecast; a zero that has a probability of its own (`fit`'s
+    `link`) has one drawn from zero to that. NaN where nothing was observed. Errors as for
     `nrmse`; the truth may be zero.
     """
     target = target_of(fc, truth)
@@ -170,7 +171,10 @@ def _pit(fc: Forecast, target: Target) -> Tensor:
     # of values far below an infinite mean, or of an infinitely wide law, it is a number
     finite(fc, "mean")
     finite(fc, "sd")
-    probability = fc.cdf(target.values if fc.batched else target.values[0])
+    y = target.values if fc.batched else target.values[0]
+    probability = fc.cdf(y)
+    if isinstance(fc, Forecast):
+        probability = spread_over(probability, fc.atoms(y))
     probability = target.kept(probability if fc.batched else probability[None])
     check_scored("PIT", to_array(probability), fc.times, batched=fc.batched)
     return probability

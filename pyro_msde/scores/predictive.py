@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_msde.checks import check_whole
 from pyro_msde.data import rounding
 
-__all__ = ["Array", "by_lead", "check_scored", "lead_bin", "part_of_horizon", "to_array"]
+__all__ = [
+    "Array",
+    "by_lead",
+    "check_scored",
+    "lead_bin",
+    "part_of_horizon",
+    "spread_over",
+    "to_array",
+]
 
 Array = NDArray[np.float64]
 _MOST_BINS = 10**6
@@ -81,6 +90,24 @@ def part_of_horizon(times: Array, bins: int, horizon: float) -> NDArray[np.int64
     position = (times - times[0] - rounding(times)) / (horizon or 1.0) * bins
     part: NDArray[np.int64] = (np.ceil(position).astype(np.int64) - 1).clip(0, bins - 1)
     return part
+
+
+def spread_over(probability: Tensor, atoms: Tensor | None, seed: int = 0) -> Tensor:
+    """F(y), and where y has a probability of its own a number between its limits F(y−) and F(y).
+
+    Drawn evenly, so that the PIT of a calibrated forecast is uniform there, too. Such y are the
+    least that there are, so that F(y−) is zero (`pyro_msde.data.Link`).
+
+    Args:
+        probability: F(y).
+        atoms: Shaped alike, where y is such a value; None: nowhere.
+        seed: Of the draws.
+    """
+    if atoms is None:
+        return probability
+    generator = torch.Generator().manual_seed(seed)
+    part = torch.rand(probability.shape, generator=generator, dtype=probability.dtype)
+    return torch.where(atoms, part * probability, probability)
 
 
 def to_array(x: Tensor) -> Array:

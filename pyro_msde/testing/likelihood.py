@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_msde.isolation import Isolation
+from pyro_msde.likelihoods import CorrelatedNormal
 from pyro_msde.testing.batches import require
 
 __all__ = ["check_likelihood"]
@@ -17,15 +18,18 @@ _POINTS, _WIDEST = 4001, 1e3  # of the integrals, and the standard deviations th
 _DECADES, _BY_DECADE = 12, 50  # beyond these, for the variance; and points in each
 _CLOSE = 2e-3  # of those integrals, in float32
 _DRAWS = 4000
+_STANDARD_ERRORS = 6.0  # exceeded once in 500 million times by each of some hundred numbers
 _KOLMOGOROV = 2.3  # exceeded by √n D of n draws once in 20 000 times
 
 
+@torch.no_grad()
 def check_likelihood(law: Distribution) -> None:
     """Try a law of single elements, such as `observe` of a bound model returns.
 
     The density integrates to one, and to the distribution function, mean and variance; the
     distribution function at draws is uniform, at those of `sample` and, if it has one, `rsample`;
-    `icdf`, if it has one, is its inverse; `expand` keeps the law. A right law fails once in 20 000
+    `icdf`, if it has one, is its inverse; `expand` keeps the law. Of a `CorrelatedNormal` the
+    density of whole fields has these marginals and these draws. A right law fails once in 20 000
     times for each of the two kinds of draws.
 
     Args:
@@ -55,10 +59,43 @@ def check_likelihood(law: Distribution) -> None:
     else:
         off = (law.cdf(middle) - 0.3).abs().max()
         require(off < _CLOSE, f"{name}: icdf is not the inverse of cdf, which errs by {off:.1e}.")
+    if isinstance(law, CorrelatedNormal):
+        _check_snapshots(law, name)
     wide = law.expand(torch.Size((2, *law.batch_shape)))
     require(
         type(wide) is type(law) and torch.equal(wide.log_prob(mean)[1], law.log_prob(mean)),
         f"{name}: expand gives another law. Give the class an `expand` of its own.",
+    )
+
+
+def _check_snapshots(law: CorrelatedNormal, name: str) -> None:
+    """The density of whole fields: its elements' laws are its marginals, and draws follow it.
+
+    One element that is observed alone has its own density; and of draws y, E[−∇log p (y − μ)ᵀ] is
+    the unit matrix, as partial integration says.
+    """
+    field = law.mean.shape[law.mean.ndim - law.field_ndim :]
+    count = field.numel()
+    y = law.mean + law.variance.sqrt() * 0.7
+    one = torch.eye(count, dtype=torch.bool, device=y.device).reshape(count, *field)
+    alone = torch.stack([law.snapshot_log_prob(y, seen.expand(y.shape)) for seen in one], -1)
+    off = (alone - law.log_prob(y).flatten(-law.field_ndim)).abs().max()
+    require(
+        off < _CLOSE, f"{name}: an element alone has another density than its law, by {off:.1e}."
+    )
+    with Isolation(0, law.mean.device).turn():
+        draws = law.sample(torch.Size((_DRAWS,)))
+    with torch.enable_grad():
+        at = draws.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(law.snapshot_log_prob(at).sum(), at)
+    slope, away = (x.reshape(-1, count).double() for x in (slope, draws - law.mean))
+    products = -slope[:, :, None] * away[:, None]
+    error = products.mean(0) - torch.eye(count, device=y.device)
+    ratio = error.abs() / (products.std(0) / len(products) ** 0.5)
+    require(
+        ratio.max() < _STANDARD_ERRORS,
+        f"{name}: draws do not follow the density of whole fields ({ratio.max():.1f} standard "
+        "errors).",
     )
 
 

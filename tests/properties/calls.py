@@ -289,6 +289,7 @@ def calls() -> dict[str, Call]:
                 progress=False,
                 callbacks=(),
                 jackknife=True,
+                link=None,
                 learning_rate=1e-3,
                 length=8,
             ),

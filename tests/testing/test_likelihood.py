@@ -9,7 +9,7 @@ import torch
 from pyro import distributions as dist
 from torch.testing import assert_close
 
-from pyro_msde.likelihoods import FAMILIES, FieldNormal, StudentT
+from pyro_msde.likelihoods import FAMILIES, FieldNormal, StudentT, student
 from pyro_msde.testing import check_likelihood
 
 MEAN = torch.tensor([[0.3, -1.2, 5.0], [0.0, 2.0, 1.0]], dtype=torch.float64)
@@ -37,6 +37,12 @@ def test_a_family_is_scipys_with_the_same_mean_and_variance(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_our_families_pass(name, dtype):
     check_likelihood(FAMILIES[name](MEAN.to(dtype), VARIANCE.to(dtype)))
+
+
+@pytest.mark.parametrize("df", [2.0, -1.0, float("nan"), "four"])
+def test_a_student_without_variance_is_refused(df):
+    with pytest.raises(ValueError, match="df="):
+        student(MEAN, VARIANCE, df)
 
 
 class HeavyTailed(StudentT):

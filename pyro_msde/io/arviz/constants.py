@@ -50,6 +50,7 @@ def constants(fit: FittedModel, picked: Trajectories, values: Any, frame: Frame)
             **kernel,
             **_reference(fit, picked, frame),
             "field_scale": (frame.channel, scale if frame.channel else scale[0], field),
+            **_link(fit, frame),
             "time_scale": ((), fit.scaling.time, time),
             **_inputs(picked),
             **_forcing(picked, frame),
@@ -90,6 +91,16 @@ def training(history: History) -> xr.Dataset:
         variables["validation"] = ("validation_step", np.asarray(history.validation), attrs)
         coords = {**coords, "validation_step": history.validation_steps}
     return xr.Dataset(variables, coords=coords, attrs={"inference_library": "pyro_msde"})
+
+
+def _link(fit: FittedModel, frame: Frame) -> dict[str, Variable]:
+    """Offsets of the link, NaN for channels without; nothing where no channel has one."""
+    if fit.scaling.link is None:
+        return {}
+    offsets = np.array([np.nan if c is None else c for c in fit.scaling.link.offsets])
+    attrs = units_attr(frame.units.get(frame.name))
+    attrs["long_name"] = "c, where the model is of log(1 + y/c), or of log(y) if c is 0"
+    return {"link_offset": (frame.channel, offsets if frame.channel else offsets[0], attrs)}
 
 
 def _reference(fit: FittedModel, picked: Trajectories, frame: Frame) -> dict[str, Variable]:

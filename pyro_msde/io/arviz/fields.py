@@ -94,12 +94,12 @@ def densities_at(law: Mixture, truth: Tensor, frame: Frame) -> dict[str, Array]:
     """
     count = truth.shape[1]
     padded = torch.cat([truth, law.mean[:, count:].to(truth)], 1)
-    each = law.log_density(padded.where(padded.isfinite(), 0))[:, :, :count]
-    axes, seen = tuple(range(3, each.ndim)), truth.isfinite() & torch.tensor(frame.exists)
-    if bool(seen.all()):
-        whole = each.sum(axes, dtype=torch.float64)
-    else:
-        whole = each.where(seen, 0).sum(axes, dtype=torch.float64)
+    filled = padded.where(padded.isfinite(), 0)
+    there = padded.isfinite() & torch.tensor(frame.exists)
+    each = law.log_density(filled)[:, :, :count]
+    whole = law.snapshot_log_density(filled, there)[:, :, :count]
+    seen = there[:, :count]
+    if not bool(seen.all()):
         whole = whole.where(seen.flatten(2).any(2), torch.nan)
         each = each.where(seen, torch.nan)
     return {"": whole.numpy(), "_probes": frame.at_probes(each.numpy()).astype(np.float64)}
@@ -142,6 +142,8 @@ def _states(fc: Forecast, frame: Frame) -> dict[str, Variable]:
     z, n = fc.latent.numpy(), frame.grid.num_zeta
     zeta = frame.squeeze(z[..., :n].reshape(*z.shape[:-1], frame.grid.channels, *frame.grid.coarse))
     ahead, units = ("chain", "draw", *frame.lead), units_attr(frame.units.get(frame.name))
+    if fc.scaling.link is not None:  # of the logarithm of fields
+        units = units_attr("1")
     out: dict[str, Variable] = {"zeta": ((*ahead, *frame.field_dims("coarse")), zeta[None], units)}
     if z.shape[-1] > n:
         out["eta"] = ((*ahead, "microscale"), z[None, ..., n:], units_attr("1"))

@@ -78,8 +78,9 @@ def _laws(
         return
     segments = segments_of(fit, test, k, how)
     like = torch.empty(0, dtype=torch.float64)
-    scale = fit.scaling.field_scale(like, fit.model.grid.ndim)
-    reference = fit.scaling.reference_at(times, like)
+    seen = fit.scaling.seen
+    scale = seen.field_scale(like, fit.model.grid.ndim)
+    reference = seen.reference_at(times, like)
     mask = None if fit.model.grid.mask is None else torch.tensor(fit.model.grid.mask)
     for start, places in picks_by_segment(len(times), how, index).items():
         batch = segments.gather([(0, start)])
@@ -98,8 +99,9 @@ def _laws(
                     [theta.observe(z)],
                     scale,
                     fit.has_channel,
-                    None if not fit.scaling.reference else reference[places[part] % len(reference)],
+                    None if not seen.reference else reference[places[part] % len(reference)],
                     mask,
                     fit.model.grid.padding,
+                    fit.scaling.link,
                 )
                 yield where, places[part], law

@@ -71,7 +71,7 @@ def parameters(
         frame: Axes and units.
         duration: Of a segment, in the data's time units.
     """
-    grid, scale = frame.grid, torch.tensor(fit.scaling.channels, dtype=torch.float64)
+    grid, scale = frame.grid, torch.tensor(fit.scaling.seen.channels, dtype=torch.float64)
     L = torch.stack([t.diffusion.detach().cpu().double() for t in draws.theta]).sqrt()
     L = L * (fit.diffusion_scale / math.sqrt(fit.scaling.time))
     zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
@@ -79,7 +79,9 @@ def parameters(
     exists = None if grid.mask is None else torch.tensor(grid.mask)
     fields = [cropped(v.cpu().double().sqrt(), grid.padding) for v in variances]
     noise = torch.stack([_over_grid(sd, exists) for sd in fields]) * scale
-    field, time = frame.units.get(frame.name), duration_units(frame.units.get("time"))
+    # of the logarithm of fields, which has no units
+    field = frame.units.get(frame.name) if fit.scaling.link is None else "1"
+    time = duration_units(frame.units.get("time"))
     per = {"long_name": "standard deviation gained over one unit of time"}
     out: dict[str, Variable] = {
         "diffusion_sd_zeta": (
