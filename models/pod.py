@@ -79,7 +79,8 @@ def pod_sde(
             an array or a DataArray, as of the scores (`pyro_msde.compare`). None: all alike.
         width: Width of the drift network's two hidden layers.
         start: Start the drift's linear and quadratic paths from a regression on the coefficients.
-        reference: What `fit` will be told to subtract, since Φ and s are those of anomalies.
+        reference: What `fit` will be told to subtract, since Φ and s are those of anomalies, of
+            fields as they are: `fit` it without a `link`.
         seed: Of the initial weights.
 
     Raises:

@@ -70,7 +70,7 @@ class Link:
     reference: Reference = field(default_factory=Reference)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return g of fields (channel, *space) with any axes before; −∞ below zero, where no y is."""
+        """Return g of fields (..., channel, *space); −∞ below zero, where no y is."""
         return self._by_channel(values, self._log, values)
 
     def inverse(self, values: Tensor) -> Tensor:

@@ -214,7 +214,8 @@ class Forecast:
         target = self._as_batch(torch.as_tensor(to_numpy(values, "values")))
         ours = target if self.has_channel else target.unsqueeze(2)
         found = self.scaling.link.has_mass(ours)
-        return found if self.has_channel else found.squeeze(2)
+        found = found if self.has_channel else found.squeeze(2)
+        return found if self.batched else found[0]
 
     def quantile(self, level: float) -> Tensor:
         """Quantile of the mixture at each point, (…, time, *field).

@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pyro_msde import Ensemble, SavedRunError, Trajectories, fit, load
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.inference import Trainer
 from pyro_msde.models import multiscale, pod_sde
+from pyro_msde.plot import power_spectra
 from pyro_msde.testing import check_drift, check_guide, check_model
 
 SMALL = {"half_width": 1, "width": 7, "rank": 2, "components": 3}
@@ -213,6 +215,17 @@ def test_arviz_data_have_the_controls(trained):
     assert np.isfinite(data.sample_stats["drift_residual"]).all()
 
 
+def test_pictures_of_fields_are_told_their_controls(trained):
+    y, given = TEST.values[0][:2], {"covariates": [1.5]}
+    axes = power_spectra(trained, y, controls=TEST.controls[0][:2], **given)
+    assert len(axes)
+    plt.close("all")
+    with pytest.raises(ValueError, match="controls: the model takes 2 at each time"):
+        power_spectra(trained, y, **given)
+    with pytest.raises(ValueError, match=r"controls: shape \(3, 2\)"):
+        power_spectra(trained, y, controls=TEST.controls[0][:3], **given)
+
+
 def test_calibration_and_comparison_go_on_with_controls(trained):
     calibrated = trained.calibrated(TEST, num_times=10)
     assert calibrated.calibration is not None
@@ -287,6 +300,8 @@ def test_controls_end_where_the_data_do(trained):
         trained.forecast(TEST, later)
     given = {"controls": np.zeros((7, 2)) + 20, "num_samples": 4}
     assert trained.forecast(TEST, later, **given).paths.shape[-2] == 7
+    with pytest.raises(ValueError, match="controls of trajectory 0 end at 1"):
+        trained.to_arviz(TEST, horizon=1.5)
 
 
 def test_data_and_model_have_to_agree_on_controls(trained):

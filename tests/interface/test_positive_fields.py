@@ -58,6 +58,9 @@ def test_forecasts_are_never_negative_and_in_the_users_units(result):
     assert dry.max() > 0.05
     assert torch.equal(fc.quantile(0.01) == 0, dry >= 0.01)
     assert fc.atoms(torch.zeros(fc.shape)).all()
+    one = result.predict(np.nan_to_num(DATA.values[0][0]), DATA.times[0], num_samples=6)
+    assert one.atoms(torch.zeros(one.shape)).shape == one.shape
+    assert pyro_msde.pit(one, np.zeros(one.shape)).shape == one.shape
     for score in (pyro_msde.nrmse, pyro_msde.crps, pyro_msde.coverage, pyro_msde.skill):
         assert np.isfinite(score(fc, DATA)).all()
     assert pyro_msde.calibration(fc, DATA, bins=2, levels=[0.5], interval=0.5).coverage.size

@@ -126,7 +126,7 @@ def to_arviz(
         times: How many snapshots of each trajectory to forecast, evenly spaced from the first to
             the last, or times (or dates) to which to take the nearest snapshots.
         horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
-            the snapshots above.
+            the snapshots above. Not of models with controls, which are not known there.
         log_likelihood: Add `log_likelihood` and `sample_stats`. The guide encodes all snapshots for
             that; one without `path_marginals`, or that knows its training data only, leaves
             `sample_stats` and the likelihoods but those of forecasts out.
