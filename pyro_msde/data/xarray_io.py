@@ -67,6 +67,7 @@ def read_xarray(
     # what is not read may have any attributes
     ds = decoded(ds[[*variables, time, *others]])
     _check_dimensions(ds, variables, channel if several else None)
+    unchanging = ds  # static fields are of no trajectory
     if trajectory not in ds[first].dims:
         ds = ds.expand_dims(trajectory)
     time_dim = _time_dim(ds, first, time, trajectory)
@@ -93,7 +94,7 @@ def read_xarray(
         "values": cut(values),
         "covariates": _covariates(ds, covariates, trajectory) if covariates else None,
         "controls": cut(_controls(ds, controls, trajectory, time_dim)) if controls else None,
-        "static": _static(ds, static, dims[int(channel == dims[0]) :]) if static else None,
+        "static": _static(unchanging, static, dims[int(channel == dims[0]) :]) if static else None,
         "name": "_".join(variables),
         "channel_names": variables if several else None,
         "dims": dims,

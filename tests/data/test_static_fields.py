@@ -150,3 +150,10 @@ def test_a_saved_text_is_checked():
     for damaged in (text[:-8], "no text", ""):
         with pytest.raises(ValueError, match="static: its text"):
             multiscale(grid, static=damaged)
+
+
+def test_a_file_without_an_axis_of_trajectories_has_static_fields():
+    _, static = fields()
+    ds = observed(static).to_xarray().isel(trajectory=0)
+    again = Trajectories.from_xarray(ds, "u", static=["static_1"])
+    np.testing.assert_array_equal(again.static, static[1:])
