@@ -16,7 +16,7 @@ from pyro_msde.models import multiscale
 POINTS, COARSE, NU = 64, 16, 0.01
 STEPS, DT, KICKS = 100, 0.01, 4
 SOURCE, SHARPNESS = 1.0, 4.0
-_TIMES_BETTER = 3.0  # than without knowing where the source is; 5 to 10 in three runs
+_TIMES_BETTER = 3.0  # than without knowing where the source is
 
 
 def solved(initial, place):
