@@ -51,9 +51,13 @@ def check_trajectories(name: str, model: object, data: Any) -> None:
     given = 0 if data.controls is None else data.controls[0].shape[1]
     if given != wanted:
         raise ValueError(
-            f"{name}: {given} controls, the model takes {wanted}. Build the model for them, as in "
-            f"multiscale.like(data) or multiscale(…, num_controls={given}), or leave them out of "
-            "Trajectories."
+            f"{name}: {given} controls, the model takes {wanted}. "
+            + (
+                "Pass them, Trajectories(controls=…)."
+                if not given
+                else "Build the model for them, as in multiscale.like(data) or multiscale(…, "
+                f"num_controls={given}), or leave them out of Trajectories."
+            )
         )
     if data.static is not None:
         _check_static(name, model, data.static)

@@ -5,7 +5,7 @@ Covariates are fixed along a trajectory. Controls u are known at times t_i, and 
     u(t) = u_i + (u_{i+1} − u_i) (t − t_i)/(t_{i+1} − t_i),    t_i ≤ t ≤ t_{i+1},
 
 so that each quadrature node and each stage of an integration has its own. Beyond the first and last
-of these times they stay what they are there; whoever asks users for them sees that it is not asked.
+of these times they stay what they are there; callers refuse such times.
 """
 
 from __future__ import annotations

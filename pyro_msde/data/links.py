@@ -105,6 +105,7 @@ class Link:
             square = A.square() * (s.square().expm1() * twice + (twice - once.square()))
             if c:
                 square = square - 2 * A * once * (1 - p) + p * (1 - p)
+            square = square.where(A.isfinite() & ~square.isnan(), torch.inf)  # ∞ − ∞ and ∞ · 0
             return (c or 1.0) ** 2 * square.clamp(min=0)
 
         return (
@@ -147,8 +148,9 @@ class Link:
                     "without a link"
                 )
             else:
+                had = "" if trajectory is not None else ", and the training data had none"
                 why = (
-                    "without an offset takes no zeros, and the training data had none. Fit with "
+                    f"without an offset takes no zeros{had}. Fit with "
                     "link=pyro_msde.Log(offset=…), the least value that counts"
                 )
             raise ValueError(

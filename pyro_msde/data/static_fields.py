@@ -22,6 +22,7 @@ from pyro_msde.protocols import Places
 __all__ = ["packed_static", "static_at_coarse_points"]
 
 _RADIUS = 2  # of the weights, in coarse spacings
+_LEAST_SHARE = 1e-6  # of a coarse point's weights on points with a field
 _NUMBER = np.dtype("<f4")
 
 
@@ -51,8 +52,16 @@ def static_at_coarse_points(given: Any, places: Places) -> Tensor:
     operators = places.operators(places.kernel("gaussian", _RADIUS).double())
     fine = torch.as_tensor(fields)[:, None].expand(-1, places.channels, *places.data_shape)
     both = torch.cat([fine, torch.ones_like(fine[:1])])
-    coarse = places.flatten(operators.restrict(padded(both, places.padding)))
-    means = (coarse[:-1] / coarse[-1:])[:, : places.num_coarse]
+    if places.mask is not None:  # on land there may be any number
+        both = both.where(torch.tensor(places.mask), 0)
+    coarse = places.flatten(operators.restrict(padded(both, places.padding)))[
+        :, : places.num_coarse
+    ]
+    share = coarse[-1]
+    known = share > _LEAST_SHARE * share.max()
+    means = coarse[:-1] / share.where(known, 1.0)
+    overall = (means * known).sum(1, keepdim=True) / known.sum()
+    means = means.where(known, overall)
     away = means - means.mean(1, keepdim=True)
     size = away.square().mean(1, keepdim=True).sqrt()
     varies = size > 1e-9 * means.abs().amax(1, keepdim=True)  # else it is rounding

@@ -144,7 +144,8 @@ class Trajectories:
         self.controls: tuple[Array, ...] | None = as_controls(controls, self.times)
         self.name = name
         self.dims, self.coords = as_names(dims, coords, self.field_shape)
-        self.static: Array | None = as_static(static, self.field_shape)
+        named = channel_names is not None or (self.dims or ("",))[0] == "channel"
+        self.static: Array | None = as_static(static, self.field_shape, has_channel=named)
         self._names = covariate_names, control_names, static_names
         columns = (*self.covariate_names, *self.control_names, *self.static_names)
         check_names(name, self.dims, columns)

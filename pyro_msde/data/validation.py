@@ -163,8 +163,13 @@ def as_controls(controls: Any, times: Sequence[Array]) -> tuple[Array, ...] | No
     return tuple(out)
 
 
-def as_static(static: Any, field_shape: tuple[int, ...]) -> Array | None:
+def as_static(
+    static: Any, field_shape: tuple[int, ...], *, has_channel: bool = False
+) -> Array | None:
     """(s, *space) float64 fields, where space is all axes of the field or all but the first.
+
+    What has the shape of fields is refused, unless these are known to have a channel axis: it is
+    one field without its axis, rather than as many as there are points along the first axis.
 
     Raises:
         ValueError: If the shape does not fit, or an entry is not finite.
@@ -172,7 +177,8 @@ def as_static(static: Any, field_shape: tuple[int, ...]) -> Array | None:
     if static is None:
         return None
     out = to_numpy(static, "static").astype(np.float64)
-    if not len(np.atleast_1d(out)) or out.shape[1:] not in (field_shape, field_shape[1:]):
+    fits = out.shape[1:] == field_shape or (out.ndim > 1 and out.shape[1:] == field_shape[1:])
+    if not len(np.atleast_1d(out)) or not fits or (out.shape == field_shape and not has_channel):
         raise ValueError(
             f"static: shape {out.shape}, where fields are {field_shape}. Pass (s, *space), one or "
             "more fields without an axis of channels."

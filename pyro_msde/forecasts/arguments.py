@@ -234,6 +234,8 @@ def _own_controls(
     """The trajectories' controls, unless others are given."""
     if options.get("controls") is not None:
         return {}
+    if options.get("control_times") is not None:
+        raise ValueError("control_times: they go with controls. Pass both, or neither.")
     units = trajectories.time_units
     since = np.array([t[0] * by_lead for t in rest.times])
     if times is not None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
+from torch.special import log_ndtr
 
 from pyro_msde.data import Link, Padding, cropped, padded
 from pyro_msde.isolation import Isolation
@@ -102,6 +103,8 @@ class Mixture:
     def log_density(self, values: Tensor) -> Tensor:
         """Log of p(y|z_i) for each path, (sample, batch, chunk, *field), in the user's units.
 
+        Of a value that has a probability of its own (`atoms`) it is the log of that.
+
         Args:
             values: y, (batch, chunk, *field).
         """
@@ -109,7 +112,13 @@ class Mixture:
         each = torch.cat([law.log_prob(at) for law in self.laws])
         each = cropped(each - self.scale.log().to(each), self.padding)
         if self.link is not None:
-            each = each + self.link.log_slope(self._with_channel(values)).to(each)
+            given = self._with_channel(values)
+            each = each + self.link.log_slope(given).to(each)
+            if bool((atoms := self.link.has_mass(given)).any()):
+                mass = [log_ndtr((at - law.mean) / law.variance.sqrt()) for law in self.laws]
+                each = torch.where(
+                    atoms.to(each.device), cropped(torch.cat(mass), self.padding), each
+                )
         return self._in_layout(each)
 
     def snapshot_log_density(self, values: Tensor, observed: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ mean ū of the controls in between, G a + H ū, and
 What the modes lack, or all of it where there are none, decays at one rate or at that of each state,
 within the same bounds: damped persistence, of which climatology is the one end and persistence the
 other. How many modes, whether rates differ, how far apart pairs are, and the ridge are those that
-forecast validation data best or, without any, the quarters of the training data, each learned from
-the others.
+forecast best the quarters of the training data, each learned from the others, and the validation
+data, if there are any, on average.
 """
 
 from __future__ import annotations
@@ -126,13 +126,18 @@ def linear_inverse_model(
     Args:
         records: Of each trajectory times (time,), in training horizons, states (time, n), and
             controls (time, c), of which there may be none.
-        judge: The same of validation data; None: quarters of the records.
+        judge: The same of validation data, which count beside quarters of the records; None: there
+            are none.
         most: Modes, at most.
 
     Returns:
         None: there are too few pairs of snapshots.
     """
-    best = _best(_folds(records) if judge is None else [(records, judge)], most)
+    folds = _folds(records)
+    best = None
+    if judge is not None:  # a few windows tell little alone, nor do quarters that are too short
+        best = _best([(records, judge), *folds], most) or _best([(records, judge)], most)
+    best = best or _best(folds, most)
     return None if best is None else LinearInverse.of(_Learned.of(records), *best)
 
 

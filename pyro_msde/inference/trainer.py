@@ -250,7 +250,7 @@ class Trainer:
         """Whether validations have not been better for too long, as the recipe has it."""
         scores, patience = self.history.validation, self.recipe.patience
         path = linear_path(self.model)
-        if patience is None or path is None or not path.started:
+        if patience is None or path is None or not path.started or len(scores) <= patience:
             return False
         return len(scores) - 1 - int(np.argmin(scores)) >= patience
 

@@ -43,7 +43,7 @@ def train(
         NonFiniteLossError: A term of the ELBO stopped being finite; the parameters of the last
             logging step or checkpoint are back in place.
     """
-    stopped = False
+    stopped = due = validate is not None and trainer.gains_nothing  # it had ended, and is resumed
     with ExitStack() as ends:
         for callback in reversed(callbacks):  # the last one pushed is called first
             ends.push(partial(_end, callback, trainer))
@@ -71,7 +71,14 @@ def train(
             except Exception:
                 on_checkpoint()
                 raise
-            stopped = stopped or (due and validate is not None and trainer.gains_nothing)
+            if due and validate is not None and trainer.gains_nothing:
+                stopped = True
+                _LOGGER.info(
+                    "step %d: %d validations without a better one, training ends. "
+                    "fit(patience=None) goes on.",
+                    trainer.step,
+                    trainer.recipe.patience,
+                )
         if stopped and trainer.window:
             trainer.log()
             trainer.keep_good()

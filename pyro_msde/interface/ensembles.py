@@ -56,7 +56,7 @@ class Ensemble:
             if (other.scaling, other.has_channel) != (first.scaling, first.has_channel):
                 raise ValueError(
                     f"fits: number {k} was trained on other data than the first, or with another "
-                    "reference."
+                    "reference or link."
                 )
             if first.metadata is not None and other.metadata is not None:
                 first.metadata.check(f"fits[{k}]", other.metadata)

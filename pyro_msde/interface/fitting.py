@@ -125,7 +125,8 @@ def fit(
         validation: Trajectories on which forecasts from their first snapshot that is not wholly
             missing are scored as training goes on. None: the last parameters are kept; of noisy
             paths (`docs/method.md`) a fifth of the data validates, of which the log tells.
-        steps: Length of the run.
+        steps: Length of the run; noisy paths end it sooner where validation gains nothing
+            (`Recipe.patience`).
         seed: Of minibatches and noise; the global random state is left alone.
         recipe: "default"; "resolved", which is better at n_η = 0 where the coarse grid resolves
             the field; "published"; or a `Recipe`. Its length and stride of segments are shortened
@@ -217,7 +218,8 @@ def fit(
         sizes, segments = _segments(plan, data, fixed, scaling, grid, dtype)
         learns = plan.warm_start and not isinstance(guide, FreeNodes)  # whose nodes are all data's
         if validation is None and learns and needs_validation(model, segments):
-            if (parts := held_out(data)) is not None:
+            needed = (sizes.length - 1) * sizes.stride + 1 if fixed else 2
+            if (parts := held_out(data, needed)) is not None:
                 data, validation = parts
                 fields = _fields(data, grid)
                 sizes, segments = _segments(plan, data, fixed, scaling, grid, dtype)

@@ -157,3 +157,21 @@ def test_a_file_without_an_axis_of_trajectories_has_static_fields():
     ds = observed(static).to_xarray().isel(trajectory=0)
     again = Trajectories.from_xarray(ds, "u", static=["static_1"])
     np.testing.assert_array_equal(again.static, static[1:])
+
+
+def test_what_stands_on_land_counts_for_nothing():
+    x = np.arange(32.0)
+    mask = x < 24
+    grid = Grid(32, 8, boundary="neumann", mask=mask)
+    found = [
+        static_at_coarse_points(np.where(mask, x, land)[None], grid) for land in (0.0, -9999.0)
+    ]
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_field_without_an_axis_of_static_fields_is_refused():
+    t, y = np.arange(3.0), np.random.default_rng(0).random((1, 3, 4, 8))
+    with pytest.raises(ValueError, match=r"static: shape \(4, 8\)"):
+        Trajectories(t, y, static=y[0, 0])
+    two = Trajectories(t, y, static=y[0, 0], channel_names=list("abcd"))
+    assert two.static.shape == (4, 8)

@@ -114,3 +114,15 @@ def test_a_mask_and_padding_are_kept():
         padded.log_density(y)[..., 0], law.log_density(y[..., :1].expand(1, 2, 1, 5))[..., 1]
     )
     assert not padded.atoms(0 * y)[..., 1].any()
+
+
+def test_a_zero_with_a_probability_has_the_log_of_that():
+    """Beside the density above zero it is a law: both together are one."""
+    law, centre, width = mixture(0.7)
+    zero = torch.zeros(1, 2, 1, 5, dtype=torch.float64)
+    expected = scipy.stats.norm.logcdf(-centre / width)
+    assert_close(law.log_density(zero), torch.as_tensor(expected), rtol=1e-9, atol=1e-12)
+    y = np.geomspace(1e-9, 200.0, 4001)
+    density = [law.log_density(zero + v).exp()[0, 0, 0, 0, 0] for v in y]
+    mass = np.trapezoid(np.array(density), y) + np.exp(expected[0, 0, 0, 0, 0])
+    assert mass == pytest.approx(1.0, abs=1e-3)

@@ -47,14 +47,14 @@ def test_every_fifth_of_many_trajectories_validates():
 
 
 def test_short_records_are_kept_whole():
-    assert held_out(noisy(50)) is None
+    assert held_out(noisy(19)) is None
 
 
 def test_noisy_paths_validate_and_the_log_says_so(caplog):
     with caplog.at_level(logging.INFO, "pyro_msde"):
         fit = fitted(noisy(200))
     assert fit.history.validation_steps == [0, 2]
-    assert "the last fifth of each trajectory validates" in caplog.text
+    assert "40 of 200 snapshots validate, in 15 windows of 11" in caplog.text
 
 
 def test_what_the_user_gives_validates_instead():
@@ -94,3 +94,46 @@ def test_patience_is_a_whole_number_or_none():
     with pytest.raises(ValueError, match="patience"):
         pyro_msde.Recipe(patience=0)
     assert pyro_msde.Recipe(patience=None).patience is None
+
+
+def test_a_long_trajectory_among_short_ones_is_cut_and_not_left_out():
+    times = [np.arange(n) * APART for n in (12, 12, 12, 12, 200)]
+    values = [noisy(len(t)).values[0] for t in times]
+    train, windows = held_out(Trajectories(times, values))
+    assert [len(t) for t in train.times] == [12, 12, 12, 12, 160]
+    assert all(len(t) == 11 for t in windows.times)
+
+
+def test_windows_are_as_long_as_holes_leave_them():
+    data = noisy(60)
+    values = np.array(data.values)
+    values[0, 53] = np.nan
+    fit = fitted(Trajectories(data.times, values, missing="mask"))
+    assert fit.history.validation_steps == [0, 2]
+    holes = Trajectories(data.times, values, missing="mask").snapshots([np.delete(range(60), 53)])
+    assert {len(t) for t in held_out(holes)[1].times} == {6}
+
+
+def test_segments_that_were_asked_for_go_first(caplog):
+    with caplog.at_level(logging.INFO, "pyro_msde"):
+        fit = fitted(noisy(60), steps=1, length=50, stride=1)
+    assert not fit.history.validation_steps
+    assert "too short to keep some" in caplog.text
+
+
+def test_what_is_resumed_after_it_ended_trains_no_further(tmp_path):
+    class Fails(pyro_msde.Callback):
+        def validation(self, view):
+            if len(fit_scores) and view.step == fit_scores[-1]:
+                raise RuntimeError("killed")
+
+    data = noisy(200)
+    options = {"steps": 60, "validate_every": 1, "patience": 2, "learning_rate": 0.3}
+    fit_scores = []
+    whole = fitted(data, **options)
+    fit_scores = whole.history.validation_steps
+    with pytest.raises(RuntimeError, match="killed"):
+        fitted(data, checkpoint=tmp_path, callbacks=[Fails()], **options)
+    resumed = fitted(data, checkpoint=tmp_path, **options)
+    assert resumed.steps == whole.steps
+    assert resumed.history.validation == whole.history.validation
