@@ -97,21 +97,11 @@ CHOICES = {
         CASES["burgers2d"]["hard"], 0, 4000, "boundary", ("dirichlet", "periodic"), calibrated=True
     ),
     "boundary-cylinder": Choice(
-        CASES["cylinder"]["published"],
-        0,
-        1000,
-        "boundary",
-        ("slip", "circular"),
-        calibrated=True,
+        CASES["cylinder"]["published"], 0, 1000, "boundary", ("slip", "circular")
     ),
     # what fits into 90 minutes of one core; networks without weights that can be solved for
     "architecture-cylinder": Choice(
-        CASES["cylinder"]["published"],
-        5,
-        3000,
-        "architecture",
-        ("published",),
-        calibrated=True,
+        CASES["cylinder"]["published"], 5, 3000, "architecture", ("published",)
     ),
     # sin t and cos t among the inputs of the microscale drift
     "clock": Choice(CASES["kdv"]["hard"], 2, 8000, "time_features", (False, True)),
