@@ -67,6 +67,7 @@ _FEWEST, _FEWEST_ALONE = 20, 5  # pairs of snapshots, with modes and without
 _LEADS = (1, 2, 3, 4, 8, 16)  # in snapshots
 _PARTS = 4
 _UNLIKE = 0.1  # of the usual time between two snapshots, by which others may differ
+_MOST_PAIRS = 2000  # by which a start is chosen
 _LEAST_SIZE = 1e-4  # of a mode, of the strongest one's
 _MOST_RATIO = 10.0  # of errors to those expected of the balance
 _LEAST_DIFFUSION = 1e-3  # of a state, of the mean one
@@ -209,7 +210,10 @@ def _best(folds: list[Fold], most: int) -> tuple[int, int, float, bool] | None:
     """Lag in snapshots, modes, ridge, and whether rates differ, that forecast best; None: none."""
     if not all(any(len(record[0]) for record in learned) for learned, _ in folds):
         return None
-    trials = [_Trial(_Learned.of(learned), list(_targets(held))) for learned, held in folds]
+    trials = [
+        _Trial(_Learned.of(learned, most=_MOST_PAIRS), list(_targets(held)))
+        for learned, held in folds
+    ]
     if not all(trial.targets for trial in trials):
         return None
     error, best = math.inf, None
@@ -232,19 +236,21 @@ class _Learned:
         records: Of each trajectory.
         mean: (n,) of all states.
         modes: (k, n) orthonormal rows, the strongest first, without those of rounding errors.
+        most: Pairs of snapshots to learn from, about; None: all.
     """
 
     records: list[Record]
     mean: Array
     modes: Array
+    most: int | None = None
 
     @classmethod
-    def of(cls, records: list[Record]) -> _Learned:
+    def of(cls, records: list[Record], most: int | None = None) -> _Learned:
         """Those of some records."""
         states = np.concatenate([z for _, z, _ in records])
         mean = states.mean(0)
         sizes, modes = np.linalg.svd(states - mean, full_matrices=False)[1:]
-        return cls(records, mean, modes[sizes > _LEAST_SIZE * sizes[0]][: _RANKS[-1]])
+        return cls(records, mean, modes[sizes > _LEAST_SIZE * sizes[0]][: _RANKS[-1]], most)
 
 
 @dataclass(frozen=True)
@@ -268,24 +274,29 @@ class _Trial:
 
 
 def _targets(records: list[Record]) -> Iterator[tuple[float, Array, Array, Array]]:
-    """Elapsed time, states now and later, controls in between, as `_all_pairs`, at a few leads."""
+    """Elapsed time, states now and later, controls in between, as `_pairs`, at a few leads."""
     for lead in _LEADS:
-        now, later, between, elapsed = _all_pairs(records, lead)
+        now, later, between, elapsed = _pairs(records, lead, _MOST_PAIRS)
         if len(now):
             yield float(elapsed.mean()), now, later, between
 
 
-def _all_pairs(records: list[Record], lag: int) -> tuple[Array, Array, Array, Array]:
+def _pairs(
+    records: list[Record], lag: int, most: int | None = None
+) -> tuple[Array, Array, Array, Array]:
     """States now and later, (pair, n), where times elapsed (pair,) are as usual, which come last.
 
     Third are means of the controls from one snapshot to the next in between, (pair, lag, c).
+
+    Args:
+        records: Of each trajectory.
+        lag: In snapshots.
+        most: Pairs, about, evenly out of all; None: all of them.
     """
+    every = 1 if most is None else max(1, sum(len(t) for t, _, _ in records) // most)
+    each = ((z[:-lag], z[lag:], _between(u, lag), t[lag:] - t[:-lag]) for t, z, u in records)
     now, later, between, elapsed = (
-        np.concatenate(x)
-        for x in zip(
-            *((z[:-lag], z[lag:], _between(u, lag), t[lag:] - t[:-lag]) for t, z, u in records),
-            strict=True,
-        )
+        np.concatenate([part[::every] for part in parts]) for parts in zip(*each, strict=True)
     )
     if not len(elapsed):
         return now, later, between, elapsed
@@ -333,7 +344,7 @@ class LinearInverse:
         cls, learned: _Learned, lag: int, rank: int, ridge: float, each: bool = False
     ) -> LinearInverse | None:
         """Learned from pairs `lag` snapshots apart; None: there are too few, or no two alike."""
-        now, later, between, elapsed = _all_pairs(learned.records, lag)
+        now, later, between, elapsed = _pairs(learned.records, lag, learned.most)
         u = between.mean(1)
         if len(now) < (max(_FEWEST, 2 * (rank + u.shape[1])) if rank else _FEWEST_ALONE):
             return None

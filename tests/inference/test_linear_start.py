@@ -19,8 +19,8 @@ from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference.linear_start import (
     LinearInverse,
-    _all_pairs,
     _Learned,
+    _pairs,
     linear_inverse_model,
     stable_generator,
     start_linear_path,
@@ -192,7 +192,7 @@ def test_what_controls_do_is_found_and_is_no_noise():
 
 def _shifted(records, lead, forced=False):
     """States now and later, and controls in between, of all records."""
-    pairs = _all_pairs(records if forced else [(t, v, u[:, :0]) for t, v, u in records], lead)
+    pairs = _pairs(records if forced else [(t, v, u[:, :0]) for t, v, u in records], lead)
     return pairs[:3]
 
 
