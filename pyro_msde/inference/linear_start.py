@@ -20,8 +20,8 @@ mean ū of the controls in between, G a + H ū, and
 What the modes lack, or all of it where there are none, decays at one rate or at that of each state,
 within the same bounds: damped persistence, of which climatology is the one end and persistence the
 other. How many modes, whether rates differ, how far apart pairs are, and the ridge are those that
-forecast best the quarters of the training data, each learned from the others, and the validation
-data, if there are any, on average.
+forecast best the quarters of the training data, each learned from the others; where there are
+validation data, these and the quarters on average, of all that forecast these nearly best.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ _FEWEST, _FEWEST_ALONE = 20, 5  # pairs of snapshots, with modes and without
 _LEADS = (1, 2, 3, 4, 8, 16)  # in snapshots
 _PARTS = 4
 _UNLIKE = 0.1  # of the usual time between two snapshots, by which others may differ
+_NEARLY = 1.2  # times the least mean square error
 _MOST_PAIRS = 2000  # by which a start is chosen
 _LEAST_SIZE = 1e-4  # of a mode, of the strongest one's
 _MOST_RATIO = 10.0  # of errors to those expected of the balance
@@ -127,18 +128,15 @@ def linear_inverse_model(
     Args:
         records: Of each trajectory times (time,), in training horizons, states (time, n), and
             controls (time, c), of which there may be none.
-        judge: The same of validation data, which count beside quarters of the records; None: there
-            are none.
+        judge: The same of validation data; None: there are none, and quarters of the records do.
         most: Modes, at most.
 
     Returns:
         None: there are too few pairs of snapshots.
     """
-    folds = _folds(records)
-    best = None
-    if judge is not None:  # a few windows tell little alone, nor do quarters that are too short
-        best = _best([(records, judge), *folds], most) or _best([(records, judge)], most)
-    best = best or _best(folds, most)
+    best = _best(
+        _trials(_folds(records)), [] if judge is None else _trials([(records, judge)]), most
+    )
     return None if best is None else LinearInverse.of(_Learned.of(records), *best)
 
 
@@ -206,26 +204,50 @@ def _part(record: Record, k: int) -> Record:
     return t[span], z[span], u[span]
 
 
-def _best(folds: list[Fold], most: int) -> tuple[int, int, float, bool] | None:
-    """Lag in snapshots, modes, ridge, and whether rates differ, that forecast best; None: none."""
-    if not all(any(len(record[0]) for record in learned) for learned, _ in folds):
-        return None
-    trials = [
-        _Trial(_Learned.of(learned, most=_MOST_PAIRS), list(_targets(held)))
+def _trials(folds: list[Fold]) -> list[_Trial]:
+    """Those folds from which something can be learned and forecast."""
+    return [
+        _Trial.of(learned, targets)
         for learned, held in folds
+        if any(len(record[0]) for record in learned) and (targets := list(_targets(held)))
     ]
-    if not all(trial.targets for trial in trials):
+
+
+def _best(
+    quarters: list[_Trial], judged: list[_Trial], most: int
+) -> tuple[int, int, float, bool] | None:
+    """Lag in snapshots, modes, ridge, and whether rates differ, that forecast best; None: none.
+
+    A few windows of validation data tell little: of those that forecast them nearly best, the one
+    is taken that forecasts these and the quarters best on average.
+    """
+    choices = [
+        (lag, rank, ridge, each)
+        for lag in _LAGS
+        for rank in _RANKS
+        if rank <= most
+        for ridge in (_RIDGES if rank else _RIDGES[:1])
+        for each in (False, True)
+    ]
+    by_quarters, by_validation = (
+        np.array([_mean_error(trials, choice) for choice in choices])
+        for trials in (quarters, judged)
+    )
+    score, allowed = by_quarters, np.isfinite(by_quarters)
+    if judged:
+        allowed = np.isfinite(by_validation) & (by_validation <= _NEARLY * by_validation.min())
+        both = by_validation + by_quarters
+        score = both if np.isfinite(both[allowed]).any() else by_validation
+    if not allowed.any():
         return None
-    error, best = math.inf, None
-    for lag in _LAGS:
-        for rank in (r for r in _RANKS if r <= most):
-            for ridge in _RIDGES if rank else _RIDGES[:1]:
-                for each in (False, True):
-                    choice = lag, rank, ridge, each
-                    found = float(np.mean([trial.of(*choice) for trial in trials]))
-                    if found < error:
-                        error, best = found, choice
-    return best
+    return choices[int(np.where(allowed, score, np.inf).argmin())]
+
+
+def _mean_error(trials: list[_Trial], choice: tuple[int, int, float, bool]) -> float:
+    """Over the trials from which it can be learned; infinite where there is none."""
+    errors = [trial.error(*choice) for trial in trials]
+    finite = [error for error in errors if math.isfinite(error)]
+    return float(np.mean(finite)) if finite else math.inf
 
 
 @dataclass(frozen=True)
@@ -260,17 +282,25 @@ class _Trial:
     Attributes:
         learned: What to learn from.
         targets: Elapsed time, states now and later and controls in between, at each lead.
+        unit: Mean square error of persistence.
     """
 
     learned: _Learned
     targets: list[tuple[float, Array, Array, Array]]
+    unit: float
 
-    def of(self, lag: int, rank: int, ridge: float, each: bool) -> float:
-        """Mean square error of a linear inverse model; infinite where there is none."""
+    @classmethod
+    def of(cls, records: list[Record], targets: list[tuple[float, Array, Array, Array]]) -> _Trial:
+        """With records that are thinned to what a choice takes."""
+        unit = float(np.mean([np.square(later - now).mean() for _, now, later, _ in targets]))
+        return cls(_Learned.of(records, most=_MOST_PAIRS), targets, unit or 1.0)
+
+    def error(self, lag: int, rank: int, ridge: float, each: bool) -> float:
+        """Of a linear inverse model, relative to persistence's; infinite where there is none."""
         law = LinearInverse.of(self.learned, lag, rank, ridge, each)
         if law is None:
             return math.inf
-        return float(np.mean([law.error(*target) for target in self.targets]))
+        return float(np.mean([law.error(*target) for target in self.targets])) / self.unit
 
 
 def _targets(records: list[Record]) -> Iterator[tuple[float, Array, Array, Array]]:
