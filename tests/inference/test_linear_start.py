@@ -17,14 +17,14 @@ import pyro_msde
 from pyro_msde import Trajectories
 from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
-from pyro_msde.inference.linear_start import (
+from pyro_msde.inference.linear_inverse import (
     LinearInverse,
     _Learned,
     _pairs,
     linear_inverse_model,
     stable_generator,
-    start_linear_path,
 )
+from pyro_msde.inference.linear_start import start_linear_path
 from pyro_msde.models import multiscale
 from pyro_msde.networks import ModalPath
 from pyro_msde.priors import bayesian, fan_in_normal
