@@ -362,7 +362,7 @@ class ModalDrift(nn.Module):
 
         Returns:
             (rank,) positive, the diffusion that keeps the variance where it is; None: nothing was
-            done (`pyro_msde.inference.linear_start`).
+            done (`pyro_msde.inference.linear_inverse`).
         """
         records = []
         for k, (t, z) in enumerate(zip(times, modes, strict=True)):

@@ -1,7 +1,7 @@
 """A linear inverse model as the start of a drift's linear path, and of its C.
 
-It is that of the encoded training data (`pyro_msde.inference.linear_inverse`), where these are noisy
-or seldom observed.
+It is that of the encoded training data (`pyro_msde.inference.linear_inverse`), where these are
+noisy or seldom observed.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ microscale drift at a linear regression in weak form on them, ψ(ζ), covariates
 macroscale drift is then regressed as without microscale states, with η among its inputs.
 
 Where paths are noisy the regression finds nothing, and the microscale drift starts as a linear
-inverse model of η (`pyro_msde.inference.linear_start`).
+inverse model of η (`pyro_msde.inference.linear_inverse`).
 """
 
 from __future__ import annotations
