@@ -7,10 +7,12 @@ leading modes V of anomalies ζ − m, with a = V (ζ − m),
     G = ⟨a(t + τ) a(t)ᵀ⟩ (⟨a aᵀ⟩ + ridge)⁻¹,    A = log(G)/τ,    C = −(A Σ + Σ Aᵀ),
 
 the last by the balance of fluctuation and dissipation, times the ratio of each state's mean square
-error at the lag to what that balance expects: one in a stationary record. Sampling makes
-eigenvalues of G that no stable real generator has. Their sizes are brought into [e⁻³, e^−τ], τ in
-training horizons, so that a mode forgets within a third of a lag at the soonest and within the
-whole record at the latest; negative real ones, which no real logarithm has, become e⁻³.
+error at the lag to what that balance expects: one in a stationary record. Quarters of the record,
+each forecast from the others, tell how much larger errors are on data that were not learned from,
+and C with them. Sampling makes eigenvalues of G that no stable real generator has. Their sizes are
+brought into [e⁻³, e^−τ], τ in training horizons, so that a mode forgets within a third of a lag at
+the soonest and within the whole record at the latest; negative real ones, which no real logarithm
+has, become e⁻³.
 
 Under controls u, da = (A a + B u) dt + L dβ. The regression of a(t + τ) is then on a(t) and on the
 mean ū of the controls in between, G a + H ū, and
@@ -28,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,10 +73,25 @@ def linear_inverse_model(
     Returns:
         None: there are too few pairs of snapshots.
     """
-    best = _best(
-        _trials(_folds(records)), [] if judge is None else _trials([(records, judge)]), most
-    )
-    return None if best is None else LinearInverse.of(_Learned.of(records), *best)
+    quarters = _trials(_folds(records))
+    best = _best(quarters, [] if judge is None else _trials([(records, judge)]), most)
+    law = None if best is None else LinearInverse.of(_Learned.of(records), *best)
+    if best is None or law is None:
+        return None
+    return replace(law, optimism=_optimism(law, quarters, best))
+
+
+def _optimism(
+    law: LinearInverse, quarters: list[_Trial], choice: tuple[int, int, float, bool]
+) -> float:
+    """How many times the mean square error on data it was learned from it is on others."""
+    pairs = [
+        (error * trial.unit, float(np.mean([law.error(*target) for target in trial.targets])))
+        for trial in quarters
+        if math.isfinite(error := trial.error(*choice))
+    ]
+    without, within = np.sum(pairs, axis=0) if pairs else (0.0, 0.0)
+    return max(1.0, float(without / within)) if within > 0 else 1.0
 
 
 def is_smooth(states: Sequence[Array], stride: int = 1) -> bool:
@@ -258,6 +275,7 @@ class LinearInverse:
         later: (pair, n_ζ) those a lag later.
         imposed: (pair, c) mean controls in between.
         lag: In training horizons.
+        optimism: How many times the mean square error on these data it is on others.
     """
 
     modes: Array
@@ -269,6 +287,7 @@ class LinearInverse:
     later: Array
     imposed: Array
     lag: float
+    optimism: float = 1.0
 
     @classmethod
     def of(
@@ -347,7 +366,7 @@ class LinearInverse:
         found: Array = balance * np.divide(
             errors, expected, out=np.ones_like(errors), where=expected > 0
         )
-        return found
+        return found * self.optimism
 
 
 def _rates(now: Array, later: Array, tau: float, each: bool) -> Array:

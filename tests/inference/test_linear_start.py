@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,7 +100,10 @@ def test_smooth_paths_are_left_to_other_starts():
 
 
 def test_random_walks_start_at_persistence():
-    """Of pairs up to 16 of 400 steps apart at 16 points a mean square has an sd of 7 % at most."""
+    """Of pairs up to 16 of 400 steps apart at 16 points a mean square has an sd of 7 % at most.
+
+    It is a tenth too large beside: quarters of a walk have other means.
+    """
     rng = np.random.default_rng(2)
     fields = 0.2 * rng.standard_normal((1, 400, 1, POINTS)).cumsum(1)
     fitted, data = model(), segments(fields)
@@ -108,7 +112,7 @@ def test_random_walks_start_at_persistence():
     horizon = 399 * APART
     assert float(path.rates.max()) * horizon < 15  # of 400 snapshots it keeps .96 in one
     diffusion = fitted.bind({}).diffusion.detach().double().numpy()
-    assert diffusion.mean() * APART == pytest.approx(0.04, rel=0.2)
+    assert diffusion.mean() * APART == pytest.approx(0.044, rel=0.2)
 
 
 def test_white_noise_starts_at_climatology():
@@ -262,6 +266,22 @@ def test_a_fit_with_a_started_path_validates_its_start_and_loads(tmp_path):
     loaded = pyro_msde.load(tmp_path)
     y0 = held.values[0][0]
     assert_close(loaded.predict(y0, [0.1]).mean, fit.predict(y0, [0.1]).mean)
+
+
+def test_noise_grows_by_what_errors_are_larger_on_other_data():
+    """A record of 60 correlation times is known, one of 2 is not: its own mean is too near."""
+    rng = np.random.default_rng(11)
+    found = []
+    for count in (4000, 40):
+        fields, _ = simulated(count, rng)
+        record = np.linspace(0, 1, count), fields[0, :, 0], np.zeros((count, 0))
+        law = linear_inverse_model([record], most=2)
+        found.append(law.optimism)
+        np.testing.assert_allclose(
+            law.diffusion(), law.optimism * replace(law, optimism=1.0).diffusion()
+        )
+    assert 1 <= found[0] < 1.05
+    assert found[1] > 1.05
 
 
 def test_fewer_modes_and_none_at_all():
