@@ -29,7 +29,6 @@ from scipy.optimize import approx_fprime, minimize
 
 import pyro_msde
 from benchmarks import table
-from benchmarks.device import name_of
 from pyro_msde import Trajectories
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
@@ -231,12 +230,7 @@ def main() -> None:
                         if name == "exact"
                         else ours(train, test, apart, seed, args.steps)
                     )
-                    known = {
-                        "device": name_of("cpu"),
-                        "version": pyro_msde.__version__,
-                        "commit": table.commit(),
-                    }
-                    table.append({**key, **found, **known}, args.results, COLUMNS)
+                    table.append({**key, **found, **table.provenance()}, args.results, COLUMNS)
                     print({**key, **found}, flush=True)
 
 

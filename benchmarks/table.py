@@ -9,7 +9,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COLUMNS", "KEY", "RESULTS", "append", "commit", "key_of", "read", "say_there"]
+import pyro_msde
+from benchmarks.device import name_of
+
+__all__ = [
+    "COLUMNS",
+    "KEY",
+    "RESULTS",
+    "append",
+    "commit",
+    "key_of",
+    "provenance",
+    "read",
+    "say_there",
+]
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 KEY = ("case", "split", "method", "n_eta", "seed")
@@ -52,6 +65,11 @@ def read(path: Path = RESULTS, columns: Sequence[str] = COLUMNS) -> list[dict[st
                 "away to start a new one."
             )
         return list(reader)
+
+
+def provenance() -> dict[str, str]:
+    """Columns that say where, and by which code, a row of this CPU was measured."""
+    return {"device": name_of("cpu"), "version": pyro_msde.__version__, "commit": commit()}
 
 
 def key_of(row: Mapping[str, Any]) -> tuple[str, ...]:

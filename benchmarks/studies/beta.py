@@ -21,7 +21,6 @@ import numpy as np
 import pyro_msde
 from benchmarks import known_answers, observed, table
 from benchmarks.accuracy import at_times
-from benchmarks.device import name_of
 from examples.cases import CASES
 from pyro_msde import Trajectories
 from pyro_msde.guides import AmortizedGP
@@ -161,12 +160,7 @@ def main() -> None:
                 table.say_there(args.results, *key.values())
                 continue
             found = row(task, beta, args.steps)
-            known = {
-                "device": name_of("cpu"),
-                "version": pyro_msde.__version__,
-                "commit": table.commit(),
-            }
-            table.append({**key, **found, **known}, args.results, COLUMNS)
+            table.append({**key, **found, **table.provenance()}, args.results, COLUMNS)
             print({**key, **found}, flush=True)
 
 
