@@ -134,7 +134,7 @@ class Metadata:
     def check(self, argument: str, other: Metadata) -> None:
         """Compare with those of other data; what only one side knows is not compared.
 
-        Warns of other names of axes and of other positions.
+        Warns of other names, those of columns that nobody named left aside, and other positions.
 
         Raises:
             ValueError: Other units, or axes, positions, channels, covariates or controls in another
@@ -155,8 +155,14 @@ class Metadata:
                     "or sort them."
                 )
         said = [f"axes {other.dims} against {self.dims}"] if self._axes_differ(other) else []
-        if self.channels and channels and self.channels != channels:
-            said.append(f"channels {channels} against {self.channels}")
+        for what, default, ours, theirs in (
+            ("channels", None, self.channels, channels),
+            ("covariates", "covariate", self.covariates, other.covariates),
+            ("controls", "control", self.controls, other.controls),
+            ("static", "static", self.static, other.static),
+        ):
+            if ours != theirs and _are_given(ours, default) and _are_given(theirs, default):
+                said.append(f"{what} {theirs} against {ours}")
         for mine, yours in zip(self.dims or (), other.dims or (), strict=False):
             if mine not in self.coords or yours not in other.coords:
                 continue
@@ -172,7 +178,7 @@ class Metadata:
         if said:
             warn(
                 f"{argument}: other {'; '.join(said)} in the data of the fit. Forecasts know "
-                "indices on the grid only, so be sure that these are meant."
+                "places in arrays only, so be sure that these are meant."
             )
 
     def _check_units(self, argument: str, other: Metadata) -> None:
@@ -211,6 +217,11 @@ def _names_along_first(other: Metadata) -> tuple[str, ...]:
     """Names of the places along the first axis of fields, if they have such."""
     along = other.coords.get(other.dims[0], ()) if other.dims else ()
     return tuple(name for name in along if isinstance(name, str))
+
+
+def _are_given(names: tuple[str, ...], default: str | None) -> bool:
+    """Whether there are names, and others than columns have that nobody named."""
+    return bool(names) and names != tuple(f"{default}_{k}" for k in range(len(names)))
 
 
 def _positions(x: NDArray[Any]) -> Positions:

@@ -35,6 +35,12 @@ def square(dims=("x", "y"), **coords):
     return Trajectories([0.0, 1.0], np.ones((1, 2, 5, 5)), dims=dims, coords=coords)
 
 
+def driven(name):
+    """Fields under one control, which may have a name."""
+    names = None if name is None else [name]
+    return heights(controls=[np.ones((len(t), 1)) for t in heights().times], control_names=names)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "message"),
     [
@@ -73,6 +79,7 @@ def test_other_units_and_orders_are_refused(ours, theirs, message):
         (heights(), heights(X + 0.01), r"test: other coords\['x'\] 0.01 to"),
         (heights(), heights(dims=("s",)), r"test: other axes \('s',\) against \('x',\)"),
         (square(("c", "x"), c=list("abcde")), square(("c", "x"), c=list("vwxyz")), "v, w, x, y ag"),
+        (driven("heating"), driven("wind"), r"controls \('wind',\) against \('heating',\)"),
     ],
 )
 def test_other_positions_are_warned_about(ours, theirs, message):
@@ -86,6 +93,8 @@ def test_other_positions_are_warned_about(ours, theirs, message):
         (heights(), heights()),
         (heights(), heights(X.astype(np.float32))),
         (heights(), heights(units={})),
+        (driven("heating"), driven(None)),
+        (driven(None), driven("heating")),
         (heights(units={}), heights()),
         (heights(), Trajectories(DATES, np.ones((1, 4, NUM_POINTS)))),
         (Trajectories(np.arange(4.0), np.ones((1, 4, NUM_POINTS))), heights()),
