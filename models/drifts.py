@@ -27,6 +27,7 @@ _LINE, _PLANE = (128, 512, 128), (512, 256, 128)  # microscale drifts in one dim
 _COUPLED = (128, 256, 128)  # the paper's beside a coupling, in its cylinder flow
 _COUPLING = (128, 128)
 _MOST_STATES = 256  # that the microscale drift sees one by one
+_FEWEST_SEEN = 5  # numbers that it sees of more; one does not tell the phase of an oscillation
 _RANK = 8  # of quadratic paths that see no stencil
 
 
@@ -85,7 +86,7 @@ def multiscale_drift(
     if n_eta:
         seen = grid.num_zeta
         if seen > _MOST_STATES or (published and grid.ndim > 1):
-            seen = n_eta
+            seen = n_eta if published else max(n_eta, _FEWEST_SEEN)
             check_size("n_eta", grid.num_zeta * seen)
             psi = nn.Linear(grid.num_zeta, seen, bias=False)
         size = n_eta + seen + num_inputs + 2 * time_features

@@ -3,7 +3,9 @@
 The encoder starts at the first n_η principal components of the fine scale, each of size one, the
 decoder at the linear function of them that comes nearest to what the macroscale leaves, and the
 microscale drift at a linear regression in weak form on them, ψ(ζ), covariates and controls. The
-macroscale drift is then regressed as without microscale states, with η among its inputs.
+macroscale drift is then regressed as without microscale states, with η among its inputs. Where ψ
+is a linear map to fewer numbers, it starts at the leading principal components of ζ: as many
+random ones tell less of how η goes on.
 
 Where paths are noisy the regression finds nothing, and the microscale drift starts as a linear
 inverse model of η (`pyro_msde.inference.linear_inverse`).
@@ -33,6 +35,7 @@ from pyro_msde.networks import (
     PrincipalEncoder,
     drift_of,
     innermost,
+    principal_components,
 )
 from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Guide, Model
@@ -40,6 +43,8 @@ from pyro_msde.protocols import Guide, Model
 __all__ = ["start_linear_microscale", "start_microscale"]
 
 _AT_ONCE = 64  # snapshots
+_MOST_SNAPSHOTS = 1000  # from which components of ζ are taken
+_LEAST = 1e-3  # of a field's size, that ζ is taken to have: it may be nothing
 
 
 @torch.no_grad()
@@ -53,7 +58,7 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
 
     Returns:
         Whether anything was done: not for networks of other kinds or that have been trained, nor
-        where one has a prior, nor where the start forecasts training data badly
+        where one has a prior, nor, but for ψ, where the start forecasts training data badly
         (`start_macroscale_drift`).
     """
     parts = _parts(model, guide)
@@ -63,11 +68,13 @@ def start_microscale(model: Model, guide: Guide, segments: Segments) -> bool:
     before = [deepcopy(module.state_dict()) for module in parts]
     _quiet(*parts)
     zetas, etas = _lead(model, encoder, decoder, segments)
+    _look(drift, zetas)
     _regress(drift, segments, zetas, etas)
     if start_macroscale_drift(model, segments, etas):
         return True
     for module, weights in zip(parts, before, strict=True):
         module.load_state_dict(weights)
+    _look(drift, zetas)
     return False
 
 
@@ -86,7 +93,8 @@ def start_linear_microscale(model: Model, guide: Guide, segments: Segments) -> b
         return False
     encoder, decoder, drift = parts
     _quiet(*parts)
-    _, etas = _lead(model, encoder, decoder, segments)
+    zetas, etas = _lead(model, encoder, decoder, segments)
+    _look(drift, zetas)
     records = [
         observed_record(times, values, eta.double().cpu().numpy())
         for times, values, eta in zip(segments.times, segments.values, etas, strict=True)
@@ -163,6 +171,16 @@ def _lead(
     linear = torch.linalg.lstsq(x.cpu(), y.cpu(), driver="gelsd").solution
     decoder.first.linear.weight.copy_(linear.mT)
     return zetas, etas
+
+
+def _look(drift: MultiscaleDrift, zetas: Sequence[Tensor]) -> None:
+    """Let a linear ψ be the leading components of ζ, in units of the first one's size."""
+    if not isinstance(drift.psi, nn.Linear):
+        return
+    every = -(-sum(map(len, zetas)) // _MOST_SNAPSHOTS)
+    states = torch.cat([zeta[::every] for zeta in zetas])
+    modes, sizes, _ = principal_components(states, drift.psi.out_features)
+    drift.psi.weight.copy_(modes / sizes[0].clamp(min=_LEAST))
 
 
 def _regress(

@@ -83,6 +83,34 @@ def test_microscale_states_are_components_of_size_one(started):
     assert left.square().mean().sqrt() < 0.02 * y.square().mean().sqrt()
 
 
+@pytest.mark.parametrize("warm_start", [True, False])
+def test_of_a_large_macroscale_the_microscale_drift_sees_the_leading_components(warm_start):
+    """Seven standing waves of different sizes, of which ψ begins with the largest five."""
+    x = 2 * np.pi * (np.arange(528) + 0.5) / 528
+    times, orders = np.linspace(0, 1, 41), np.arange(1, 8)
+    turning = np.cos(2 * np.pi * orders * times[:, None] + orders)
+    sizes = 0.6 ** orders[:, None]
+    field = turning @ (sizes * np.cos(orders[:, None] * x))
+    model = multiscale(528, 264, n_eta=1, width=8, seed=0)
+    data = pyro_msde.Trajectories(times, field[None])
+    options = {"steps": 0, "progress": False, "jackknife": False, "reference": None, "beta": 1.0}
+    guide = AmortizedGP(model, seed=0)
+    fit = pyro_msde.fit(model, guide, data, warm_start=warm_start, **options)
+    psi = fit.model.drift.net.psi.weight.detach().numpy()
+    y = torch.tensor(data.values[0], dtype=torch.float32)[:, None] / float(fit.scaling.channels[0])
+    with torch.no_grad():
+        zeta = fit.model.bind().operators.restrict(y).flatten(1).numpy()
+    _, s, directions = np.linalg.svd(zeta, full_matrices=False)
+    seen = directions[:5] / (s[0] / len(zeta) ** 0.5)
+    found = np.linalg.norm(psi @ psi.T - seen @ seen.T) / np.linalg.norm(seen @ seen.T)
+    along = np.linalg.norm(psi @ directions[:5].T) / np.linalg.norm(psi)
+    if warm_start:
+        assert found < 1e-3  # float32
+        assert along > 0.999
+    else:
+        assert along < 0.5  # random: √(5/264) is expected
+
+
 def test_noise_is_left_to_training():
     values = np.random.default_rng(1).standard_normal((2, 401, 60))
     data = pyro_msde.Trajectories([TIMES] * 2, values)

@@ -250,6 +250,19 @@ def test_sizes_follow_the_grid():
     assert isinstance(multiscale((64, 64), (32, 32), n_eta=3).drift.net.psi, nn.Linear)
 
 
+@pytest.mark.parametrize(("n_eta", "seen"), [(1, 5), (4, 5), (7, 7)])
+def test_few_microscale_states_see_more_numbers_of_a_large_macroscale(n_eta, seen):
+    """Of which one beside η alone does not tell the phase of an oscillation."""
+    own, papers = (
+        multiscale((64, 64), (32, 32), n_eta=n_eta, architecture=name).drift.net
+        for name in ("default", "published")
+    )
+    assert (own.psi.out_features, papers.psi.out_features) == (seen, n_eta)
+    assert own.num_seen == seen
+    z = torch.randn(3, 1, 32 * 32 + n_eta)
+    assert own.inputs(z, torch.zeros(3, 1))["micro"].shape == (3, 1, n_eta + seen)
+
+
 def test_a_drift_that_knows_places_learns_dynamics_that_differ_from_place_to_place():
     """u_t = −4 x u between insulated walls: no drift that is the same at all points has it."""
     rng, times = np.random.default_rng(0), np.linspace(0, 1, 11)

@@ -66,6 +66,28 @@ def test_trajectories_have_seeds_of_their_own_and_are_thinned(asked):
     assert not np.array_equal(*truth.values)
 
 
+def test_of_a_trajectory_cut_in_time_what_is_as_late_as_its_test_is_forecast(monkeypatch):
+    """Of the flow past a cylinder, with a solid: no start-up, which published forecasts skip."""
+    flow = CASES["cylinder"]
+    asked = []
+
+    def fresh(self, split, count, seed, horizon):
+        asked.append(horizon)
+        times = np.arange(round(horizon / self.dt) + 1) * self.dt
+        values = np.broadcast_to(times[:, None, None], (len(times), 2, 3)).copy()
+        values[..., 1] = np.nan
+        return Trajectories(times, values[None], missing="mask")
+
+    monkeypatch.setattr(Problem, "fresh", fresh)
+    late, whole = (calibration.unseen(flow[split], [0, 1]) for split in ("published", "hard"))
+    assert asked == [15.0, 15.0, 8.0, 8.0]
+    np.testing.assert_allclose(late.times[0], np.linspace(14.01, 15.0, 100), rtol=1e-12)
+    np.testing.assert_array_equal(late.values[1][:, 0, 0], late.times[1])
+    np.testing.assert_allclose(whole.times[0][[0, -1]], [0.0, 8.0], rtol=1e-12)
+    assert len(whole.times[0]) == NUM_TIMES
+    assert np.isnan(late.values[0][..., 1]).all()
+
+
 def test_planes_are_forecast_one_by_one_and_lines_together(asked):
     method = Normal(1.0)
     seeds = [float(calibration.SEED + k) for k in range(3)]
@@ -92,7 +114,8 @@ def test_rows_hold_the_report_and_are_written_once(asked, tmp_path, monkeypatch,
         return Normal(1.5) if setting.split == "hard" else None
 
     monkeypatch.setattr(calibration, "METHODS", {"alt-normal": method})
-    monkeypatch.setattr(calibration, "COUNT", {1: 4})
+    monkeypatch.setattr(calibration, "COUNT", {1: 50})
+    monkeypatch.setattr(calibration, "FEW", {"kdv": 4})
     argv = ["calibration", "--case", "kdv", "--results", str(path), "--runs", "kept"]
     monkeypatch.setattr(sys, "argv", [*argv, "--methods", "alt-normal"])
     calibration.main()
