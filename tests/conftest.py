@@ -95,3 +95,23 @@ def cuda() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device("cuda")
+
+
+_STEPS = {
+    "pyro_msde.forecasts.arguments.FORECAST_STEP": 1 / 50,
+    "pyro_msde.interface.adjusting.CHOOSING_STEP": 1 / 50,
+    "pyro_msde.interface.trusting.VALIDATION_STEP": 1 / 50,
+    "pyro_msde.interface.validation.VALIDATION_STEP": 1 / 50,
+}
+
+
+@pytest.fixture(scope="module")
+def long_steps() -> Iterator[None]:
+    """Paths in twenty times fewer steps, for modules that ask for anything but how exact they are.
+
+    Most of what such modules take would be integration.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, step in _STEPS.items():
+            patch.setattr(name, step)
+        yield

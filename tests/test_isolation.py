@@ -25,6 +25,8 @@ from pyro_msde.models import Multiscale, multiscale, pod_sde
 from pyro_msde.models.general import BoundMultiscale
 from pyro_msde.priors import bayesian, fan_in_normal, starting_values
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 DATA = tiny_data((17, 17, 17))
 SHORT = Trajectories([0.02 * t for t in tiny_data((17, 17)).times], tiny_data((17, 17)).values)
 QUICK = {"steps": 4, "length": 5, "stride": 1, "progress": False}

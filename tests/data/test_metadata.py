@@ -19,6 +19,8 @@ from pyro_msde.grid import BOUNDARIES, check_on_grid
 from pyro_msde.plot import coverage_by_lead, forecast_snapshots
 from pyro_msde.scores.innovation_test import innovations
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 X = np.arange(NUM_POINTS) / NUM_POINTS
 DATES = np.datetime64("2000-01-01") + np.arange(4) * np.timedelta64(1, "D")
 

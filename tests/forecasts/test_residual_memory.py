@@ -16,6 +16,8 @@ from pyro_msde.forecasts import ResidualMemory, posterior_predictive, residual_m
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.likelihoods import FieldNormal, can_be_moved, laplace, moved, student
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 LAGS = torch.tensor([0.1, 0.2, 0.5], dtype=torch.float64)
 MEMORY = ResidualMemory(LAGS, torch.tensor([[0.9, 0.5, 0.1]], dtype=torch.float64))
 TIMES = np.array([0.0, 0.3, 0.45, 0.6])  # horizon 3: 0, .1, .15 and .2 of it

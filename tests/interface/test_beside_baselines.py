@@ -13,6 +13,8 @@ import pyro_msde
 from pyro_msde import baselines
 from pyro_msde.interface import beside_baselines as module
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SHORT = {"length": 7, "stride": 1, "num_nodes": 5, "progress": False, "steps": 4}
 TRAIN, HELD = tiny_data((17, 19)), tiny_data((11, 13, 11), seed=1)
 

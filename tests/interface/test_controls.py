@@ -21,6 +21,8 @@ from pyro_msde.models import multiscale, pod_sde
 from pyro_msde.plot import power_spectra
 from pyro_msde.testing import check_drift, check_guide, check_model
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SMALL = {"half_width": 1, "width": 7, "rank": 2, "components": 3}
 NAMES = ("heating", "wind")
 

@@ -14,6 +14,8 @@ from pyro_msde import Ensemble, Fit, Grid
 from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SCALING = Scaling((2.0,), 3.0)
 TIMES = np.linspace(0, 1, 4)
 

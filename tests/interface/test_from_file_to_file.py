@@ -9,6 +9,8 @@ import pyro_msde
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 LAT, LON = np.linspace(66.0, -66.0, 13), np.arange(0.0, 360.0, 30.0)
 
 

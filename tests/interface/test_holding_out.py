@@ -14,6 +14,8 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.interface.holding_out import held_out
 from pyro_msde.models import multiscale
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 POINTS = 16
 
 

@@ -30,6 +30,8 @@ from pyro_msde.runs import limited
 from pyro_msde.runs.strict_json import digest_of, from_json, json_text
 from pyro_msde.scores import Calibration
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 QUICK = {"steps": 1, "length": 5, "stride": 1, "progress": False}
 Y0, TIMES = np.cos(2 * np.pi * np.arange(NUM_POINTS) / NUM_POINTS), np.linspace(0, 0.2, 3)
 

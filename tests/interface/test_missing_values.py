@@ -15,6 +15,8 @@ from pyro_msde.data import first_observed
 from pyro_msde.guides import AmortizedGP, UnamortizedGP
 from pyro_msde.inference import Trainer
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SIZES = (10, 9, 11)
 BLOCK = slice(10, 22)  # points that are never observed
 

@@ -20,6 +20,8 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import Multiscale
 from pyro_msde.priors import Horseshoe, bayesian, fan_in_normal
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 QUICK = {"length": LENGTH, "stride": 1, "num_nodes": 9, "progress": False, "steps": 3}
 ask = partial(
     pyro_msde.Fit.predict,

@@ -14,6 +14,8 @@ from pyro_msde import Grid, Trajectories, plot
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SHAPE, COARSE = (11, 13), (3, 4)
 TIMES = np.linspace(0.0, 1.0, 20)
 HOW = {"steps": 4, "length": 6, "stride": 1, "progress": False}

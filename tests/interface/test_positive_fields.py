@@ -15,6 +15,8 @@ from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import Trainer
 from pyro_msde.likelihoods import student
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SIZES = (10, 9, 11)
 
 

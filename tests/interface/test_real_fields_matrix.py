@@ -23,6 +23,8 @@ from pyro_msde.data import Metadata, Scaling, TimeUnits
 from pyro_msde.io.arviz import to_arviz
 from pyro_msde.models import multiscale
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 ONE_STEP = 9e9  # between snapshots, or as few as the library allows
 SHORT = {"num_samples": 2, "max_step": ONE_STEP}
 FILTERED = {"num_samples": 8, "num_theta": 1, "max_step": ONE_STEP, "history": 3}

@@ -30,6 +30,8 @@ from pyro_msde.likelihoods import (
 from pyro_msde.models import multiscale
 from pyro_msde.testing import check_likelihood, check_model
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 SHAPE = (2, 3)  # channel, x
 COUNT = 6
 ROUNDING = {"rtol": 1e-10, "atol": 1e-11}  # of inverses of well-conditioned matrices

@@ -13,6 +13,8 @@ from pyro_msde import Callback, Grid, SavedRunError, SensorGraph, Trajectories, 
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import burgers1d, burgers2d, ks, multiscale
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 QUICK = {"length": 5, "stride": 1, "num_nodes": 5, "steps": 2, "progress": False}
 
 GRIDS = {

@@ -24,6 +24,8 @@ from pyro_msde.networks import (
 from pyro_msde.protocols import LastLayer, SolvableLastLayer
 from pyro_msde.testing import check_drift
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 POINTS, INPUTS, OUTPUTS = 4, 5, 2
 NETWORKS = {
     "mlp": lambda: MLP([INPUTS, 6, OUTPUTS]),

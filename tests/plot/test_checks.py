@@ -15,6 +15,8 @@ from problems import NUM_POINTS
 from pyro_msde import Trajectories, calibration, plot
 from pyro_msde.data import Metadata
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 OF_FORECASTS = (
     "coverage_by_lead",
     "forecast_images",

@@ -20,6 +20,8 @@ from pyro_msde.plot import movies
 from pyro_msde.plot.images import Canvas
 from pyro_msde.plot.scene import Words
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 
 def frames(path):
     """(frame, row, column, colour) of a GIF."""

@@ -29,6 +29,8 @@ from pyro_msde.runs.checkpoint import (
 )
 from pyro_msde.runs.folders import write_whole
 
+pytestmark = pytest.mark.usefixtures("long_steps")
+
 WEIGHTS = {
     "model": {"a.b": torch.arange(6.0).reshape(2, 3), "scalar": torch.tensor(2.5)},
     "guide": {"a.b": torch.arange(4, dtype=torch.float64)},
