@@ -193,7 +193,7 @@ def ours(
     late = fit.predict(test.values[0][0], np.array([0.0, 10.0]), num_samples=256, seed=seed)
     *_, (_, draws) = late.chunks()
     final = seen(np.asarray(draws[:, -1]).reshape(-1, POINTS))
-    root = float(fit.model.bind({}).diffusion.detach().sqrt().mean())
+    root = float(fit.model.bind({}).diffusion.detach().mean().sqrt())
     return {
         "rate": f"{-np.log(abs(kept)) / apart:.4f}",
         "variance": f"{0.5 * (abs(final - final.mean(0)) ** 2).mean():.4f}",

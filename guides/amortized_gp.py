@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pyro_msde.checks import check_choice, check_flag, check_kind, check_seed
 from pyro_msde.data import SegmentBatch
-from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork, along_axes
+from pyro_msde.guides.covariances import COVARIANCES, Rotation, VarianceNetwork
 from pyro_msde.guides.interpolation import DeepKernel, Interpolant
 from pyro_msde.guides.kernel_fitting import choose_kernel
 from pyro_msde.guides.parameters import ThetaProgram, parameter_guide
@@ -29,7 +29,7 @@ from pyro_msde.isolation import Isolation
 from pyro_msde.priors import LogVariance
 from pyro_msde.protocols import BoundModel, Model
 from pyro_msde.runs import check_size, register
-from pyro_msde.sde import GaussianMarginals, Moments, bridge
+from pyro_msde.sde import GaussianMarginals, Moments, bridge, covariance, noise_axes
 
 __all__ = ["AmortizedGP", "EncodableModel"]
 
@@ -155,9 +155,8 @@ class AmortizedGP(PyroModule):
         mean = self.encoder_mean(values, bound, covariates)
         log = self.node_log_variance(mean)
         if observed is not None:
-            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype))
-        var = log.exp().expand_as(mean)
-        return mean, var if self.axes is None else along_axes(var, self.axes())
+            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype), bound)
+        return mean, self.covariance_along(log, mean, bound)
 
     def encoder_mean(
         self, values: Tensor, bound: BoundModel, covariates: Tensor | None = None
@@ -177,25 +176,39 @@ class AmortizedGP(PyroModule):
         log = self.node_variance().log()
         return log if self.deviation is None else log + self.deviation(mean)
 
-    def grown(self, log_variance: Tensor, unseen: Tensor) -> Tensor:
+    def axes_of(self, bound: BoundModel) -> Tensor | None:
+        """Q (latent, latent), Σ_e's axes: the guide's, or those of the model's C; None: states."""
+        return noise_axes(bound) if self.axes is None else self.axes()
+
+    def covariance_along(self, log_variance: Tensor, mean: Tensor, bound: BoundModel) -> Tensor:
+        """Σ_e of an encoded mean (..., latent): variances, or dense where there are axes."""
+        var, axes = log_variance.exp(), self.axes_of(bound)
+        if axes is None:
+            return var.expand_as(mean)
+        cov = covariance(var.double(), axes)
+        return cov.expand(*mean.shape, mean.shape[-1])
+
+    def grown(self, log_variance: Tensor, unseen: Tensor, bound: BoundModel) -> Tensor:
         """Log λ of snapshots with gaps, (..., latent).
 
         Args:
             log_variance: Without gaps, (latent,) or (..., latent).
             unseen: (..., num_zeta + 1) of `Places.unseen_states`.
+            bound: The model at a draw of θ.
         """
         zeta, eta = unseen[..., :-1], unseen[..., -1:].expand(*unseen.shape[:-1], self.model.n_eta)
         growth = torch.cat([_VARIANCE_ZETA * zeta, _VARIANCE_ETA * eta], -1)
-        if self.axes is not None:
-            growth = growth @ self.axes().square().to(growth)
+        axes = self.axes_of(bound)
+        if axes is not None:
+            growth = growth @ axes.square().to(growth)
         return (log_variance.exp() + growth).log()
 
     def path_marginals(self, batch: SegmentBatch, bound: BoundModel) -> GaussianMarginals:
         """q(z|t) over the batch's segments at a draw of θ."""
         nodes = self._nodes(batch, bound)
         log = self.node_log_variance(nodes)
-        log = log if batch.unseen is None else self.grown(log, batch.unseen)
-        return self.interpolated(batch, nodes, log, bound.diffusion)
+        log = log if batch.unseen is None else self.grown(log, batch.unseen, bound)
+        return self.interpolated(batch, nodes, log, bound)
 
     def _nodes(self, batch: SegmentBatch, bound: BoundModel) -> Tensor:
         """(segment, time, latent) of the encoded snapshots."""
@@ -218,7 +231,7 @@ class AmortizedGP(PyroModule):
         batch: SegmentBatch,
         nodes: Tensor,
         log_variance: Tensor,
-        diffusion: Tensor | None = None,
+        bound: BoundModel | None = None,
     ) -> GaussianMarginals:
         """Marginals from their means and log variances at the observations.
 
@@ -226,13 +239,15 @@ class AmortizedGP(PyroModule):
             batch: The segments.
             nodes: (segment, time, latent).
             log_variance: Along Σ_e's axes, (latent,) or shaped as the nodes.
-            diffusion: (latent,) the diagonal of C, which a path strays by between observations;
-                None: variances are interpolated only.
+            bound: The model at a draw of θ, by whose C a path strays between observations; None:
+                variances are interpolated only.
         """
         # Equal offsets mean equal weights: one row serves all segments.
         rows = slice(1) if batch.shared_offsets else slice(None)
-        interpolant = Interpolant(self.time_kernel, batch.times[rows])
-        axes = None if self.axes is None else self.axes()
+        noisy = None if bound is None else noise_axes(bound)
+        rough = noisy is not None  # only models of noisy paths have axes
+        interpolant = Interpolant(self.time_kernel, batch.times[rows], rough=rough)
+        own = None if self.axes is None else self.axes()
 
         def moments(at: Tensor) -> Moments:
             W, W_dot = (w.to(nodes.dtype) for w in interpolant.weights(at[rows]))
@@ -241,14 +256,14 @@ class AmortizedGP(PyroModule):
             else:
                 log, rate = W @ log_variance, W_dot @ log_variance
             cov, cov_dot = log.exp(), log.exp() * rate
-            if axes is not None:
-                cov, cov_dot = along_axes(cov, axes), along_axes(cov_dot, axes)
-            if diffusion is not None:
-                both = bridge(batch.times[rows], at[rows], diffusion)
-                strays = both if axes is None else map(torch.diag_embed, both)
+            if own is not None:
+                cov, cov_dot = (covariance(x.double(), own) for x in (cov, cov_dot))
+            if bound is not None:
+                both = bridge(batch.times[rows], at[rows], bound.diffusion)
+                strays = both if own is None else (covariance(x, noisy) for x in both)
                 cov, cov_dot = (c + more for c, more in zip((cov, cov_dot), strays, strict=True))
             cov, cov_dot = (c.expand(len(nodes), *c.shape[1:]) for c in (cov, cov_dot))
-            return Moments(W @ nodes, W_dot @ nodes, cov, cov_dot)
+            return Moments(W @ nodes, W_dot @ nodes, cov, cov_dot, noisy if own is None else None)
 
         return GaussianMarginals(batch.times, moments, batch.quadrature)
 

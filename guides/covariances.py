@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["COVARIANCES", "Rotation", "VarianceNetwork", "along_axes"]
+__all__ = ["COVARIANCES", "Rotation", "VarianceNetwork"]
 
 # which states vary together, by sizes of the macroscale and the microscale state
 COVARIANCES: dict[str, Callable[[int, int], list[int]]] = {
@@ -59,8 +59,3 @@ class VarianceNetwork(nn.Module):
         """Shaped as the mean (..., latent)."""
         deviation: Tensor = self.network(mean)
         return deviation
-
-
-def along_axes(values: Tensor, axes: Tensor) -> Tensor:
-    """Q diag(values) Qᵀ, (..., latent, latent) float64, from (..., latent) and Q."""
-    return (axes * values[..., None, :].to(axes.dtype)) @ axes.mT

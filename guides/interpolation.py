@@ -19,6 +19,7 @@ from pyro_msde.errors import NotPositiveDefiniteError
 
 __all__ = ["DeepKernel", "Interpolant"]
 
+_ROUGH_LENGTH, _ROUGH_NOISE = 2.0, 1e-3  # of rough paths: a segment's; of its variance
 _JITTERS = (0.0, 1e-10, 1e-8, 1e-6, 1e-4)
 
 
@@ -51,6 +52,12 @@ class DeepKernel(nn.Module):
         h = rescaled + h.reshape(rescaled.shape).double()
         return h / ell, (1 + h_dot.reshape(rescaled.shape).double()) / ell
 
+    @torch.no_grad()
+    def start_rough(self) -> None:
+        """Begin with straight lines between nodes, for paths that are noisy there."""
+        self.log_lengthscale.fill_(_ROUGH_LENGTH).log_()
+        self.log_noise.fill_(_ROUGH_NOISE).log_()
+
     def noise(self) -> Tensor:
         """ν relative to the kernel's amplitude, floored where float64 algebra stays sound."""
         return self.log_noise.double().exp() + 1e-6
@@ -62,19 +69,24 @@ class Interpolant:
     Args:
         kernel: Kernel of rescaled time.
         nodes: (..., m) float64, increasing; the first and last bound the segment.
+        rough: Of paths that are noisy between nodes: k(t, t') = exp(−|h(t̂) − h(t̂')|/ℓ), with which
+            values of distant ℓ are interpolated in straight lines, as bridges of noise are.
 
     Raises:
         NotPositiveDefiniteError: The kernel matrix stays indefinite at the largest jitter.
     """
 
-    def __init__(self, kernel: DeepKernel, nodes: Tensor) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: DeepKernel, nodes: Tensor, *, rough: bool = False) -> None:
+        self.kernel, self.rough = kernel, rough
         self.start = nodes[..., :1]
         self.rate = 2.0 / (nodes[..., -1:] - self.start)
         self.h_nodes = kernel.features((nodes - self.start) * self.rate - 1)[0]
         gap = self.h_nodes[..., :, None] - self.h_nodes[..., None, :]
         eye = torch.eye(nodes.shape[-1], dtype=gap.dtype, device=gap.device)
-        self.chol = _cholesky(torch.exp(-0.5 * gap.square()) + kernel.noise() * eye, nodes)
+        self.chol = _cholesky(self._correlation(gap) + kernel.noise() * eye, nodes)
+
+    def _correlation(self, gap: Tensor) -> Tensor:
+        return torch.exp(-gap.abs() if self.rough else -0.5 * gap.square())
 
     def weights(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """W(t*) and Ẇ(t*) = ∂W/∂t*, each (..., q, m) float64.
@@ -84,8 +96,9 @@ class Interpolant:
         """
         h, h_dot = self.kernel.features((at - self.start) * self.rate - 1)
         gap = h[..., :, None] - self.h_nodes[..., None, :]
-        cross = torch.exp(-0.5 * gap.square())
-        cross_dot = -gap * (h_dot * self.rate)[..., None] * cross
+        cross = self._correlation(gap)
+        slope = gap.sign() if self.rough else gap
+        cross_dot = -slope * (h_dot * self.rate)[..., None] * cross
         both = torch.cat([cross, cross_dot], -2)
         weights = torch.cholesky_solve(both.mT, self.chol).mT
         return weights[..., : at.shape[-1], :], weights[..., at.shape[-1] :, :]

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from pyro_msde.data import SegmentBatch, Segments, Trajectories, observed_snapshots
 from pyro_msde.guides.amortized_gp import AmortizedGP, EncodableModel
-from pyro_msde.guides.covariances import along_axes
 from pyro_msde.guides.inversion import fit_states
 from pyro_msde.priors import starting_values
 from pyro_msde.protocols import BoundModel
@@ -83,7 +82,7 @@ class UnamortizedGP(AmortizedGP):
         """q(z|t) over the batch's segments; the same at every draw of θ."""
         nodes = self.node_means[batch.observations]
         log = self.node_variance().log() + self.node_deviations[batch.observations]
-        return self.interpolated(batch, nodes, log, bound.diffusion)
+        return self.interpolated(batch, nodes, log, bound)
 
     def encode(
         self,
@@ -119,6 +118,5 @@ class UnamortizedGP(AmortizedGP):
             mean = torch.cat([zeta, eta], -1)
         log = self.node_variance().log() + self.node_deviations.mean(0)
         if observed is not None:
-            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype))
-        var = log.exp().expand_as(mean)
-        return mean, var if self.axes is None else along_axes(var, self.axes())
+            log = self.grown(log, self.model.grid.unseen_states(observed, mean.dtype), bound)
+        return mean, self.covariance_along(log, mean, bound)

@@ -24,6 +24,7 @@ from pyro_msde.networks import (
     ConvDecoder,
     ConvEncoder,
     FrontVariance,
+    NoiseAxes,
     PrincipalDecoder,
     PrincipalEncoder,
     SmoothingKernel,
@@ -40,6 +41,7 @@ _CONVOLUTIONS: dict[int, dict[str, Any]] = {
     2: {"kernel": 9, "stride": 4, "widths": (16, 32, 64)},
     3: {"kernel": 5, "stride": 2, "widths": (8, 16, 32)},
 }
+_MOST_TURNED = 1024  # states whose noise may go together: so many squared are kept
 
 
 @register("multiscale")
@@ -126,7 +128,8 @@ def multiscale(
         modes: Give the macroscale drift a linear path among so many leading modes of its state
             (`pyro_msde.networks.ModalPath`), beside the stencil, which sees no further than its
             width. `fit` starts it as a linear inverse model where paths are noisy between
-            observations; elsewhere it stays zero. `multiscale.like` has 20.
+            observations; elsewhere it stays zero. Path noise may then go together in space, along
+            axes that `fit` chooses likewise. `multiscale.like` has 20.
         width: Width of the macroscale drift's two hidden layers.
         rank: Rank of the macroscale drift's quadratic path, which the published architecture lacks;
             None: enough for any quadratic function of its inputs, so many for each channel.
@@ -191,7 +194,8 @@ def multiscale(
     if varying and not num_covariates:
         raise ValueError("varying: there are no covariates to vary with. Give num_covariates.")
     modes = check_whole("modes", modes, 0)
-    check_size("modes", modes * (modes + places.num_zeta))
+    axes = modes > 0 and places.num_zeta <= _MOST_TURNED
+    check_size("modes", modes * (modes + places.num_zeta) + axes * places.num_zeta**2)
     width = check_whole("width", width, 1)
     if half_width is not None:
         half_width = check_whole("half_width", half_width, 0)
@@ -286,6 +290,7 @@ def multiscale(
             likelihood=FAMILIES[likelihood],
             front=FrontVariance(places) if expert_variance == "front" else None,
             correlation=correlation,
+            noise_axes=NoiseAxes(places.num_zeta) if axes else None,
             config=config,
         )
 

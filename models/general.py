@@ -31,7 +31,7 @@ from pyro_msde.likelihoods import (
 from pyro_msde.priors import Part
 from pyro_msde.protocols import BoundModel, Places
 from pyro_msde.renaming import renamed_arguments
-from pyro_msde.sde import LatentSDE
+from pyro_msde.sde import LatentSDE, noise_axes
 
 __all__ = ["BoundMultiscale", "Multiscale"]
 
@@ -44,7 +44,7 @@ class BoundMultiscale:
         grid: The model's.
         operators: Between the two grids, at the draw's kernel κ.
         drift: From (z, t, covariates) to z's shape.
-        diffusion: (latent,) the diagonal of C.
+        diffusion: (latent,) the diagonal of C, along `noise_axes`.
         decoder: From η to fields; None without a microscale state.
         var_zeta: (channel, *space) variance of the macroscale expert.
         var_eta: (channel, *space) variance of the microscale expert, or None.
@@ -53,6 +53,7 @@ class BoundMultiscale:
             at all states.
         prec_eta: S_η where experts' errors go together; None: they do not, or there is one expert.
         precision: S_ζ + S_η likewise.
+        noise_axes: (latent, latent) orthogonal, in whose columns C is diagonal; None: the states.
     """
 
     grid: Places
@@ -66,6 +67,7 @@ class BoundMultiscale:
     front: Callable[[Tensor], Tensor] | None = None
     prec_eta: Precision | None = None
     precision: Precision | None = None
+    noise_axes: Tensor | None = None
 
     def observe(self, z: Tensor) -> Distribution:
         """p(y|z) of each element, (..., channel, *space), from z (..., latent); eq. (31)."""
@@ -118,6 +120,8 @@ class Multiscale(PyroModule):
         correlation: Function without argument making a network from an expert's variances
             (channel, *space) to its precision, as `pyro_msde.likelihoods.PatternCorrelation` is; it
             is called for each expert. None: precisions are diagonal.
+        noise_axes: Network from the number of latent states to the axes in which C is diagonal,
+            (latent, latent) or None, such as `pyro_msde.networks.NoiseAxes`; None: the states.
         config: How a registered case builds this model again, for `pyro_msde.load`.
     """
 
@@ -142,6 +146,7 @@ class Multiscale(PyroModule):
         likelihood: Callable[[Tensor, Tensor], Distribution] = FieldNormal,
         front: nn.Module | None = None,
         correlation: Callable[[], nn.Module] | None = None,
+        noise_axes: nn.Module | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -159,6 +164,7 @@ class Multiscale(PyroModule):
         self.front = None if front is None else Part(front)
         self.correlation_zeta = None if correlation is None else Part(correlation())
         self.correlation_eta = Part(correlation()) if correlation is not None and n_eta else None
+        self.noise_axes = noise_axes
         self.make_encoder = encoder
         self.initial_sd, self.score_initial = initial_sd, score_initial
         self.num_covariates, self.num_controls = num_covariates, num_controls
@@ -198,6 +204,7 @@ class Multiscale(PyroModule):
             None if self.var_eta is None else self.var_eta.read(sites)(),
             self.likelihood,
             None if self.front is None else self.front.read(sites),
+            noise_axes=None if self.noise_axes is None else self.noise_axes(self.num_latent),
         )
         if self.correlation_zeta is None:
             return bound
@@ -237,4 +244,5 @@ class Multiscale(PyroModule):
             initial_mean=mean,
             initial_var=mean + self.initial_sd**2,
             initial_weight=batch.initial_weight if self.score_initial else None,
+            noise_axes=noise_axes(bound),
         )

@@ -157,7 +157,11 @@ class BoundModel(Protocol):
 
     @property
     def diffusion(self) -> Tensor:
-        """(latent,) positive, the diagonal of C."""
+        """(latent,) positive, the diagonal of C.
+
+        A model may also have `noise_axes`, (latent, latent) orthogonal, in whose columns C is
+        diagonal instead of in the states.
+        """
 
     def drift(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor:
         """γ(z, t), shaped as z (..., segment, time, latent); t is (segment, time) float64.
@@ -348,6 +352,7 @@ class Callback(Protocol):
 class Solver(Protocol):
     """What `Fit.predict(solver=…)` calls for paths of dz = γ(z, t) dt + √C dβ, C diagonal.
 
+    Where the model's C is diagonal in other axes, z are components along these.
     drift takes z (path, row, 1, latent) and t (row, 1) float64; diffusion is C (latent,); start is
     (path, row, latent); times are (row, time) float64 in training horizons, increasing, the first
     being that of start. No step is longer than max_step. The noise comes from `generator`, which is

@@ -5,7 +5,8 @@
 
 Simulated data are validated on what a user would validate on and scored on fresh trajectories;
 observed ones are validated on the first half of their validation windows and scored on the second.
-No test data are touched. β = n is the default. One row for each is appended to
+No test data are touched. CRPS judges points by themselves, the energy score whole fields. β = n is
+the default of smooth paths, 1 of noisy ones. One row for each is appended to
 benchmarks/studies/results/beta.csv, what is there is skipped.
 """
 
@@ -32,6 +33,7 @@ COLUMNS = (
     *KEY,
     "n",
     "crps",
+    "energy",
     "nrmse",
     "coverage_90",
     "best_step",
@@ -137,6 +139,7 @@ def row(task: Task, beta: str, steps: int) -> dict[str, Any]:
     return {
         "n": n,
         "crps": f"{np.mean(pyro_msde.crps(fc, task.fresh)):.6f}",
+        "energy": f"{np.mean(pyro_msde.calibration(fc, task.fresh).average('energy')[0]):.5f}",
         "nrmse": f"{np.mean(pyro_msde.nrmse(fc, task.fresh, relative_to='zero')):.5f}",
         "coverage_90": f"{np.mean(pyro_msde.coverage(fc, task.fresh, level=0.9)):.4f}",
         "best_step": fit.history.validation_steps[int(np.argmin(scores))],

@@ -19,10 +19,14 @@ from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model, Solver
 from pyro_msde.sde import (
     SHORTEST_STEP,
     Dynamics,
+    along,
     cheaper_rule,
     integrate,
+    noise_axes,
     sample_moments,
     stable_step,
+    turned,
+    turned_back,
 )
 
 __all__ = ["Encoded", "Reading", "draws_of_theta", "readings"]
@@ -114,8 +118,14 @@ class Reading:
             limit = min(dynamics.longest_step, max(SHORTEST_STEP, stable))
             rule, step = cheaper_rule(max_step, limit)
             solver = partial(integrate, rule=rule)
+        axes = dynamics.noise_axes
         path = solver(
-            drift, dynamics.diffusion, dynamics.start, times, max_step=step, generator=generator
+            along(drift, axes),
+            dynamics.diffusion,
+            turned(dynamics.start, axes),
+            times,
+            max_step=step,
+            generator=generator,
         )
         wanted = (*dynamics.start.shape[:-1], times.shape[-1], dynamics.start.shape[-1])
         if path.shape != wanted:
@@ -123,7 +133,7 @@ class Reading:
                 f"solver: paths {tuple(path.shape)}. Return (path, row, time, latent), here "
                 f"{wanted}."
             )
-        return path
+        return turned_back(path, axes)
 
 
 def readings(
@@ -168,6 +178,7 @@ def readings(
             own,
             draws=range(k * at_once, (k + 1) * at_once),
             num_draws=len(draws) * at_once,
+            noise_axes=noise_axes(theta),
         )
         adjusted = _adjusted(plain, adjustments)
         yield Reading(sites, theta, plain, adjusted, adjustments, stream)

@@ -20,7 +20,7 @@ from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import CorrelatedNormal, FieldNormal
 from pyro_msde.priors import LogVariance, Part, part_of, starting_values
 from pyro_msde.protocols import BoundModel, Guide, Model, Places
-from pyro_msde.sde import GaussianMarginals, sample_moments
+from pyro_msde.sde import GaussianMarginals
 
 __all__ = [
     "ObservationVarianceStep",
@@ -152,7 +152,7 @@ def _from_neighbours(values: Tensor, seen: Tensor, grid: Places) -> Tensor:
 
 def _misfit(theta: BoundModel, q: GaussianMarginals, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
     """Weighted sums of (y − μ_y)²/Σ_y over observations and of their weights, (channel, *space)."""
-    path = sample_moments(q.mean, q.at_times.cov, torch.randn_like(q.mean))
+    path = q.rsample()
     law = theta.observe(path)
     if isinstance(law, CorrelatedNormal):
         return _joint_misfit(law, batch)

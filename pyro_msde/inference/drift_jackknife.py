@@ -38,7 +38,7 @@ from pyro_msde.networks import (
 )
 from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
-from pyro_msde.sde import Dynamics, linear_drift, sample_moments
+from pyro_msde.sde import Dynamics, linear_drift, noise_axes, sample_moments
 
 __all__ = [
     "Jackknife",
@@ -173,8 +173,8 @@ class JackknifeStep:
             times, weights = part.batch.quadrature.evenly().draw(self.num_nodes)
             moments = part.marginals.moments(times)
             noise = torch.randn_like(moments.mean)
-        z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]))
-        missed_drift = linear_drift(moments, z, part.bound.diffusion)
+        z = sample_moments(moments.mean, moments.cov, torch.stack([noise, -noise]), moments.axes)
+        missed_drift = linear_drift(moments, z, part.bound.diffusion, noise_axes(part.bound))
         inputs = part.batch.inputs.at(times)
         missed = drift.split(missed_drift - part.bound.drift(z, times, covariates=inputs))
         share = 0.5 * part.share * weights.double()  # of the pair of draws

@@ -30,7 +30,7 @@ from torch import Tensor
 from pyro_msde.data import Segments
 from pyro_msde.networks import drift_of, read_out, refusal
 from pyro_msde.protocols import BoundModel, ChoosesInterpolation, Guide, Model, SolvableLastLayer
-from pyro_msde.sde import Moments, linear_drift
+from pyro_msde.sde import Moments, linear_drift, noise_axes, turned_back
 
 __all__ = ["refine_drift"]
 
@@ -62,7 +62,8 @@ class _Encoded:
 
     def at(self, rows: Tensor, places: Tensor) -> Moments:
         """Those of stretches (n,) at times (n,), as (n, 1, latent)."""
-        return Moments(*(x[rows, places][:, None] for x in self.moments))
+        mean, mean_dot, cov, cov_dot = (x[rows, places][:, None] for x in self.moments[:4])
+        return Moments(mean, mean_dot, cov, cov_dot, self.moments.axes)
 
     def covariates_at(self, rows: Tensor, places: Tensor) -> Tensor | None:
         """(n, p + c) of stretches (n,) at times (n,)."""
@@ -124,7 +125,7 @@ def _learned(model: Model, guide: Guide, segments: Segments, stop: Callable[[], 
         moments = encoded.at(rows, places)
         for width in (1.0, _WIDTH):
             wide = _wider(moments, width)
-            away = wide.cov.sqrt() * torch.randn_like(wide.mean)
+            away = turned_back(wide.cov.sqrt() * torch.randn_like(wide.mean), wide.axes)
             covariates = encoded.covariates_at(rows, places)
             equations.add(wide, away, encoded.times[rows, places], covariates)
     if not equations.solve():
@@ -152,7 +153,7 @@ class _Equations:
     """Normal equations of a drift's last weights, that add up over states."""
 
     def __init__(self, drift: Any, bound: BoundModel) -> None:
-        self.drift, self.diffusion = drift, bound.diffusion
+        self.drift, self.diffusion, self.axes = drift, bound.diffusion, noise_axes(bound)
         self.before = {name: W.clone() for name, W in drift.readout().items()}
         self.sums = {name: _Normal() for name in self.before}
 
@@ -162,7 +163,7 @@ class _Equations:
         features = self.drift.features(z, clock, covariates)
         known = self.drift.joined({n: read_out(features[n], W) for n, W in self.before.items()})
         known = known + self.drift.offset(z, clock, covariates)
-        missed = self.drift.split(linear_drift(moments, z, self.diffusion) - known)
+        missed = self.drift.split(linear_drift(moments, z, self.diffusion, self.axes) - known)
         for name, phi in features.items():
             self.sums[name].add(phi, missed[name], local=self.before[name].ndim > 2)
 
@@ -210,19 +211,22 @@ def _encoded(guide: Guide, bound: BoundModel, segments: Segments) -> _Encoded:
     margin = length // _MARGIN
     inner = slice(margin, length - margin)
     found: list[Any] = []
+    axes: Tensor | None = None
     for place in places:
         batch = segments.gather([place]).to(bound.diffusion.device)
         moments = guide.path_marginals(batch, bound).at_times
         if moments.cov.ndim > moments.mean.ndim:  # of each state by itself
-            diagonals = (x.diagonal(dim1=-2, dim2=-1) for x in moments[2:])
+            diagonals = (x.diagonal(dim1=-2, dim2=-1) for x in moments[2:4])
             moments = Moments(moments.mean, moments.mean_dot, *diagonals)
-        like, times = moments.mean, batch.times[:, inner]
+        like, times, axes = moments.mean, batch.times[:, inner], moments.axes
         inputs = batch.inputs.of_fields(times)
         covariates = [] if inputs is None else [inputs.expand(-1, times.shape[1], -1)]
-        rows = [x.to(like).expand_as(like)[:, inner] for x in moments]
+        rows = [x.to(like).expand_as(like)[:, inner] for x in moments[:4]]
         found.append((times, *rows, *covariates))
-    times, *rest = (torch.cat(x) for x in zip(*found, strict=True))
-    return _Encoded(times, Moments(*rest[:4]), rest[4] if len(rest) > 4 else None)
+    parts = (torch.cat(x) for x in zip(*found, strict=True))
+    times, mean, mean_dot, cov, cov_dot, *rest = parts
+    moments = Moments(mean, mean_dot, cov, cov_dot, axes)
+    return _Encoded(times, moments, rest[0] if rest else None)
 
 
 def _spread(segments: Segments, most: int) -> list[tuple[int, int]]:

@@ -348,25 +348,58 @@ class LinearInverse:
         forecast = self.mean + there @ self.modes + rest
         return float(np.square(later - forecast).mean())
 
+    def correlation(self) -> Array:
+        """(n_ζ, n_ζ) C's correlations, as the balance has them.
+
+        They are drawn to none by the share that their sampling errors have (`_sureness`).
+        """
+        balance, _, errors = self._balance()
+        values, axes = np.linalg.eigh(balance)
+        whole = (axes * np.clip(values, 0, None)) @ axes.T
+        unit = np.sqrt(np.clip(whole.diagonal(), np.finfo(float).tiny, None))
+        found: Array = _sureness(errors) * whole / unit[:, None] / unit
+        np.fill_diagonal(found, 1.0)
+        return found
+
     def diffusion(self) -> Array:
         """(n_ζ,) diagonal of C, zero where the balance has it negative."""
+        balance, ratio, _ = self._balance()
+        found: Array = np.clip(balance.diagonal(), 0, None) * ratio * self.optimism
+        return found
+
+    def _balance(self) -> tuple[Array, Array, Array]:
+        """C (n_ζ, n_ζ) of the balance, by what errors exceed it (n_ζ,), errors (pair, n_ζ)."""
         generator = self.generator
         square = self.now.T @ self.now / len(self.now)
-        balance = -2 * np.einsum("ij,ji->i", generator, square)
+        flow = -generator @ square
         predicted = self.now @ expm(generator * self.lag).T
         if self.B.size:
             push = self.imposed @ self.B.T @ self.modes
-            balance -= 2 * (push * self.now).mean(0)
+            flow -= push.T @ self.now / len(self.now)
             pushed = _propagators(self.A, self.lag)[1]
             predicted += self.imposed @ (pushed @ self.B).T @ self.modes
-        balance = np.clip(balance, 0, None)
+        balance = flow + flow.T
+        errors = self.later - predicted
+        missed = np.square(errors).mean(0)
         expected = np.diag(square) - np.square(predicted).mean(0)
-        errors = np.square(self.later - predicted).mean(0)
-        expected = np.maximum(expected, errors / _MOST_RATIO)
-        found: Array = balance * np.divide(
-            errors, expected, out=np.ones_like(errors), where=expected > 0
-        )
-        return found * self.optimism
+        expected = np.maximum(expected, missed / _MOST_RATIO)
+        ratio = np.divide(missed, expected, out=np.ones_like(missed), where=expected > 0)
+        return balance, ratio, errors
+
+
+def _sureness(errors: Array) -> float:
+    """Share of the correlations of errors (pair, n) that is no sampling error.
+
+    Schäfer & Strimmer (2005): one less the sum of these correlations' variances over their squares.
+    """
+    count = len(errors)
+    size = errors.std(0)
+    x = (errors - errors.mean(0)) / np.where(size > 0, size, 1.0)
+    r = x.T @ x / count
+    spread = (np.square(x).T @ np.square(x) / count - r**2) / max(count - 1, 1)
+    others = ~np.eye(len(r), dtype=bool)
+    squares = float(np.square(r[others]).sum())
+    return float(np.clip(1 - spread[others].sum() / squares, 0, 1)) if squares > 0 else 0.0
 
 
 def _rates(now: Array, later: Array, tau: float, each: bool) -> Array:

@@ -22,7 +22,7 @@ from pyro_msde.inference.linear_inverse import (
     is_smooth,
     linear_inverse_model,
 )
-from pyro_msde.networks import ModalPath, MultiscaleDrift, drift_of
+from pyro_msde.networks import ModalPath, MultiscaleDrift, NoiseAxes, drift_of
 from pyro_msde.priors import LogVariance, part_of, starting_values
 from pyro_msde.protocols import Model
 
@@ -125,19 +125,27 @@ def set_diffusion(model: Any, law: LinearInverse, first: int) -> None:
     """Let C of the states from `first` on be the law's, on average over those that share a number.
 
     Numbers of their own are drawn to the mean by the share of their differences that is expected of
-    the errors of N pairs' mean squares, 2/N relative to their squares.
+    the errors of N pairs' mean squares, 2/N relative to their squares. Where the model has axes of
+    its noise, these are chosen, and the law's C is taken as a whole.
     """
     part = part_of(model, "diffusion")
     net = None if part is None or part.is_random else part._modules["net"]
     if not isinstance(net, LogVariance):
         return
-    values = law.diffusion()
-    mean = float(values.mean())
+    before = law.diffusion()
+    mean = float(before.mean())
     if not mean > 0:
         return
-    spread = float(values.var()) / mean**2
+    spread = float(before.var()) / mean**2
     own = max(0.0, 1 - 2 / len(law.now) / spread) if spread > 0 else 0.0
-    values = np.maximum(mean + own * (values - mean), _LEAST_DIFFUSION * mean)
+    least = _LEAST_DIFFUSION * mean
+    values = np.maximum(mean + own * (before - mean), least)
+    axes = getattr(model, "noise_axes", None) if first == 0 else None
+    if isinstance(axes, NoiseAxes) and net.index is None:
+        C = law.correlation() * np.sqrt(values[:, None] * values)
+        values, columns = np.linalg.eigh(C)
+        values = np.maximum(values, least)
+        axes.start(torch.as_tensor(columns).to(axes.axes))
     places = slice(first, first + len(values))
     count = len(net.log_value)
     owner = (torch.arange(count) if net.index is None else net.index.cpu())[places]

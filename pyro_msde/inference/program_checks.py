@@ -20,7 +20,7 @@ from pyro_msde.checks import check_kind
 from pyro_msde.data import SegmentBatch
 from pyro_msde.likelihoods import WeightedFields
 from pyro_msde.protocols import BoundModel, Model
-from pyro_msde.sde import LatentSDE
+from pyro_msde.sde import LatentSDE, covariance, noise_axes
 
 __all__ = ["check_owner", "check_program", "check_roles"]
 
@@ -115,7 +115,7 @@ def check_program(model: Model, guide: Callable[[SegmentBatch], Any], batch: Seg
             lambda: sde.drift(z, batch.times),
             lambda: bound.drift(z, batch.times, covariates=batch.inputs.at(batch.times)),
         ),
-        "diffusion": (lambda: sde.diffusion, lambda: bound.diffusion),
+        "diffusion": (lambda: _diffusion(sde), lambda: _diffusion(bound)),
         "likelihood": (lambda: field.log_prob(batch.values), likelihood),
     }
     for what, (ran, read) in pairs.items():
@@ -125,6 +125,12 @@ def check_program(model: Model, guide: Callable[[SegmentBatch], Any], batch: Seg
                 f"model: its program has another {what} than bind gives, from which forecasts are "
                 "made. Put what is new into the part itself, or into what bind returns."
             )
+
+
+def _diffusion(law: Any) -> Tensor:
+    """C (latent, latent), or its diagonal (latent,)."""
+    axes = noise_axes(law)
+    return law.diffusion if axes is None else covariance(law.diffusion, axes)
 
 
 def _is_record(site: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from pyro_msde.runs import History, Recipe, State
 
 __all__ = ["Trainer"]
 
+_LOG = logging.getLogger("pyro_msde.inference")
 _MEASURED = 32  # minibatches at most, one a step, over which variances' optima are taken
 
 
@@ -86,10 +88,21 @@ class Trainer:
         self.good = self.weights()
         self.anneal = recipe.anneal
         self.clip = None if recipe.clip is None else GradientClipping(recipe.clip)
-        numbers = segments.values[0][0].numel()
-        self.beta = float(numbers) if recipe.beta is None else recipe.beta
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Set β to what the recipe says, or else to what suits the paths, and that of θ."""
+        recipe = self.recipe
+        usual = 1.0 if self._is_noisy else float(self.segments.values[0][0].numel())
+        self.beta = usual if recipe.beta is None else recipe.beta
         weight = recipe.beta_parameters
         self.elbo.beta_parameters = max(1.0, self.beta) if weight is None else weight
+
+    @property
+    def _is_noisy(self) -> bool:
+        """Whether the drift started as that of paths that are noisy between nodes."""
+        path = linear_path(self.model)
+        return self.drift_started and path is not None and path.started
 
     def warm_start(self, judge: Segments | None = None) -> None:
         """Read off the data what training does not find, or finds slowly.
@@ -107,7 +120,21 @@ class Trainer:
                 self.guide.start_nodes(self.segments)
             if self.recipe.warm_start and self._started(judge):
                 self.anneal, self.drift_started = 0, True
+                self._expect_noise()
         self.good, self.whole = self.weights(), True
+
+    def _expect_noise(self) -> None:
+        """Noise is the path's, not that of single points: β is one, and nodes are joined straight.
+
+        Errors of a model that cannot hold a smooth path are alike at neighbouring points, so that
+        a snapshot counts as one observation; what noise does between two of them is no such error.
+        """
+        kernel: Any = getattr(self.guide, "time_kernel", None)
+        if self._is_noisy and hasattr(kernel, "start_rough"):
+            kernel.start_rough()
+        self.weigh()
+        if self._is_noisy and self.recipe.beta is None:
+            _LOG.info("paths are noisy between observations: training is by the ELBO, beta = 1")
 
     def _started(self, judge: Segments | None) -> bool:
         """Start the drifts by regression, or else a linear path; whether that was done.

@@ -94,6 +94,7 @@ def restore(trainer: Trainer, state: State) -> None:
     trainer.load_weights(weights)
     trainer.step, trainer.best, trainer.drift_started = position.step, best, position.drift_started
     trainer.history = history
+    trainer.weigh()
     trainer.anneal = 0 if trainer.drift_started else trainer.recipe.anneal
     if trainer.clip is not None and usual is not None:
         trainer.clip.usual = usual.to(trainer.device)

@@ -15,7 +15,7 @@ from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import described_priors, fixed_names, is_positive
 from pyro_msde.protocols import BoundModel, FittedModel, Guide, Model, Module, Places
 from pyro_msde.runs import Description, config_of
-from pyro_msde.sde import Dynamics
+from pyro_msde.sde import Dynamics, noise_axes
 
 __all__ = [
     "FolderPath",
@@ -30,6 +30,7 @@ FolderPath = str | os.PathLike[str]
 
 _MOST = 1e8  # of anything in scaled units
 _TRIED = 16  # fields, and states
+_ORTHOGONAL = 1e-3  # of products of unit vectors in single precision
 
 
 def check_options(path: FolderPath, described: Description, model: Model, guide: Guide) -> None:
@@ -178,6 +179,7 @@ def check_parameters(fit: FittedModel) -> None:
             if not bool(value.isfinite().all()):
                 raise ValueError(f"{name}: q(θ) draws what is not finite")
         _check_positive("diffusion", theta.diffusion)
+        _check_orthogonal("noise_axes", noise_axes(theta))
         _try(fit, theta)
 
 
@@ -225,3 +227,11 @@ def _check_sensible(name: str, value: Tensor) -> None:
 def _check_positive(name: str, value: Tensor) -> None:
     if not bool(((value > 0) & (value <= _MOST)).all()):
         raise ValueError(f"{name}: a variance that is not positive and at most {_MOST:.0e}")
+
+
+def _check_orthogonal(name: str, axes: Tensor | None) -> None:
+    if axes is None:
+        return
+    unit = torch.eye(len(axes)).to(axes)
+    if not torch.allclose(axes.mT @ axes, unit, atol=_ORTHOGONAL):
+        raise ValueError(f"{name}: columns that are not orthogonal, or of another length than 1")

@@ -6,6 +6,7 @@ from pyro_msde.networks.drift_claims import drift_of, false_claim, offers, rando
 from pyro_msde.networks.front_variance import FrontVariance
 from pyro_msde.networks.growing import grow_from
 from pyro_msde.networks.modal_path import ModalPath
+from pyro_msde.networks.noise_axes import NoiseAxes
 from pyro_msde.networks.pod import (
     PrincipalDecoder,
     PrincipalEncoder,
@@ -28,6 +29,7 @@ __all__ = [
     "LocalReadout",
     "ModalPath",
     "MultiscaleDrift",
+    "NoiseAxes",
     "PolynomialMLP",
     "PrincipalDecoder",
     "PrincipalEncoder",

@@ -41,7 +41,9 @@ class Recipe:
             as one observation. The reason is that a model's errors at neighbouring points are
             alike, while the likelihood takes them for independent and counts them all. At β = 1 it
             therefore outweighs the drift residual: the guide follows the observations too closely,
-            with too small a variance, and forecasts become worse.
+            with too small a variance, and forecasts become worse. Where paths are noisy between
+            observations and the drift starts as a linear inverse model, None is 1: what moves them
+            at random is no such error, and a larger β would take it for noise at each point.
         beta_parameters: Weight of KL(q(θ) ‖ p(θ)) in the loss. None takes β, but at least 1: if the
             likelihood is tempered, the prior of θ has to be weighed as the drift residual is. With
             a smaller weight the posterior is narrower than the tempered likelihood allows.

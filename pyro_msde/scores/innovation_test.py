@@ -28,7 +28,7 @@ from pyro_msde.isolation import place_of
 from pyro_msde.priors import posterior_of
 from pyro_msde.protocols import FittedModel
 from pyro_msde.runs import adjustments_of_users
-from pyro_msde.sde import transition
+from pyro_msde.sde import covariance, noise_axes, transition
 
 __all__ = [
     "LinearModel",
@@ -277,7 +277,8 @@ def linear_model(fit: FittedModel) -> LinearModel:
         ):
             raise ValueError(f"fit: the model's {name} is not linear, as innovations need it.")
         matrices.append(matrix.T.double().cpu().numpy())
-    C = torch.diag(theta.diffusion).double().cpu().numpy() * fit.diffusion_scale**2
+    noise = covariance(theta.diffusion.double(), noise_axes(theta))
+    C = noise.cpu().numpy() * fit.diffusion_scale**2
     var = cropped(theta.observe(eye[0]).variance, model.grid.padding)
     R = var.flatten().double().cpu().numpy()
     return LinearModel(matrices[0], C, matrices[1], R)

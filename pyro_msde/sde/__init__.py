@@ -1,5 +1,6 @@
 """Laws of latent paths, the divergence between two of them, and their integration in time."""
 
+from pyro_msde.sde.axes import along, covariance, noise_axes, turned, turned_back
 from pyro_msde.sde.bridge import bridge
 from pyro_msde.sde.drift_residual import drift_residual, linear_drift
 from pyro_msde.sde.dynamics import Dynamics
@@ -19,13 +20,18 @@ __all__ = [
     "GaussianMarginals",
     "LatentSDE",
     "Moments",
+    "along",
     "bridge",
     "cheaper_rule",
+    "covariance",
     "drift_residual",
     "integrate",
     "linear_drift",
+    "noise_axes",
     "sample_moments",
     "stable_step",
     "stationary_covariance",
     "transition",
+    "turned",
+    "turned_back",
 ]

@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence, register_kl
 from torch.distributions.multivariate_normal import MultivariateNormal
 
+from pyro_msde.sde.axes import turned, turned_back
 from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
 from pyro_msde.sde.latent_sde import LatentSDE
 
@@ -84,13 +85,35 @@ def _in_eigenbasis(lam: Tensor, u: Tensor, R: Tensor) -> Tensor:
     return u @ (rotated / (lam[..., :, None] + lam[..., None, :])) @ u.mT
 
 
-def linear_drift(moments: Moments, z: Tensor, diffusion: Tensor) -> Tensor:
-    """μ̇ − B (z − μ), the drift of the linear SDE with these marginals; shaped as z."""
-    mean, mean_dot, cov, cov_dot = moments
-    if cov.ndim == mean.ndim:
-        return mean_dot - diagonal_gain(cov, cov_dot, diffusion) * (z - mean)
-    gain = dense_gain(cov, cov_dot, diffusion).to(z.dtype)
-    return mean_dot - (gain @ (z - mean)[..., None])[..., 0]
+def linear_drift(
+    moments: Moments, z: Tensor, diffusion: Tensor, axes: Tensor | None = None
+) -> Tensor:
+    """μ̇ − B (z − μ), the drift of the linear SDE with these marginals; shaped as z.
+
+    Args:
+        moments: Of the marginals.
+        z: (..., time, latent).
+        diffusion: (latent,) C along `axes`.
+        axes: (latent, latent) in whose columns C is diagonal; None: the states.
+    """
+    mean, mean_dot, cov, cov_dot, own = moments
+    away = turned(z - mean, axes)
+    if cov.ndim == mean.ndim and _same(own, axes):
+        pull = diagonal_gain(cov, cov_dot, diffusion) * away
+    else:
+        _, _, cov, cov_dot, _ = moments.dense()
+        if axes is not None:
+            Q = axes.to(cov.dtype)
+            cov, cov_dot = Q.mT @ cov @ Q, Q.mT @ cov_dot @ Q
+        gain = dense_gain(cov, cov_dot, diffusion).to(z.dtype)
+        pull = (gain @ away[..., None])[..., 0]
+    return mean_dot - turned_back(pull, axes)
+
+
+def _same(own: Tensor | None, axes: Tensor | None) -> bool:
+    if own is None or axes is None:
+        return own is axes
+    return own is axes or torch.equal(own, axes)
 
 
 def drift_residual(
@@ -117,9 +140,10 @@ def drift_residual(
     moments = q.moments(times)
     noise = tube_width * torch.randn_like(moments.mean)
     noise = torch.stack([noise, -noise]) if antithetic else noise[None]
-    z = sample_moments(moments.mean, moments.cov, noise)
-    residual = linear_drift(moments, z, p.diffusion) - p.drift(z, times)
-    integrand = 0.5 * (residual.square() / p.diffusion).sum(-1).mean(0)
+    z = sample_moments(moments.mean, moments.cov, noise, moments.axes)
+    residual = linear_drift(moments, z, p.diffusion, p.noise_axes) - p.drift(z, times)
+    whitened = turned(residual, p.noise_axes).square() / p.diffusion
+    integrand = 0.5 * whitened.sum(-1).mean(0)
     total = (integrand * weights.to(integrand.dtype)).sum(-1)
     if p.initial_weight is not None:
         total = total + p.initial_weight.to(total.dtype) * _initial_divergence(q, p)
@@ -133,7 +157,6 @@ def _divergence(q: GaussianMarginals, p: LatentSDE) -> Tensor:
 
 def _initial_divergence(q: GaussianMarginals, p: LatentSDE) -> Tensor:
     """KL(q(z(t₀)) ‖ p(z(t₀))) of each segment's first time."""
-    mean, cov = q.mean[..., 0, :], q.at_times.cov
-    cov = torch.diag_embed(cov[..., 0, :]) if cov.ndim == q.mean.ndim else cov[..., 0, :, :]
+    mean, cov = q.mean[..., 0, :], q.at_times.dense().cov[..., 0, :, :]
     prior = MultivariateNormal(p.initial_mean, torch.diag_embed(p.initial_var))
     return kl_divergence(MultivariateNormal(mean, cov.to(mean.dtype)), prior)

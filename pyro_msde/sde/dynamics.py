@@ -21,7 +21,7 @@ class Dynamics:
         model: The generative model.
         drift: γ(z, t, covariates), z (path, row, 1, latent), which takes covariates as a `Drift`
             does; a network unless it was adjusted.
-        diffusion: (latent,) the diagonal of C.
+        diffusion: (latent,) the diagonal of C, along `noise_axes`.
         encoded: (row, latent) mean of z(t₀) for each initial field.
         start: (path, row, latent) draws of z(t₀), those of a draw of θ side by side.
         generator: Of the CPU. At every draw of θ it gives the same numbers: who needs other ones at
@@ -32,6 +32,7 @@ class Dynamics:
         spread: Multiple of the distances of `start` from `encoded` at which paths start; a filter
             of several snapshots takes these as they are.
         longest_step: In training horizons, at which the midpoint rule is stable beside the drift.
+        noise_axes: (latent, latent) orthogonal, in whose columns C is diagonal; None: the states.
     """
 
     model: Model
@@ -45,3 +46,4 @@ class Dynamics:
     box: Tensor | None = None
     spread: float = 1.0
     longest_step: float = math.inf
+    noise_axes: Tensor | None = None

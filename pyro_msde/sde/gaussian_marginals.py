@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_msde.data import Quadrature
+from pyro_msde.sde.axes import covariance, turned_back
 
 __all__ = ["GaussianMarginals", "Moments", "sample_moments"]
 
@@ -25,18 +26,30 @@ class Moments(NamedTuple):
 
     mean, mean_dot: (..., time, latent). cov, cov_dot: (..., time, latent) when diagonal,
     (..., time, latent, latent) when dense, which may be of higher precision than the means.
+    axes: (latent, latent) orthogonal; in its columns what is diagonal is so. None: in the states.
     """
 
     mean: Tensor
     mean_dot: Tensor
     cov: Tensor
     cov_dot: Tensor
+    axes: Tensor | None = None
+
+    def dense(self) -> Moments:
+        """The same with covariances (..., time, latent, latent)."""
+        if self.cov.ndim > self.mean.ndim:
+            return self
+        both = (covariance(x, self.axes) for x in (self.cov, self.cov_dot))
+        return Moments(self.mean, self.mean_dot, *both)
 
 
-def sample_moments(mean: Tensor, cov: Tensor, noise: Tensor) -> Tensor:
-    """Reparametrised draws N(mean, cov) from standard normal `noise`, shaped like it."""
+def sample_moments(mean: Tensor, cov: Tensor, noise: Tensor, axes: Tensor | None = None) -> Tensor:
+    """Reparametrised draws N(mean, cov) from standard normal `noise`, shaped like it.
+
+    `axes` as in `Moments`.
+    """
     if cov.ndim == mean.ndim:
-        return mean + cov.sqrt() * noise
+        return mean + turned_back(cov.sqrt() * noise, axes)
     chol = torch.linalg.cholesky(cov).to(noise.dtype)
     return mean + (chol @ noise[..., None])[..., 0]
 
@@ -79,8 +92,10 @@ class GaussianMarginals(TorchDistribution):
     @property
     def variance(self) -> Tensor:
         """(segment, time, latent), the diagonal."""
-        cov = self.at_times.cov
-        return cov if cov.ndim == self.mean.ndim else cov.diagonal(dim1=-2, dim2=-1)
+        cov, axes = self.at_times.cov, self.at_times.axes
+        if cov.ndim > self.mean.ndim:
+            return cov.diagonal(dim1=-2, dim2=-1)
+        return cov if axes is None else cov @ axes.square().mT.to(cov.dtype)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> GaussianMarginals:
         """The marginals themselves; other batch shapes are not meaningful.
@@ -99,7 +114,7 @@ class GaussianMarginals(TorchDistribution):
         """Independent draws at each observation time, (sample, segment, time, latent)."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.mean.dtype, device=self.mean.device)
-        return sample_moments(self.mean, self.at_times.cov, noise)
+        return sample_moments(self.mean, self.at_times.cov, noise, self.at_times.axes)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Not defined.

@@ -14,6 +14,7 @@ from pyro_msde.data import SegmentBatch
 from pyro_msde.inference import check_program
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.protocols import BoundModel, Model
+from pyro_msde.sde import noise_axes
 from pyro_msde.testing.batches import random_batch, require
 
 __all__ = ["check_model"]
@@ -75,6 +76,14 @@ def _check_bound(bound: BoundModel, z: Tensor, batch: SegmentBatch, model: Model
         f"diffusion: {tuple(C.shape)}, least {float(C.min()):.1e}. Give ({model.num_latent},) "
         "positive numbers, the diagonal of C.",
     )
+    axes = noise_axes(bound)
+    if axes is not None:
+        require(
+            axes.shape == (model.num_latent,) * 2
+            and torch.allclose(axes.mT @ axes, torch.eye(len(axes)).to(axes), atol=_CLOSE),
+            f"noise_axes: {tuple(axes.shape)}, or not orthogonal. Give unit vectors in "
+            f"{model.num_latent} columns, or None.",
+        )
     require(
         drift.shape == z.shape and drift.dtype == z.dtype and drift.isfinite().all(),
         f"drift: {tuple(drift.shape)} {drift.dtype} of states {tuple(z.shape)} {z.dtype}, or not "

@@ -72,7 +72,7 @@ def test_1_the_drift_residual_uses_the_drift_that_was_drawn(theta):
     twin = tiny_model(2).drift.net
     vector_to_parameters(trace.nodes["drift.theta"]["value"], twin.parameters())
     nodes, weights = batch.quadrature.draw(11)
-    mu, mu_dot, var, var_dot = trace.nodes["path"]["fn"].moments(nodes)
+    mu, mu_dot, var, var_dot, _ = trace.nodes["path"]["fn"].moments(nodes)
     noise = torch.randn_like(mu)
     C = model.diffusion.net()
     residual = mu_dot - 0.5 * (C - var_dot) / var * var.sqrt() * noise

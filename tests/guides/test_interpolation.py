@@ -192,3 +192,34 @@ def test_coinciding_times_are_named(monkeypatch):
     monkeypatch.setattr(DeepKernel, "noise", lambda self: torch.tensor(-1e-3).double())
     with pytest.raises(NotPositiveDefiniteError, match=r"4 .*: times 0 apart.*Merge"):
         Interpolant(DeepKernel(), nodes)
+
+
+def test_rough_values_are_joined_as_a_bridge_is():
+    """Beside a distant length and no noise: straight lines, and their slopes within intervals."""
+    kernel = DeepKernel(lengthscale=100.0, noise=1e-12)
+    torch.nn.init.zeros_(kernel.network[-1].weight)
+    torch.nn.init.zeros_(kernel.network[-1].bias)
+    nodes = torch.tensor([0.0, 0.4, 1.0, 3.0], dtype=torch.float64)
+    values = torch.tensor([0.3, -1.0, 2.0, 0.7], dtype=torch.float64)
+    at = torch.tensor([0.1, 0.4, 0.7, 2.9], dtype=torch.float64)
+    both = Interpolant(kernel.double(), nodes, rough=True).weights(at)
+    W, W_dot = (w.detach() for w in both)
+    wanted = np.interp(at, nodes, values)
+    np.testing.assert_allclose(W @ values, wanted, atol=0.02)  # by 2 / lengthscale
+    slopes = np.diff(values) / np.diff(nodes)
+    inside = [0, 2, 3]
+    np.testing.assert_allclose((W_dot @ values)[inside], slopes, atol=0.02)
+
+
+def test_rough_values_with_noise_are_smoothed_as_a_random_walks():
+    """Against the conditional mean of an Ornstein–Uhlenbeck process seen with noise."""
+    kernel = DeepKernel(lengthscale=0.7, noise=0.2)
+    torch.nn.init.zeros_(kernel.network[-1].weight)
+    torch.nn.init.zeros_(kernel.network[-1].bias)
+    nodes = torch.linspace(0, 2, 6, dtype=torch.float64)
+    at = torch.tensor([0.13, 1.0, 1.9], dtype=torch.float64)
+    W, _ = Interpolant(kernel.double(), nodes, rough=True).weights(at)
+    x, t = nodes.numpy() - 1, at.numpy() - 1  # rescaled to [−1, 1]
+    K = np.exp(-np.abs(x[:, None] - x) / 0.7) + (0.2 + 1e-6) * np.eye(6)
+    wanted = np.exp(-np.abs(t[:, None] - x) / 0.7) @ np.linalg.inv(K)
+    np.testing.assert_allclose(W.detach(), wanted, rtol=1e-5, atol=1e-7)

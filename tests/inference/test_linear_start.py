@@ -11,7 +11,7 @@ import pytest
 import torch
 from forced import END, GAIN, RATE, forced_data
 from rotating_paths import APART, A, C, rotating_paths
-from scipy.linalg import expm
+from scipy.linalg import expm, solve_continuous_lyapunov
 from torch.testing import assert_close
 
 import pyro_msde
@@ -29,6 +29,7 @@ from pyro_msde.inference.linear_start import start_linear_path
 from pyro_msde.models import multiscale
 from pyro_msde.networks import ModalPath
 from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.sde import covariance
 
 POINTS = 16
 
@@ -55,6 +56,12 @@ def model(**options):
     return multiscale(POINTS, POINTS, **{"modes": 5, **options})
 
 
+def noise_of(fitted):
+    """C (n_ζ, n_ζ) of a model without microscale states."""
+    bound = fitted.bind({})
+    return covariance(bound.diffusion, bound.noise_axes).detach().double().numpy()
+
+
 def test_a_damped_rotation_and_its_noise_are_found():
     """Of 20 000 snapshots: rates to a few per cent, as 1/√(20 000 × .02 × 4) = .025."""
     fields, mean = simulated(20_000, np.random.default_rng(0))
@@ -67,8 +74,9 @@ def test_a_damped_rotation_and_its_noise_are_found():
     turned = V.T @ path.linear[:2, :2].detach().double().numpy() @ V
     np.testing.assert_allclose(turned, rows().T @ A @ rows(), atol=0.15)  # of entries up to .75
     np.testing.assert_allclose(path.mean.numpy(), mean, atol=0.05)
-    diffusion = fitted.bind({}).diffusion.detach().double().numpy()
-    np.testing.assert_allclose(diffusion, np.diag(rows().T @ C @ rows()), rtol=0.15)
+    found, wanted = noise_of(fitted), rows().T @ C @ rows()
+    np.testing.assert_allclose(found, wanted, atol=0.1 * np.diag(wanted).max())
+    assert np.linalg.matrix_rank(found, tol=0.02 * np.diag(wanted).max()) == 2
 
 
 def test_forecasts_of_the_start_are_the_linear_models():
@@ -282,6 +290,51 @@ def test_noise_grows_by_what_errors_are_larger_on_other_data():
         )
     assert 1 <= found[0] < 1.05
     assert found[1] > 1.05
+
+
+def test_forecasts_of_the_start_spread_as_the_record_does():
+    """Late draws have the two modes' variances, S; noise spread over 16 points had an eighth.
+
+    Of 400 correlation times S is known to 1/√200 = 7 % and of 500 draws to 6 %: 4 × 9 %.
+    """
+    fields, _ = simulated(4000, np.random.default_rng(12))
+    data = Trajectories(np.arange(4000) * APART, fields[:, :, 0])
+    fitted = multiscale.like(data, coarse=POINTS, boundary="periodic")
+    options = {"steps": 0, "progress": False, "jackknife": False, "reference": None}
+    fit = pyro_msde.fit(fitted, AmortizedGP(fitted), data, **options)
+    forecast = fit.predict(data.values[0][0], [0.0, 2.0], num_samples=500)
+    ((_, draws),) = forecast.chunks()
+    modes = np.asarray(draws)[:, 1].reshape(500, POINTS) @ rows().T
+    found, wanted = np.cov(modes.T), solve_continuous_lyapunov(A, -C)
+    size = np.sqrt(np.outer(np.diag(wanted), np.diag(wanted)))
+    assert (np.abs(found - wanted) < 0.36 * size).all()
+
+
+def test_noise_that_goes_together_is_saved_and_loaded(tmp_path):
+    fields, _ = simulated(700, np.random.default_rng(5))
+    data = Trajectories(np.arange(700) * APART, fields[:, :, 0])
+    fitted = multiscale.like(data, coarse=POINTS, boundary="periodic")
+    options = {"steps": 3, "progress": False, "checkpoint": tmp_path}
+    fit = pyro_msde.fit(fitted, AmortizedGP(fitted), data, **options)
+    np.testing.assert_array_equal(noise_of(pyro_msde.load(tmp_path).model), noise_of(fit.model))
+    idata = fit.to_arviz(data[:1])
+    sd = idata.posterior["diffusion_sd_zeta"].isel(chain=0, draw=0).values
+    wanted = np.sqrt(np.diag(noise_of(fit.model)) / fit.scaling.time) * fit.scaling.channels[0]
+    np.testing.assert_allclose(sd, wanted * fit.diffusion_scale, rtol=1e-5)
+    saved = pyro_msde.load(tmp_path)
+    saved.model.noise_axes.axes.mul_(1.1)
+    saved.save(tmp_path / "damaged")
+    with pytest.raises(pyro_msde.SavedRunError, match="noise_axes"):
+        pyro_msde.load(tmp_path / "damaged")
+
+
+def test_independent_noise_is_hardly_said_to_go_together():
+    """Correlations of 25 pairs are .2 by chance alone, and drawn to less than half of that."""
+    rng = np.random.default_rng(13)
+    record = np.linspace(0, 1, 26), rng.standard_normal((26, POINTS)), np.zeros((26, 0))
+    law = linear_inverse_model([record], most=0)
+    others = law.correlation()[~np.eye(POINTS, dtype=bool)]
+    assert np.square(others).mean() < 0.1**2
 
 
 def test_fewer_modes_and_none_at_all():

@@ -94,7 +94,7 @@ def test_dense_covariances_have_the_divergence_of_diagonal_ones(dense):
     expected = drift_residual(q, p, num_nodes=32)
 
     def moments(at):
-        mean, mean_dot, cov, cov_dot = q.moments(at)
+        mean, mean_dot, cov, cov_dot, _ = q.moments(at)
         return Moments(mean, mean_dot, torch.diag_embed(cov), torch.diag_embed(cov_dot))
 
     torch.manual_seed(0)

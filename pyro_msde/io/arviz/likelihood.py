@@ -93,7 +93,7 @@ def _laws(
                 mean, cov = moments.mean[:, part], moments.cov[:, part]
                 # from torch's generator of the CPU, wherever the model is
                 noise = torch.randn(draws.repeats, *mean.shape).to(mean)
-                z = sample_moments(mean, cov, noise)
+                z = sample_moments(mean, cov, noise, moments.axes)
                 law = Mixture(
                     part,
                     [theta.observe(z)],

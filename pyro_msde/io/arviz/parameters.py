@@ -16,6 +16,7 @@ from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import part_of
 from pyro_msde.protocols import BoundModel, FittedModel
+from pyro_msde.sde import covariance, noise_axes
 
 __all__ = ["Draws", "kernel_draws", "network_weights", "parameters", "time_lengthscale"]
 
@@ -72,7 +73,7 @@ def parameters(
         duration: Of a segment, in the data's time units.
     """
     grid, scale = frame.grid, torch.tensor(fit.scaling.seen.channels, dtype=torch.float64)
-    L = torch.stack([t.diffusion.detach().cpu().double() for t in draws.theta]).sqrt()
+    L = torch.stack([_by_state(t).detach().cpu().double() for t in draws.theta]).sqrt()
     L = L * (fit.diffusion_scale / math.sqrt(fit.scaling.time))
     zeta = L[:, : grid.num_zeta] * scale.repeat_interleave(grid.num_coarse)
     variances = [t.observe(torch.zeros_like(t.diffusion)).variance.detach() for t in draws.theta]
@@ -181,3 +182,9 @@ def _per_root_time(field: str | None, time: str | None) -> dict[str, str]:
     factors = [field] if field != "1" else []
     factors += [f"({time})^-0.5" if " " in time else f"{time}^-0.5"] if time != "1" else []
     return {"units": " ".join(factors) or "1"}
+
+
+def _by_state(theta: BoundModel) -> Tensor:
+    """(latent,) diagonal of C."""
+    axes = noise_axes(theta)
+    return theta.diffusion if axes is None else covariance(theta.diffusion, axes).diagonal()

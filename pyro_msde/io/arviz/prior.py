@@ -112,6 +112,7 @@ def _simulated(fit: FittedModel, chosen: Selection, rows: Array, draws: Draws) -
             initial_mean=law.initial_mean,
             initial_var=law.initial_var,
             max_step=FORECAST_STEP,
+            noise_axes=law.noise_axes,
         )
         paths.append(scaled.rsample((draws.repeats,)))
     times, reference = picked.times[int(rows[0])], None
