@@ -224,7 +224,7 @@ class AmortizedGP(PyroModule):
         for batch in batches:
             nodes = self._nodes(batch, bound)
             segments += list(zip(batch.times, nodes, strict=True))
-        choose_kernel(self.time_kernel, segments)
+        choose_kernel(self.time_kernel, segments, rough=noise_axes(bound) is not None)
 
     def interpolated(
         self,

@@ -23,20 +23,25 @@ _LENGTHS = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # multiples of the lengt
 _NOISES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-8)  # beside the noise as it is
 
 
-def leave_one_out_error(kernel: DeepKernel, times: Tensor, values: Tensor) -> float:
+def leave_one_out_error(
+    kernel: DeepKernel, times: Tensor, values: Tensor, *, rough: bool = False
+) -> float:
     """Sum of the squared errors of values (time, state) predicted from the other times' (time,)."""
-    inverse = torch.cholesky_inverse(Interpolant(kernel, times).chol)
+    inverse = torch.cholesky_inverse(Interpolant(kernel, times, rough=rough).chol)
     errors = (inverse @ values.double()) / inverse.diagonal()[:, None]
     return float(errors.square().sum())
 
 
 @torch.no_grad()
-def choose_kernel(kernel: DeepKernel, segments: Sequence[tuple[Tensor, Tensor]]) -> None:
+def choose_kernel(
+    kernel: DeepKernel, segments: Sequence[tuple[Tensor, Tensor]], *, rough: bool = False
+) -> None:
     """Set length scale and noise, in place, to the best of a grid around what they are.
 
     Args:
         kernel: Whose warp of time is left alone.
         segments: Times (time,) float64 and encoded snapshots (time, state) of each.
+        rough: Of paths that are noisy between snapshots, as of an `Interpolant`.
     """
     length, noise = float(kernel.log_lengthscale), float(kernel.log_noise)
     lengths = [length + math.log(factor) for factor in _LENGTHS]
@@ -45,7 +50,7 @@ def choose_kernel(kernel: DeepKernel, segments: Sequence[tuple[Tensor, Tensor]])
     def error(pair: tuple[float, float]) -> float:
         kernel.log_lengthscale.fill_(pair[0])
         kernel.log_noise.fill_(pair[1])
-        return sum(leave_one_out_error(kernel, *segment) for segment in segments)
+        return sum(leave_one_out_error(kernel, *segment, rough=rough) for segment in segments)
 
     best = min([(length, noise), *itertools.product(lengths, noises)], key=error)
     kernel.log_lengthscale.fill_(best[0])
