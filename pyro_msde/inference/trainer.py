@@ -25,7 +25,7 @@ from pyro_msde.inference.program_checks import check_program
 from pyro_msde.inference.training_state import all_finite, restore, stacked, state_of
 from pyro_msde.inference.weak_form_start import start_macroscale_drift
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import drift_of, start_principal_components
+from pyro_msde.networks import NoiseAxes, drift_of, start_principal_components
 from pyro_msde.priors import part_of
 from pyro_msde.protocols import FreeNodes, Guide, Model, Module
 from pyro_msde.runs import History, Recipe, State
@@ -100,9 +100,9 @@ class Trainer:
 
     @property
     def _is_noisy(self) -> bool:
-        """Whether the drift started as that of paths that are noisy between nodes."""
-        path = linear_path(self.model)
-        return self.drift_started and path is not None and path.started
+        """Whether a linear start has found how paths are moved at random between nodes."""
+        axes = getattr(self.model, "noise_axes", None)
+        return isinstance(axes, NoiseAxes) and axes.started
 
     def warm_start(self, judge: Segments | None = None) -> None:
         """Read off the data what training does not find, or finds slowly.

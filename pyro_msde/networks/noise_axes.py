@@ -24,6 +24,11 @@ class NoiseAxes(nn.Module):
         super().__init__()
         self.register_buffer("axes", torch.zeros(num_zeta, num_zeta))
 
+    @property
+    def started(self) -> bool:
+        """Whether there are any."""
+        return bool(self.axes.any())
+
     @torch.no_grad()
     def start(self, axes: Tensor) -> None:
         """Let the axes be the columns of this orthogonal matrix (n_ζ, n_ζ)."""
@@ -31,6 +36,6 @@ class NoiseAxes(nn.Module):
 
     def forward(self, num_latent: int) -> Tensor | None:
         """Q (latent, latent); None: there are none."""
-        if not bool(self.axes.any()):
+        if not self.started:
             return None
         return torch.block_diag(self.axes, torch.eye(num_latent - len(self.axes)).to(self.axes))

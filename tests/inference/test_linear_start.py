@@ -18,6 +18,7 @@ import pyro_msde
 from pyro_msde import Trajectories
 from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.inference import Trainer
 from pyro_msde.inference.linear_inverse import (
     LinearInverse,
     _Learned,
@@ -29,6 +30,7 @@ from pyro_msde.inference.linear_start import start_linear_path
 from pyro_msde.models import multiscale
 from pyro_msde.networks import ModalPath
 from pyro_msde.priors import bayesian, fan_in_normal
+from pyro_msde.runs import Recipe
 from pyro_msde.sde import covariance
 
 POINTS = 16
@@ -378,3 +380,24 @@ def test_land_is_nothing_that_was_filled_in(land):
     options = {"steps": 0, "progress": False, "jackknife": False}
     fit = pyro_msde.fit(fitted, AmortizedGP(fitted), data, **options)
     assert fit.model.drift._modules["net"].path.started
+
+
+@pytest.mark.parametrize(("modes", "beta"), [(5, None), (5, 3.0), (0, None)])
+def test_noisy_paths_are_trained_by_the_elbo_itself(modes, beta):
+    """Unless β is given; without a linear start β is the number of points, as of smooth paths."""
+    fields, _ = simulated(200, np.random.default_rng(14))
+    clock = torch.arange(200, dtype=torch.float64) / 199
+    recipe = Recipe(length=16, stride=1, beta=beta)
+    noisy = model(modes=modes)
+    values = [torch.as_tensor(fields[0], dtype=torch.float32)]
+    parts = noisy, AmortizedGP(noisy), Segments([clock], values, length=16), recipe
+    trainer = Trainer(*parts, steps=2, seed=0, device=torch.device("cpu"))
+    assert trainer.beta == (POINTS if beta is None else beta)
+    trainer.warm_start()
+    wanted = beta or (1.0 if modes else POINTS)
+    assert trainer.beta == wanted
+    length = float(parts[1].time_kernel.log_lengthscale.detach().exp())
+    assert length == pytest.approx(2.0 if modes else 0.2)
+    again = Trainer(*parts, steps=2, seed=0, device=torch.device("cpu"))
+    again.restore(trainer.state())
+    assert again.beta == wanted
