@@ -107,7 +107,7 @@ _STEPS = {
 
 @pytest.fixture(scope="module")
 def long_steps() -> Iterator[None]:
-    """Paths in twenty times fewer steps, for modules that ask for anything but how exact they are.
+    """Paths in up to twenty times fewer steps, where modules do not ask how exact they are.
 
     Most of what such modules take would be integration.
     """

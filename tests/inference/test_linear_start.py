@@ -323,6 +323,7 @@ def test_noise_that_goes_together_is_saved_and_loaded(tmp_path):
     sd = idata.posterior["diffusion_sd_zeta"].isel(chain=0, draw=0).values
     wanted = np.sqrt(np.diag(noise_of(fit.model)) / fit.scaling.time) * fit.scaling.channels[0]
     np.testing.assert_allclose(sd, wanted * fit.diffusion_scale, rtol=1e-5)
+    assert "e^-1," in idata.posterior["time_kernel_lengthscale"].attrs["long_name"]
     saved = pyro_msde.load(tmp_path)
     saved.model.noise_axes.axes.mul_(1.1)
     saved.save(tmp_path / "damaged")

@@ -103,7 +103,9 @@ def parameters(
     kernel = getattr(fit.guide, "time_kernel", None)
     if kernel is not None:
         lag = torch.tensor(time_lengthscale(kernel, duration), dtype=torch.float64)
-        attrs = {**units_attr(time), "long_name": "lag at which k(t, t') is e^-1/2, on average"}
+        rough = any(noise_axes(theta) is not None for theta in draws.theta)  # exp(−|lag|/ℓ) then
+        level = "e^-1" if rough else "e^-1/2"
+        attrs = {**units_attr(time), "long_name": f"lag at which k(t, t') is {level}, on average"}
         out["time_kernel_lengthscale"] = (
             _AHEAD,
             draws.repeated(lag.expand(len(draws.theta))),
