@@ -11,7 +11,8 @@ from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
-from pyro_msde.inference.linear_inverse import is_smooth, linear_inverse_model
+from pyro_msde.inference.linear_inverse import is_smooth
+from pyro_msde.inference.linear_inverse_choice import linear_inverse_model
 from pyro_msde.inference.linear_start import has_noisy_paths, linear_path
 from pyro_msde.inference.program_checks import check_owner, check_program, check_roles
 from pyro_msde.inference.trainer import Trainer

@@ -20,8 +20,8 @@ from pyro_msde.inference.linear_inverse import (
     LinearInverse,
     Record,
     is_smooth,
-    linear_inverse_model,
 )
+from pyro_msde.inference.linear_inverse_choice import linear_inverse_model
 from pyro_msde.networks import ModalPath, MultiscaleDrift, NoiseAxes, drift_of
 from pyro_msde.priors import LogVariance, part_of, starting_values
 from pyro_msde.protocols import Model

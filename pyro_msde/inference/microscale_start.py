@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.data import Segments
-from pyro_msde.inference.linear_inverse import linear_inverse_model
+from pyro_msde.inference.linear_inverse_choice import linear_inverse_model
 from pyro_msde.inference.linear_start import observed_record, set_diffusion
 from pyro_msde.inference.weak_form_start import (
     start_macroscale_drift,

@@ -20,12 +20,12 @@ from pyro_msde.data import Segments
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.inference import Trainer
 from pyro_msde.inference.linear_inverse import (
+    Learned,
     LinearInverse,
-    _Learned,
-    _pairs,
-    linear_inverse_model,
+    pairs,
     stable_generator,
 )
+from pyro_msde.inference.linear_inverse_choice import linear_inverse_model
 from pyro_msde.inference.linear_start import start_linear_path
 from pyro_msde.models import multiscale
 from pyro_msde.networks import ModalPath
@@ -173,7 +173,7 @@ def test_a_snapshot_that_is_missing_changes_little():
     record = [(times, fields[0, :, 0], none)], [(times[kept], fields[0, kept, 0], none[1:])]
     assert all(linear_inverse_model(r) is not None for r in record)
     for lag in (1, 2, 4):
-        whole, gappy = (LinearInverse.of(_Learned.of(r), lag, 2, 0.0) for r in record)
+        whole, gappy = (LinearInverse.of(Learned.of(r), lag, 2, 0.0) for r in record)
         np.testing.assert_allclose(gappy.A, whole.A, atol=0.2)  # of entries up to 6
 
 
@@ -206,8 +206,7 @@ def test_what_controls_do_is_found_and_is_no_noise():
 
 def _shifted(records, lead, forced=False):
     """States now and later, and controls in between, of all records."""
-    pairs = _pairs(records if forced else [(t, v, u[:, :0]) for t, v, u in records], lead)
-    return pairs[:3]
+    return pairs(records if forced else [(t, v, u[:, :0]) for t, v, u in records], lead)[:3]
 
 
 def test_a_started_path_is_pushed_by_controls():
