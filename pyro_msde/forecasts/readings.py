@@ -21,6 +21,7 @@ from pyro_msde.sde import (
     Dynamics,
     along,
     cheaper_rule,
+    in_opposite_pairs,
     integrate,
     noise_axes,
     sample_moments,
@@ -117,7 +118,7 @@ class Reading:
             stable = stable_step(drift, dynamics.encoded, times[:, 0], generator=generator)
             limit = min(dynamics.longest_step, max(SHORTEST_STEP, stable))
             rule, step = cheaper_rule(max_step, limit)
-            solver = partial(integrate, rule=rule)
+            solver = partial(integrate, rule=rule, opposed=True)
         axes = dynamics.noise_axes
         path = solver(
             along(drift, axes),
@@ -164,8 +165,9 @@ def readings(
         with exclusive():
             theta = private(model.bind(sites))
             mean, cov = fields.moments(guide, theta)
-        noise = torch.randn(
-            at_once * share, *mean.shape, generator=generator, dtype=torch.float32
+        paths = at_once * share
+        half = torch.randn(
+            (paths + 1) // 2, *mean.shape, generator=generator, dtype=torch.float32
         ).to(mean)
         own = generator if stream is None else Generator().set_state(stream)
         stream = own.get_state()
@@ -174,7 +176,7 @@ def readings(
             theta.drift,
             theta.diffusion,
             mean,
-            sample_moments(mean, cov, noise),
+            sample_moments(mean, cov, in_opposite_pairs(half, paths)),
             own,
             draws=range(k * at_once, (k + 1) * at_once),
             num_draws=len(draws) * at_once,

@@ -38,7 +38,7 @@ from pyro_msde.networks import (
 )
 from pyro_msde.protocols import LastLayer, Model
 from pyro_msde.runs import register_adjustment
-from pyro_msde.sde import Dynamics, linear_drift, noise_axes, sample_moments
+from pyro_msde.sde import Dynamics, in_opposite_pairs, linear_drift, noise_axes, sample_moments
 
 __all__ = [
     "Jackknife",
@@ -127,7 +127,7 @@ class Jackknife:
         """
         n = len(next(iter(self.directions.values())))
         half = torch.randn((count + 1) // 2, n, dtype=torch.float64, generator=generator)
-        epsilon = torch.stack([half, -half], 1).flatten(0, 1)[:count]
+        epsilon = in_opposite_pairs(half, count)
         return {
             name: torch.einsum("ik,kpo->ipo", self.scale * epsilon.to(d), d)
             for name, d in self.directions.items()
