@@ -1,4 +1,4 @@
-"""Noise in opposite pairs: the mean of linear paths is exact, and each path is a path of the SDE."""
+"""Noise in opposite pairs: the mean of linear paths is exact, each of them one of the SDE."""
 
 from __future__ import annotations
 
