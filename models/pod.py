@@ -34,11 +34,17 @@ from pyro_msde.data import (
     reference_of,
 )
 from pyro_msde.grid import Grid
-from pyro_msde.inference import is_smooth, linear_inverse_model, weak_form_regression
+from pyro_msde.inference import (
+    LinearInverse,
+    is_smooth,
+    linear_inverse_model,
+    set_diffusion,
+    weak_form_regression,
+)
 from pyro_msde.isolation import Isolation
 from pyro_msde.models.from_data import has_channel_axis
 from pyro_msde.models.general import Multiscale
-from pyro_msde.networks import PolynomialMLP
+from pyro_msde.networks import NoiseAxes, PolynomialMLP
 from pyro_msde.priors import LogVariance
 from pyro_msde.runs import check_size, register
 from pyro_msde.scores import area_weights
@@ -80,7 +86,7 @@ def pod_sde(
         width: Width of the drift network's two hidden layers.
         start: Start the drift's linear and quadratic paths from a regression on the coefficients.
         reference: What `fit` will be told to subtract, since Φ and s are those of anomalies, of
-            fields as they are: `fit` it without a `link`.
+            fields as they are: `fit` refuses a `link` for it.
         seed: Of the initial weights.
 
     Raises:
@@ -137,11 +143,10 @@ def pod_sde(
         rows = inputs_of(data, scaling)
         found = [torch.as_tensor(z / size) for z in states]
         drift: Any = model.drift._modules["net"]
-        diffusion: Any = model.diffusion._modules["net"]
         if drift.start(clocks, found, rows) >= _TOLERANCE:
-            noise = drift.start_linear(clocks, found, rows)
-            if noise is not None:
-                diffusion.log_value.data.copy_(noise.log())
+            law = drift.start_linear(clocks, found, rows)
+            if law is not None:
+                set_diffusion(model, law, 0)
     return model
 
 
@@ -189,6 +194,7 @@ def _blank(
         var_zeta=LogVariance(grid.field_shape, 0.01),
         num_covariates=num_covariates,
         num_controls=num_controls,
+        noise_axes=NoiseAxes(modes),
         config=config,
     )
 
@@ -203,6 +209,8 @@ def _roots(data: Trajectories, weights: Any, ndim: int) -> Any:
 
 class PODModel(Multiscale):
     """`Multiscale` whose macroscale state are POD coefficients; see `pod_sde`."""
+
+    takes_link = False  # whose logarithms would have other modes
 
     def make_operators(self, kernel: Any) -> Any:
         """Projection on the modes that stand for a kernel."""
@@ -352,8 +360,8 @@ class ModalDrift(nn.Module):
     @torch.no_grad()
     def start_linear(
         self, times: Sequence[Tensor], modes: Sequence[Tensor], inputs: Inputs
-    ) -> Tensor | None:
-        """Put a linear inverse model in the linear path, where that forecasts.
+    ) -> LinearInverse | None:
+        """Put a linear inverse model in the linear path, where paths are noisy.
 
         Args:
             times: Per trajectory (time,).
@@ -361,8 +369,7 @@ class ModalDrift(nn.Module):
             inputs: Covariates and controls of the trajectories.
 
         Returns:
-            (rank,) positive, the diffusion that keeps the variance where it is; None: nothing was
-            done (`pyro_msde.inference.linear_inverse`).
+            That model; None: nothing was done.
         """
         records = []
         for k, (t, z) in enumerate(zip(times, modes, strict=True)):
@@ -384,8 +391,7 @@ class ModalDrift(nn.Module):
         linear[:, linear.shape[1] - rank - forced.shape[1] : linear.shape[1] - rank] = forced
         self.network.set_polynomial(linear, linear.new_zeros(rank, *[linear.shape[1]] * 2))
         layers[-1].bias.copy_(-A @ torch.as_tensor(found.mean))
-        noise = torch.as_tensor(found.diffusion())
-        return noise.clamp(min=_LEAST_AREA * float(noise.max())).to(layers[-1].bias)
+        return found
 
     def _relative_error(
         self, times: Sequence[Tensor], modes: Sequence[Tensor], inputs: Inputs

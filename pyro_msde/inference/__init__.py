@@ -11,9 +11,14 @@ from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
-from pyro_msde.inference.linear_inverse import is_smooth
+from pyro_msde.inference.linear_inverse import LinearInverse, is_smooth
 from pyro_msde.inference.linear_inverse_choice import linear_inverse_model
-from pyro_msde.inference.linear_start import has_noisy_paths, linear_path
+from pyro_msde.inference.linear_start import (
+    found_noisy,
+    has_noisy_paths,
+    linear_path,
+    set_diffusion,
+)
 from pyro_msde.inference.program_checks import check_owner, check_program, check_roles
 from pyro_msde.inference.trainer import Trainer
 from pyro_msde.inference.training_loop import train
@@ -24,6 +29,7 @@ __all__ = [
     "FinishingStep",
     "Jackknife",
     "JackknifeStep",
+    "LinearInverse",
     "Log",
     "MultiscaleELBO",
     "ObservationVarianceStep",
@@ -36,6 +42,7 @@ __all__ = [
     "check_program",
     "check_roles",
     "encoded_segments",
+    "found_noisy",
     "has_noisy_paths",
     "has_observation_variances",
     "is_smooth",
@@ -44,6 +51,7 @@ __all__ = [
     "linear_path",
     "observes_normals",
     "refine_drift",
+    "set_diffusion",
     "train",
     "weak_form_regression",
 ]

@@ -27,6 +27,7 @@ from pyro_msde.priors import LogVariance, part_of, starting_values
 from pyro_msde.protocols import Model
 
 __all__ = [
+    "found_noisy",
     "has_noisy_paths",
     "linear_path",
     "observed_record",
@@ -47,6 +48,12 @@ def linear_path(model: Model) -> ModalPath | None:
     if not isinstance(drift, MultiscaleDrift) or part is None or part.is_random:
         return None
     return drift.path
+
+
+def found_noisy(model: Model) -> bool:
+    """Whether a linear start has found that paths are moved at random between nodes."""
+    path, axes = linear_path(model), getattr(model, "noise_axes", None)
+    return (path is not None and path.started) or (isinstance(axes, NoiseAxes) and axes.started)
 
 
 @torch.no_grad()
@@ -121,6 +128,7 @@ def observed_record(
     return clock[seen], states[seen], u[seen]
 
 
+@torch.no_grad()
 def set_diffusion(model: Any, law: LinearInverse, first: int) -> None:
     """Let C of the states from `first` on be the law's, on average over those that share a number.
 

@@ -18,14 +18,14 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.linear_start import linear_path, start_linear_path
+from pyro_msde.inference.linear_start import found_noisy, start_linear_path
 from pyro_msde.inference.microscale_start import start_linear_microscale, start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
 from pyro_msde.inference.program_checks import check_program
 from pyro_msde.inference.training_state import all_finite, restore, stacked, state_of
 from pyro_msde.inference.weak_form_start import start_macroscale_drift
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import NoiseAxes, drift_of, start_principal_components
+from pyro_msde.networks import drift_of, start_principal_components
 from pyro_msde.priors import part_of
 from pyro_msde.protocols import FreeNodes, Guide, Model, Module
 from pyro_msde.runs import History, Recipe, State
@@ -33,6 +33,7 @@ from pyro_msde.runs import History, Recipe, State
 __all__ = ["Trainer"]
 
 _LOG = logging.getLogger("pyro_msde.inference")
+_LEAST_GAIN = 0.01  # in validation scores of noisy paths
 _MEASURED = 32  # minibatches at most, one a step, over which variances' optima are taken
 
 
@@ -93,16 +94,10 @@ class Trainer:
     def weigh(self) -> None:
         """Set β to what the recipe says, or else to what suits the paths, and that of θ."""
         recipe = self.recipe
-        usual = 1.0 if self._is_noisy else float(self.segments.values[0][0].numel())
+        usual = 1.0 if found_noisy(self.model) else float(self.segments.values[0][0].numel())
         self.beta = usual if recipe.beta is None else recipe.beta
         weight = recipe.beta_parameters
         self.elbo.beta_parameters = max(1.0, self.beta) if weight is None else weight
-
-    @property
-    def _is_noisy(self) -> bool:
-        """Whether a linear start has found how paths are moved at random between nodes."""
-        axes = getattr(self.model, "noise_axes", None)
-        return isinstance(axes, NoiseAxes) and axes.started
 
     def warm_start(self, judge: Segments | None = None) -> None:
         """Read off the data what training does not find, or finds slowly.
@@ -130,10 +125,10 @@ class Trainer:
         a snapshot counts as one observation; what noise does between two of them is no such error.
         """
         kernel: Any = getattr(self.guide, "time_kernel", None)
-        if self._is_noisy and hasattr(kernel, "start_rough"):
+        if found_noisy(self.model) and hasattr(kernel, "start_rough"):
             kernel.start_rough()
         self.weigh()
-        if self._is_noisy and self.recipe.beta is None:
+        if found_noisy(self.model) and self.recipe.beta is None:
             _LOG.info("paths are noisy between observations: training is by the ELBO, beta = 1")
 
     def _started(self, judge: Segments | None) -> bool:
@@ -276,21 +271,24 @@ class Trainer:
     def gains_nothing(self) -> bool:
         """Whether validations have not been better for too long, as the recipe has it."""
         scores, patience = self.history.validation, self.recipe.patience
-        path = linear_path(self.model)
-        if patience is None or path is None or not path.started or len(scores) <= patience:
+        if patience is None or not found_noisy(self.model) or len(scores) <= patience:
             return False
         return len(scores) - 1 - int(np.argmin(scores)) >= patience
 
     def validate(self, score: Callable[[], float]) -> TrainingView:
         """Score the parameters, record it, and keep them if they are the best so far.
 
-        A score that is not finite counts as infinite, and is never the best.
+        Of noisy paths they have to be better by a hundredth: scores of a few windows wander by as
+        much, and the best of many would be kept by chance. A score that is not finite counts as
+        infinite, and is never the best.
         """
         value = score()
         view = self.view(score=value if math.isfinite(value) else math.inf)
         Recorder(self.history).validation(view)
-        if math.isfinite(value) and (self.best is None or value <= self.best[0]):
+        factor = 1 - _LEAST_GAIN if found_noisy(self.model) else 1.0
+        if math.isfinite(value) and (self.best is None or value <= factor * self.best[0]):
             self.best = (value, self.weights())
+            self.history.kept = len(self.history.validation) - 1
         return view
 
     def _fail(self, terms: Mapping[str, Any] | None = None) -> None:

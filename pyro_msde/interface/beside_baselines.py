@@ -27,7 +27,7 @@ def beside_baselines(fit: Fit, train: Trajectories, validation: Trajectories) ->
     trajectories or, if there are many, of some. Where the fit's reference is a mean cycle, simple
     forecasts have it too.
     """
-    some, own = validation, min(fit.history.validation, default=None)
+    some, own = validation, fit.history.kept_score
     if own is None or len(validation) > _MOST:
         some = validation[evenly_spaced(len(validation), _MOST)]
         own = validation_score(fit, some)

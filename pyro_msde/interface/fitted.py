@@ -333,7 +333,7 @@ class Fit:
     def __repr__(self) -> str:
         """Steps, device, best score."""
         dtype, device = place_of(self.model)
-        best = min(self.history.validation, default=None)
+        best = self.history.kept_score
         of = " of anomalies" if self.scaling.reference else ""
         score = "" if best is None else f", validation NRMSE{of} {best:.2%}"
         return f"Fit({self.steps} steps in {self.training.seconds:.0f} s, {dtype}, {device}{score})"

@@ -201,6 +201,11 @@ def fit(
             "link: what the model sees has to be normal given its state, as only then the mean of "
             "the fields is finite for any variance. Use likelihood='normal'."
         )
+    if scaling.link is not None and not getattr(model, "takes_link", True):
+        raise ValueError(
+            f"link: {type(model).__name__} was made from fields as they are, and its modes are not "
+            "those of their logarithms. Make it from logarithms and give no link."
+        )
     if validation is not None:
         validation = checked_validation(validation, data, model, scaling)
     if isinstance(guide, FreeNodes):

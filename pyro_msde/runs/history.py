@@ -18,6 +18,8 @@ class History:
             the last logging step, in nats for data in the user's units.
         validation_steps: Steps after which the model was validated.
         validation: NRMSE on the validation trajectories then.
+        kept: Which of these validations, counted from zero, had the parameters that are kept; None:
+            there was none, or the run is older than this, and the least score has them.
         variance_gaps: Mean log ratio of the "observation" variances to the ELBO's optimum for them,
             as training left them: above zero where they are too large. They are put there
             afterwards. Empty where there is no closed form
@@ -29,6 +31,14 @@ class History:
     validation_steps: list[int] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
     variance_gaps: dict[str, float] = field(default_factory=dict)
+    kept: int | None = None
+
+    @property
+    def kept_score(self) -> float | None:
+        """The validation score of the parameters that are kept; None: there is none."""
+        if self.kept is None:
+            return min(self.validation, default=None)
+        return self.validation[self.kept]
 
     def record(self, step: int, terms: Mapping[str, float]) -> None:
         """Append one logging step."""

@@ -46,6 +46,7 @@ class _History(Struct, forbid_unknown_fields=True):
     validation_steps: list[_Count]
     validation: list[float]  # which may be infinite, of forecasts that blow up
     variance_gaps: dict[_Name, float] = {}
+    kept: Annotated[int, Meta(ge=0)] | None = None
 
 
 class _Identity(Struct, forbid_unknown_fields=True):
@@ -116,6 +117,8 @@ def _check_history(history: _History) -> None:
     lengths = {len(history.steps), *map(len, history.terms.values())}
     if len(lengths) > 1 or len(history.validation_steps) != len(history.validation):
         raise ValueError("history: lists of different lengths")
+    if history.kept is not None and history.kept >= len(history.validation):
+        raise ValueError(f"history.kept: {history.kept} of {len(history.validation)} validations")
 
 
 def checked(run: dict[str, Any]) -> Description:

@@ -266,6 +266,19 @@ def test_the_parameters_that_validated_best_are_kept(scores, best, monkeypatch):
     assert "validation NRMSE of anomalies 100.00%" in repr(result)
 
 
+@pytest.mark.parametrize(("scores", "kept"), [([3, 2.98, 2.96], 2), ([3, 2.98, 2.975], 0)])
+def test_of_noisy_paths_only_what_is_better_by_a_hundredth_is_kept(scores, kept, monkeypatch):
+    """Against the best so far, so that small gains add up."""
+    given = iter([*scores, 0, 0])
+    interface = pyro_msde.interface.fitting
+    monkeypatch.setattr(interface, "validation_score", lambda result, validation: next(given))
+    monkeypatch.setattr(pyro_msde.inference.trainer, "found_noisy", lambda model: True)
+    result = trained(validation=validation_data(), validate_every=2, patience=None)
+    assert result.history.kept == kept
+    assert result.history.kept_score == scores[kept]
+    assert f"{scores[kept]:.2%}" in repr(result)
+
+
 def test_validation_is_the_error_of_forecasts_over_their_own_size():
     """By numpy from `predict`, at the trajectories' own times."""
     data = validation_data()

@@ -11,8 +11,10 @@ from torch.testing import assert_close
 
 import pyro_msde
 from pyro_msde import Trajectories
+from pyro_msde.data import Scaling
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import pod_sde
+from pyro_msde.sde import covariance
 
 LATITUDES = np.linspace(-80, 80, 9)
 
@@ -106,3 +108,43 @@ def test_a_start_is_not_annealed_and_is_validated():
 def test_what_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         pod_sde(field(30), **options)
+
+
+def test_a_link_is_refused():
+    """Modes are those of the fields as they are, not of their logarithms."""
+    data = field(300)
+    positive = Trajectories(data.times, [np.exp(v) for v in data.values])
+    model = pod_sde(positive, 2, width=5)
+    with pytest.raises(ValueError, match="link: PODModel was made from fields as they are"):
+        pyro_msde.fit(model, AmortizedGP(model), positive, steps=1, link="log", progress=False)
+
+
+def test_noise_of_coefficients_goes_together_and_beta_is_one(caplog):
+    """C of two states with correlated noise of which the modes are no axes, in the user's units.
+
+    20 000 snapshots tell covariances to a per cent; 5 is allowed.
+    """
+    rng = np.random.default_rng(3)
+    rate, apart = np.array([1.0, 4.0]), 0.05
+    noise = np.linalg.cholesky(np.array([[2.0, 1.2], [1.2, 1.0]]))
+    z, path = np.zeros(2), []
+    kept = np.exp(-rate * apart)
+    both = rate[:, None] + rate
+    step = np.linalg.cholesky(noise @ noise.T * (1 - np.exp(-both * apart)) / both)
+    for _ in range(20_000):
+        z = kept * z + step @ rng.standard_normal(2)
+        path.append(z)
+    patterns = np.linalg.qr(rng.standard_normal((6, 2)))[0]
+    values = np.array(path) @ patterns.T
+    data = Trajectories(np.arange(20_000) * apart, values[None])
+    model = pod_sde(data, 2, width=5)
+    bound = model.bind()
+    fields = bound.operators.prolong(torch.eye(2)).detach().double().numpy().reshape(2, 6)
+    C = covariance(bound.diffusion, bound.noise_axes).detach().double().numpy()
+    unit = Scaling.of(data.fields(1, (6,)), data.horizon).channels[0]
+    found = patterns.T @ fields.T @ C @ fields @ patterns * unit**2 / data.horizon
+    assert_allclose(found, noise @ noise.T, rtol=0.05, atol=0.05)
+    with caplog.at_level("INFO"):
+        pyro_msde.fit(model, AmortizedGP(model), data.until(20.0), steps=1, progress=False)
+    assert "beta = 1" in caplog.text
+    assert "snapshots validate" in caplog.text
