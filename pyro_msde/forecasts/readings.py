@@ -118,7 +118,12 @@ class Reading:
             stable = stable_step(drift, dynamics.encoded, times[:, 0], generator=generator)
             limit = min(dynamics.longest_step, max(SHORTEST_STEP, stable))
             rule, step = cheaper_rule(max_step, limit)
-            solver = partial(integrate, rule=rule, opposed=True)
+            blocks = opposite_blocks(
+                len(dynamics.draws),
+                len(dynamics.start) // len(dynamics.draws),
+                dynamics.num_draws // len(dynamics.draws),
+            )
+            solver = partial(integrate, rule=rule, opposed=blocks)
         axes = dynamics.noise_axes
         path = solver(
             along(drift, axes),
@@ -165,10 +170,16 @@ def readings(
         with exclusive():
             theta = private(model.bind(sites))
             mean, cov = fields.moments(guide, theta)
-        paths = at_once * share
-        half = torch.randn(
-            (paths + 1) // 2, *mean.shape, generator=generator, dtype=torch.float32
+        blocks = opposite_blocks(at_once, share, len(draws))
+        noise = torch.randn(
+            (blocks + 1) // 2 if blocks else 1,
+            at_once * share // max(1, blocks),
+            *mean.shape,
+            generator=generator,
+            dtype=torch.float32,
         ).to(mean)
+        if blocks:
+            noise = in_opposite_pairs(noise, blocks)
         own = generator if stream is None else Generator().set_state(stream)
         stream = own.get_state()
         plain = Dynamics(
@@ -176,7 +187,7 @@ def readings(
             theta.drift,
             theta.diffusion,
             mean,
-            sample_moments(mean, cov, in_opposite_pairs(half, paths)),
+            sample_moments(mean, cov, noise.flatten(0, 1)),
             own,
             draws=range(k * at_once, (k + 1) * at_once),
             num_draws=len(draws) * at_once,
@@ -184,6 +195,22 @@ def readings(
         )
         adjusted = _adjusted(plain, adjustments)
         yield Reading(sites, theta, plain, adjusted, adjustments, stream)
+
+
+def opposite_blocks(at_once: int, share: int, num_theta: int) -> int:
+    """Blocks of a reading's paths of which each second one's noise is the opposite of that before.
+
+    They are those of draws of random adjustments, which come in opposite pairs, too, or else single
+    paths. Readings of a random θ have none: what varies within one would be overestimated.
+
+    Args:
+        at_once: Draws of random adjustments.
+        share: Paths for each of them.
+        num_theta: Readings.
+    """
+    if at_once > 1:
+        return at_once
+    return share if num_theta == 1 else 0
 
 
 def draws_of_theta(

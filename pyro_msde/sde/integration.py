@@ -111,12 +111,12 @@ class _Silence(torchsde.BaseBrownian):  # type: ignore[misc]
 
 
 class _Opposed(torchsde.BaseBrownian):  # type: ignore[misc]
-    """Noise of paths of which each second one's is the opposite of that before.
+    """Noise of blocks of rows of which each second one's is the opposite of that before.
 
     Args:
-        half: Noise of the others, (path, row) after one another.
-        paths: All of them, maybe an odd number.
-        rows: Of each path.
+        half: Noise of the others, block after block.
+        blocks: All of them, maybe an odd number.
+        rows: Of each block.
     """
 
     levy_area_approximation = "none"
@@ -124,22 +124,22 @@ class _Opposed(torchsde.BaseBrownian):  # type: ignore[misc]
     dtype = property(lambda self: self.half.dtype)
     device = property(lambda self: self.half.device)
 
-    def __init__(self, half: torchsde.BaseBrownian, paths: int, rows: int) -> None:
+    def __init__(self, half: torchsde.BaseBrownian, blocks: int, rows: int) -> None:
         super().__init__()
-        self.half, self.paths, self.rows = half, paths, rows
+        self.half, self.blocks, self.rows = half, blocks, rows
 
     def __call__(self, *interval: Any, **options: Any) -> Tensor:
-        """Of an interval, (path and row, latent)."""
+        """Of an interval, (block and row, latent)."""
         increment = self.half(*interval, **options).unflatten(0, (-1, self.rows))
-        return in_opposite_pairs(increment, self.paths).flatten(0, 1)
+        return in_opposite_pairs(increment, self.blocks).flatten(0, 1)
 
     def size(self) -> torch.Size:
         """Of an increment."""
-        return torch.Size([self.paths * self.rows, *self.half.shape[1:]])
+        return torch.Size([self.blocks * self.rows, *self.half.shape[1:]])
 
     def __repr__(self) -> str:
         """Of what it is made."""
-        return f"_Opposed({self.half}, {self.paths}, {self.rows})"
+        return f"_Opposed({self.half}, {self.blocks}, {self.rows})"
 
 
 @torch.no_grad()
@@ -197,7 +197,7 @@ def integrate(
     max_step: float | None = None,
     generator: torch.Generator | None = None,
     rule: str = "midpoint",
-    opposed: bool = False,
+    opposed: int = 0,
 ) -> Tensor:
     """Paths of the SDE at the given times.
 
@@ -212,8 +212,8 @@ def integrate(
         max_step: Longest step in the units of the times; None: one step from time to time.
         generator: Of the CPU, for the noise; None: torch's own.
         rule: "midpoint" or "runge-kutta".
-        opposed: Whether the noise of each second sample is the opposite of that before, so that
-            their mean errs less. They are then no independent draws of paths.
+        opposed: Blocks of samples of which each second one has the opposite noise of that before,
+            so that the mean of all errs less; they are no independent draws then. Zero: they are.
 
     Returns:
         (..., row, time, latent).
@@ -228,21 +228,20 @@ def integrate(
     flat = start.reshape(-1, start.shape[-1])
     # from torch's generator: torchsde would ask numpy's global one, which no seed of ours sets
     entropy = int(torch.randint(2**31 - 1, (), generator=generator))
-    rows = start.shape[-2]
-    paths = len(flat) // rows
-    drawn = (paths + 1) // 2 if opposed else paths
+    blocks = opposed or 1
+    rows = len(flat) // blocks
     noise: Any = _Silence(flat)
     if bool(diffusion.any()):
         noise = torchsde.BrownianInterval(
             t0=steps[0],
             t1=steps[-1],
-            size=(drawn * rows, flat.shape[-1]),
+            size=((blocks + 1) // 2 * rows, flat.shape[-1]),
             dtype=flat.dtype,
             device=flat.device,
             entropy=entropy,
             dt=1.0 if steps[-1] > _DEEP else None,
         )
-        noise = _Opposed(noise, paths, rows) if opposed else noise
+        noise = _Opposed(noise, blocks, rows) if opposed else noise
     path: Tensor
     if rule == "midpoint":
         path = torchsde.sdeint(sde, flat, steps, bm=noise, dt=1.0, method="midpoint")

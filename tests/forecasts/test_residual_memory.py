@@ -94,7 +94,7 @@ def test_gaps_of_the_initial_field_leave_nothing():
     y0 = np.random.default_rng(4).standard_normal(NUM_POINTS)
     y0[[3, 4, 11]] = np.nan
     with_memory, without = (
-        f.predict(y0, TIMES, num_samples=3) for f in (linear.fit, linear.fit.without("memory"))
+        f.predict(y0, TIMES, num_samples=64) for f in (linear.fit, linear.fit.without("memory"))
     )
     gaps = np.isnan(y0)
     assert_close(with_memory.mean[:, gaps], without.mean[:, gaps])

@@ -31,18 +31,18 @@ def test_pairs_follow_one_another():
 
 @pytest.mark.parametrize("rule", ["midpoint", "runge-kutta"])
 def test_the_mean_of_linear_paths_is_that_without_noise(rule):
-    noisy = paths(6, opposed=True, rule=rule)
+    noisy = paths(6, opposed=6, rule=rule)
     still = integrate(
         linear, 0 * DIFFUSION, torch.ones(1, 2, 2).double(), TIMES, max_step=0.01, rule=rule
     )
     assert_close(noisy.mean(0), still[0])
     assert noisy[:, :, -1].std(0).min() > 0.1
-    assert len(paths(5, opposed=True, rule=rule)) == 5  # the last is alone
+    assert len(paths(5, opposed=5, rule=rule)) == 5  # the last is alone
 
 
 def test_paths_have_the_covariance_of_the_sde():
     """Against the exact one; 2000 pairs, a relative error of .1 is over three standard errors."""
-    found = paths(4000, opposed=True)
+    found = paths(4000, opposed=4000)
     # d/dt P = A P + P Aᵀ + C from zero, by the matrix exponential of the block form (Van Loan)
     for row in range(2):
         for i in (1, 2):
@@ -53,3 +53,12 @@ def test_paths_have_the_covariance_of_the_sde():
             expected = F[2:, 2:].mT @ F[:2, 2:]
             error = (found[:, row, i].mT.cov() - expected).abs().max()
             assert error < 0.1 * expected.diagonal().max()
+
+
+def test_paths_within_a_block_are_independent():
+    """Blocks of two: each is the opposite of the next, and its own two paths have nothing to do."""
+    found = paths(4, opposed=2)
+    still = paths(2, opposed=2).mean(0)
+    away = found - still
+    assert_close(away[:2], -away[2:])
+    assert (away[0] + away[1])[:, -1].abs().min() > 1e-3
