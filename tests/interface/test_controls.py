@@ -217,6 +217,30 @@ def test_arviz_data_have_the_controls(trained):
     assert np.isfinite(data.sample_stats["drift_residual"]).all()
 
 
+def test_arviz_predictions_beyond_the_data_take_controls(trained):
+    """Those of `forecast` with the same controls, for all trajectories or for each."""
+    clock = np.linspace(0, 1.5, 31)
+    u = np.stack([np.cos(clock), 20 + np.sin(clock)], 1)
+    each, own = np.stack([u, u + 1]), np.stack([clock, clock])
+    options = {"num_samples": 4, "times": 5, "horizon": 1.5, "log_likelihood": False}
+    for controls, times in ((u, clock), (each, clock), (each, own)):
+        data = trained.to_arviz(TEST, controls=controls, control_times=times, **options)
+        ahead = np.asarray(data.predictions["time"])
+        all_times = np.concatenate([TEST.times[0][::4], ahead])
+        fc = trained.forecast(
+            TEST, all_times, num_samples=4, controls=controls, control_times=times, num_theta=8
+        )
+        found = data.predictions["zeta"].to_numpy()[0]
+        zeta = fc.latent[..., -len(ahead) :, : found.shape[-1]]
+        np.testing.assert_allclose(found.reshape(zeta.shape), zeta, rtol=1e-5)
+    with pytest.raises(ValueError, match="controls: go with control_times"):
+        trained.to_arviz(TEST, controls=u, **options)
+    with pytest.raises(ValueError, match="controls: 3 rows for 2 trajectories"):
+        trained.to_arviz(TEST, controls=np.stack([u] * 3), control_times=clock, **options)
+    with pytest.raises(ValueError, match=r"controls: known from 0 to 1\.25"):
+        trained.to_arviz(TEST, controls=u[:26], control_times=clock[:26], **options)
+
+
 def test_pictures_of_fields_are_told_their_controls(trained):
     y, given = TEST.values[0][:2], {"covariates": [1.5]}
     axes = power_spectra(trained, y, controls=TEST.controls[0][:2], **given)

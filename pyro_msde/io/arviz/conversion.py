@@ -56,7 +56,7 @@ from pyro_msde.errors import warn
 from pyro_msde.io.arviz.constants import constants, initial_fields, observed, training
 from pyro_msde.io.arviz.container import container
 from pyro_msde.io.arviz.elbo_terms import elbo_terms
-from pyro_msde.io.arviz.forecasts import forecast_groups
+from pyro_msde.io.arviz.forecasts import Imposed, forecast_groups
 from pyro_msde.io.arviz.frame import Frame
 from pyro_msde.io.arviz.likelihood import knows_new_data, smoothed_likelihood
 from pyro_msde.io.arviz.parameters import network_weights, parameters
@@ -107,6 +107,8 @@ def to_arviz(
     probes: Mapping[str, Any] | None = None,
     times: Any = 50,
     horizon: Any = None,
+    controls: Any = None,
+    control_times: Any = None,
     log_likelihood: bool = True,
     prior: bool | int = False,
     weights: bool | Sequence[str] = False,
@@ -126,7 +128,10 @@ def to_arviz(
         times: How many snapshots of each trajectory to forecast, evenly spaced from the first to
             the last, or times (or dates) to which to take the nearest snapshots.
         horizon: Time up to which to forecast beyond the trajectories' ends, at the spacing of
-            the snapshots above. Not of models with controls, which are not known there.
+            the snapshots above.
+        controls: (n, c) or (trajectory, n, c), where the model takes any and forecasts go beyond
+            the trajectories' ends: what is imposed from their first snapshots up to `horizon`.
+        control_times: (n,) or (trajectory, n) increasing, when that is, numbers or dates.
         log_likelihood: Add `log_likelihood` and `sample_stats`. The guide encodes all snapshots for
             that; one without `path_marginals`, or that knows its training data only, leaves
             `sample_stats` and the likelihoods but those of forecasts out.
@@ -144,7 +149,8 @@ def to_arviz(
     Raises:
         ValueError: Data of another grid, an unknown axis, positions or times outside the data, a
             horizon within them, sites that are not there, a number of draws that is none, a field
-        or axis of a name that is taken; what is no `Fit`.
+            or axis of a name that is taken; what is no `Fit`; controls that are not known up to
+            the horizon, or of another shape.
     """
     known = ("model", "guide", "scaling", "adjustments", "forecast")
     check_kind("fit", fit, known, "what pyro_msde.fit gave, or one of an ensemble's fits")
@@ -169,7 +175,14 @@ def to_arviz(
     frame = Frame.of(fit.model.grid, chosen.picked, truth["time"], probes)
     values = values if fit.model.grid.mask is None else np.where(frame.exists, values, np.nan)
     draws, groups = forecast_groups(
-        fit, chosen, frame, num_samples, num_theta, seed=seed, log_likelihood=log_likelihood
+        fit,
+        chosen,
+        frame,
+        num_samples,
+        num_theta,
+        imposed=Imposed.of(controls, control_times, test),
+        seed=seed,
+        log_likelihood=log_likelihood,
     )
     duration = duration_of(fit, test)
     theta = parameters(fit, draws, frame, duration) | network_weights(draws, weights)

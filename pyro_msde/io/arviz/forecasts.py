@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 import xarray as xr
 
+from pyro_msde.data import Trajectories, to_numpy
 from pyro_msde.io.arviz.fields import insert, predictive
 from pyro_msde.io.arviz.frame import Frame, Variable
 from pyro_msde.io.arviz.parameters import Draws
-from pyro_msde.io.arviz.snapshots import Selection, clock
+from pyro_msde.io.arviz.snapshots import Array, Selection, clock
 from pyro_msde.protocols import FittedModel
 
-__all__ = ["forecast_groups"]
+__all__ = ["Imposed", "forecast_groups"]
+
+
+@dataclass(frozen=True)
+class Imposed:
+    """Controls of all trajectories, beyond their ends.
+
+    Attributes:
+        controls: (n, c) or (trajectory, n, c); None: those of the data.
+        times: (n,) or (trajectory, n) theirs, in the data's units.
+    """
+
+    controls: Array | None
+    times: Array | None
+
+    @classmethod
+    def of(cls, controls: Any, control_times: Any, test: Trajectories) -> Imposed:
+        """What a user gave.
+
+        Raises:
+            ValueError: One without the other, or for another number of trajectories.
+        """
+        if controls is None and control_times is None:
+            return cls(None, None)
+        if controls is None or control_times is None:
+            raise ValueError("controls: go with control_times. Pass both, or neither.")
+        values = to_numpy(controls, "controls")
+        times = test.time_units.numbers(control_times, "control_times")
+        for name, given, single in (("controls", values, 2), ("control_times", times, 1)):
+            if given.ndim > single and len(given) != len(test):
+                raise ValueError(
+                    f"{name}: {len(given)} rows for {len(test)} trajectories. Pass one for each, "
+                    "or the same for all without that axis."
+                )
+        return cls(values, times)
+
+    def options(self, rows: Array) -> dict[str, Array]:
+        """Arguments of `Fit.forecast` for some of the trajectories."""
+        if self.controls is None or self.times is None:
+            return {}
+        values = self.controls[rows] if self.controls.ndim > 2 else self.controls
+        times = self.times[rows] if self.times.ndim > 1 else self.times
+        return {"controls": values, "control_times": times}
 
 
 def forecast_groups(
@@ -22,6 +68,7 @@ def forecast_groups(
     num_samples: int,
     num_theta: int,
     *,
+    imposed: Imposed,
     seed: int,
     log_likelihood: bool,
 ) -> tuple[Draws, dict[str, xr.Dataset]]:
@@ -33,6 +80,7 @@ def forecast_groups(
         frame: Axes at those snapshots.
         num_samples: Latent paths, and draws.
         num_theta: Draws of θ among which they are shared out.
+        imposed: Controls, where others than the data's are given.
         seed: Trajectory k has seed + k if trajectories have times of their own.
         log_likelihood: Also the log densities of the snapshots.
 
@@ -55,6 +103,7 @@ def forecast_groups(
             num_samples=num_samples,
             num_theta=num_theta,
             seed=seed + int(rows[0]),
+            **imposed.options(rows),
         )
         drawn.append(Draws.of(fc))
         count = len(chosen.index[int(rows[0])])
