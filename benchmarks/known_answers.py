@@ -190,7 +190,7 @@ def ours(
     )
     first = seen(np.stack([v[0] for v in test.values]))
     kept = (first.conj() * seen(mean[:, 0])).sum() / (abs(first) ** 2).sum()
-    late = fit.predict(test.values[0][0], np.array([0.0, 10.0]), num_samples=256, seed=seed)
+    late = fit.predict(test.values[0][0], np.array([0.0, 10.0]), num_samples=512, seed=seed)
     *_, (_, draws) = late.chunks()
     final = seen(np.asarray(draws[:, -1]).reshape(-1, POINTS))
     root = float(fit.model.bind({}).diffusion.detach().mean().sqrt())
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--fields", default=",".join(TURNS))
     parser.add_argument("--apart", default="0.05,0.1,0.3,1,3", help="correlation times")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=16_000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     there = {tuple(row[k] for k in KEY) for row in table.read(args.results, COLUMNS)}
