@@ -73,6 +73,9 @@ def pod_sde(
 ) -> PODModel:
     """Model of fields by their first POD coefficients.
 
+    Where coefficients are noisy, their drift starts as a linear inverse model of all of `data`:
+    validation data for `fit` must be others, and none are held out.
+
     Several channels are one field, each in units of its root mean square. Points that are never
     observed, such as those within a solid, are left out.
 

@@ -6,8 +6,8 @@
 The model is that of the published split with five microscale states, trained with default
 arguments on every so manieth snapshot; beside it stand the simple forecasts of
 `pyro_msde.compare`, which know these snapshots, too. Errors are relative to anomalies, means over
-the test trajectories and all kept snapshots but the first. One row for each forecaster is appended to
-benchmarks/studies/results/sparse.csv; what is there is skipped.
+the test trajectories and all kept snapshots but the first. One row for each forecaster is appended
+to benchmarks/studies/results/sparse.csv; what is there is skipped.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class Mixture:
         padding: Points of the laws beyond those of the fields, per axis of space.
         link: Through which the laws, all normal then, are of the fields, which are never negative;
             `scale` and `reference` are of what it makes of these. None: of the fields themselves.
+        opposites: (sample,) of all draws of θ after one another, as in `Forecast`.
     """
 
     where: slice
@@ -58,6 +59,7 @@ class Mixture:
     mask: Tensor | None = None
     padding: Padding = ()
     link: Link | None = None
+    opposites: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -84,9 +86,10 @@ class Mixture:
         """
         if self.link is not None:
             linked = [self._linked(law, self.link) for law in self.laws]
-            parts = _split_variance(linked).items()
+            parts = _split_variance(linked, self.opposites).items()
             return {name: self._in_layout(value) for name, value in parts}
-        return {name: self._given(value) for name, value in _split_variance(self.laws).items()}
+        parts = _split_variance(self.laws, self.opposites).items()
+        return {name: self._given(value) for name, value in parts}
 
     def cdf(self, values: Tensor) -> Tensor:
         """Distribution function at values (batch, chunk, *field), shaped as these."""
@@ -214,7 +217,9 @@ class _Moments(NamedTuple):
     variance: Tensor
 
 
-def _split_variance(laws: Sequence[Distribution | _Moments]) -> dict[str, Tensor]:
+def _split_variance(
+    laws: Sequence[Distribution | _Moments], opposites: Tensor | None = None
+) -> dict[str, Tensor]:
     """Mean and the three variances, (batch, chunk, channel, *space).
 
     Propagated is the unbiased variance within draws of θ, so that parameter is what the mixture has
@@ -225,7 +230,7 @@ def _split_variance(laws: Sequence[Distribution | _Moments]) -> dict[str, Tensor
     mean = torch.stack([law.mean for law in laws])
     draws, paths = mean.shape[:2]
     average = mean.mean((0, 1))
-    total = (mean - average).square().sum((0, 1)) / max(1, draws * paths - 1)
+    total = _variance(mean.flatten(0, 1) - average, opposites)
     propagated = torch.zeros_like(total)
     if draws == 1:
         propagated = total
@@ -237,6 +242,20 @@ def _split_variance(laws: Sequence[Distribution | _Moments]) -> dict[str, Tensor
         "propagated": propagated,
         "parameter": total - propagated,
     }
+
+
+def _variance(away: Tensor, opposites: Tensor | None) -> Tensor:
+    """Unbiased variance of draws less their mean, (sample, …).
+
+    Of opposite pairs it is that of their middles and the mean square of half their distances, which
+    have nothing to do with each other, as either may come first.
+    """
+    n = len(away)
+    if opposites is None or bool((opposites == torch.arange(n)).any()):
+        return away.square().sum(0) / max(1, n - 1)
+    other = away[opposites]
+    middle, half = 0.5 * (away + other), 0.5 * (away - other)
+    return middle.square().sum(0) / max(1, n - 2) + half.square().mean(0)
 
 
 def _cdf(laws: Sequence[Distribution], at: Tensor) -> Tensor:

@@ -59,6 +59,8 @@ class Forecast:
         starts: (batch,) times of the initial fields, where they differ; None: `times` hold for all.
         history: How many snapshots were given of each, the last of them the initial field.
         residual: What initial fields leave of themselves in later ones; None: nothing.
+        opposites: (sample,) which of all paths, those of the first draw of θ first, has the
+            opposite noise of each, itself if none has; None: all are independent.
 
     Where the grid has no field, on land or in a solid body, all results are NaN.
     """
@@ -77,6 +79,7 @@ class Forecast:
     starts: np.ndarray | None = None
     history: int = 1
     residual: Residual | None = None
+    opposites: Tensor | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)
 
@@ -316,7 +319,15 @@ class Forecast:
             elif reference is not None and reference.shape[1] > 1:
                 reference = reference[:, window]
             yield Mixture(
-                window, laws, scale, self.has_channel, reference, mask, grid.padding, link
+                window,
+                laws,
+                scale,
+                self.has_channel,
+                reference,
+                mask,
+                grid.padding,
+                link,
+                self.opposites,
             )
 
     def _as_batch(self, values: Tensor) -> Tensor:

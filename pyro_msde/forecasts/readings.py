@@ -106,6 +106,7 @@ class Reading:
         max_step: float,
         solver: Solver | None,
         generator: Generator,
+        independent: bool = False,
     ) -> Tensor:
         """Paths (path, row, time, latent) at times (row, time), the first of which is the start's.
 
@@ -118,10 +119,14 @@ class Reading:
             stable = stable_step(drift, dynamics.encoded, times[:, 0], generator=generator)
             limit = min(dynamics.longest_step, max(SHORTEST_STEP, stable))
             rule, step = cheaper_rule(max_step, limit)
-            blocks = opposite_blocks(
-                len(dynamics.draws),
-                len(dynamics.start) // len(dynamics.draws),
-                dynamics.num_draws // len(dynamics.draws),
+            blocks = (
+                0
+                if independent
+                else opposite_blocks(
+                    len(dynamics.draws),
+                    len(dynamics.start) // len(dynamics.draws),
+                    dynamics.num_draws // len(dynamics.draws),
+                )
             )
             solver = partial(integrate, rule=rule, opposed=blocks)
         axes = dynamics.noise_axes

@@ -17,13 +17,20 @@ from torch import Tensor
 from pyro_msde.data import Inputs, Metadata, Scaling, without_gaps
 from pyro_msde.forecasts.filtering import FEWEST_MEMBERS, filtered
 from pyro_msde.forecasts.posterior_predictive import Forecast
-from pyro_msde.forecasts.readings import Encoded, Reading, draws_of_theta, readings
+from pyro_msde.forecasts.readings import (
+    Encoded,
+    Reading,
+    draws_of_theta,
+    opposite_blocks,
+    readings,
+)
 from pyro_msde.forecasts.region import Region
 from pyro_msde.forecasts.residual_memory import Residual, ResidualMemory
 from pyro_msde.forecasts.trust import Trust, doubt, start_misfit
 from pyro_msde.isolation import place_of
 from pyro_msde.memory import memory_kept
 from pyro_msde.protocols import Adjustment, Guide, Model, Solver
+from pyro_msde.sde import opposites
 
 __all__ = ["forecast"]
 
@@ -126,7 +133,8 @@ def forecast(
                 f"Ask for {FEWEST_MEMBERS} or more, or start from one snapshot."
             )
         past = torch.as_tensor(times0 / scaling.time, device=y0.device).expand(len(y0), -1)
-        members = filtered(list(members), guide, snapshots, past, integrated, generator)
+        moved = partial(integrated, independent=True)
+        members = filtered(list(members), guide, snapshots, past, moved, generator)
     trust, region = _kind(adjustments, Trust), _kind(adjustments, Region)
     memory = _kind(adjustments, ResidualMemory)
     drawn, read, paths, misfits, rates, begun = [], [], [], [], [], []
@@ -164,6 +172,7 @@ def forecast(
         starts=starts,
         history=y0.shape[1],
         residual=residual,
+        opposites=_opposites(at_once, share, len(draws)),
         paths=everything,
         batched=layout["batched"],
         has_channel=layout["has_channel"],
@@ -181,6 +190,13 @@ def forecast(
         metadata=metadata,
         reference=reference,
     )
+
+
+def _opposites(at_once: int, share: int, num_theta: int) -> Tensor | None:
+    """As in `Forecast`."""
+    blocks = opposite_blocks(at_once, share, num_theta)
+    paths = at_once * share
+    return opposites(paths, paths // blocks) if blocks > 1 else None
 
 
 def _rates(trust: Trust, member: Reading, at_once: int) -> Tensor:

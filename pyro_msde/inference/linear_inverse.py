@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import expm, solve_discrete_lyapunov
+from scipy.linalg import expm
 
 __all__ = ["Decay", "Learned", "LinearInverse", "Record", "is_smooth", "pairs", "stable_generator"]
 
@@ -235,8 +235,16 @@ class LinearInverse:
             pushed = _propagators(self.A, self.lag)[1]
             predicted += self.imposed @ (pushed @ self.B).T @ self.modes
         errors = self.later - predicted
-        flow = generator @ solve_discrete_lyapunov(moved, errors.T @ errors / len(errors))
+        flow = generator @ _built_up(moved, errors.T @ errors / len(errors))
         return -(flow + flow.T), errors
+
+
+def _built_up(moved: Array, size: Array) -> Array:
+    """P = Σ Mᵏ S Mᵏᵀ of a stable M and of S (n, n), by doubling: P = M P Mᵀ + S."""
+    while np.abs(moved).max() > np.finfo(float).eps:
+        size = size + moved @ size @ moved.T
+        moved = moved @ moved
+    return size
 
 
 def _sureness(errors: Array) -> float:
@@ -315,8 +323,11 @@ def stable_generator(G: Array, tau: float) -> Array | None:
         tau: > 0, in training horizons.
 
     Returns:
-        None: the eigenvectors hardly differ, and G is no function of its eigenvalues.
+        None: the eigenvectors hardly differ, and G is no function of its eigenvalues; or it is
+            not finite.
     """
+    if not np.isfinite(G).all():  # of states whose squares are no numbers any more
+        return None
     values, vectors = np.linalg.eig(G)
     if not np.linalg.cond(vectors) < 1e8:
         return None

@@ -109,18 +109,14 @@ def _part(record: Record, k: int) -> Record:
 
 def _trials(folds: list[Fold]) -> list[_Trial]:
     """Those folds from which something can be learned and forecast."""
-    return [
-        _Trial.of(learned, targets)
-        for learned, held in folds
-        if any(len(record[0]) for record in learned) and (targets := list(_targets(held)))
-    ]
+    return [trial for fold in folds if (trial := _Trial.of(*fold)) is not None]
 
 
 def _best(quarters: list[_Trial], judged: list[_Trial], most: int) -> _Choice | None:
     """What forecasts best; None: there are too few pairs.
 
     A few windows of validation data tell little: of those that forecast them nearly best, the one
-    is taken that forecasts these and the quarters best on average.
+    is taken that forecasts these and the quarters best, on average over all of their snapshots.
     """
     choices = [
         _Choice(lag, modes, ridge, decay)
@@ -137,7 +133,8 @@ def _best(quarters: list[_Trial], judged: list[_Trial], most: int) -> _Choice | 
     score, allowed = by_quarters, np.isfinite(by_quarters)
     if judged:
         allowed = np.isfinite(by_validation) & (by_validation <= _NEARLY * by_validation.min())
-        both = by_validation + by_quarters
+        counts = [sum(trial.count for trial in trials) for trials in (quarters, judged)]
+        both = (counts[0] * by_quarters + counts[1] * by_validation) / sum(counts)
         score = both if np.isfinite(both[allowed]).any() else by_validation
     if not allowed.any():
         return None
@@ -159,17 +156,23 @@ class _Trial:
         learned: What to learn from.
         targets: Elapsed time, states now and later and controls in between, at each lead.
         unit: Mean square error of persistence.
+        count: Snapshots forecast, each once, in however many windows it is.
     """
 
     learned: Learned
     targets: list[tuple[float, Array, Array, Array]]
     unit: float
+    count: int
 
     @classmethod
-    def of(cls, records: list[Record], targets: list[tuple[float, Array, Array, Array]]) -> _Trial:
-        """With records that are thinned to what a choice takes."""
+    def of(cls, records: list[Record], held: list[Record]) -> _Trial | None:
+        """With records that are thinned to what a choice takes; None: nothing is to be forecast."""
+        targets = list(_targets(held))
+        if not targets or not any(len(record[0]) for record in records):
+            return None
         unit = float(np.mean([np.square(later - now).mean() for _, now, later, _ in targets]))
-        return cls(Learned.of(records, most=_MOST_PAIRS), targets, unit or 1.0)
+        count = len({moment for t, z, _ in held for moment in zip(t, z[:, 0], strict=True)})
+        return cls(Learned.of(records, most=_MOST_PAIRS), targets, unit or 1.0, count)
 
     def error(self, choice: _Choice) -> float:
         """Of a linear inverse model, relative to persistence's; infinite where there is none."""

@@ -273,19 +273,20 @@ class Trainer:
         scores, patience = self.history.validation, self.recipe.patience
         if patience is None or not found_noisy(self.model) or len(scores) <= patience:
             return False
-        return len(scores) - 1 - int(np.argmin(scores)) >= patience
+        kept = self.history.kept or 0
+        return len(scores) - 1 - kept >= patience
 
-    def validate(self, score: Callable[[], float]) -> TrainingView:
+    def validate(self, score: Callable[[], float], *, once: bool = False) -> TrainingView:
         """Score the parameters, record it, and keep them if they are the best so far.
 
         Of noisy paths they have to be better by a hundredth: scores of a few windows wander by as
-        much, and the best of many would be kept by chance. A score that is not finite counts as
-        infinite, and is never the best.
+        much, and the best of many would be kept by chance; not where they are tried but `once`. A
+        score that is not finite counts as infinite, and is never the best.
         """
         value = score()
         view = self.view(score=value if math.isfinite(value) else math.inf)
         Recorder(self.history).validation(view)
-        factor = 1 - _LEAST_GAIN if found_noisy(self.model) else 1.0
+        factor = 1 - _LEAST_GAIN if found_noisy(self.model) and not once else 1.0
         if math.isfinite(value) and (self.best is None or value <= factor * self.best[0]):
             self.best = (value, self.weights())
             self.history.kept = len(self.history.validation) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -107,6 +107,7 @@ class Ensemble:
             signs=signs,
             residual=pooled_residual(each),
             sites=list(chain.from_iterable(fc.sites for fc in each)),
+            opposites=_pooled_opposites(each),
             _cache={},
             _kept=[],
         )
@@ -122,3 +123,12 @@ class Ensemble:
     def calibrated(self, validation: Trajectories, **options: Any) -> Ensemble:
         """With each fit calibrated by itself; see `Fit.calibrated`."""
         return Ensemble([fit.calibrated(validation, **options) for fit in self.fits])
+
+
+def _pooled_opposites(each: Sequence[Forecast]) -> torch.Tensor | None:
+    """As in `Forecast`, of all paths after one another."""
+    if all(fc.opposites is None for fc in each):
+        return None
+    own = [torch.arange(fc.num_samples) if fc.opposites is None else fc.opposites for fc in each]
+    ends = [0, *accumulate(len(x) for x in own)]
+    return torch.cat([x + first for x, first in zip(own, ends, strict=False)])

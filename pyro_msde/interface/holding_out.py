@@ -13,7 +13,7 @@ import logging
 import numpy as np
 
 from pyro_msde.data import Segments, Trajectories
-from pyro_msde.inference import found_noisy, has_noisy_paths, linear_path
+from pyro_msde.inference import has_noisy_paths, linear_path
 from pyro_msde.protocols import Model
 
 __all__ = ["held_out", "needs_validation"]
@@ -26,9 +26,10 @@ _WINDOWS = 20  # about so many
 
 
 def needs_validation(model: Model, segments: Segments) -> bool:
-    """Whether paths are noisy, and the drift has a linear path for them, or has begun with it."""
-    if found_noisy(model):
-        return True
+    """Whether paths are noisy, and the drift has a linear path for them.
+
+    What a model that was started beforehand was started from cannot judge it.
+    """
     return linear_path(model) is not None and has_noisy_paths(model, segments)
 
 

@@ -181,7 +181,7 @@ class TrainingRun:
                 stop=lambda: self.stop.requested,
             )
         if refined and self.score is not None:
-            trainer.validate(self._validated)
+            trainer.validate(self._validated, once=True)
             score = trainer.history.validation[-1]
             _LOG.info("after refining the drift: validation NRMSE %.3g%%", 100 * score)
             trainer.keep_best()

@@ -20,7 +20,13 @@ from pyro_msde.grid import Grid
 from pyro_msde.scores.anomalies import anomaly_base
 from pyro_msde.scores.calibration_report import BandPower, CalibrationReport
 from pyro_msde.scores.predictive import Array, check_scored, lead_bin, spread_over, to_array
-from pyro_msde.scores.proper_scores import fair_crps, fair_energy, interval_score, pit_histogram
+from pyro_msde.scores.proper_scores import (
+    fair_crps,
+    fair_energy,
+    interval_score,
+    opposites_of,
+    pit_histogram,
+)
 from pyro_msde.scores.spectra import band_power
 from pyro_msde.scores.targets import Target, Truth, aligned, on_grid, target_of
 
@@ -117,13 +123,14 @@ def _scores(
 ) -> dict[str, Array]:
     """(batch, chunk, …) of a window, averaged over the field."""
     y, weights = target.values.to(draws), target.weights
+    opposites = opposites_of(window)
     probability = window.cdf(y)
     if isinstance(window, Mixture):
         probability = spread_over(probability, window.atoms(y), window.where.start)
     probability = target.kept(probability)
     low, high = window.quantile(0.5 * (1 - interval)), window.quantile(0.5 * (1 + interval))
     per_point = {
-        "crps": fair_crps(draws, y),
+        "crps": fair_crps(draws, y, opposites),
         "winkler": interval_score(low, high, y, interval),
         "variance": window.sd.double().square(),
         "squared_error": (window.mean.double() - target.values).square(),
@@ -133,7 +140,7 @@ def _scores(
     return {
         "coverage": np.stack(inside, axis=2),
         "pit": to_array(pit_histogram(probability, _BARS, weights)),
-        "energy": to_array(fair_energy(target.kept(draws), target.kept(y), weights)),
+        "energy": to_array(fair_energy(target.kept(draws), target.kept(y), weights, opposites)),
         **{name: target.over_field(x) for name, x in per_point.items()},
     }
 

@@ -37,7 +37,7 @@ from pyro_msde.protocols import FittedModel
 from pyro_msde.scores.areas import area_weights
 from pyro_msde.scores.lead_places import batches, lead_places
 from pyro_msde.scores.predictive import spread_over, to_array
-from pyro_msde.scores.proper_scores import fair_crps
+from pyro_msde.scores.proper_scores import fair_crps, opposites_of
 from pyro_msde.scores.tally import Tally
 
 __all__ = ["compare"]
@@ -152,7 +152,7 @@ def _scored(fc: Forecast, y: Array, seed: int) -> Iterator[tuple[slice, dict[str
             window.where,
             {
                 "mean": to_array(window.mean),
-                "crps": to_array(fair_crps(draws, at.to(draws))),
+                "crps": to_array(fair_crps(draws, at.to(draws), opposites_of(window))),
                 "covered": to_array((probability - 0.5).abs()) <= LEVEL / 2,
             },
         )

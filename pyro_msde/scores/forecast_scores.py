@@ -18,7 +18,7 @@ from pyro_msde.checks import check_level
 from pyro_msde.forecasts import Forecast
 from pyro_msde.scores.anomalies import anomaly_base, relative_squares_of
 from pyro_msde.scores.predictive import Array, check_scored, spread_over, to_array
-from pyro_msde.scores.proper_scores import fair_crps, power_of_two
+from pyro_msde.scores.proper_scores import fair_crps, opposites_of, power_of_two
 from pyro_msde.scores.targets import Target, Truth, finite, target_of
 
 __all__ = ["coverage", "crps", "nrmse", "pit", "spread_skill"]
@@ -107,8 +107,8 @@ def crps(
 ) -> float | Array:
     """Mean continuous ranked probability score, E|x − y| − ½ E|x − x'|, in the units of y.
 
-    The pairs x, x' are different draws ("fair" CRPS, Ferro 2014, doi:10.1002/qj.2270), so with
-    independent draws the expected score does not depend on their number, and scores of forecasts
+    The pairs x, x' are independent draws ("fair" CRPS, Ferro 2014, doi:10.1002/qj.2270), so the
+    expected score does not depend on their number, and scores of forecasts
     with different numbers of samples compare. It can come out slightly negative.
 
     Arguments, result and errors as for `nrmse`; the truth may be zero, one draw is too few.
@@ -118,7 +118,9 @@ def crps(
     for where, draws in fc.chunks():
         draws = draws if fc.batched else draws.unsqueeze(1)
         window = target.window(where)
-        per_time[:, where] = window.over_field(fair_crps(draws, window.values.to(draws)))
+        per_time[:, where] = window.over_field(
+            fair_crps(draws, window.values.to(draws), opposites_of(fc))
+        )
     return target.shaped(target.over_time("CRPS", per_time, bins))
 
 

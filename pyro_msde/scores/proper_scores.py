@@ -2,12 +2,14 @@
 
 Draws are (sample, batch, time, *field), the truth y and what is shaped like it (batch, time,
 *field). "Fair" scores pair different draws only, so that their expectation does not depend on how
-many there are (Ferro 2014, doi:10.1002/qj.2270); they can come out slightly negative.
+many there are (Ferro 2014, doi:10.1002/qj.2270); they can come out slightly negative. Draws that
+were made as each other's opposite are further apart than others, and no such pair.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from pyro.ops.stats import crps_empirical, energy_score_empirical
@@ -17,6 +19,7 @@ __all__ = [
     "fair_crps",
     "fair_energy",
     "interval_score",
+    "opposites_of",
     "pit_histogram",
     "power_of_two",
 ]
@@ -24,18 +27,33 @@ __all__ = [
 MOST_DISTANCES = 2**22  # between draws, held at once
 
 
-def fair_crps(draws: Tensor, y: Tensor) -> Tensor:
+def opposites_of(forecast: Any) -> Tensor | None:
+    """Of its draws, as for `fair_crps`; None: they are independent, as those of others may be."""
+    found: Tensor | None = getattr(forecast, "opposites", None)
+    return found
+
+
+def fair_crps(draws: Tensor, y: Tensor, opposites: Tensor | None = None) -> Tensor:
     """E|x − y| − ½ E|x − x'| at each point, shaped as y.
+
+    Args:
+        draws: (sample, batch, time, *field).
+        y: (batch, time, *field).
+        opposites: (sample,) which draw was made as the opposite of each, itself if none was; None:
+            all are independent.
 
     Raises:
         ValueError: Less than two draws.
     """
     n = _at_least_two(draws, "CRPS")
     score: Tensor = crps_empirical(draws, y)
-    return _fair(score, (draws - y).abs().mean(0), n)
+    apart = None if opposites is None else (draws - draws[opposites]).abs().sum(0)
+    return _fair(score, (draws - y).abs().mean(0), n, opposites, apart)
 
 
-def fair_energy(draws: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+def fair_energy(
+    draws: Tensor, y: Tensor, weights: Tensor | None = None, opposites: Tensor | None = None
+) -> Tensor:
     """Energy score E‖x − y‖ − ½ E‖x − x'‖ of whole fields, (batch, time).
 
     ‖·‖ is the root mean square over the field, so the score is in its units and does not grow with
@@ -46,6 +64,7 @@ def fair_energy(draws: Tensor, y: Tensor, weights: Tensor | None = None) -> Tens
         y: (batch, time, *field).
         weights: Of the squares in the mean, of sum one over the field, broadcast against y; None:
             all alike.
+        opposites: As for `fair_crps`.
 
     Raises:
         ValueError: Less than two draws.
@@ -62,7 +81,13 @@ def fair_energy(draws: Tensor, y: Tensor, weights: Tensor | None = None) -> Tens
     x, z = x / unit[:, None, None], z / unit[:, None]
     size = max(1, MOST_DISTANCES // n**2)
     scores = [
-        _fair(energy_score_empirical(a, b), torch.cdist(a, b[:, None])[..., 0].mean(1), n)
+        _fair(
+            energy_score_empirical(a, b),
+            torch.cdist(a, b[:, None])[..., 0].mean(1),
+            n,
+            opposites,
+            None if opposites is None else (a - a[:, opposites]).norm(dim=-1).sum(1),
+        )
         for a, b in zip(x.split(size), z.split(size), strict=True)
     ]
     return (torch.cat(scores) * unit).reshape(y.shape[:2]) / math.sqrt(z.shape[1])
@@ -113,6 +138,25 @@ def _at_least_two(draws: Tensor, name: str) -> int:
     return n
 
 
-def _fair(score: Tensor, error: Tensor, n: int) -> Tensor:
-    """From error − ½ Σ‖x − x'‖/n², with n pairs of equal draws, to the sum over n (n − 1)."""
-    return score - (error - score) / (n - 1)
+def _fair(
+    score: Tensor,
+    error: Tensor,
+    n: int,
+    opposites: Tensor | None,
+    apart: Tensor | None,
+) -> Tensor:
+    """From error − ½ Σ‖x − x'‖/n², with n pairs of equal draws, to the sum over independent ones.
+
+    Args:
+        score: The former.
+        error: Mean of ‖x − y‖.
+        n: Draws.
+        opposites: As for `fair_crps`.
+        apart: Sum of their distances.
+    """
+    if opposites is None or apart is None:
+        return score - (error - score) / (n - 1)
+    pairs = n * n - n - int((opposites != torch.arange(n)).sum())
+    if not pairs:  # two draws, of which one is the opposite
+        return score - (error - score) / (n - 1)
+    return error - 0.5 * (2 * n * n * (error - score) - apart) / pairs

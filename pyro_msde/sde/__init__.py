@@ -8,7 +8,7 @@ from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_
 from pyro_msde.sde.integration import FASTEST, cheaper_rule, integrate, stable_step
 from pyro_msde.sde.latent_sde import LatentSDE
 from pyro_msde.sde.linear import stationary_covariance, transition
-from pyro_msde.sde.opposite_pairs import in_opposite_pairs
+from pyro_msde.sde.opposite_pairs import in_opposite_pairs, opposites
 from pyro_msde.sde.step_sizes import CHOOSING_STEP, FORECAST_STEP, SHORTEST_STEP, VALIDATION_STEP
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "integrate",
     "linear_drift",
     "noise_axes",
+    "opposites",
     "sample_moments",
     "stable_step",
     "stationary_covariance",

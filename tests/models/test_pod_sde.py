@@ -147,4 +147,3 @@ def test_noise_of_coefficients_goes_together_and_beta_is_one(caplog):
     with caplog.at_level("INFO"):
         pyro_msde.fit(model, AmortizedGP(model), data.until(20.0), steps=1, progress=False)
     assert "beta = 1" in caplog.text
-    assert "snapshots validate" in caplog.text

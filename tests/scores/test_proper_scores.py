@@ -15,6 +15,7 @@ from pyro_msde.scores.proper_scores import (
     interval_score,
     pit_histogram,
 )
+from pyro_msde.sde import in_opposite_pairs, opposites
 
 N, BATCH, TIMES, FIELD = 5, 2, 3, (2, 7)
 DISTANCES = {"rtol": 1e-7, "atol": 0}  # root of rounding: distances come from squares
@@ -100,3 +101,15 @@ def test_shares_inside_intervals_and_histograms_are_counts():
     for b, t in np.ndindex(BATCH, TIMES):
         counts, _ = np.histogram(flat[b, t], np.linspace(0, 1, 6))
         assert_allclose(bars[b, t], counts / 14, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_opposite_draws_are_no_pair_of_a_fair_score(n):
+    """Of y = 0 and standard normals E|x| − ½ E|x − x'| is .2337; 20 000 means err by .004."""
+    half = torch.randn((n + 1) // 2, 20_000, 1, generator=torch.Generator().manual_seed(5))
+    draws, y = in_opposite_pairs(half, n), torch.zeros(20_000, 1)
+    expected = (2 / np.pi) ** 0.5 - 1 / np.pi**0.5
+    assert fair_crps(draws, y, opposites(n)).mean() == pytest.approx(expected, abs=0.004)
+    energy = fair_energy(draws[..., None], y[..., None], None, opposites(n))
+    assert energy.mean() == pytest.approx(expected, abs=0.004)
+    assert fair_crps(draws, y).mean() < expected - 0.01

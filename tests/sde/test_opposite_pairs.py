@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pyro_msde.sde import in_opposite_pairs, integrate
+from pyro_msde.sde import in_opposite_pairs, integrate, opposites
 
 TIMES = torch.tensor([[0.0, 0.3, 1.0], [0.0, 0.5, 2.0]], dtype=torch.float64)
 DIFFUSION = torch.tensor([0.5, 2.0], dtype=torch.float64)
@@ -62,3 +62,8 @@ def test_paths_within_a_block_are_independent():
     away = found - still
     assert_close(away[:2], -away[2:])
     assert (away[0] + away[1])[:, -1].abs().min() > 1e-3
+
+
+def test_each_sample_knows_its_opposite():
+    assert opposites(5).tolist() == [1, 0, 3, 2, 4]
+    assert opposites(6, 2).tolist() == [2, 3, 0, 1, 4, 5]
