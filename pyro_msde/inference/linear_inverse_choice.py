@@ -116,7 +116,7 @@ def _best(quarters: list[_Trial], judged: list[_Trial], most: int) -> _Choice | 
     """What forecasts best; None: there are too few pairs.
 
     A few windows of validation data tell little: of those that forecast them nearly best, the one
-    is taken that forecasts these and the quarters best, on average over all of their snapshots.
+    is taken that forecasts these and the quarters best on average.
     """
     choices = [
         _Choice(lag, modes, ridge, decay)
@@ -133,8 +133,7 @@ def _best(quarters: list[_Trial], judged: list[_Trial], most: int) -> _Choice | 
     score, allowed = by_quarters, np.isfinite(by_quarters)
     if judged:
         allowed = np.isfinite(by_validation) & (by_validation <= _NEARLY * by_validation.min())
-        counts = [sum(trial.count for trial in trials) for trials in (quarters, judged)]
-        both = (counts[0] * by_quarters + counts[1] * by_validation) / sum(counts)
+        both = by_validation + by_quarters
         score = both if np.isfinite(both[allowed]).any() else by_validation
     if not allowed.any():
         return None
@@ -156,13 +155,11 @@ class _Trial:
         learned: What to learn from.
         targets: Elapsed time, states now and later and controls in between, at each lead.
         unit: Mean square error of persistence.
-        count: Snapshots forecast, each once, in however many windows it is.
     """
 
     learned: Learned
     targets: list[tuple[float, Array, Array, Array]]
     unit: float
-    count: int
 
     @classmethod
     def of(cls, records: list[Record], held: list[Record]) -> _Trial | None:
@@ -171,8 +168,7 @@ class _Trial:
         if not targets or not any(len(record[0]) for record in records):
             return None
         unit = float(np.mean([np.square(later - now).mean() for _, now, later, _ in targets]))
-        count = len({moment for t, z, _ in held for moment in zip(t, z[:, 0], strict=True)})
-        return cls(Learned.of(records, most=_MOST_PAIRS), targets, unit or 1.0, count)
+        return cls(Learned.of(records, most=_MOST_PAIRS), targets, unit or 1.0)
 
     def error(self, choice: _Choice) -> float:
         """Of a linear inverse model, relative to persistence's; infinite where there is none."""
