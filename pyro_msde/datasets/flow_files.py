@@ -71,7 +71,8 @@ def read_flow(
         ds = _netcdf(path)
     else:
         raise ValueError(
-            f"{path}: neither netCDF-4 nor AmiraMesh in binary of little endian, version 2.1. A "
+            f"{path}: neither netCDF-4 nor AmiraMesh in binary of little endian, version 2.1; it "
+            f"begins with {head[:24]!r}. A "
             "netCDF-3 file is converted by xarray.open_dataset(path).to_netcdf(new, "
             "engine='h5netcdf')."
         )
@@ -84,7 +85,13 @@ def read_flow(
         radius = check_number(f"{path}: radius", attrs["radius"])
     out = xr.Dataset({k: v.astype(np.float32) for k, v in fields.items()}, coords)
     if radius is not None:
-        out = out.where(np.hypot(out["x"], out["y"]) > radius).transpose("time", "x", "y")
+        fluid = np.hypot(out["x"], out["y"]) > radius
+        if not bool(fluid.any()):
+            raise ValueError(
+                f"{path}: a cylinder of radius {radius:g} about the origin holds all that is kept. "
+                "Pass another radius=…"
+            )
+        out = out.where(fluid).transpose("time", "x", "y")
     for name, text in _LONG.items():
         out[name].attrs = {"long_name": text, "units": "1"}
     return out.assign_attrs(attrs)
@@ -92,7 +99,10 @@ def read_flow(
 
 def _netcdf(path: Path) -> xr.Dataset:
     """Opened, with our names of axes and the scalars as attributes."""
-    ds = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
+    try:
+        ds = xr.open_dataset(path, engine="h5netcdf", decode_times=False)
+    except OSError as error:
+        raise OSError(f"{path}: {error}. If it is cut off, copy it again.") from error
     try:
         for name in _LONG:
             dims = set(ds[name].dims) if name in ds else set()
@@ -149,6 +159,8 @@ def _amira(path: Path) -> xr.Dataset:
             f"{path}: {there} bytes of data, but {nx} × {ny} × {nt} points take {needed}. Its "
             "header is another's."
         )
+    if any(box[2 * k] >= box[2 * k + 1] for k, n in enumerate((nx, ny, nt)) if n > 1):
+        raise ValueError(f"{path}: BoundingBox {box}. Each lower end is below the upper one.")
     data = np.memmap(path, "<f4", "r", mark.end(), (nt, ny, nx, 2))
     dims = ("time", "y", "x")
     coords = {
@@ -168,6 +180,8 @@ def _numbers(path: Path, header: str, key: str, count: int) -> list[float]:
 
 def _asked(argument: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """By axis, none that there is not."""
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"{argument}: {given!r}. Say for which axes, as in {{'x': …}}.")
     unknown = [axis for axis in given or {} if axis not in _AXES.values()]
     if unknown:
         raise ValueError(f"{argument}: no axis {unknown[0]!r}. Name time, x or y.")

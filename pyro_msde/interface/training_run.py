@@ -173,6 +173,7 @@ class TrainingRun:
     def _refine(self) -> None:
         """Solve for the drift's last weights; what validates better is kept."""
         trainer, began = self.trainer, time.perf_counter()
+        _LOG.info("solving for the drift's last weights")
         with trainer.isolation.turn():
             refined = refine_drift(
                 trainer.model,

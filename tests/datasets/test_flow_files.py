@@ -31,10 +31,20 @@ def netcdf(path, dims=("tdim", "ydim", "xdim"), **changes):
     return path
 
 
-def amira(path, *, lattice=(NX, NY, NT), kind="float[2]", magic="2.1", cut=None, end=b"", at="@1"):
+def amira(
+    path,
+    *,
+    lattice=(NX, NY, NT),
+    kind="float[2]",
+    magic="2.1",
+    cut=None,
+    end=b"",
+    at="@1",
+    box_end=X[-1],
+):
     header = (
         f"# AmiraMesh BINARY-LITTLE-ENDIAN {magic}\n\n\ndefine Lattice {lattice[0]} {lattice[1]} "
-        f"{lattice[2]}\n\nParameters {{\n    BoundingBox {X[0]} {X[-1]} {Y[0]} {Y[-1]} {T[0]} "
+        f"{lattice[2]}\n\nParameters {{\n    BoundingBox {X[0]} {box_end} {Y[0]} {Y[-1]} {T[0]} "
         f'{T[-1]},\n    CoordType "uniform"\n}}\nLattice {{ {kind} Data }} @1\n\n'
         f"# Data section follows\n{at}\n"
     )
@@ -141,7 +151,8 @@ def test_thinned_points_are_in_the_middle_so_that_walls_stay_where_they_are(tmp_
         ({"cut": -9}, r"3351 of the 3360 bytes .* copy it again"),
         ({"end": b"more"}, r"3364 bytes of data, but 12 × 7 × 5 points take 3360"),
         ({"kind": "float[3]"}, r"not of float\[2\]"),
-        ({"magic": "3.0"}, "neither netCDF-4 nor AmiraMesh"),
+        ({"magic": "3.0"}, "neither netCDF-4 nor AmiraMesh .* begins with b'# AmiraMesh"),
+        ({"box_end": X[0]}, r"BoundingBox \[.*\]. Each lower end is below the upper one"),
         ({"at": "@2"}, "no data section '@1'"),
         ({"lattice": (NX, 0, NT)}, "define Lattice"),
         ({"lattice": (NX, NY, "many")}, "no 'define Lattice' with 3 numbers"),
@@ -160,7 +171,7 @@ def test_netcdf_that_is_cut_off_or_mislabelled_is_refused(tmp_path):
         read_flow(netcdf(tmp_path / "b.nc", ydim="z"))
     path = netcdf(tmp_path / "c.nc")
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(OSError, match="truncated"):
+    with pytest.raises(OSError, match=r"c\.nc: .*truncated .* copy it again"):
         read_flow(path)
     path.write_bytes(b"CDF\x01" + bytes(100))
     with pytest.raises(ValueError, match="neither netCDF-4"):
@@ -173,6 +184,8 @@ def test_netcdf_that_is_cut_off_or_mislabelled_is_refused(tmp_path):
         ({"crop": {"x": (9, 10)}}, "crop: nothing along x from 9 to 10; it goes from -0.5 to 1.7"),
         ({"crop": {"z": (0, 1)}}, "crop: no axis 'z'"),
         ({"every": {"x": 0}}, "every=0"),
+        ({"every": 2}, "every: 2. Say for which axes"),
+        ({"radius": 100}, "a cylinder of radius 100 about the origin holds all"),
     ],
 )
 def test_positions_that_are_not_there_are_refused(tmp_path, options, message):
