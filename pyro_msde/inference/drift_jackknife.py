@@ -48,6 +48,7 @@ __all__ = [
     "with_last_weights_changed",
 ]
 
+_LEAST = 1e-10  # of a feature's mean square, of the largest one's
 _MOST_GROUPS = 100  # of trajectories that are left out together, so that memory stays bounded
 
 
@@ -265,8 +266,11 @@ def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Te
 def leave_one_out(H: Tensor, g: Tensor, ridge: float) -> Tensor:
     """From (part, p, p) and (part, p, o) to the directions (part, p, o)."""
     total = H.sum(0)
-    # features that are zero throughout would leave nothing to invert
-    held = ridge * total.diagonal() / len(H) + torch.finfo(total.dtype).tiny
+    # what hardly shows in the data, such as a unit that is off, is held as if it did: its weight
+    # would be anything, and forecasts that leave the data turn such units on
+    sizes = total.diagonal()
+    held = ridge * sizes.clamp(min=_LEAST * float(sizes.max())) / len(H)
+    held = held + torch.finfo(total.dtype).tiny
     without = torch.linalg.solve(total - H + torch.diag(held), g.sum(0) - g)
     n = len(H)
     spread: Tensor = (without - without.mean(0)) * ((n - 1) / n) ** 0.5

@@ -96,6 +96,18 @@ def test_a_mean_s_directions_have_its_standard_error():
     assert_close(found.square().sum(), r.var() / 4, rtol=1e-9, atol=0)
 
 
+def test_a_unit_that_is_off_in_the_data_keeps_its_weight():
+    """One feature in 1e20 of the others: least squares would give it a weight of any size."""
+    rng = np.random.default_rng(6)
+    phi = rng.standard_normal((8, 50, 3)) * [1.0, 0.3, 1e-20]
+    r = rng.standard_normal((8, 50, 1))
+    H, g = (torch.as_tensor(phi.swapaxes(1, 2) @ x) for x in (phi, r))
+    found = jackknife_module.leave_one_out(H, g, 1.0)
+    assert found[:, 2].abs().max() < 1e-6
+    alone = jackknife_module.leave_one_out(H[:, :2, :2], g[:, :2], 1.0)
+    torch.testing.assert_close(found[:, :2], alone)
+
+
 def test_draws_have_the_covariance_of_the_directions():
     """Four standard errors a number, of 20000 pairs: a false alarm in one of 1000 seeds or so."""
     torch.manual_seed(5)
