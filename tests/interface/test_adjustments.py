@@ -65,7 +65,8 @@ def test_a_neutral_one_changes_nothing_and_another_something(name, plain):
 
     def law(fit):
         paths(fit, solver=recorded)
-        z = 3 * dynamics["start"][:, :, None]  # a region has room around the start itself
+        # at the same states, whichever draws are opposite; a region has room around starts
+        z = dynamics.setdefault("states", 3 * dynamics["start"][:, :, None])
         t = torch.zeros(len(Y0), 1, dtype=torch.float64)
         return dynamics["drift"](z, t), dynamics["diffusion"]
 

@@ -38,10 +38,13 @@ def test_moments_are_those_of_the_pooled_mixture():
     means = torch.stack([a.mean for a in alone])
     assert_close(fc.mean, means.mean(0))
     assert_close(fc.reconstruction_var, torch.stack([a.reconstruction_var for a in alone]).mean(0))
-    # sums of squares about the members' means and between them, over 90 − 1
-    within = torch.stack([a.propagated_var * 29 for a in alone]).sum(0)
-    between = 30 * (means - means.mean(0)).square().sum(0)
-    assert_close(fc.propagated_var + fc.parameter_var, (within + between) / 89)
+    # of opposite pairs: squares of middles about the mean over 90 − 2, and of half distances
+    each = torch.cat([law.mean for a in alone for window in a.mixtures() for law in window.laws])
+    each = each.squeeze(3).double() * SCALING.channels[0]
+    middle, half = 0.5 * (each[::2] + each[1::2]), 0.5 * (each[::2] - each[1::2])
+    spread = 2 * (middle - middle.mean(0)).square().sum(0) / 88 + half.square().mean(0)
+    found = (fc.propagated_var + fc.parameter_var).double()
+    assert_close(found, spread, rtol=1e-4, atol=1e-7)
     assert fc.parameter_var.mean() > 0
 
 
