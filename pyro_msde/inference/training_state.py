@@ -96,7 +96,8 @@ def restore(trainer: Trainer, state: State) -> None:
     trainer.history = history
     if best is not None and history.kept is None:  # of a run that did not record it
         scores = history.validation
-        history.kept = max(k for k, score in enumerate(scores) if score == position.best)
+        alike = (k for k, score in enumerate(scores) if score == position.best)
+        history.kept = max(alike, default=None)
     trainer.weigh()
     trainer.anneal = 0 if trainer.drift_started else trainer.recipe.anneal
     if trainer.clip is not None and usual is not None:
