@@ -18,6 +18,7 @@ from pyro_msde.grid import BoundaryWords, Grid, SensorGraph, sizes_of
 from pyro_msde.isolation import Isolation
 from pyro_msde.likelihoods import FAMILIES, DenseCorrelation, PatternCorrelation
 from pyro_msde.models.drifts import multiscale_drift
+from pyro_msde.models.equations import equation_path
 from pyro_msde.models.from_data import Factory
 from pyro_msde.models.general import Multiscale
 from pyro_msde.networks import (
@@ -78,6 +79,7 @@ def multiscale(
     time_features: bool | None = None,
     architecture: str = "default",
     likelihood: str = "normal",
+    equation: str | None = None,
     seed: int = 0,
 ) -> Multiscale:
     """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
@@ -154,10 +156,17 @@ def multiscale(
             one diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
         likelihood: Of fields around the product of the experts, with its variance: "normal",
             "laplace", or "student" with four degrees of freedom, for data with outliers.
+        equation: An equation as part of the macroscale drift, of which the networks learn what it
+            and the coarse grid lack. "identified": `fit` finds it in a library of terms, if one
+            forecasts the training data. Or an equation that is known, such as "u_t = -u*u_x +
+            0.1*u_xx + c1*u_xxx", in the user's units: fields u, v, w, …, axes x, y, z, covariates
+            c1, c2, …; see `pyro_msde.equations.parsing`. It takes a `Grid` without a mask whose
+            axes are "periodic", "dirichlet", "antisymmetric" or "neumann". `multiscale.like` has
+            "identified" where the grid allows it.
         seed: Of the initial weights.
 
     Raises:
-        ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
+        ValueError: An equation that is none, or on a grid that takes none; unknown architecture, likelihood, smoothing, boundary or variance; numbers and
             flags that are none or out of range; coarse points that do not divide the fine ones
             where they have to; a stencil wider than a periodic coarse axis; `located` or `static`
             beside `coupling`; `varying` without covariates.
@@ -243,6 +252,8 @@ def multiscale(
         config["varying"] = varying
     if modes:
         config["modes"] = modes
+    if equation is not None:
+        config["equation"] = equation
     published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -253,6 +264,8 @@ def multiscale(
     shared_variance = (places.channels, *(1,) * places.ndim)
     variance_shape = shared_variance if expert_variance == "shared" else places.field_shape
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
+    kappa = _kernel(places, smoothing, radius)
+    right = None if equation is None else equation_path(places, equation, num_covariates, kappa)
     with Isolation(seed).turn():
         return Multiscale(
             places,
@@ -273,8 +286,9 @@ def multiscale(
                 rank=rank,
                 published=published,
                 time_features=published if time_features is None else time_features,
+                equation=right,
             ),
-            kernel=SmoothingKernel(_kernel(places, smoothing, radius)),
+            kernel=SmoothingKernel(kappa),
             diffusion=LogVariance((places.num_zeta + n_eta,), 0.1)
             if published or modes
             else LogVariance((len(diffusions),), 0.1, repeats=diffusions),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyro_msde.networks import (
     MLP,
+    EquationPath,
     LocalReadout,
     ModalPath,
     MultiscaleDrift,
@@ -48,6 +49,7 @@ def multiscale_drift(
     rank: int | None,
     published: bool,
     time_features: bool,
+    equation: EquationPath | None = None,
 ) -> MultiscaleDrift:
     """The drift that `multiscale` describes, by the arguments of the same names.
 
@@ -110,6 +112,7 @@ def multiscale_drift(
         places=places,
         coupling=star,
         path=ModalPath(grid.num_zeta, min(modes, grid.num_zeta), num_controls) if modes else None,
+        equation=equation,
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Metadata, Trajectories, in_degrees, in_order, is_longitude
 from pyro_msde.grid import BoundaryWords, Grid, check_on_grid, default_coarse, ends_by_channel
+from pyro_msde.models.equations import IDENTIFIED, takes_equation
 
 __all__ = ["Factory", "has_channel_axis"]
 
@@ -94,6 +95,8 @@ class Factory(Generic[P, M]):
             inputs["static"] = data.static
         if options.get("architecture") != "published":
             options = {"modes": _MODES, **options}
+            if takes_equation(grid):
+                options = {"equation": IDENTIFIED, **options}
         make: Callable[..., M] = self._make
         return make(grid, n_eta=n_eta, **inputs, **options)
 

@@ -9,6 +9,7 @@ from pyro_msde.forecasts.arguments import (
 from pyro_msde.forecasts.imposed import controls_of, controls_of_fields
 from pyro_msde.forecasts.initial_fields import LARGEST_FIELD, initial_fields
 from pyro_msde.forecasts.mixtures import Mixture
+from pyro_msde.forecasts.path_noise import PathNoise
 from pyro_msde.forecasts.posterior_predictive import Forecast
 from pyro_msde.forecasts.region import Region, learned_region
 from pyro_msde.forecasts.residual_memory import ResidualMemory, pooled_residual, residual_memory
@@ -16,6 +17,7 @@ from pyro_msde.forecasts.simulation import encodable, forecast
 from pyro_msde.forecasts.trust import Trust, share_outside, start_misfit, variance_over_paths
 
 __all__ = [
+    "PathNoise",
     "LARGEST_FIELD",
     "Forecast",
     "Mixture",

@@ -136,14 +136,14 @@ def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor |
     return value.expand(batch, -1).to(device=device, dtype=dtype)
 
 
-def _longest_step(fit: FittedModel, max_step: float | None) -> float:
+def _longest_step(fit: FittedModel, max_step: float | None) -> float | None:
     """`max_step`, or a thousandth of the training horizon.
 
     Raises:
         ValueError: Shorter than any sensible drift needs.
     """
     if max_step is None:
-        return FORECAST_STEP * fit.scaling.time
+        return None
     shortest = SHORTEST_STEP * fit.scaling.time
     if not check_number("max_step", max_step) >= shortest:
         raise ValueError(

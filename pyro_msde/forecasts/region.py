@@ -32,7 +32,7 @@ from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import drift_of, offers
 from pyro_msde.protocols import Guide, Model, StencilDrift
 from pyro_msde.runs import register_adjustment
-from pyro_msde.sde import FASTEST, Dynamics
+from pyro_msde.sde import FASTEST, ConfinedDrift, Dynamics
 
 __all__ = ["LONGEST_STEP", "Region", "confined", "learned_region"]
 
@@ -122,7 +122,8 @@ class Region:
     def around(self, states: Tensor, model: Model) -> Region:
         """Regions (2, row, …) that have room around each initial state (row, latent)."""
         box = _widened(self.box, states[:, None])
-        if self.axes is None or self.ends is None:
+        alone = getattr(drift_of(model), "resting", False)  # an equation holds of any stencil
+        if self.axes is None or self.ends is None or alone:
             return Region(box)
         along = drift_of(model).stencils(states) @ self.axes
         return Region(box, self.axes, _widened(self.ends, along))
@@ -211,13 +212,11 @@ def confined(drift: Callable[..., Tensor], region: Region, model: Model) -> Call
     if region.axes is not None and region.ends is not None:
         to_middle = _to_middle(drift_of(model), region.axes, region.ends)
 
-    def inward(z: Tensor, t: Tensor, **fixed: Any) -> Tensor:
+    def project(z: Tensor) -> Tensor:
         inside = torch.clamp(z, low, high)
-        if to_middle is not None:
-            inside = inside + to_middle(inside)
-        return drift(inside, t, **fixed) - FASTEST * (z - inside)
+        return inside if to_middle is None else inside + to_middle(inside)
 
-    return inward
+    return ConfinedDrift(drift, project, FASTEST)
 
 
 def _to_middle(drift: StencilDrift, axes: Tensor, ends: Tensor) -> Callable[[Tensor], Tensor]:

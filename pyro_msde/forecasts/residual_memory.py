@@ -35,6 +35,7 @@ _EACH = 32  # lags that are looked at one by one; longer ones a quarter apart
 _RATIO = 1.25
 _POINTS = 1024  # of a channel that are looked at
 _AT_ONCE = 64  # snapshots decoded together
+_PAIRS = 96  # of a trajectory's snapshots at a lag
 _MOST = 2**28  # values of fields that are decoded
 _MOST_HELD = 2**24  # residuals of a trajectory
 _ALIKE = 1.05  # ratio of lags that are taken for one
@@ -169,7 +170,8 @@ def residual_memory(model: Model, guide: Guide, segments: Segments) -> ResidualM
     spent = 0
     for times, left in _residuals(model, guide, segments, bound):
         for k in _lags(len(times)):
-            early, late = left[:-k], left[k:]
+            step = -(-(len(left) - k) // _PAIRS)
+            early, late = left[:-k:step], left[k::step]
             both = early.isfinite() & late.isfinite()
             early, late = early.where(both, 0), late.where(both, 0)
             products = ((early * late), early.square(), late.square())

@@ -54,7 +54,7 @@ def forecast(
     num_theta: int,
     seed: int,
     inputs: Inputs,
-    max_step: float,
+    max_step: float | None,
     adjustments: Sequence[Adjustment] = (),
     solver: Solver | None = None,
     point: bool,
@@ -122,7 +122,7 @@ def forecast(
     integrated = partial(
         Reading.paths,
         inputs=inputs,
-        max_step=max_step / scaling.time,
+        max_step=None if max_step is None else max_step / scaling.time,
         solver=solver,
         generator=generator,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyro_msde.grid.axis_waves import AxisWaves, waves_of
 from pyro_msde.grid.boundaries import BOUNDARIES, BoundaryWords, ends_by_channel, ends_of
 from pyro_msde.grid.coordinates import check_on_grid
 from pyro_msde.grid.default_coarse import default_coarse
@@ -16,6 +17,7 @@ from pyro_msde.grid.padding import positions_at
 from pyro_msde.grid.weighted_edges import ClusterOperators
 
 __all__ = [
+    "AxisWaves",
     "BOUNDARIES",
     "BoundaryWords",
     "ClusterOperators",
@@ -35,4 +37,5 @@ __all__ = [
     "neighbour_table",
     "positions_at",
     "sizes_of",
+    "waves_of",
 ]

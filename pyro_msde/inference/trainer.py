@@ -18,6 +18,7 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference.equation_start import equation_of, lines_of, start_equation, start_noise
 from pyro_msde.inference.linear_start import found_noisy, start_linear_path
 from pyro_msde.inference.microscale_start import start_linear_microscale, start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
@@ -52,6 +53,7 @@ class Trainer:
         seed: Of minibatches and noise.
         device: Where minibatches go.
         log_volume: Nats to subtract from the log likelihood to express it in the user's units.
+        equation_misfit: Why an equation in the drift can not be used; None: it can.
 
     Attributes:
         whole: Whether all is as some number of steps leaves it, with what follows each of them: it
@@ -69,10 +71,12 @@ class Trainer:
         seed: int,
         device: torch.device,
         log_volume: float = 0.0,
+        equation_misfit: str | None = None,
     ) -> None:
         self.model, self.guide, self.segments, self.recipe = model, guide, segments, recipe
         self.modules: dict[str, Module] = {"model": model, "guide": guide}
         self.steps, self.device, self.log_volume = steps, device, log_volume
+        self.equation_misfit = equation_misfit
         self.rng = np.random.default_rng(seed)
         self.isolation = Isolation(seed, device)
         self.elbo = MultiscaleELBO(
@@ -140,6 +144,8 @@ class Trainer:
         """
         if getattr(drift_of(self.model), "has_start", False):
             return True
+        if self._starts_equation():
+            return True
         if self.model.n_eta:
             known = self.recipe.beta is not None
             done = known and start_microscale(self.model, self.guide, self.segments)
@@ -150,6 +156,28 @@ class Trainer:
         if self.model.n_eta:
             start_linear_microscale(self.model, self.guide, self.segments)
         return True
+
+    @property
+    def has_equation(self) -> bool:
+        """Whether the drift has an equation that was given or identified."""
+        path = equation_of(self.model)
+        return path is not None and path.started
+
+    def _starts_equation(self) -> bool:
+        """Whether the drift has an equation, given or identified now."""
+        path = equation_of(self.model)
+        if path is None:
+            return False
+        if not path.started and self.equation_misfit is None:
+            error = start_equation(self.model, self.segments)
+            if path.started:
+                told = "identified %s, which errs by %.2g%% of how far training states move"
+                _LOG.info(told, "; ".join(lines_of(path)), 100 * error)
+            else:
+                _LOG.info("no equation of the library forecasts the training data")
+        if path.started:
+            start_noise(self.model, self.segments)
+        return path.started
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
@@ -234,6 +262,22 @@ class Trainer:
         if self.device.type == "cpu" and not math.isfinite(float(loss.detach())):
             self._fail()
         loss.backward()
+        for parameter in self._held():
+            parameter.grad = None
+
+    def _held(self) -> Iterator[nn.Parameter]:
+        """What stays as it is beside an equation: κ, through which it was measured, and f.
+
+        As long as the guide is not learned, f would learn the guide's errors. It is solved for at
+        the end.
+        """
+        if not self.has_equation:
+            return
+        drift = drift_of(self.model)
+        yield from drift.macro.parameters()
+        yield from (() if drift.path is None else drift.path.parameters())
+        kernel = part_of(self.model, "kernel")
+        yield from (() if kernel is None else kernel.parameters())
 
     def _beta(self) -> float:
         """Weight of the drift residual now."""
@@ -271,9 +315,13 @@ class Trainer:
     def gains_nothing(self) -> bool:
         """Whether validations have not been better for too long, as the recipe has it."""
         scores, patience = self.history.validation, self.recipe.patience
-        if patience is None or not found_noisy(self.model) or len(scores) <= patience:
+        if patience is None or not (found_noisy(self.model) or self.has_equation):
             return False
         kept = self.history.kept or 0
+        if self.has_equation:  # only variances are learned
+            known = min(scores, default=0.0) * (1 + _LEAST_GAIN)
+            kept = next((i for i, score in enumerate(scores) if score <= known), 0)
+            patience = -(-patience // 2)
         return len(scores) - 1 - kept >= patience
 
     def validate(self, score: Callable[[], float], *, once: bool = False) -> TrainingView:
@@ -287,8 +335,11 @@ class Trainer:
         view = self.view(score=value if math.isfinite(value) else math.inf)
         Recorder(self.history).validation(view)
         factor = 1 - _LEAST_GAIN if found_noisy(self.model) and not once else 1.0
+        if self.has_equation and not once:  # variances are learned, which the mean does not show
+            factor = 1 + _LEAST_GAIN
         if math.isfinite(value) and (self.best is None or value <= factor * self.best[0]):
-            self.best = (value, self.weights())
+            least = value if self.best is None else min(value, self.best[0])
+            self.best = (least, self.weights())
             self.history.kept = len(self.history.validation) - 1
         return view
 

@@ -39,13 +39,16 @@ from pyro_msde.inference import (
     Trainer,
     check_callbacks,
     check_roles,
+    equation_of,
     left_out,
+    measure_equation,
     observes_normals,
 )
 from pyro_msde.interface.beside_baselines import beside_baselines
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.holding_out import held_out, needs_validation
 from pyro_msde.interface.ownership import free_of_fits, with_copies
+from pyro_msde.interface.path_noise_choice import chosen_path_noise
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interface.trusting import usual_forecasts
@@ -229,6 +232,11 @@ def fit(
                 fields = _fields(data, grid)
                 sizes, segments = _segments(plan, data, fixed, scaling, grid, dtype)
         plan = sizes
+        misfit = measure_equation(model, scaling)
+        if misfit is not None and (path := equation_of(model)) is not None:
+            if path.given is not None:
+                raise ValueError(f"equation: {misfit}, so that it does not hold of what is seen.")
+            _LOG.info("no equation is identified: %s", misfit)
         trainer = Trainer(
             model,
             guide,
@@ -239,13 +247,25 @@ def fit(
             device=device,
             log_volume=scaling.seen.log_volume(observed_by_channel(fields))
             + (0.0 if scaling.link is None else scaling.link.log_volume(fields)),
+            equation_misfit=misfit,
         )
         score = None if validation is None else partial(validation_score, validation=validation)
         identity = identity_of(trainer, scaling, data, seed, validation, validate_every)
         usual = None if validation is None else partial(usual_forecasts, validation=validation)
         judge = None if validation is None else judging(validation, scaling, grid, dtype)
+        noise = None if validation is None else partial(chosen_path_noise, validation=validation)
         run = TrainingRun(
-            trainer, scaling, data, identity, score, judge, usual, validate_every, folder, stop
+            trainer,
+            scaling,
+            data,
+            identity,
+            score,
+            judge,
+            usual,
+            noise,
+            validate_every,
+            folder,
+            stop,
         )
         saved = None if folder is None else read_checkpoint(folder)
         refused = left_out(model, start=plan.warm_start, jackknife=jackknife, tell=saved is None)

@@ -23,7 +23,7 @@ from pyro_msde.data import (
     time_blocks,
 )
 from pyro_msde.errors import SavedRunError, warn
-from pyro_msde.forecasts import Trust, learned_region, residual_memory
+from pyro_msde.forecasts import PathNoise, Trust, learned_region, residual_memory
 from pyro_msde.inference import (
     FinishingStep,
     JackknifeStep,
@@ -39,7 +39,8 @@ from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
-from pyro_msde.protocols import Adjustment, Callback
+from pyro_msde.networks import drift_of
+from pyro_msde.protocols import Adjustment, Callback, Model
 from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
@@ -59,6 +60,8 @@ class TrainingRun:
         score: Of a fit, lower is better; None: nothing validates.
         judge: What validates, in scaled units; None likewise.
         usual: Of a fit, what its validation forecasts are like; None likewise.
+        choose_noise: Of a fit with an equation, how much path noise its forecasts take; None
+            likewise.
         validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
@@ -72,6 +75,7 @@ class TrainingRun:
     score: Callable[[Fit], float] | None
     judge: Segments | None
     usual: Callable[[Fit], Trust | None] | None
+    choose_noise: Callable[[Fit], PathNoise | None] | None
     validate_every: int
     folder: Path | None
     stop: Interruption
@@ -104,6 +108,8 @@ class TrainingRun:
         result = self._fit(interrupted=self.stop.requested)
         for adjustment in adjustments:
             result = result.adjusted(adjustment, first=True)
+        if self.choose_noise is not None and trainer.has_equation and not self.stop.requested:
+            result = self._with_path_noise(result, self.choose_noise)
         if self.usual is not None and not self.stop.requested:
             result = self._with_trust(result, self.usual)
         if self.folder is not None and not (torn and stopped):
@@ -140,7 +146,7 @@ class TrainingRun:
             if trainer.history.validation_steps[-1:] != [trainer.step]:
                 trainer.validate(self._validated)
         trainer.keep_best()
-        if trainer.recipe.refine and not self.stop.requested:
+        if trainer.recipe.refine and not trainer.has_equation and not self.stop.requested:
             self._refine()
         self._describe()
         if self.stop.terminated:
@@ -151,7 +157,7 @@ class TrainingRun:
         steps: list[FinishingStep] = []
         if has_observation_variances(trainer.model):
             steps.append(ObservationVarianceStep(trainer.model))
-        if measure:
+        if measure and not _is_equation_alone(trainer.model):
             blocks = time_blocks(self._fit(), self.data)
             steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
         return self._take(steps)
@@ -187,6 +193,21 @@ class TrainingRun:
             _LOG.info("after refining the drift: validation NRMSE %.3g%%", 100 * score)
             trainer.keep_best()
         self.seconds += time.perf_counter() - began
+
+    def _with_path_noise(self, result: Fit, choose: Callable[[Fit], PathNoise | None]) -> Fit:
+        """With as much path noise as validation forecasts are better for."""
+        try:
+            noise = choose(result.without("path_noise"))
+        except KeyboardInterrupt:
+            self.stop.note()
+            return result
+        if noise is None:
+            return result
+        told = (
+            "forecasts take %g times the path noise and %g times the start's spread, by their CRPS"
+        )
+        _LOG.info(told, noise.scale, noise.start)
+        return result.adjusted(noise)
 
     def _with_trust(self, result: Fit, usual: Callable[[Fit], Trust | None]) -> Fit:
         """With what its forecasts are like, unless a stop is asked for."""
@@ -224,7 +245,8 @@ class TrainingRun:
         parts = trainer.model, trainer.guide, trainer.segments
         with trainer.isolation.aside():
             region, memory = learned_region(*parts), residual_memory(*parts)
-        found = (region,) if memory is None else (region, memory)
+        quiet = (PathNoise(0.0),) if trainer.has_equation else ()  # till it is chosen
+        found = (region, *quiet) if memory is None else (region, memory, *quiet)
         self._described = found, trainer.step
 
     def _fit(self, *, interrupted: bool = False) -> Fit:
@@ -273,6 +295,11 @@ class TrainingRun:
                 f"checkpoint: the fit could not be saved, but is returned: keep it with "
                 f"fit.save(another folder). {error}"
             )
+
+
+def _is_equation_alone(model: Model) -> bool:
+    """Whether the drift is an equation without anything that was learned beside it."""
+    return bool(getattr(drift_of(model), "resting", False)) and not model.n_eta
 
 
 def _written(folder: Path, fit: Fit, state: State | None) -> SavedRunError | None:

@@ -28,8 +28,8 @@ from pyro_msde.forecasts import (
     start_misfit,
     variance_over_paths,
 )
+from pyro_msde.interface.validation_steps import validation_step
 from pyro_msde.isolation import Isolation, place_of
-from pyro_msde.sde import VALIDATION_STEP
 
 if TYPE_CHECKING:
     from pyro_msde.interface.fitted import Fit
@@ -98,7 +98,7 @@ def _measured(fit: Fit, data: Trajectories, batch: Batch) -> dict[str, Tensor]:
         num_samples=16,
         covariates=given,
         **controls_of(data, batch),
-        max_step=VALIDATION_STEP * fit.scaling.time,
+        max_step=validation_step(fit),
     )
     clock = np.expand_dims(batch.start, -1) + (times - times[0])
     clock = np.broadcast_to(clock, (count, len(times)))

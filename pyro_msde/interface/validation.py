@@ -23,8 +23,8 @@ from pyro_msde.data import (
 )
 from pyro_msde.forecasts import LARGEST_FIELD, controls_of
 from pyro_msde.interface.fitted import Fit
+from pyro_msde.interface.validation_steps import validation_step
 from pyro_msde.protocols import Model, Places
-from pyro_msde.sde import VALIDATION_STEP
 
 __all__ = ["checked_validation", "judging", "relative_error", "validation_score"]
 
@@ -45,7 +45,7 @@ def validation_score(fit: Fit, validation: Trajectories, num_samples: int = 16) 
             num_samples=num_samples,
             covariates=None if covariates is None else covariates[batch.rows],
             **controls_of(validation, batch),
-            max_step=VALIDATION_STEP * fit.scaling.time,
+            max_step=validation_step(fit),
         )
         return fc.mean.double().numpy()
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_msde.data import beside
+from pyro_msde.networks.equation_path import EquationPath
 from pyro_msde.networks.growing import grow_from
 from pyro_msde.networks.modal_path import ModalPath
 from pyro_msde.protocols import LinearReadout, Places, SolvableReadout
@@ -38,6 +39,8 @@ class MultiscaleDrift(nn.Module):
             is a coupling it takes them instead of f.
         coupling: φ*, from n_eta [+ 2] [+ k] to n_eta numbers; None: φ is the identity.
         path: p, linear among modes of all of ζ; None: there is none.
+        equation: An equation whose right side is added to γ_ζ; None: there is none. The networks
+            learn what it lacks.
     """
 
     places: Tensor | None
@@ -55,12 +58,14 @@ class MultiscaleDrift(nn.Module):
         places: Tensor | None = None,
         coupling: nn.Module | None = None,
         path: ModalPath | None = None,
+        equation: EquationPath | None = None,
     ) -> None:
         super().__init__()
         self.grid, self.n_eta, self.half_width = grid, n_eta, half_width
         self.stencil = grid.stencil(half_width)
         self.macro, self.micro, self.psi, self.coupling = macro, micro, psi, coupling
-        self.path = path
+        self.path, self.equation = path, equation
+        self.awake = False
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
 
@@ -77,8 +82,18 @@ class MultiscaleDrift(nn.Module):
             Shaped as z.
         """
         inputs = self.inputs(z, t, covariates)
-        value = self.joined({name: self.networks[name](x) for name, x in inputs.items()})
-        return value if self.path is None else value + self._along(z, covariates)
+        value = self.joined({name: net(inputs[name]) for name, net in self.networks.items()}, z)
+        return value + self.offset(z, t, covariates)
+
+    @property
+    def resting(self) -> bool:
+        """Whether f is left out: it adds nothing to an equation, as before it is solved for.
+
+        `awake` keeps it.
+        """
+        if self.awake or self.equation is None or not self.equation.started:
+            return False
+        return isinstance(self.macro, LinearReadout) and not bool(self.macro.readout().any())
 
     def _along(self, z: Tensor, covariates: Tensor | None) -> Tensor:
         """What the linear path does, shaped as z; controls are last among the covariates."""
@@ -92,11 +107,18 @@ class MultiscaleDrift(nn.Module):
         """Features (..., p) that the networks' last weights multiply, by network."""
         networks = self._linear_networks()
         inputs = self.inputs(z, t, covariates)
-        return {name: networks[name].features(x) for name, x in inputs.items()}
+        return {name: net.features(inputs[name]) for name, net in networks.items()}
 
     def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
-        """What `forward` adds to the networks: the linear path; in subclasses, some physics."""
-        return 0.0 if self.path is None else self._along(z, covariates)
+        """What `forward` adds to the networks: the linear path, an equation; other physics."""
+        total: Tensor | float = 0.0 if self.path is None else self._along(z, covariates)
+        if self.equation is None or not self.equation.started:
+            return total
+        zeta = self.grid.num_zeta
+        count = self.equation.num_covariates
+        own = beside(covariates, z)[..., :count] if count and covariates is not None else None
+        right = self.equation(z[..., :zeta], own)
+        return total + nn.functional.pad(right, (0, z.shape[-1] - zeta))
 
     def readout(self) -> dict[str, Tensor]:
         """Last weights by network: (feature, output), of a `LocalReadout` (point, …, …)."""
@@ -128,12 +150,17 @@ class MultiscaleDrift(nn.Module):
 
     @property
     def networks(self) -> dict[str, Any]:
-        """The networks f and g by name, "macro" and "micro"; φ* makes inputs of f."""
-        both = {"macro": self.macro, "micro": self.micro}
+        """The networks f and g by name, "macro" and "micro"; φ* makes inputs of f.
+
+        Without f where it rests.
+        """
+        both = {"macro": None if self.resting else self.macro, "micro": self.micro}
         return {name: net for name, net in both.items() if net is not None}
 
     def inputs(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> dict[str, Tensor]:
         """What the networks get, by name: "macro" (..., num_coarse, any), "micro" (..., any)."""
+        if self.resting and self.micro is None:
+            return {}
         zeta, eta = z[..., : self.grid.num_zeta], z[..., self.grid.num_zeta :]
         extra = [] if covariates is None else [beside(covariates, z)]
         clock: list[Tensor] = []
@@ -147,7 +174,8 @@ class MultiscaleDrift(nn.Module):
         if self.micro is None:
             return {"macro": macro}
         seen = zeta if self.psi is None else self.psi(zeta)
-        return {"macro": macro, "micro": torch.cat([eta, seen, *extra, *clock], -1)}
+        micro = torch.cat([eta, seen, *extra, *clock], -1)
+        return {"micro": micro} if self.resting else {"macro": macro, "micro": micro}
 
     def _at_points(self, *common: Tensor) -> Tensor:
         """What φ* gets at each coarse point, (..., num_coarse, any): common numbers, its place."""
@@ -157,8 +185,12 @@ class MultiscaleDrift(nn.Module):
             parts.append(self.places.expand(*points, -1))
         return torch.cat(parts, -1)
 
-    def joined(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        """The drift, (..., latent), of what the networks say."""
+    def joined(self, outputs: Mapping[str, Tensor], like: Tensor | None = None) -> Tensor:
+        """The drift, (..., latent), of what the networks say; zeros like states if nothing."""
+        if not outputs and like is not None:
+            return torch.zeros_like(like)
+        if "macro" not in outputs:
+            return nn.functional.pad(outputs["micro"], (self.grid.num_zeta, 0))
         macro = outputs["macro"].mT.flatten(-2)
         return torch.cat([macro, outputs["micro"]], -1) if "micro" in outputs else macro
 
@@ -166,6 +198,7 @@ class MultiscaleDrift(nn.Module):
         """Inverse of `joined`."""
         macro, micro = values.split([self.grid.num_zeta, self.n_eta], -1)
         outputs = {"macro": macro.unflatten(-1, (self.grid.channels, self.grid.num_coarse)).mT}
+        outputs = {} if self.resting else outputs
         return outputs if self.micro is None else {**outputs, "micro": micro}
 
     def stencils(self, z: Tensor) -> Tensor:
@@ -200,11 +233,11 @@ class MultiscaleDrift(nn.Module):
     @property
     def has_quadratic(self) -> bool:
         """Whether f has room for a quadratic polynomial."""
-        return bool(self.networks["macro"].rank)
+        return bool(self.macro.rank)
 
     def set_polynomial(self, linear: Tensor, quadratic: Tensor) -> None:
         """Put a polynomial of the neighbourhoods into f; see `PolynomialMLP.set_polynomial`."""
-        self.networks["macro"].set_polynomial(linear, quadratic)
+        self.macro.set_polynomial(linear, quadratic)
 
     def grow_from(self, smaller: MultiscaleDrift) -> None:
         """Go on from a drift of fewer microscale states.

@@ -103,6 +103,8 @@ def false_claim(
 
 def _of_last_layer(drift: Any, z: Tensor, t: Tensor, covariates: Tensor | None) -> str | None:
     drift = deepcopy(drift).requires_grad_()  # its parameters may be held
+    if hasattr(drift, "awake"):
+        drift.awake = True  # a network that rests is one all the same
     with torch.enable_grad():
         parameters = list(drift.parameters())
         last = torch.autograd.grad(

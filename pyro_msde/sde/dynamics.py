@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
+from pyro_msde.networks import LinearPart
 from pyro_msde.protocols import Model
 
 __all__ = ["Dynamics"]
@@ -33,6 +34,8 @@ class Dynamics:
             of several snapshots takes these as they are.
         longest_step: In training horizons, at which the midpoint rule is stable beside the drift.
         noise_axes: (latent, latent) orthogonal, in whose columns C is diagonal; None: the states.
+        linear_part: From covariates (row, p), or None, and states (..., latent) to the stiff linear
+            part of the drift; None: it has none that is known.
     """
 
     model: Model
@@ -47,3 +50,4 @@ class Dynamics:
     spread: float = 1.0
     longest_step: float = math.inf
     noise_axes: Tensor | None = None
+    linear_part: Callable[[Tensor | None, Tensor], LinearPart] | None = None

@@ -1,0 +1,20 @@
+"""Partial differential equations: terms, text, and their coefficients from data."""
+
+from pyro_msde.equations.parsing import parsed
+from pyro_msde.equations.selection import Selected, selected
+from pyro_msde.equations.terms import Names, Term, equation_text, library, written
+from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
+
+__all__ = [
+    "Names",
+    "NormalEquations",
+    "Selected",
+    "Term",
+    "TestFunctions",
+    "equation_text",
+    "library",
+    "parsed",
+    "selected",
+    "weak_form",
+    "written",
+]

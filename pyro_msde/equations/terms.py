@@ -1,0 +1,117 @@
+"""Terms of partial differential equations, and libraries of them.
+
+A term is a derivative of a product of fields, maybe times a covariate: a ∂^α (u^p v^q …). Written
+so, as a conservation law has it, all its derivatives can be moved to a test function; u u_x is
+½ (u²)_x.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["AXES", "FIELDS", "Names", "Term", "equation_text", "library", "written"]
+
+FIELDS = ("u", "v", "w", "q", "r", "s")
+AXES = ("x", "y", "z")
+_DEGREE = 3  # of products
+_ORDER = {1: 4, 2: 2, 3: 2}  # of derivatives, by dimension
+
+
+@dataclass(frozen=True)
+class Term:
+    """∂^α (∏ u_c^p_c), times a covariate if one is named.
+
+    Attributes:
+        powers: p_c of each channel.
+        derivative: α of each axis.
+        covariate: Number of the covariate; None: there is none.
+    """
+
+    powers: tuple[int, ...]
+    derivative: tuple[int, ...]
+    covariate: int | None = None
+
+    @property
+    def degree(self) -> int:
+        """Of the product."""
+        return sum(self.powers)
+
+    @property
+    def order(self) -> int:
+        """Of the derivative."""
+        return sum(self.derivative)
+
+
+@dataclass(frozen=True)
+class Names:
+    """How an equation calls things.
+
+    Attributes:
+        fields: Of channels.
+        axes: Of axes of space, a letter each.
+        covariates: Of covariates.
+    """
+
+    fields: tuple[str, ...]
+    axes: tuple[str, ...]
+    covariates: tuple[str, ...] = ()
+
+    @classmethod
+    def usual(cls, channels: int, ndim: int, covariates: int | Sequence[str] = 0) -> Names:
+        """Fields u, v, w, …, axes x, y, z, covariates c1, c2, … unless they have names."""
+        fields = FIELDS if channels <= len(FIELDS) else tuple(f"u{k + 1}" for k in range(channels))
+        given = isinstance(covariates, int)
+        count = covariates if isinstance(covariates, int) else len(covariates)
+        named = tuple(f"c{k + 1}" for k in range(count)) if given else tuple(covariates)  # type: ignore[arg-type]
+        return cls(fields[:channels], AXES[:ndim], named)
+
+
+def library(channels: int, ndim: int, covariates: int = 0) -> tuple[Term, ...]:
+    """Products of up to three fields, and one, with derivatives up to fourth order (second in 2-D).
+
+    In more than one dimension there are fourth derivatives along single axes, too. Each comes by
+    itself and times each covariate.
+    """
+    order = _ORDER[ndim]
+    shapes = [a for a in itertools.product(range(order + 1), repeat=ndim) if sum(a) <= order]
+    shapes += [tuple(4 * (k == axis) for k in range(ndim)) for axis in range(ndim) if order < 4]
+    powers = [
+        p for p in itertools.product(range(_DEGREE + 1), repeat=channels) if 0 < sum(p) <= _DEGREE
+    ]
+    plain = [Term((0,) * channels, (0,) * ndim)]
+    plain += [Term(p, a) for p in sorted(powers, key=sum) for a in sorted(shapes, key=sum)]
+    return tuple(
+        Term(term.powers, term.derivative, c) for c in (None, *range(covariates)) for term in plain
+    )
+
+
+def written(term: Term, names: Names) -> str:
+    """A term as it is read: u_xx, (u^2)_x, nu*u_xx, 1."""
+    factors = [
+        name if power == 1 else f"{name}^{power}"
+        for name, power in zip(names.fields, term.powers, strict=True)
+        if power
+    ]
+    along = "".join(axis * count for axis, count in zip(names.axes, term.derivative, strict=True))
+    product = "*".join(factors) or "1"
+    if along:
+        compound = len(factors) > 1 or term.degree > 1
+        product = f"({product})_{along}" if compound else f"{product}_{along}"
+    if term.covariate is None:
+        return product
+    name = names.covariates[term.covariate]
+    return name if product == "1" else f"{name}*{product}"
+
+
+def equation_text(field: str, parts: Iterable[tuple[float, str]]) -> str:
+    """u_t = sum of coefficients times terms."""
+    text = ""
+    for value, term in parts:
+        sign = " - " if value < 0 else " + "
+        size = f"{abs(value):.6g}"
+        text += sign + (size if term == "1" else term if size == "1" else f"{size}*{term}")
+    text = text.removeprefix(" + ")
+    text = "-" + text.removeprefix(" - ") if text.startswith(" - ") else text
+    return f"{field}_t = {text or '0'}"

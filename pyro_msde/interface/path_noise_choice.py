@@ -1,0 +1,50 @@
+"""How much noise the forecasts of a fit with an equation take, by their own score."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pyro_msde.data import Trajectories, common_batches
+from pyro_msde.forecasts import PathNoise
+from pyro_msde.interface.fitted import Fit
+from pyro_msde.scores import crps, on_grid
+
+__all__ = ["chosen_path_noise"]
+
+_SCALES = (0.0, 0.1, 0.3, 1.0)  # of L
+_STARTS = (1.0, 0.3, 0.1)  # of the start's spread
+_TIMES, _PATHS, _TRAJECTORIES = 16, 16, 16
+
+
+def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
+    """The multiples with which validation forecasts have the least CRPS; None: none is finite.
+
+    Args:
+        fit: Without such an adjustment.
+        validation: Trajectories in its units.
+    """
+    lasting = [k for k, t in enumerate(validation.times) if len(t) > 1]
+    if not lasting:
+        return None
+    some = np.unique(np.linspace(0, len(lasting) - 1, min(len(lasting), _TRAJECTORIES)).astype(int))
+    parts = []
+    for rows, _, times in common_batches(validation[[lasting[i] for i in some]]):
+        chosen = np.unique(np.linspace(0, len(times) - 1, min(len(times), _TIMES + 1)).astype(int))
+        part = validation[[lasting[some[i]] for i in rows]]
+        parts.append((part, part.snapshots([chosen] * len(rows)), times[chosen]))
+
+    def score(noise: PathNoise) -> float:
+        total = 0.0
+        for whole, truth, times in parts:
+            fc = fit.adjusted(noise).forecast(whole, times, num_samples=_PATHS)
+            finite = bool(on_grid(fc, fc.mean).isfinite().all())
+            total += float(np.sum(crps(fc, truth))) if finite else math.inf
+        return total
+
+    tried = [
+        (score(noise := PathNoise(scale, start)), noise) for start in _STARTS for scale in _SCALES
+    ]
+    least, best = min(tried, key=lambda pair: pair[0])
+    return best if math.isfinite(least) else None

@@ -1,0 +1,18 @@
+"""How long steps of integration are in forecasts that only judge."""
+
+from __future__ import annotations
+
+from pyro_msde.inference import equation_of
+from pyro_msde.protocols import FittedModel
+from pyro_msde.sde import VALIDATION_STEP
+
+__all__ = ["validation_step"]
+
+
+def validation_step(fit: FittedModel) -> float | None:
+    """Longest step of forecasts while training goes on, in the user's units.
+
+    None: as long as the drift allows, where its stiff part is an equation's.
+    """
+    path = equation_of(fit.model)
+    return None if path is not None and path.started else VALIDATION_STEP * fit.scaling.time

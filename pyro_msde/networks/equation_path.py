@@ -1,0 +1,292 @@
+"""A partial differential equation as a drift of the macroscale state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyro_msde.equations import Term
+from pyro_msde.grid import AxisWaves
+from pyro_msde.networks.linear_part import LinearPart
+from pyro_msde.protocols import Places
+
+__all__ = ["EquationPath"]
+
+
+class EquationPath(nn.Module):
+    """Σ_k c_k ∂^α_k (∏ u^p_k) of the field that the macroscale state stands for.
+
+    The field is that of the coarse points' waves (`pyro_msde.grid.AxisWaves`), with the smoothing
+    of κ undone and the reference added back; products are taken without aliasing, and the result is
+    smoothed as the state is. Coefficients are in scaled units: those of fields in units of their
+    scales, lengths of an axis' length, time of the training horizon. They are zero until they are
+    set.
+
+    Args:
+        grid: With waves along all axes.
+        waves: These.
+        terms: That the equation may have.
+        kernel: Points of κ along each axis.
+        num_covariates: Of the trajectories.
+    """
+
+    coefficients: Tensor
+    reference: Tensor
+    units: Tensor
+
+    def __init__(
+        self,
+        grid: Places,
+        waves: Sequence[AxisWaves],
+        terms: Sequence[Term],
+        kernel: Sequence[int],
+        num_covariates: int = 0,
+    ) -> None:
+        super().__init__()
+        self.grid, self.waves, self.terms = grid, tuple(waves), tuple(terms)
+        self.num_covariates = num_covariates
+        count = grid.channels + 1 + num_covariates
+        self.register_buffer("coefficients", torch.zeros(grid.channels, len(self.terms)))
+        self.register_buffer("reference", torch.zeros(grid.channels, *grid.coarse))
+        self.register_buffer("units", torch.ones(count, dtype=torch.float64))
+        for axis, size in enumerate(kernel):
+            line = torch.arange(size, dtype=torch.float64) == size // 2
+            self.register_buffer(f"line_{axis}", line.double())
+        self._made: tuple[Any, ...] | None = None
+        self._started: bool | None = None
+        self.fine_reference: Any = 0.0  # only while a fit starts
+        self.given: Tensor | None = None  # (channel, term) in the user's units, if it is known
+
+    @property
+    def started(self) -> bool:
+        """Whether it has any term."""
+        if self._started is None:
+            self._started = bool(self.coefficients.any())
+        return self._started
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._forget()
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._forget()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _forget(self) -> None:
+        """What was made of other coefficients."""
+        self._made = self._started = None
+
+    @torch.no_grad()
+    def measure_in(
+        self, channels: Sequence[float], time: float, covariates: Sequence[float]
+    ) -> None:
+        """Let scaled units be these, in the user's: of fields, of time and of covariates."""
+        self.units.copy_(torch.tensor([*channels, time, *covariates], dtype=torch.float64))
+        if self.given is not None:
+            self.set(self.given * self.factors())
+
+    @torch.no_grad()
+    def see_through(self, kernel: Tensor, reference: Tensor | None, fine: Any = 0.0) -> None:
+        """Let the state be a field smoothed by a kernel, less its reference.
+
+        Args:
+            kernel: κ (channel, *kernel), a product of functions of each axis, the same for each
+                channel; what it is beyond that is not undone.
+            reference: T_r r / scale, (channel, *coarse); None: there is none.
+            fine: r / scale, (channel, *space) of the data's points.
+        """
+        self.fine_reference = fine
+        self._forget()
+        mean = kernel.double().mean(0)
+        for axis, line in enumerate(self._lines()):
+            others = [d for d in range(mean.ndim) if d != axis]
+            along = mean.sum(others) if others else mean
+            line.copy_(along / along.sum() if axis else along)  # the size of κ counts once
+        self.reference.zero_()
+        if reference is not None:
+            self.reference.copy_(reference)
+
+    @torch.no_grad()
+    def set(self, coefficients: Tensor) -> None:
+        """Let the coefficients be (channel, term), in scaled units."""
+        self._forget()
+        self.coefficients.copy_(coefficients)
+
+    def factors(self) -> Tensor:
+        """(channel, term) float64: a coefficient in scaled units over that in the user's."""
+        units = self.units.cpu()
+        channels = self.grid.channels
+        scale, time, covariates = units[:channels], units[channels], units[channels + 1 :]
+        found = torch.ones(channels, len(self.terms), dtype=torch.float64)
+        for k, term in enumerate(self.terms):
+            size = time * torch.prod(scale ** torch.tensor(term.powers, dtype=torch.float64))
+            for along, order in zip(self.waves, term.derivative, strict=True):
+                size = size / along.length**order
+            if term.covariate is not None:
+                size = size * covariates[term.covariate]
+            found[:, k] = size / scale
+        return found
+
+    def forward(self, zeta: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Drift, shaped as ζ (..., n_ζ), at covariates (..., p) if it takes any."""
+        linear, products, dense = self._parts(zeta)
+        w = self.grid.unflatten(zeta) + self.reference
+        total: Tensor = torch.zeros_like(w)
+        known: dict[tuple[int, ...], Tensor] = {}
+        at: list[Tensor] | None = None
+        for powers, channel, covariate, rows in (*linear, *products):
+            if powers not in known:
+                if sum(powers) == 1:
+                    known[powers] = w.select(-self.grid.ndim - 1, powers.index(1))
+                else:
+                    if at is None:
+                        up = _along(w, dense)
+                        at = list(up.unbind(-self.grid.ndim - 1))
+                    known[powers] = _product(at, powers)
+            part = _along(known[powers], rows)
+            if covariate is not None and covariates is not None:
+                part = part * covariates[..., covariate][(..., *(None,) * self.grid.ndim)]
+            total.select(-self.grid.ndim - 1, channel).add_(part)
+        return self.grid.flatten(total)
+
+    def _parts(self, like: Tensor) -> tuple[list[Any], list[Any], list[Tensor]]:
+        """Terms that are linear and others, as matrices along axes; and those to finer points."""
+        key = like.dtype, like.device
+        if self._made is None or self._made[0] != key:
+            self._made = key, *self._matrices(like)
+        return self._made[1:]  # type: ignore[return-value]
+
+    def _matrices(self, like: Tensor) -> tuple[list[Any], list[Any], list[Tensor]]:
+        lines = [line.double().cpu().numpy() for line in self._lines()]
+        finer = [along.refined(line) for along, line in zip(self.waves, lines, strict=True)]
+        groups: dict[tuple[Any, ...], list[np.ndarray]] = {}
+        values = self.coefficients.double().cpu().numpy()
+        for channel, k in np.argwhere(values):
+            term = self.terms[k]
+            rows = []
+            for axis, (along, order) in enumerate(zip(self.waves, term.derivative, strict=True)):
+                even = term.degree % 2 == 0
+                row = along.derivative(order, lines[axis], even) * along.length**order
+                rows.append(row @ finer[axis] if term.degree == 1 else row)
+            rows[0] = rows[0] * values[channel, k]
+            key = term.powers, int(channel), term.covariate, () if len(rows) == 1 else term
+            if key in groups:  # in one dimension derivatives of a product add up
+                rows[0] = rows[0] + groups[key][0]
+            groups[key] = rows
+        made = [
+            (powers, channel, covariate, [torch.as_tensor(row).to(like) for row in rows])
+            for (powers, channel, covariate, _), rows in groups.items()
+        ]
+        linear = [part for part in made if sum(part[0]) == 1]
+        others = [part for part in made if sum(part[0]) != 1]
+        return linear, others, [torch.as_tensor(row).to(like) for row in finer]
+
+    def _lines(self) -> Iterable[Tensor]:
+        return (getattr(self, f"line_{axis}") for axis in range(len(self.waves)))
+
+    def rates(self, covariates: Tensor | None = None) -> Tensor:
+        """(..., channel, *waves) by which waves of the linear part grow, complex128.
+
+        Of each channel's own terms, and of such derivatives only as leave a wave as it is: on axes
+        with walls those of even order. Covariates are (..., p). On rings waves are those of the
+        fast Fourier transform, of the last axis half of them; the shortest of an even number, which
+        has no sign, neither grows nor decays.
+        """
+        numbers = [self._wavenumbers(axis) for axis in range(len(self.waves))]
+        shape = tuple(map(len, numbers))
+        lead = () if covariates is None else covariates.shape[:-1]
+        found = torch.zeros(*lead, self.grid.channels, *shape, dtype=torch.complex128)
+        values = self.coefficients.double().cpu()
+        for channel, k in values.nonzero().tolist():
+            term = self.terms[k]
+            bounded = (
+                along.kind != "ring" and order % 2
+                for along, order in zip(self.waves, term.derivative, strict=True)
+            )
+            if term.degree != 1 or not term.powers[channel] or any(bounded):
+                continue
+            factor = torch.ones((), dtype=torch.complex128)
+            for number, along, order in zip(numbers, self.waves, term.derivative, strict=True):
+                factor = factor[..., None] * torch.as_tensor((1j * number * along.length) ** order)
+            size: Any = values[channel, k]
+            if term.covariate is not None and covariates is not None:
+                size = size * covariates[..., term.covariate].double().cpu()
+                size = size[(..., *(None,) * len(shape))]
+            found[..., channel, *(slice(None),) * len(shape)] += size * factor
+        for axis, number in enumerate(numbers):
+            lost = torch.as_tensor(np.isnan(number))
+            mask = lost.reshape([-1 if k == axis else 1 for k in range(len(shape))])
+            found = found.where(~mask, 0)
+        return found
+
+    def _wavenumbers(self, axis: int) -> np.ndarray:
+        """Angular, in the order of the transform; NaN: no derivative is known of such a wave."""
+        along, n = self.waves[axis], self.grid.coarse[axis]
+        if along.kind != "ring":
+            return along.wavenumbers
+        last = axis == len(self.waves) - 1
+        k = np.fft.rfftfreq(n, 1 / n) if last else np.fft.fftfreq(n, 1 / n)
+        k = np.where(2 * np.abs(k) == n, np.nan, k)
+        return np.asarray(2 * np.pi / along.length * k)
+
+    def linear_part(self, covariates: Tensor | None, like: Tensor) -> LinearPart:
+        """The linear part at covariates (row, p), for states like a tensor (..., latent)."""
+        complexes = torch.complex(like.new_empty(0), like.new_empty(0)).dtype
+        rates = self.rates(covariates)
+        rates = (rates if covariates is not None else rates[None]).to(like.device, complexes)
+        zeta, ndim, coarse = self.grid.num_zeta, len(self.waves), self.grid.coarse
+        walls = [axis for axis, along in enumerate(self.waves) if along.kind != "ring"]
+        rings = [axis - ndim for axis in range(ndim) if axis not in walls]
+        synthesis = {axis: self.waves[axis].synthesis(np.ones(1)) for axis in walls}
+        back = {axis - ndim: torch.as_tensor(w).to(like) for axis, w in synthesis.items()}
+        forth = {
+            axis - ndim: torch.as_tensor(np.linalg.inv(w)).to(like) for axis, w in synthesis.items()
+        }
+        half = rings[-1:] == [-1]  # a real transform, where the last axis is a ring
+
+        def to_waves(z: Tensor) -> Tensor:
+            field = self.grid.unflatten(z[..., :zeta])
+            for axis, matrix in forth.items():
+                field = torch.movedim(torch.movedim(field, axis, -1) @ matrix.mT, -1, axis)
+            if not rings:
+                return field.to(complexes)
+            found: Tensor = (torch.fft.rfftn if half else torch.fft.fftn)(field, dim=rings)
+            return found
+
+        def from_waves(amplitudes: Tensor) -> Tensor:
+            if half:
+                sizes = [coarse[axis] for axis in rings]
+                field = torch.fft.irfftn(amplitudes, s=sizes, dim=rings)
+            else:
+                field = torch.fft.ifftn(amplitudes, dim=rings).real if rings else amplitudes.real
+            for axis, matrix in back.items():
+                field = torch.movedim(torch.movedim(field, axis, -1) @ matrix.mT, -1, axis)
+            fields = self.grid.flatten(field)
+            return nn.functional.pad(fields, (0, like.shape[-1] - zeta))
+
+        return LinearPart(rates, to_waves, from_waves)
+
+
+def _product(fields: Sequence[Tensor], powers: Sequence[int]) -> Tensor:
+    found: Tensor | None = None
+    for field, power in zip(fields, powers, strict=True):
+        for _ in range(power):
+            found = field if found is None else found * field
+    return torch.ones_like(fields[0]) if found is None else found
+
+
+def _along(field: Tensor, rows: Sequence[Tensor]) -> Tensor:
+    """Matrices (out, in) along the last axes, one for each."""
+    ndim = len(rows)
+    for axis, matrix in enumerate(rows):
+        if axis == ndim - 1:
+            field = field @ matrix.mT
+        else:
+            field = torch.movedim(
+                torch.movedim(field, axis - ndim, -1) @ matrix.mT, -1, axis - ndim
+            )
+    return field
