@@ -166,10 +166,11 @@ def multiscale(
         seed: Of the initial weights.
 
     Raises:
-        ValueError: An equation that is none, or on a grid that takes none; unknown architecture, likelihood, smoothing, boundary or variance; numbers and
+        ValueError: Unknown architecture, likelihood, smoothing, boundary or variance; numbers and
             flags that are none or out of range; coarse points that do not divide the fine ones
             where they have to; a stencil wider than a periodic coarse axis; `located` or `static`
-            beside `coupling`; `varying` without covariates.
+            beside `coupling`; `varying` without covariates; an equation that is none, or on a grid
+            that takes none.
     """
     check_choice("architecture", architecture, ("default", "published"))
     check_choice("likelihood", likelihood, tuple(FAMILIES))

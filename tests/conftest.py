@@ -98,10 +98,9 @@ def cuda() -> torch.device:
 
 
 _STEPS = {
-    "pyro_msde.forecasts.arguments.FORECAST_STEP": 1 / 50,
+    "pyro_msde.forecasts.readings.FORECAST_STEP": 1 / 50,
     "pyro_msde.interface.adjusting.CHOOSING_STEP": 1 / 50,
-    "pyro_msde.interface.trusting.VALIDATION_STEP": 1 / 50,
-    "pyro_msde.interface.validation.VALIDATION_STEP": 1 / 50,
+    "pyro_msde.interface.validation_steps.VALIDATION_STEP": 1 / 50,
 }
 
 

@@ -35,6 +35,7 @@ ROOT_FILES = (
 FOLDERS = (
     "data",
     "grid",
+    "equations",
     "priors",
     "networks",
     "sde",

@@ -1,11 +1,13 @@
 """Partial differential equations: terms, text, and their coefficients from data."""
 
+from pyro_msde.equations.fitted_equation import FittedEquation
 from pyro_msde.equations.parsing import parsed
 from pyro_msde.equations.selection import Selected, selected
 from pyro_msde.equations.terms import Names, Term, equation_text, library, written
 from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
 
 __all__ = [
+    "FittedEquation",
     "Names",
     "NormalEquations",
     "Selected",

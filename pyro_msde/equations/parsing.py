@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
 from pyro_msde.equations.terms import Names, Term
 
@@ -71,7 +72,7 @@ class _Parser:
             place = found.end()
         self.at = 0
 
-    def refuse(self, what: str, place: int | None = None) -> None:
+    def refuse(self, what: str, place: int | None = None) -> NoReturn:
         """Say what is wrong and where.
 
         Raises:
@@ -82,7 +83,8 @@ class _Parser:
         known = ", ".join((*self.names.fields, *self.names.covariates))
         raise ValueError(
             f"equation: {what} at character {place + 1}, …{self.text[place : place + 12]!r}. Write "
-            f"one as 'u_t = -u*u_x + 0.1*u_xx'; names are {known}, axes {', '.join(self.names.axes)}."
+            f"one as 'u_t = -u*u_x + 0.1*u_xx'; names are {known}, axes "
+            f"{', '.join(self.names.axes)}."
         )
 
     def peek(self, mark: str) -> bool:

@@ -56,6 +56,7 @@ def selected(folds: Sequence[NormalEquations], field: int, most: int = 12) -> Se
     others = [total - fold for fold in folds]
     usable = np.diag(total.matrix) > 0
     active = [int(k) for k in np.flatnonzero(usable)]
+    errors: Any
     steps: list[tuple[list[int], Array]] = []
     while active:
         errors = [

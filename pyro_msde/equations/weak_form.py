@@ -60,6 +60,7 @@ class NormalEquations:
     count: int = 0
 
     def __add__(self, other: NormalEquations) -> NormalEquations:
+        """Of both."""
         return NormalEquations(
             self.matrix + other.matrix,
             self.right + other.right,
@@ -68,6 +69,7 @@ class NormalEquations:
         )
 
     def __sub__(self, other: NormalEquations) -> NormalEquations:
+        """Without the other's."""
         return NormalEquations(
             self.matrix - other.matrix,
             self.right - other.right,
@@ -175,10 +177,10 @@ def _bumps(tau: Array, order: int) -> list[Array]:
 
 
 def _in_time(times: Array) -> tuple[Array, Array]:
-    """Weights (time,) of the bump over these times and of its derivative, by the trapezoidal rule."""
+    """Weights (time,) of the bump over these times, and of its derivative."""
     middle, half = 0.5 * (times[0] + times[-1]), 0.5 * (times[-1] - times[0])
     bump, slope = _bumps((times - middle) / half, 1)
-    weights = np.gradient(times)  # at the ends the bump is zero
+    weights = np.gradient(times)  # of the trapezoidal rule; at the ends the bump is zero
     return bump * weights, slope / half * weights
 
 

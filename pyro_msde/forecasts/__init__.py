@@ -17,10 +17,10 @@ from pyro_msde.forecasts.simulation import encodable, forecast
 from pyro_msde.forecasts.trust import Trust, share_outside, start_misfit, variance_over_paths
 
 __all__ = [
-    "PathNoise",
     "LARGEST_FIELD",
     "Forecast",
     "Mixture",
+    "PathNoise",
     "Region",
     "ResidualMemory",
     "Trust",

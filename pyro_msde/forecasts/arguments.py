@@ -28,7 +28,7 @@ from pyro_msde.forecasts.start_times import own_times
 from pyro_msde.forecasts.times import checked_leads, checked_past, checked_times
 from pyro_msde.isolation import place_of
 from pyro_msde.protocols import FittedModel
-from pyro_msde.sde import FORECAST_STEP, SHORTEST_STEP
+from pyro_msde.sde import SHORTEST_STEP
 
 __all__ = [
     "checked_start",

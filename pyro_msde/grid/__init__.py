@@ -17,8 +17,8 @@ from pyro_msde.grid.padding import positions_at
 from pyro_msde.grid.weighted_edges import ClusterOperators
 
 __all__ = [
-    "AxisWaves",
     "BOUNDARIES",
+    "AxisWaves",
     "BoundaryWords",
     "ClusterOperators",
     "GraphOperators",

@@ -9,7 +9,7 @@ from pyro_msde.inference.closed_form_variance import (
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.equation_start import equation_of, lines_of, measure_equation
+from pyro_msde.inference.equation_start import equation_of, fitted_equation, measure_equation
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
 from pyro_msde.inference.linear_inverse import LinearInverse, is_smooth
@@ -44,6 +44,7 @@ __all__ = [
     "check_roles",
     "encoded_segments",
     "equation_of",
+    "fitted_equation",
     "found_noisy",
     "has_noisy_paths",
     "has_observation_variances",
@@ -51,7 +52,6 @@ __all__ = [
     "left_out",
     "linear_inverse_model",
     "linear_path",
-    "lines_of",
     "measure_equation",
     "observes_normals",
     "refine_drift",

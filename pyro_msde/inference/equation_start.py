@@ -1,10 +1,10 @@
 """An equation as the start of the macroscale drift: identified on the fine grid, or given.
 
 Identification is by the weak form (`pyro_msde.equations.weak_form`) of the training data as they
-were observed, for test functions of several sizes: small ones see fine structure, large ones average
-more noise away. Each identified equation is tried as a drift on the coarse grid, and the one that
-forecasts parts of trajectories best is taken, if it errs by less than a tenth of how far these move:
-where the coarse grid or the library does not hold the dynamics, none does.
+were observed, for test functions of several sizes: small ones see fine structure, large ones
+average more noise away. Each identified equation is tried as a drift on the coarse grid, and the
+one that forecasts parts of trajectories best is taken, if it errs by less than a tenth of how far
+these move: where the coarse grid or the library does not hold the dynamics, none does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from functools import reduce
+from dataclasses import replace
+from functools import partial, reduce
 from operator import add
 from typing import Any, NamedTuple
 
@@ -22,10 +23,10 @@ from torch import Tensor
 
 from pyro_msde.data import Scaling, Segments
 from pyro_msde.equations import (
+    FittedEquation,
     Names,
     NormalEquations,
     TestFunctions,
-    equation_text,
     selected,
     weak_form,
     written,
@@ -37,9 +38,10 @@ from pyro_msde.protocols import Model
 from pyro_msde.sde import integrate_exponentially
 
 __all__ = [
+    "TOLERANCE",
     "equation_of",
+    "fitted_equation",
     "forecast_error",
-    "lines_of",
     "measure_equation",
     "start_equation",
     "start_noise",
@@ -54,7 +56,7 @@ _FEWEST_SNAPSHOTS = 6
 _FOLDS = 5
 _MOST_TRAJECTORIES = 40
 _CHECKED, _CHECKED_PARTS = 8, 10  # trajectories that are forecast, and parts of each
-_TOLERANCE = 0.1
+TOLERANCE = 0.1  # of how far parts move, that their forecasts may err by
 _STEP = 1 / 20  # of such a part
 _LEAST_NOISE = 1e-7  # C, in scaled units
 
@@ -103,45 +105,59 @@ def start_equation(model: Model, segments: Segments) -> float:
     """Identify the equation of the model's macroscale drift, if it has room for one.
 
     Args:
-        model: Whose equation was measured.
+        model: Whose equation was measured. One that is given is tried, and stays what it is.
         segments: Training data in scaled units.
 
     Returns:
         Error of its forecasts over parts of trajectories, relative to how far these move; infinite
-        where no equation forecasts well enough, and none is left in place.
+        where no equation of the library forecasts well enough, and none is left in place.
     """
     path = equation_of(model)
-    if path is None or not isinstance(model.grid, Grid) or path.started:
+    if path is None or not isinstance(model.grid, Grid):
         return math.inf
-    best, error = None, _TOLERANCE
+    if path.given is not None:
+        return forecast_error(model, segments, max(2, round(2 * _natural_time(segments))))
+    best, error = None, TOLERANCE
     for tests in _supports(model.grid, segments):
-        coefficients = _identified(path, model.grid, segments, tests)
-        if coefficients is None:
+        identified = _identified(path, model.grid, segments, tests)
+        if identified is None:
             continue
-        path.set(coefficients)
+        path.set(*identified)
         found = forecast_error(model, segments, 2 * tests.half_time)
-        _LOG.debug("%s: %s errs by %.3g", tests, "; ".join(lines_of(path)), found)
+        _LOG.debug("%s: %s errs by %.3g", tests, fitted_equation(path).text, found)
         if found < error:  # False for NaN too
-            best, error = coefficients, found
-    path.set(torch.zeros_like(path.coefficients) if best is None else best)
-    return math.inf if best is None else error
+            best, error = identified, found
+    if best is None:
+        path.set(torch.zeros_like(path.coefficients))
+        return math.inf
+    path.set(*best)
+    return error
 
 
-def lines_of(path: EquationPath, names: Names | None = None) -> list[str]:
-    """One equation a channel, in the user's units, as text."""
-    names = names or Names.usual(path.grid.channels, len(path.waves), path.num_covariates)
-    values = path.coefficients.double().cpu() / path.factors()
-    return [
-        equation_text(
-            field,
-            (
-                (float(value), written(term, names))
-                for value, term in zip(row, path.terms, strict=True)
-                if value
-            ),
-        )
-        for field, row in zip(names.fields, values, strict=True)
-    ]
+def fitted_equation(path: EquationPath, covariates: Sequence[str] | None = None) -> FittedEquation:
+    """An equation in the user's units.
+
+    Args:
+        path: Of a model that is fitted.
+        covariates: Their names; None: c1, c2, ….
+    """
+    names = Names.usual(path.grid.channels, len(path.waves), path.num_covariates)
+    if covariates is not None and len(covariates) == path.num_covariates:
+        names = replace(names, covariates=tuple(covariates))
+    factors = path.factors()
+    values, sd = (x.double().cpu() / factors for x in (path.coefficients, path.sd))
+
+    def by_term(rows: Tensor) -> dict[str, dict[str, float]]:
+        return {
+            field: {
+                written(term, names): float(row[k])
+                for k, term in enumerate(path.terms)
+                if values[channel, k]
+            }
+            for channel, (field, row) in enumerate(zip(names.fields, rows, strict=True))
+        }
+
+    return FittedEquation(by_term(values), by_term(sd))
 
 
 def _supports(grid: Grid, segments: Segments) -> Iterator[TestFunctions]:
@@ -178,8 +194,11 @@ def _natural_time(segments: Segments) -> float:
 
 def _identified(
     path: EquationPath, grid: Grid, segments: Segments, tests: TestFunctions
-) -> Tensor | None:
-    """Coefficients (channel, term) in scaled units; None: there is too little data."""
+) -> tuple[Tensor, Tensor] | None:
+    """Coefficients (channel, term) in scaled units and their standard errors.
+
+    None: there is too little data.
+    """
     inner = tuple(
         slice(before, before + n)
         for (before, _), n in zip(grid.padding, grid.data_shape, strict=True)
@@ -212,11 +231,12 @@ def _identified(
     folds = [fold for fold in folds if fold.count]
     if len(folds) < 2 or reduce(add, folds).count < 4 * len(path.terms):
         return None
-    found = torch.zeros(grid.channels, len(path.terms), dtype=torch.float64)
+    found, sd = torch.zeros(2, grid.channels, len(path.terms), dtype=torch.float64)
     for channel in range(grid.channels):
         equation = selected(folds, channel)
         found[channel, list(equation.terms)] = torch.as_tensor(equation.coefficients)
-    return found if bool(found.isfinite().all()) else None
+        sd[channel, list(equation.terms)] = torch.as_tensor(equation.covariance).diag().sqrt()
+    return (found, sd) if bool(found.isfinite().all()) else None
 
 
 class _Whole:
@@ -279,6 +299,12 @@ class _Errors(NamedTuple):
     time: float
 
 
+def _right_side(path: EquationPath, covariates: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
+    """The equation as a drift."""
+    right: Tensor = path(z, covariates)
+    return right
+
+
 def _errors(model: Model, segments: Segments, lead: int) -> _Errors | None:
     path = equation_of(model)
     if path is None:
@@ -298,10 +324,11 @@ def _errors(model: Model, segments: Segments, lead: int) -> _Errors | None:
         rows = None
         if segments.covariates is not None and path.num_covariates:
             rows = segments.covariates[k].to(like).expand(len(z), -1)
+        beside = None if rows is None else rows[:, None]
         clock = torch.stack([times[starts], times[starts + length]], -1).to(like.device)
         lasts = clock[:, 1] - clock[:, 0]
         found = integrate_exponentially(
-            lambda z, t, rows=rows: path(z, None if rows is None else rows[:, None]),
+            partial(_right_side, path, beside),
             path.linear_part(rows, z),
             torch.zeros_like(z[0]),
             z[None],

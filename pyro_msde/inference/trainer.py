@@ -18,7 +18,13 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.equation_start import equation_of, lines_of, start_equation, start_noise
+from pyro_msde.inference.equation_start import (
+    TOLERANCE,
+    equation_of,
+    fitted_equation,
+    start_equation,
+    start_noise,
+)
 from pyro_msde.inference.linear_start import found_noisy, start_linear_path
 from pyro_msde.inference.microscale_start import start_linear_microscale, start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates
@@ -159,25 +165,31 @@ class Trainer:
 
     @property
     def has_equation(self) -> bool:
-        """Whether the drift has an equation that was given or identified."""
+        """Whether the drift has an equation that forecasts the data by itself."""
         path = equation_of(self.model)
-        return path is not None and path.started
+        return path is not None and path.started and drift_of(self.model).resting
 
     def _starts_equation(self) -> bool:
-        """Whether the drift has an equation, given or identified now."""
+        """Whether the drift has an equation, given or identified now, that forecasts the data.
+
+        Beside one that does not the network is trained, as if there were none.
+        """
         path = equation_of(self.model)
-        if path is None:
+        if path is None or self.equation_misfit is not None:
             return False
-        if not path.started and self.equation_misfit is None:
-            error = start_equation(self.model, self.segments)
-            if path.started:
-                told = "identified %s, which errs by %.2g%% of how far training states move"
-                _LOG.info(told, "; ".join(lines_of(path)), 100 * error)
-            else:
-                _LOG.info("no equation of the library forecasts the training data")
-        if path.started:
-            start_noise(self.model, self.segments)
-        return path.started
+        error = start_equation(self.model, self.segments)
+        text = fitted_equation(path).text
+        if not path.started:
+            _LOG.info("no equation of the library forecasts the training data")
+            return False
+        told = "%s errs by %.2g%% of how far training states move"
+        if error > TOLERANCE:
+            drift_of(self.model).awake = True
+            _LOG.warning(told + ": the data contradict it, or the coarse grid", text, 100 * error)
+            return False
+        _LOG.info(told, text, 100 * error)
+        start_noise(self.model, self.segments)
+        return True
 
     def dry_run(self) -> None:
         """One validated evaluation: checks model against guide, creates autoguide parameters."""
@@ -271,9 +283,9 @@ class Trainer:
         As long as the guide is not learned, f would learn the guide's errors. It is solved for at
         the end.
         """
+        drift = drift_of(self.model)
         if not self.has_equation:
             return
-        drift = drift_of(self.model)
         yield from drift.macro.parameters()
         yield from (() if drift.path is None else drift.path.parameters())
         kernel = part_of(self.model, "kernel")

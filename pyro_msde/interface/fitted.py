@@ -13,7 +13,9 @@ from pyro.infer.autoguide import AutoDelta
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Metadata, Scaling, Trajectories
+from pyro_msde.equations import FittedEquation
 from pyro_msde.forecasts import Forecast, checked_start, first_snapshots, forecast
+from pyro_msde.inference import equation_of, fitted_equation
 from pyro_msde.interface.adjusting import calibrated_adjustments, jackknife_of
 from pyro_msde.interface.description import save
 from pyro_msde.interface.ownership import belongs
@@ -109,6 +111,17 @@ class Fit:
             return np.zeros((1,) * (np.ndim(times) + self.model.grid.ndim + self.has_channel))
         values = self.scaling.reference.at(times)
         return values if self.has_channel else values.squeeze(-self.model.grid.ndim - 1)
+
+    @property
+    def equation(self) -> FittedEquation | None:
+        """The equation in the macroscale drift, in the user's units; None: it has none.
+
+        It acts on fields with their reference; what networks add to it is no part of it. Fields are
+        called u, v, w, … in the order of channels, axes x, y, z in that of the grid's.
+        """
+        path = equation_of(self.model)
+        names = None if self.metadata is None else self.metadata.covariates
+        return None if path is None or not path.started else fitted_equation(path, names)
 
     def adjustment(self, name: str) -> Adjustment | None:
         """The adjustment of a name, such as "region"; None: it has none."""

@@ -237,7 +237,8 @@ class MultiscaleDrift(nn.Module):
 
     def set_polynomial(self, linear: Tensor, quadratic: Tensor) -> None:
         """Put a polynomial of the neighbourhoods into f; see `PolynomialMLP.set_polynomial`."""
-        self.macro.set_polynomial(linear, quadratic)
+        polynomial: Any = self.macro
+        polynomial.set_polynomial(linear, quadratic)
 
     def grow_from(self, smaller: MultiscaleDrift) -> None:
         """Go on from a drift of fewer microscale states.
@@ -252,6 +253,8 @@ class MultiscaleDrift(nn.Module):
         grow_from(self.micro, smaller.micro, gaps)
         grow_from(self.coupling, smaller.coupling, gaps[:1])
         grow_from(self.path, smaller.path)
+        if self.equation is not None and smaller.equation is not None:
+            self.equation.load_state_dict(smaller.equation.state_dict())
 
     @property
     def num_seen(self) -> int:

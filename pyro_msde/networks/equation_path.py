@@ -35,6 +35,7 @@ class EquationPath(nn.Module):
     """
 
     coefficients: Tensor
+    sd: Tensor
     reference: Tensor
     units: Tensor
 
@@ -51,6 +52,7 @@ class EquationPath(nn.Module):
         self.num_covariates = num_covariates
         count = grid.channels + 1 + num_covariates
         self.register_buffer("coefficients", torch.zeros(grid.channels, len(self.terms)))
+        self.register_buffer("sd", torch.zeros(grid.channels, len(self.terms)))
         self.register_buffer("reference", torch.zeros(grid.channels, *grid.coarse))
         self.register_buffer("units", torch.ones(count, dtype=torch.float64))
         for axis, size in enumerate(kernel):
@@ -70,7 +72,7 @@ class EquationPath(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         self._forget()
-        return super()._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._forget()
@@ -111,10 +113,16 @@ class EquationPath(nn.Module):
             self.reference.copy_(reference)
 
     @torch.no_grad()
-    def set(self, coefficients: Tensor) -> None:
-        """Let the coefficients be (channel, term), in scaled units."""
+    def set(self, coefficients: Tensor, sd: Tensor | None = None) -> None:
+        """Let the coefficients, and their standard errors if known, be these in scaled units.
+
+        Both are (channel, term).
+        """
         self._forget()
         self.coefficients.copy_(coefficients)
+        self.sd.zero_()
+        if sd is not None:
+            self.sd.copy_(sd)
 
     def factors(self) -> Tensor:
         """(channel, term) float64: a coefficient in scaled units over that in the user's."""
@@ -158,7 +166,7 @@ class EquationPath(nn.Module):
         key = like.dtype, like.device
         if self._made is None or self._made[0] != key:
             self._made = key, *self._matrices(like)
-        return self._made[1:]  # type: ignore[return-value]
+        return self._made[1:]
 
     def _matrices(self, like: Tensor) -> tuple[list[Any], list[Any], list[Tensor]]:
         lines = [line.double().cpu().numpy() for line in self._lines()]
@@ -216,7 +224,7 @@ class EquationPath(nn.Module):
             if term.covariate is not None and covariates is not None:
                 size = size * covariates[..., term.covariate].double().cpu()
                 size = size[(..., *(None,) * len(shape))]
-            found[..., channel, *(slice(None),) * len(shape)] += size * factor
+            found[(..., channel, *(slice(None),) * len(shape))] += size * factor
         for axis, number in enumerate(numbers):
             lost = torch.as_tensor(np.isnan(number))
             mask = lost.reshape([-1 if k == axis else 1 for k in range(len(shape))])

@@ -2,9 +2,9 @@
 
 Exponential time differencing of fourth order (Cox & Matthews, J. Comput. Phys. 176, 2002), its
 coefficients by means over a circle (Kassam & Trefethen, SIAM J. Sci. Comput. 26, 2005): the step
-follows N, not the fastest decay of L. L is diagonal in waves, zero on what waves lack. Within a step
-the noise is a constant force, as it is in the other rules. What lies outside the region where the
-drift was learned is drawn back after each step by the exact solution of z' = −ρ (z − P z).
+follows N, not the fastest decay of L. L is diagonal in waves, zero on what waves lack. Within a
+step the noise is a constant force, as it is in the other rules. What lies outside the region where
+the drift was learned is drawn back after each step by the exact solution of z' = −ρ (z − P z).
 """
 
 from __future__ import annotations
