@@ -20,7 +20,6 @@ from pyro_msde.inference.finishing import EncodedSegments
 from pyro_msde.likelihoods import CorrelatedNormal, FieldNormal
 from pyro_msde.priors import LogVariance, Part, part_of, starting_values
 from pyro_msde.protocols import BoundModel, Guide, Model, Places
-from pyro_msde.sde import GaussianMarginals
 
 __all__ = [
     "ObservationVarianceStep",
@@ -66,7 +65,7 @@ def variance_optima(model: Model, guide: Guide, batches: Iterable[SegmentBatch])
     theta = None
     for batch in batches:
         theta = model.bind(guide.read_theta())
-        more = _misfit(theta, guide.path_marginals(batch, theta), batch)
+        more = _misfit(theta, guide.path_marginals(batch, theta).rsample(), batch)
         misfit, count = misfit + more[0], count + more[1]
     if theta is None:
         raise ValueError("batches: empty. Pass at least one.")
@@ -102,19 +101,27 @@ class ObservationVarianceStep:
 
     Args:
         model: The generative model, of which `has_observation_variances` is true.
+        encoder: Guide whose q(z|y) gives the states, at its means: those from which forecasts
+            start, where they choose for themselves how far these are apart. None: states are those
+            of the path's marginals, which the ELBO asks for.
     """
 
     changes_weights: ClassVar[bool] = True
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, model: Any, *, encoder: Guide | None = None) -> None:
+        self.model, self.encoder = model, encoder
         self.misfit: Any = 0.0
         self.count: Any = 0.0
 
     @torch.no_grad()
     def add(self, part: EncodedSegments) -> None:
         """Add to the sum of squared errors in units of Σ_y, and to that of their weights."""
-        misfit, count = _misfit(part.bound, part.marginals, part.batch)
+        path = part.marginals.rsample()
+        if self.encoder is not None:
+            gaps = {} if part.batch.observed is None else {"observed": part.batch.observed}
+            beside = part.batch.inputs.of_fields(part.batch.times)
+            path = self.encoder.encode(part.batch.values, part.bound, beside, **gaps)[0]
+        misfit, count = _misfit(part.bound, path, part.batch)
         self.misfit, self.count = self.misfit + part.share * misfit, self.count + part.share * count
 
     @torch.no_grad()
@@ -150,9 +157,8 @@ def _from_neighbours(values: Tensor, seen: Tensor, grid: Places) -> Tensor:
     return mean + grid.filled((values - mean).where(seen, 0), seen)
 
 
-def _misfit(theta: BoundModel, q: GaussianMarginals, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
+def _misfit(theta: BoundModel, path: Tensor, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
     """Weighted sums of (y − μ_y)²/Σ_y over observations and of their weights, (channel, *space)."""
-    path = q.rsample()
     law = theta.observe(path)
     if isinstance(law, CorrelatedNormal):
         return _joint_misfit(law, batch)

@@ -13,13 +13,15 @@ from pyro_msde.scores import crps, on_grid
 
 __all__ = ["chosen_path_noise"]
 
-_SCALES = (0.0, 0.1, 0.3, 1.0)  # of L
-_STARTS = (1.0, 0.3, 0.1)  # of the start's spread
+_SCALES = (0.03, 0.1, 0.3, 1.0)  # of L, beside zero
+_STARTS = (1.0, 0.3, 0.1, 0.03)  # of the start's spread
 _TIMES, _PATHS, _TRAJECTORIES = 16, 16, 16
 
 
 def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
     """The multiples with which validation forecasts have the least CRPS; None: none is finite.
+
+    First that of the start, without path noise, then that of path noise.
 
     Args:
         fit: Without such an adjustment.
@@ -43,8 +45,8 @@ def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
             total += float(np.sum(crps(fc, truth))) if finite else math.inf
         return total
 
-    tried = [
-        (score(noise := PathNoise(scale, start)), noise) for start in _STARTS for scale in _SCALES
-    ]
-    least, best = min(tried, key=lambda pair: pair[0])
+    starts = [(score(noise := PathNoise(0.0, start)), noise) for start in _STARTS]
+    start = min(starts, key=lambda pair: pair[0])[1].start
+    noisy = [(score(noise := PathNoise(scale, start)), noise) for scale in _SCALES]
+    least, best = min((*starts, *noisy), key=lambda pair: pair[0])
     return best if math.isfinite(least) else None

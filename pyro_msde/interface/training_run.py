@@ -155,8 +155,9 @@ class TrainingRun:
             self._judge_memory()
         trainer.measure_variances()
         steps: list[FinishingStep] = []
+        encoder = trainer.guide if trainer.has_equation else None
         if has_observation_variances(trainer.model):
-            steps.append(ObservationVarianceStep(trainer.model))
+            steps.append(ObservationVarianceStep(trainer.model, encoder=encoder))
         if measure and not _is_equation_alone(trainer.model):
             blocks = time_blocks(self._fit(), self.data)
             steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
