@@ -25,6 +25,7 @@ Array = NDArray[Any]
 
 _RIDGE = 1e-13  # of scaled normal equations
 _SLACK = 0.02  # of the best error
+_NOTHING = 1e-7  # of the left side's square: less is an error of sums over grid points
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,15 @@ def selected(folds: Sequence[NormalEquations], field: int, most: int = 12) -> Se
     steps.append(([], nothing))
     steps = [s for s in steps if len(s[0]) <= most]
     best = min(steps, key=lambda s: float(s[1].sum()))[1]
-    scale = float(best.sum())
+    square = float(total.square[field])
+    slack = max(_SLACK * float(best.sum()), _NOTHING * square)
 
     def as_good(errors: Array) -> bool:
         worse = errors - best
         chance = float(worse.std(ddof=1)) * len(worse) ** 0.5
-        return bool(worse.sum() <= max(_SLACK * scale, chance))
+        return bool(worse.sum() <= max(slack, chance))
 
     terms, errors = min((s for s in steps if as_good(s[1])), key=lambda s: len(s[0]))
-    square = float(total.square[field])
     share = float(errors.sum()) / square if square else 1.0
     if not terms:
         return Selected((), np.zeros(0), share, np.zeros((0, 0)))
