@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 _RIDGE = 1e-13  # of scaled normal equations
 _SLACK = 0.02  # of the best error
-_NOTHING = 1e-7  # of the left side's square: less is an error of sums over grid points
+_NOTHING = 1e-6  # of the left side's square: less is an error of sums over grid points
 
 
 @dataclass(frozen=True)

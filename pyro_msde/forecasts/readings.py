@@ -20,6 +20,7 @@ from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model, Solver
 from pyro_msde.sde import (
     FORECAST_STEP,
     SHORTEST_STEP,
+    STABLER,
     ConfinedDrift,
     Dynamics,
     along,
@@ -36,8 +37,7 @@ from pyro_msde.sde import (
 
 __all__ = ["Encoded", "Reading", "draws_of_theta", "readings"]
 
-# of the exponential rule's step, of fourth order, against what limits the midpoint rule's
-_STABLER, _CALMER = 4.0, 5.0
+_CALMER = 5.0  # longest step of the exponential rule, of fourth order, against the midpoint rule's
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,9 @@ class Reading:
         confined = dynamics.drift if isinstance(dynamics.drift, ConfinedDrift) else None
         inner = inputs.driving(dynamics.drift if confined is None else confined.inner)
 
-        def nonlinear(z: Tensor, t: Tensor) -> Tensor:
-            rates = linear.rates[:, None]
-            return inner(z, t) - linear.from_waves(rates * linear.to_waves(z))
-
-        stable = stable_step(nonlinear, dynamics.encoded, times[:, 0], generator=generator)
-        limit = min(_STABLER * stable, _CALMER * dynamics.longest_step)
+        rest = linear.without(inner)
+        stable = stable_step(rest, dynamics.encoded, times[:, 0], generator=generator)
+        limit = min(STABLER * stable, _CALMER * dynamics.longest_step)
         if max_step is not None:
             limit = min(limit, max_step)
         return integrate_exponentially(

@@ -9,7 +9,12 @@ from pyro_msde.inference.closed_form_variance import (
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.equation_start import equation_of, fitted_equation, measure_equation
+from pyro_msde.inference.equation_start import (
+    equation_of,
+    fitted_equation,
+    is_equation_alone,
+    measure_equation,
+)
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
 from pyro_msde.inference.linear_inverse import LinearInverse, is_smooth
@@ -48,6 +53,7 @@ __all__ = [
     "found_noisy",
     "has_noisy_paths",
     "has_observation_variances",
+    "is_equation_alone",
     "is_smooth",
     "left_out",
     "linear_inverse_model",

@@ -35,13 +35,14 @@ from pyro_msde.grid import Grid
 from pyro_msde.networks import EquationPath, drift_of
 from pyro_msde.priors import LogVariance, part_of, starting_values
 from pyro_msde.protocols import Model
-from pyro_msde.sde import integrate_exponentially
+from pyro_msde.sde import STABLER, integrate_exponentially, stable_step
 
 __all__ = [
     "TOLERANCE",
     "equation_of",
     "fitted_equation",
     "forecast_error",
+    "is_equation_alone",
     "measure_equation",
     "start_equation",
     "start_noise",
@@ -57,7 +58,7 @@ _FOLDS = 5
 _MOST_TRAJECTORIES = 40
 _CHECKED, _CHECKED_PARTS = 8, 10  # trajectories that are forecast, and parts of each
 TOLERANCE = 0.1  # of how far parts move, that their forecasts may err by
-_STEP = 1 / 20  # of such a part
+_STEP, _SHORTEST = 1 / 20, 1 / 2000  # of such a part
 _LEAST_NOISE = 1e-7  # C, in scaled units
 
 
@@ -67,6 +68,11 @@ def equation_of(model: Model) -> EquationPath | None:
     if part is not None and part.is_random:
         return None
     return getattr(drift_of(model), "equation", None)
+
+
+def is_equation_alone(model: Model) -> bool:
+    """Whether the drift is an equation without anything that was learned beside it."""
+    return bool(getattr(drift_of(model), "resting", False)) and not model.n_eta
 
 
 @torch.no_grad()
@@ -327,13 +333,16 @@ def _errors(model: Model, segments: Segments, lead: int) -> _Errors | None:
         beside = None if rows is None else rows[:, None]
         clock = torch.stack([times[starts], times[starts + length]], -1).to(like.device)
         lasts = clock[:, 1] - clock[:, 0]
+        right, linear = partial(_right_side, path, beside), path.linear_part(rows, z)
+        stable = stable_step(linear.without(right), z, clock[:, 0])
+        longest = float(lasts.max())
         found = integrate_exponentially(
-            partial(_right_side, path, beside),
-            path.linear_part(rows, z),
+            right,
+            linear,
             torch.zeros_like(z[0]),
             z[None],
             clock,
-            max_step=_STEP * float(lasts.max()),
+            max_step=max(_SHORTEST * longest, min(_STEP * longest, STABLER * stable)),
         )[0, :, -1]
         squares.append((found - later).double().square())
         changes.append((later - z).double().square())

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyro_msde.data import Metadata, Scaling, Trajectories
 from pyro_msde.errors import SavedRunError, warn
-from pyro_msde.inference import Trainer
+from pyro_msde.inference import Trainer, is_equation_alone
 from pyro_msde.interface.description import structure_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.loading import load
@@ -125,7 +125,8 @@ def resume(run: TrainingRun, saved: Saved, measured: bool) -> Fit | None:
     metadata = Metadata.of(run.data)
     if result.metadata is not None:
         result.metadata.check("data", metadata)
-    if measured and result.adjustment("jackknife") is None:
+    alone = is_equation_alone(result.model)
+    if measured and not alone and result.adjustment("jackknife") is None:
         warn(
             f"checkpoint: the finished run in {run.folder} was saved without a jackknife. Call "
             "fit.jackknifed(data) for one."

@@ -32,6 +32,7 @@ from pyro_msde.inference import (
     all_finite,
     encoded_segments,
     has_observation_variances,
+    is_equation_alone,
     refine_drift,
     train,
 )
@@ -39,8 +40,7 @@ from pyro_msde.interface.description import description_of, weights_of
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interruption import Interruption
 from pyro_msde.isolation import Isolation
-from pyro_msde.networks import drift_of
-from pyro_msde.protocols import Adjustment, Callback, Model
+from pyro_msde.protocols import Adjustment, Callback
 from pyro_msde.runs import State, TrainingRecord, write_run
 
 __all__ = ["TrainingRun"]
@@ -158,7 +158,7 @@ class TrainingRun:
         encoder = trainer.guide if trainer.has_equation else None
         if has_observation_variances(trainer.model):
             steps.append(ObservationVarianceStep(trainer.model, encoder=encoder))
-        if measure and not _is_equation_alone(trainer.model):
+        if measure and not is_equation_alone(trainer.model):
             blocks = time_blocks(self._fit(), self.data)
             steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
         return self._take(steps)
@@ -296,11 +296,6 @@ class TrainingRun:
                 f"checkpoint: the fit could not be saved, but is returned: keep it with "
                 f"fit.save(another folder). {error}"
             )
-
-
-def _is_equation_alone(model: Model) -> bool:
-    """Whether the drift is an equation without anything that was learned beside it."""
-    return bool(getattr(drift_of(model), "resting", False)) and not model.n_eta
 
 
 def _written(folder: Path, fit: Fit, state: State | None) -> SavedRunError | None:

@@ -83,7 +83,7 @@ class MultiscaleDrift(nn.Module):
         """
         inputs = self.inputs(z, t, covariates)
         value = self.joined({name: net(inputs[name]) for name, net in self.networks.items()}, z)
-        return value + self.offset(z, t, covariates)
+        return value + self._beside_networks(z, covariates)
 
     @property
     def resting(self) -> bool:
@@ -110,7 +110,10 @@ class MultiscaleDrift(nn.Module):
         return {name: net.features(inputs[name]) for name, net in networks.items()}
 
     def offset(self, z: Tensor, t: Tensor, covariates: Tensor | None = None) -> Tensor | float:
-        """What `forward` adds to the networks: the linear path, an equation; other physics."""
+        """What `forward` adds to the networks: a linear path, an equation; other physics, too."""
+        return self._beside_networks(z, covariates)
+
+    def _beside_networks(self, z: Tensor, covariates: Tensor | None) -> Tensor | float:
         total: Tensor | float = 0.0 if self.path is None else self._along(z, covariates)
         if self.equation is None or not self.equation.started:
             return total

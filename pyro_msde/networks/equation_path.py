@@ -199,28 +199,34 @@ class EquationPath(nn.Module):
     def rates(self, covariates: Tensor | None = None) -> Tensor:
         """(..., channel, *waves) by which waves of the linear part grow, complex128.
 
-        Of each channel's own terms, and of such derivatives only as leave a wave as it is: on axes
-        with walls those of even order. Covariates are (..., p). On rings waves are those of the
-        fast Fourier transform, of the last axis half of them; the shortest of an even number, which
-        has no sign, neither grows nor decays.
+        Linear about the mean of the reference, as a field that is carried along by a large one
+        differs little from it. Of each channel's own terms, and of such derivatives only as leave
+        a wave as it is: on axes with walls those of even order. Covariates are (..., p). On rings
+        waves are those of the fast Fourier transform, of the last axis half of them; the shortest
+        of an even number, which has no sign, neither grows nor decays.
         """
         numbers = [self._wavenumbers(axis) for axis in range(len(self.waves))]
         shape = tuple(map(len, numbers))
         lead = () if covariates is None else covariates.shape[:-1]
         found = torch.zeros(*lead, self.grid.channels, *shape, dtype=torch.complex128)
         values = self.coefficients.double().cpu()
+        gain = float(next(iter(self._lines())).double().sum()) or 1.0
+        mean = (self.reference.double().flatten(1).mean(1) / gain).tolist()
         for channel, k in values.nonzero().tolist():
             term = self.terms[k]
             bounded = (
                 along.kind != "ring" and order % 2
                 for along, order in zip(self.waves, term.derivative, strict=True)
             )
-            if term.degree != 1 or not term.powers[channel] or any(bounded):
+            if not term.powers[channel] or any(bounded):
                 continue
+            slope = float(term.powers[channel])  # of the product by the channel, at the mean
+            for other, power in enumerate(term.powers):
+                slope *= mean[other] ** (power - (other == channel))
             factor = torch.ones((), dtype=torch.complex128)
             for number, along, order in zip(numbers, self.waves, term.derivative, strict=True):
                 factor = factor[..., None] * torch.as_tensor((1j * number * along.length) ** order)
-            size: Any = values[channel, k]
+            size: Any = values[channel, k] * slope
             if term.covariate is not None and covariates is not None:
                 size = size * covariates[..., term.covariate].double().cpu()
                 size = size[(..., *(None,) * len(shape))]

@@ -23,3 +23,13 @@ class LinearPart:
     rates: Tensor
     to_waves: Callable[[Tensor], Tensor]
     from_waves: Callable[[Tensor], Tensor]
+
+    def of(self, z: Tensor) -> Tensor:
+        """L z."""
+        return self.from_waves(self.rates[:, None] * self.to_waves(z))
+
+    def without(
+        self, drift: Callable[[Tensor, Tensor], Tensor]
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """The rest of a drift, γ(z, t) − L z."""
+        return lambda z, t: drift(z, t) - self.of(z)

@@ -4,7 +4,7 @@ from pyro_msde.sde.axes import along, covariance, noise_axes, turned, turned_bac
 from pyro_msde.sde.bridge import bridge
 from pyro_msde.sde.drift_residual import drift_residual, linear_drift
 from pyro_msde.sde.dynamics import Dynamics
-from pyro_msde.sde.exponential import ConfinedDrift, integrate_exponentially
+from pyro_msde.sde.exponential import STABLER, ConfinedDrift, integrate_exponentially
 from pyro_msde.sde.gaussian_marginals import GaussianMarginals, Moments, sample_moments
 from pyro_msde.sde.integration import FASTEST, cheaper_rule, integrate, stable_step
 from pyro_msde.sde.latent_sde import LatentSDE
@@ -17,6 +17,7 @@ __all__ = [
     "FASTEST",
     "FORECAST_STEP",
     "SHORTEST_STEP",
+    "STABLER",
     "VALIDATION_STEP",
     "ConfinedDrift",
     "Dynamics",

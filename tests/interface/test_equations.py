@@ -1,0 +1,204 @@
+"""Equations in `fit`: identified, given, contradicted, saved; what is said of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pyro_msde
+from pyro_msde import Trajectories
+from pyro_msde.datasets import etdrk4
+from pyro_msde.guides import AmortizedGP
+from pyro_msde.models import multiscale
+
+POINTS, STEPS, DT = 96, 60, 0.02
+X = np.arange(POINTS) / POINTS
+NU = 0.004
+
+
+def solved(initial: Any) -> Any:
+    """(time, x) of u_t = −½ (u²)_x + ν u_xx, pseudo-spectral: of the equation itself."""
+    modes = np.arange(POINTS // 2 + 1)
+    k, kept = 2 * np.pi * modes, modes <= POINTS // 3
+
+    def advection(v: Any) -> Any:
+        u = np.fft.irfft(v * kept, n=POINTS)
+        return -0.5j * k * kept * np.fft.rfft(u * u)
+
+    return etdrk4.solve_periodic(
+        initial, -NU * k**2 + 0j, advection, dt=DT, num_steps=STEPS, substeps=10
+    )
+
+
+def burgers(
+    count: int, seed: int, *, scale: float = 1.0, shift: float = 0.0, time: float = 1.0
+) -> Trajectories:
+    """Fields scale × u + shift of smooth random starts, at 61 times, with noise of 1e-3."""
+    rng = np.random.default_rng(seed)
+    fields = []
+    for _ in range(count):
+        waves = [
+            rng.normal(0, 0.3) * np.cos(2 * np.pi * (k * X + rng.uniform())) for k in (1, 2, 3)
+        ]
+        u = solved(np.sum(waves, 0))
+        fields.append(u + 1e-3 * rng.standard_normal(u.shape))
+    times = time * DT * np.arange(STEPS + 1)
+    values = scale * np.stack(fields) + shift
+    return Trajectories(times, values, dims=("x",), coords={"x": X})
+
+
+def fitted(train: Trajectories, validation: Trajectories, steps: int = 20, **options: Any) -> Any:
+    """A fit of few steps."""
+    model = multiscale.like(train, coarse=48, boundary="periodic", **options)
+    return pyro_msde.fit(
+        model, AmortizedGP(model), train, validation=validation, steps=steps, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def fit() -> Any:
+    """Of Burgers' equation, identified."""
+    return fitted(burgers(6, 0), burgers(2, 1))
+
+
+def test_the_equation_is_identified_and_forecasts_fresh_trajectories(fit: Any) -> None:
+    """Coefficients within a hundredth, errors a fiftieth of persistence's; no other term."""
+    found = fit.equation.coefficients["u"]
+    assert found.keys() == {"u_xx", "(u^2)_x"}
+    assert found["(u^2)_x"] == pytest.approx(-0.5, rel=0.01)
+    assert found["u_xx"] == pytest.approx(NU, rel=0.02)
+    errors = fit.equation.sd["u"]
+    assert 0 < errors["u_xx"] < 0.02 * NU
+    fresh = burgers(3, 2)
+    fc = fit.forecast(fresh, num_samples=16)
+    still = np.sqrt(np.square(fresh.values[0] - fresh.values[0][0]).mean() * 2)
+    assert float(np.mean(pyro_msde.nrmse(fc, fresh))) < 0.03
+    assert still > 0.1
+    inside = np.mean(pyro_msde.coverage(fc, fresh))
+    assert 0.8 < inside < 0.99
+
+
+def test_the_equation_is_printed_with_its_errors(fit: Any) -> None:
+    """A line for the equation, one for each coefficient."""
+    lines = str(fit.equation).splitlines()
+    assert lines[0].startswith("u_t = ")
+    assert "u_xx" in lines[0]
+    assert len(lines) == 3
+    assert all("±" in line for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "time"), [(2.0, 0.0, 1.0), (1.0, 3.0, 1.0), (1.0, 0.0, 100.0)]
+)
+def test_the_equation_is_in_the_users_units(scale: float, shift: float, time: float) -> None:
+    """Of w = scale × u + shift in other units of time, u u_x is (w − shift) w_x / scale."""
+    options = {"scale": scale, "shift": shift, "time": time}
+    found = fitted(burgers(6, 0, **options), burgers(2, 1, **options), 1).equation
+    expected = {"(u^2)_x": -0.5 / scale / time, "u_xx": NU / time}
+    if shift:
+        expected["u_x"] = shift / scale / time
+    row = found.coefficients["u"]
+    assert row.keys() == expected.keys()
+    for term, value in expected.items():
+        assert row[term] == pytest.approx(value, rel=0.02)
+
+
+def test_a_saved_fit_forecasts_the_same(fit: Any, tmp_path: Any) -> None:
+    """To the last bit, and has the same equation."""
+    fit.save(tmp_path / "run")
+    loaded = pyro_msde.load(tmp_path / "run")
+    fresh = burgers(1, 3)
+    one, other = (f.forecast(fresh, num_samples=4, seed=1).paths for f in (fit, loaded))
+    assert torch.equal(one, other)
+    assert str(loaded.equation) == str(fit.equation)
+
+
+def test_a_given_equation_is_taken_as_it_is() -> None:
+    """Coefficients are those of the text, in the user's units."""
+    train, validation = burgers(4, 0, scale=2.0), burgers(2, 1, scale=2.0)
+    found = fitted(train, validation, 1, equation="u_t = -0.25*(u^2)_x + 0.004*u_xx")
+    assert found.equation.coefficients["u"] == pytest.approx({"(u^2)_x": -0.25, "u_xx": 0.004})
+    fc = found.forecast(burgers(2, 2, scale=2.0), num_samples=8)
+    assert float(np.mean(pyro_msde.nrmse(fc, burgers(2, 2, scale=2.0)))) < 0.03
+
+
+def test_an_equation_that_data_contradict_is_said_to_be(caplog: Any) -> None:
+    """The network is trained beside it then."""
+    with caplog.at_level(logging.WARNING):
+        found = fitted(burgers(4, 0), burgers(2, 1), 3, equation="u_t = 0.5*(u^2)_x + 0.004*u_xx")
+    assert "the data contradict it" in caplog.text
+    drift = found.model.drift._modules["net"]
+    assert bool(drift.macro.readout().any())
+    assert not drift.resting
+
+
+def test_where_the_library_has_no_equation_there_is_none() -> None:
+    """White noise."""
+    rng = np.random.default_rng(5)
+    noise = [
+        Trajectories(DT * np.arange(61), rng.standard_normal((4, 61, POINTS)), dims=("x",))
+        for _ in range(2)
+    ]
+    assert fitted(noise[0], noise[1], 2).equation is None
+
+
+def test_grids_without_waves_take_none() -> None:
+    """By default nothing is identified there; who gives an equation is told why it cannot be."""
+    train = burgers(2, 0)
+    mask = np.arange(POINTS) > 4
+    assert multiscale.like(train, coarse=32, mask=mask).drift._modules["net"].equation is None
+    with pytest.raises(ValueError, match="equation: derivatives are taken on a grid without"):
+        multiscale.like(train, coarse=32, mask=mask, equation="u_t = u_xx")
+    with pytest.raises(ValueError, match="equation: a name is missing at character 7"):
+        multiscale.like(train, coarse=32, equation="u_t = ")
+
+
+def test_an_equation_does_not_go_with_a_link_or_a_cycle() -> None:
+    """Given ones are refused."""
+    train = burgers(3, 0, shift=5.0)
+    model = multiscale.like(train, coarse=48, boundary="periodic", equation="u_t = u_xx")
+    options = {"steps": 1, "progress": False}
+    with pytest.raises(ValueError, match="equation: fields are seen through a link"):
+        pyro_msde.fit(model, AmortizedGP(model), train, link="log", **options)
+    with pytest.raises(ValueError, match="equation: the reference depends on time"):
+        pyro_msde.fit(
+            model, AmortizedGP(model), train, reference=pyro_msde.Cycle(0.5, 1), **options
+        )
+
+
+def test_an_interrupted_run_goes_on_with_the_equation(tmp_path: Any) -> None:
+    """In parts and at once: the same forecasts."""
+    train, validation, fresh = burgers(4, 0), burgers(2, 1), burgers(1, 3)
+    paths = []
+    for parts in ((7,), (3, 7)):
+        folder = tmp_path / str(len(parts))
+        for steps in parts:
+            model = multiscale.like(train, coarse=48, boundary="periodic")
+            fit = pyro_msde.fit(
+                model,
+                AmortizedGP(model),
+                train,
+                validation=validation,
+                steps=6,
+                validate_every=3,
+                checkpoint=folder,
+                progress=False,
+                callbacks=[_StopAt(steps)],
+            )
+        paths.append(fit.forecast(fresh, num_samples=4).paths)
+    torch.testing.assert_close(paths[0], paths[1], rtol=1e-4, atol=1e-5)
+
+
+class _StopAt(pyro_msde.Callback):
+    """Interrupts training after a step."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def step(self, view: Any) -> None:
+        if view.step == self.last:
+            raise KeyboardInterrupt
