@@ -195,7 +195,9 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
             f"{told} was calibrated before it was finished. Other weights are trained now, so its "
             "scale is 1 again: calibrate it in the end."
         )
-    if others := sorted(names - {"calibration", "jackknife", "memory", "region", "trust"}):
+    if others := sorted(
+        names - {"calibration", "jackknife", "memory", "path_noise", "region", "trust"}
+    ):
         warn(
             f"{told} was adjusted before it was finished. Other weights are trained now: add "
             f"{', '.join(others)} again in the end, with fit.adjusted(…)."
