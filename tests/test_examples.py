@@ -164,7 +164,9 @@ def test_an_example_trains_as_the_run_that_is_kept(asked, command, kept):
     model, guide, options = asked(*command.split())
     assert model.config == kept.model.config
     assert guide.config == kept.guide.config
-    assert (options["steps"], options["recipe"]) == (kept.steps, kept.training.recipe)
+    assert options["recipe"] == kept.training.recipe
+    early = kept.equation is not None and kept.steps < options["steps"]  # nothing to gain
+    assert early or options["steps"] == kept.steps
 
 
 def test_the_demo_trains_for_fewer_steps(asked):

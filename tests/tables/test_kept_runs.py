@@ -36,5 +36,6 @@ def test_a_kept_run_is_of_its_case_s_settings(name):
     if wanted["architecture"] == "published":  # whose networks have no quadratic path
         wanted = {**wanted, "rank": fit.model.config["rank"]}
     assert fit.model.config == wanted
-    assert fit.steps == setting.length(n_eta)
+    early = fit.equation is not None and fit.steps < setting.length(n_eta)  # nothing to gain
+    assert early or fit.steps == setting.length(n_eta)
     assert fit.training.recipe == setting.recipe(n_eta)
