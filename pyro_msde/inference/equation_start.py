@@ -55,7 +55,7 @@ _FEWEST_POINTS = 5  # of half a test function
 _TIMES = (1.0, 4.0)  # in which a state changes by its own size, likewise
 _FEWEST_SNAPSHOTS = 6
 _FOLDS = 5
-_MOST_TRAJECTORIES = 40
+_MOST_TRAJECTORIES, _MOST_VALUES = 40, 2**27  # that an equation is identified from
 _CHECKED, _CHECKED_PARTS = 8, 10  # trajectories that are forecast, and parts of each
 TOLERANCE = 0.1  # of how far parts move, that their forecasts may err by
 _STEP, _SHORTEST = 1 / 20, 1 / 2000  # of such a part
@@ -214,7 +214,10 @@ def _identified(
         for along, n in zip(path.waves, grid.shape, strict=True)
     ]
     count = len(segments.values)
-    some = np.unique(np.linspace(0, count - 1, min(count, _MOST_TRAJECTORIES)).astype(int))
+    most = min(count, _MOST_TRAJECTORIES)
+    size = max(len(t) for t in segments.times) * grid.channels * grid.num_points
+    most = min(most, max(_FOLDS, _MOST_VALUES // size))
+    some = np.unique(np.linspace(0, count - 1, most).astype(int))
     folds: list[NormalEquations] = [NormalEquations() for _ in range(_FOLDS)]
     for place, k in enumerate(some.tolist()):
         fields = _Whole(segments.values[k], path, inner)

@@ -177,6 +177,8 @@ class Trainer:
         path = equation_of(self.model)
         if path is None or self.equation_misfit is not None:
             return False
+        if path.given is None:
+            _LOG.info("looking for an equation; multiscale(…, equation=None) has none")
         error = start_equation(self.model, self.segments)
         text = fitted_equation(path).text
         if not path.started:
