@@ -20,6 +20,7 @@ numbers are the same. `benchmarks.studies.remedies` measures alternatives in the
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -95,8 +96,9 @@ def unseen(setting: Setting, numbers: Sequence[int]) -> Trajectories:
     """
     parts = []
     cuts = setting.problem.cuts.get(setting.split)
+    horizon = math.floor(setting.horizon / setting.problem.dt + 1e-9) * setting.problem.dt
     for k in numbers:
-        whole = setting.problem.fresh(setting.split, 1, SEED + k, setting.horizon)
+        whole = setting.problem.fresh(setting.split, 1, SEED + k, horizon)
         parts.append(at_times(whole.after(cuts[-1]) if cuts else whole, setting.horizon))
     own = [p.covariates for p in parts if p.covariates is not None]
     values = [p.values[0] for p in parts]

@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+_LEAST_LEFT = 0.1  # of white noise, that encoding leaves
+
+
 @dataclass(frozen=True)
 class VarianceOptima:
     """Variances as they are and where the ELBO is largest, in scaled units.
@@ -102,8 +105,9 @@ class ObservationVarianceStep:
     Args:
         model: The generative model, of which `has_observation_variances` is true.
         encoder: Guide whose q(z|y) gives the states, at its means: those from which forecasts
-            start, where they choose for themselves how far these are apart. None: states are those
-            of the path's marginals, which the ELBO asks for.
+            start, where they choose for themselves how far these are apart. Of white noise they
+            have taken as many parts as they are, which are given back. None: states are those of
+            the path's marginals, which the ELBO asks for.
     """
 
     changes_weights: ClassVar[bool] = True
@@ -130,6 +134,9 @@ class ObservationVarianceStep:
         if not isinstance(self.misfit, Tensor):
             return
         factor = _pooled(self.misfit, self.count, self.model)
+        if self.encoder is not None:
+            values = self.model.grid.channels * self.model.grid.num_points
+            factor = factor / max(_LEAST_LEFT, 1 - self.model.num_latent / values)
         change = factor.clamp(min=torch.finfo(factor.dtype).tiny).log()  # for y that never changes
         parts = [p for p in (self.model.var_zeta, self.model.var_eta) if p is not None]
         for part in parts:
