@@ -76,13 +76,15 @@ class Region:
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Draw paths back to the region, which has room around each initial state."""
         widened = self.to(dynamics.encoded).around(dynamics.encoded, dynamics.model)
+        # beside a linear part that is integrated exactly so is the pull
+        pulled = math.inf if dynamics.linear_part is not None else LONGEST_STEP
         return replace(
             dynamics,
             drift=confined(dynamics.drift, widened, dynamics.model),
             box=widened.box,
             longest_step=min(
                 dynamics.longest_step,
-                LONGEST_STEP,
+                pulled,
                 LONGEST_STEP if self.step is None else float(self.step),
             ),
         )
