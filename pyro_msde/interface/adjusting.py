@@ -20,6 +20,7 @@ from pyro_msde.data import (
 )
 from pyro_msde.forecasts import matched_trajectories
 from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
+from pyro_msde.interface.validation_steps import judging_step
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
 from pyro_msde.protocols import Adjustment, FreeNodes, LastLayer
@@ -61,7 +62,7 @@ def calibrated_adjustments(
         every = slice(None, None, max(1, (len(times) - 1) // num_times))
         some = validation[rows]
         parts.append((some, some.snapshots([every] * len(rows)), times[every]))
-    step = CHOOSING_STEP * fit.scaling.time
+    step = judging_step(fit, CHOOSING_STEP)
     jackknife = fit.adjustment("jackknife")
     bins = min(BINS, max(len(t) for t in validation.times) - 1)
 
