@@ -30,7 +30,7 @@ RATES = torch.tensor([[-1.0, -300.0], [0.5, -20_000.0]], dtype=torch.float64)
 def test_linear_decay_is_exact_at_any_step() -> None:
     """Rows with rates and times of their own, in steps a thousand times too long for others."""
     start = torch.tensor([[[1.0, 2.0], [3.0, -1.0]]], dtype=torch.float64)
-    times = torch.tensor([[0.0, 0.5, 1.0], [1.0, 1.2, 3.0]], dtype=torch.float64)
+    times = torch.tensor([[0.0, 0.25, 0.75], [1.0, 1.5, 1.75]], dtype=torch.float64)
     start = start.expand(3, -1, -1)
     path = integrate_exponentially(
         lambda z, t: RATES[:, None] * z,
