@@ -14,12 +14,14 @@ from pyro_msde.runs import check_size
 __all__ = ["IDENTIFIED", "equation_path", "takes_equation"]
 
 IDENTIFIED = "identified"
-_MOST_CHANNELS = 4  # of which a library of products is small
+_MOST_TERMS = 160  # of which some are chosen in seconds
 
 
-def takes_equation(places: Places) -> bool:
+def takes_equation(places: Places, num_covariates: int) -> bool:
     """Whether an equation can be identified on these places."""
-    return waves_of(places, 1) is not None and places.channels <= _MOST_CHANNELS
+    if waves_of(places, 1) is None:
+        return False
+    return len(library(places.channels, places.ndim, num_covariates)) <= _MOST_TERMS
 
 
 def equation_path(
@@ -32,12 +34,13 @@ def equation_path(
     """
     names = Names.usual(places.channels, places.ndim, num_covariates)
     if equation == IDENTIFIED:
-        if places.channels > _MOST_CHANNELS:
-            raise ValueError(
-                f"equation: {places.channels} channels have too many products to choose from, "
-                f"{_MOST_CHANNELS} are the most. Give the equation, or leave it out."
-            )
         known, terms = None, library(places.channels, places.ndim, num_covariates)
+        if len(terms) > _MOST_TERMS:
+            raise ValueError(
+                f"equation: a library of {len(terms)} terms, of {places.channels} channels and "
+                f"{num_covariates} covariates, is too large to choose from; {_MOST_TERMS} are the "
+                "most. Give the equation, or leave it out."
+            )
     else:
         known = parsed(equation, names)
         terms = tuple(dict.fromkeys(term for row in known for term in row))

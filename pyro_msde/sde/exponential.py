@@ -95,7 +95,7 @@ def integrate_exponentially(
 
     found: list[Tensor] = [start]
     known: dict[tuple[float, ...], tuple[Tensor, ...]] = {}
-    for first, last, count in _spans(times, max_step):
+    for first, last, count in _spans(times, max_step, together=not noisy):
         clock = times[:, first : first + 1]
         h = (times[:, last : last + 1] - clock) / count
         key = tuple(h[:, 0].tolist())
@@ -139,13 +139,18 @@ def integrate_exponentially(
     return torch.stack(found, -2)
 
 
-def _spans(times: Tensor, max_step: float) -> Iterator[tuple[int, int, int]]:
-    """From which time to which, in how many steps: several times lie within a step that is long."""
+def _spans(times: Tensor, max_step: float, together: bool) -> Iterator[tuple[int, int, int]]:
+    """From which time to which, in how many steps.
+
+    Several times lie within a step that is long, if they may: between them a path has no noise.
+    """
     most = max_step * (1 + 1e-9)
     first, end = 0, times.shape[-1] - 1
     while first < end:
         last = first + 1
-        while last < end and float((times[:, last + 1] - times[:, first]).max()) <= most:
+        while (
+            together and last < end and float((times[:, last + 1] - times[:, first]).max()) <= most
+        ):
             last += 1
         gap = float((times[:, last] - times[:, first]).max())
         yield first, last, max(1, math.ceil(gap / most))

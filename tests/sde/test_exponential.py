@@ -117,6 +117,23 @@ def test_noise_has_the_variance_of_an_ornstein_uhlenbeck_process() -> None:
         assert bool(((found - exact).abs() < allowed).all())
 
 
+def test_times_within_a_step_have_noise_of_their_own() -> None:
+    """A random walk's variance at each of eight times in a step that is long; false alarms 2e-5."""
+    times = torch.linspace(0, 1, 9, dtype=torch.float64)[None]
+    draws = 4000
+    path = integrate_exponentially(
+        lambda z, t: torch.zeros_like(z),
+        diagonal(torch.zeros(1, 1, dtype=torch.float64)),
+        torch.ones(1, dtype=torch.float64),
+        torch.zeros(draws, 1, 1, dtype=torch.float64),
+        times,
+        max_step=1.0,
+        generator=torch.Generator().manual_seed(0),
+    )
+    found, exact = path[:, 0, 1:, 0].var(0), times[0, 1:]
+    assert bool(((found - exact).abs() < standard_errors(8) * exact * math.sqrt(2 / draws)).all())
+
+
 def test_opposite_paths_have_opposite_noise() -> None:
     """Their mean is that without noise, for a linear drift."""
     rates = torch.tensor([[-1.0]], dtype=torch.float64)
