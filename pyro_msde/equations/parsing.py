@@ -14,6 +14,7 @@ the same field, u^p u_a, is read as (u^{p+1})_a / (p + 1).
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import NoReturn
@@ -160,6 +161,8 @@ class _Parser:
             kind = self.tokens[self.at][0] if self.at < len(self.tokens) else ""
             if kind == "number":
                 value *= float(self.tokens[self.at][1])
+                if not math.isfinite(value):
+                    self.refuse("a number that is too large")
                 self.at += 1
             elif kind == "name" and self.tokens[self.at][1] in self.names.covariates:
                 if covariate is not None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from pyro_msde.equations.terms import Term
 
@@ -180,7 +181,11 @@ def _in_time(times: Array) -> tuple[Array, Array]:
     """Weights (time,) of the bump over these times, and of its derivative."""
     middle, half = 0.5 * (times[0] + times[-1]), 0.5 * (times[-1] - times[0])
     bump, slope = _bumps((times - middle) / half, 1)
-    weights = np.gradient(times)  # of the trapezoidal rule; at the ends the bump is zero
+    gaps = np.diff(times)
+    if np.ptp(gaps) < 1e-3 * gaps.mean():
+        weights = np.gradient(times)  # of the trapezoidal rule; at the ends the bump is zero
+    else:  # which errs by second differences of the gaps
+        weights = CubicSpline(times, np.eye(len(times))).integrate(times[0], times[-1])
     return bump * weights, slope / half * weights
 
 

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from pyro_msde.data import Inputs
 from pyro_msde.isolation import Isolation, exclusive
 from pyro_msde.networks import LinearPart, drift_of
-from pyro_msde.priors import part_of, private
+from pyro_msde.priors import private
 from pyro_msde.protocols import Adjustment, BoundModel, Guide, Model, Solver
 from pyro_msde.sde import (
     FORECAST_STEP,
@@ -245,10 +245,9 @@ def readings(
 
 
 def _linear_part(model: Model) -> Callable[[Tensor | None, Tensor], LinearPart] | None:
-    """That of the equation in a drift without a prior."""
-    part = part_of(model, "drift")
+    """That of the equation in a drift."""
     path = getattr(drift_of(model), "equation", None)
-    if path is None or not path.started or (part is not None and part.is_random):
+    if path is None or not path.started:
         return None
     found: Callable[[Tensor | None, Tensor], LinearPart] = path.linear_part
     return found

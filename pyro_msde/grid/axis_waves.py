@@ -37,6 +37,7 @@ class AxisWaves:
         wall: Of the lower wall from the first point, in spacings.
         dense: How many points products are taken at.
         grid: The axis by itself.
+        direction: 1, or −1 where coordinates fall from point to point.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class AxisWaves:
     wall: float
     dense: int
     grid: Grid
+    direction: int = 1
 
     @property
     def wavenumbers(self) -> Array:
@@ -125,9 +127,12 @@ def waves_of(grid: Any, degree: int) -> tuple[AxisWaves, ...] | None:
     """Waves along each axis of a `Grid`, for products of so many fields.
 
     None: it is no such grid, a part of it has no field, its channels have different ends, or one
-    has ends other than a ring, "dirichlet", "antisymmetric" or "neumann" at both.
+    has ends other than a ring, "dirichlet", "antisymmetric" or "neumann" at both, or an axis has
+    padding, so that its wall is not where the grid ends.
     """
     if not isinstance(grid, Grid) or grid.mask is not None or len(grid.ends) > 1:
+        return None
+    if any(points for pair in grid.padding for points in pair):
         return None
     found = []
     for axis, ends in enumerate(grid.ends[0]):
@@ -141,5 +146,6 @@ def waves_of(grid: Any, degree: int) -> tuple[AxisWaves, ...] | None:
         length = abs(spacing) * (n if kind == "ring" else n - 1 + 2 * wall)
         alone = Grid(n, grid.coarse[axis], boundary=[ends])
         dense = math.ceil((degree + 1) / 2 * grid.coarse[axis]) + 1
-        found.append(AxisWaves(kind, float(length), wall, dense, alone))
+        direction = -1 if spacing < 0 else 1
+        found.append(AxisWaves(kind, float(length), wall, dense, alone, direction))
     return tuple(found)

@@ -104,13 +104,14 @@ class Jackknife:
         scale = saved.pop("scale", 1.0)
         if not offers(model, LastLayer):
             raise ValueError("jackknife: the model's drift has no last weights to which it belongs")
-        weights = drift_of(model).readout()
-        if saved.keys() != weights.keys():
+        weights = _all_last_weights(drift_of(model))
+        if not saved or not saved.keys() <= weights.keys():  # a network that rests has none
             raise ValueError(f"jackknife: of {sorted(saved)}, not of {sorted(weights)}")
         if not all(isinstance(d, Tensor) for d in saved.values()):
             raise ValueError("jackknife: holds what is no tensor")
-        size = saved[next(iter(weights))].shape[:1]
-        for name, weight in weights.items():
+        size = saved[next(iter(saved))].shape[:1]
+        for name in saved:
+            weight = weights[name]
             wanted = (*size, *weight.shape[-2:])
             if saved[name].shape != wanted or not saved[name].numel():
                 raise ValueError(f"jackknife.{name}: {tuple(saved[name].shape)}, not {wanted}")
@@ -247,6 +248,20 @@ def _with_networks_changed(
         {name: read_out_changed(networks[name], x, changes[name]) for name, x in inputs.items()}
     )
     return value + drift.offset(z, t, covariates)
+
+
+def _all_last_weights(drift: Any) -> dict[str, Tensor]:
+    """Those of networks that rest, too, as they may do before weights are loaded."""
+    rests = hasattr(drift, "awake")
+    before = rests and drift.awake
+    try:
+        if rests:
+            drift.awake = True
+        found: dict[str, Tensor] = drift.readout()
+        return found
+    finally:
+        if rests:
+            drift.awake = before
 
 
 def normal_equations(features: Tensor, missed: Tensor, share: Tensor) -> list[Tensor]:

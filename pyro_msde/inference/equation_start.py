@@ -63,15 +63,15 @@ _LEAST_NOISE = 1e-7  # C, in scaled units
 
 
 def equation_of(model: Model) -> EquationPath | None:
-    """The equation in a model's drift; None: there is none, or the drift has a prior."""
-    part = part_of(model, "drift")
-    if part is not None and part.is_random:
-        return None
+    """The equation in a model's drift; None: there is none."""
     return getattr(drift_of(model), "equation", None)
 
 
 def is_equation_alone(model: Model) -> bool:
     """Whether the drift is an equation without anything that was learned beside it."""
+    part = part_of(model, "drift")
+    if part is not None and part.is_random:
+        return False
     return bool(getattr(drift_of(model), "resting", False)) and not model.n_eta
 
 

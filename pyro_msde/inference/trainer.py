@@ -167,7 +167,15 @@ class Trainer:
     def has_equation(self) -> bool:
         """Whether the drift has an equation that forecasts the data by itself."""
         path = equation_of(self.model)
-        return path is not None and path.started and drift_of(self.model).resting
+        if path is None or self._has_random_drift:
+            return False
+        return path.started and drift_of(self.model).resting
+
+    @property
+    def _has_random_drift(self) -> bool:
+        """Whether the drift has a prior: an equation that is given goes with its networks then."""
+        part = part_of(self.model, "drift")
+        return part is not None and part.is_random
 
     def _starts_equation(self) -> bool:
         """Whether the drift has an equation, given or identified now, that forecasts the data.
@@ -175,7 +183,7 @@ class Trainer:
         Beside one that does not the network is trained, as if there were none.
         """
         path = equation_of(self.model)
-        if path is None or self.equation_misfit is not None:
+        if path is None or self.equation_misfit is not None or self._has_random_drift:
             return False
         if path.given is None:
             _LOG.info("looking for an equation; multiscale(…, equation=None) has none")
@@ -185,7 +193,7 @@ class Trainer:
             _LOG.info("no equation of the library forecasts the training data")
             return False
         told = "%s errs by %.2g%% of how far training states move"
-        if error > TOLERANCE:
+        if not error <= TOLERANCE:  # NaN, too
             drift_of(self.model).awake = True
             _LOG.warning(told + ": the data contradict it, or the coarse grid", text, 100 * error)
             return False
@@ -285,13 +293,15 @@ class Trainer:
         As long as the guide is not learned, f would learn the guide's errors. It is solved for at
         the end.
         """
-        drift = drift_of(self.model)
-        if not self.has_equation:
+        path = equation_of(self.model)
+        if path is None or not path.started:
             return
-        yield from drift.macro.parameters()
-        yield from (() if drift.path is None else drift.path.parameters())
         kernel = part_of(self.model, "kernel")
         yield from (() if kernel is None else kernel.parameters())
+        if self.has_equation:
+            drift = drift_of(self.model)
+            yield from drift.macro.parameters()
+            yield from (() if drift.path is None else drift.path.parameters())
 
     def _beta(self) -> float:
         """Weight of the drift residual now."""

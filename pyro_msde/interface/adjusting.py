@@ -19,7 +19,12 @@ from pyro_msde.data import (
     time_blocks,
 )
 from pyro_msde.forecasts import matched_trajectories
-from pyro_msde.inference import Jackknife, JackknifeStep, encoded_segments
+from pyro_msde.inference import (
+    Jackknife,
+    JackknifeStep,
+    encoded_segments,
+    is_equation_alone,
+)
 from pyro_msde.interface.validation_steps import judging_step
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.networks import refusal
@@ -119,6 +124,10 @@ def jackknife_of(fit: Fit, train: Trajectories, ridge: float, seed: int) -> Jack
     """What the drift owes to parts of the training data."""
     check_trajectories("train", fit.model, train)
     seed, ridge = check_seed("seed", seed), check_number("ridge", ridge)
+    if is_equation_alone(fit.model):
+        raise ValueError(
+            "model: its drift is an equation, without weights that parts of the data could change."
+        )
     if why := refusal(fit.model, LastLayer):
         raise ValueError(
             f"model: no jackknife of this drift: {why}. Where it has a prior, q(θ) says what is "

@@ -253,7 +253,8 @@ def fit(
         identity = identity_of(trainer, scaling, data, seed, validation, validate_every)
         usual = None if validation is None else partial(usual_forecasts, validation=validation)
         judge = None if validation is None else judging(validation, scaling, grid, dtype)
-        noise = None if validation is None else partial(chosen_path_noise, validation=validation)
+        judged = data if validation is None else validation
+        noise = partial(chosen_path_noise, validation=judged)
         run = TrainingRun(
             trainer,
             scaling,

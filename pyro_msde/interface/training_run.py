@@ -60,8 +60,7 @@ class TrainingRun:
         score: Of a fit, lower is better; None: nothing validates.
         judge: What validates, in scaled units; None likewise.
         usual: Of a fit, what its validation forecasts are like; None likewise.
-        choose_noise: Of a fit with an equation, how much path noise its forecasts take; None
-            likewise.
+        choose_noise: Of a fit with an equation, how much path noise its forecasts take.
         validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
@@ -75,7 +74,7 @@ class TrainingRun:
     score: Callable[[Fit], float] | None
     judge: Segments | None
     usual: Callable[[Fit], Trust | None] | None
-    choose_noise: Callable[[Fit], PathNoise | None] | None
+    choose_noise: Callable[[Fit], PathNoise | None]
     validate_every: int
     folder: Path | None
     stop: Interruption
@@ -108,8 +107,8 @@ class TrainingRun:
         result = self._fit(interrupted=self.stop.requested)
         for adjustment in adjustments:
             result = result.adjusted(adjustment, first=True)
-        if self.choose_noise is not None and trainer.has_equation and not self.stop.requested:
-            result = self._with_path_noise(result, self.choose_noise)
+        if trainer.has_equation and not self.stop.requested:
+            result = self._with_path_noise(result)
         if self.usual is not None and not self.stop.requested:
             result = self._with_trust(result, self.usual)
         if self.folder is not None and not (torn and stopped):
@@ -195,10 +194,10 @@ class TrainingRun:
             trainer.keep_best()
         self.seconds += time.perf_counter() - began
 
-    def _with_path_noise(self, result: Fit, choose: Callable[[Fit], PathNoise | None]) -> Fit:
+    def _with_path_noise(self, result: Fit) -> Fit:
         """With as much path noise as validation forecasts are better for."""
         try:
-            noise = choose(result.without("path_noise"))
+            noise = self.choose_noise(result.without("path_noise"))
         except KeyboardInterrupt:
             self.stop.note()
             return result

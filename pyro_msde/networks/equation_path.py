@@ -64,6 +64,11 @@ class EquationPath(nn.Module):
         self.given: Tensor | None = None  # (channel, term) in the user's units, if it is known
 
     @property
+    def fixed(self) -> tuple[str, ...]:
+        """Buffers, which no prior is put on."""
+        return ("coefficients", "sd", "reference", "units", *(f"line_{k}" for k in range(3)))
+
+    @property
     def started(self) -> bool:
         """Whether it has any term."""
         if self._started is None:
@@ -133,7 +138,7 @@ class EquationPath(nn.Module):
         for k, term in enumerate(self.terms):
             size = time * torch.prod(scale ** torch.tensor(term.powers, dtype=torch.float64))
             for along, order in zip(self.waves, term.derivative, strict=True):
-                size = size / along.length**order
+                size = size / (along.direction * along.length) ** order
             if term.covariate is not None:
                 size = size * covariates[term.covariate]
             found[:, k] = size / scale

@@ -51,6 +51,7 @@ def test_two_fields_in_two_dimensions() -> None:
         ("u_t = u_q", "q are no axes"),
         ("u_t = u^9", "a power or an order above 8"),
         ("u_t = nu*nu*u", "two covariates"),
+        ("u_t = 1e400*u_xx", "too large"),
         ("u_t = u; u_t = u", "u has two equations"),
         ("u_t = (u", "'\\)' is missing"),
         ("u_t = u u", "not understood"),

@@ -140,6 +140,25 @@ def test_on_an_axis_with_ends_test_functions_stay_inside() -> None:
     assert selected(open_ends, 0).coefficients == pytest.approx([-0.7, 0.05], rel=1e-3)
 
 
+def test_at_uneven_times() -> None:
+    """Times moved by up to two fifths of their distance."""
+    rng = np.random.default_rng(7)
+    times = TIMES + 0.004 * rng.uniform(-1, 1, len(TIMES))
+    terms = [Term((1,), (1,)), Term((1,), (2,)), Term((1,), (0,))]
+    folds = []
+    for _ in range(5):
+        even = advected(rng, 0.7, 0.05)[:, 0]
+        spectrum = np.fft.rfft(even[0])
+        k = np.arange(len(spectrum))
+        turned = np.exp(-1j * k * 0.7 * times[:, None] - 0.05 * k**2 * times[:, None])
+        u = np.fft.irfft(spectrum * turned, n=POINTS)[:, None]
+        blocks = weak_form(u, times, (LENGTH / POINTS,), (True,), terms, TESTS)
+        folds.append(sum(blocks, NormalEquations()))
+    equation = selected(folds, 0)
+    assert equation.terms[:2] == (0, 1)
+    assert equation.coefficients[:2] == pytest.approx([-0.7, 0.05], rel=5e-3)
+
+
 def test_white_noise_has_no_equation() -> None:
     """Of fields without dynamics no term is kept but decay, which is what they do."""
     rng = np.random.default_rng(6)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pyro.infer.autoguide import AutoNormal
 
 import pyro_msde
 from pyro_msde import Trajectories
 from pyro_msde.datasets import etdrk4
 from pyro_msde.guides import AmortizedGP
 from pyro_msde.models import multiscale
+from pyro_msde.priors import bayesian, fan_in_normal
 
 POINTS, STEPS, DT = 96, 60, 0.02
 X = np.arange(POINTS) / POINTS
@@ -115,6 +117,55 @@ def test_a_saved_fit_forecasts_the_same(fit: Any, tmp_path: Any) -> None:
     one, other = (f.forecast(fresh, num_samples=4, seed=1).paths for f in (fit, loaded))
     assert torch.equal(one, other)
     assert str(loaded.equation) == str(fit.equation)
+
+
+def test_a_saved_fit_with_microscale_states_loads(tmp_path: Any) -> None:
+    """Its jackknife is of the microscale drift alone."""
+    found = fitted(burgers(4, 0), burgers(2, 1), 2, n_eta=1)
+    found.save(tmp_path / "run")
+    loaded = pyro_msde.load(tmp_path / "run")
+    fresh = burgers(1, 3)
+    one, other = (f.forecast(fresh, num_samples=4, seed=1).paths for f in (found, loaded))
+    assert torch.equal(one, other)
+
+
+def test_coordinates_that_fall_turn_odd_derivatives() -> None:
+    """The same field from right to left: u u_x keeps its sign in the user's coordinates."""
+    train, validation = burgers(6, 0), burgers(2, 1)
+    turned = [
+        Trajectories(
+            data.times[0],
+            np.stack(data.values)[..., ::-1],
+            dims=("x",),
+            coords={"x": X[::-1]},
+        )
+        for data in (train, validation)
+    ]
+    found = fitted(*turned, 1).equation.coefficients["u"]
+    assert found["(u^2)_x"] == pytest.approx(-0.5, rel=0.01)
+    assert found["u_xx"] == pytest.approx(NU, rel=0.02)
+
+
+def test_a_prior_on_the_drift_goes_with_a_given_equation_and_no_other() -> None:
+    """Nothing is identified beside networks that are random."""
+    for text, expected in ((None, None), ("u_t = 0.004*u_xx", {"u_xx": 0.004})):
+        options = {} if text is None else {"equation": text}
+        model = multiscale.like(burgers(2, 0), coarse=48, boundary="periodic", **options)
+        bayesian(model.drift, fan_in_normal(1.0))
+        guide = AmortizedGP(model, theta=AutoNormal)
+        found = pyro_msde.fit(
+            model, guide, burgers(2, 0), validation=burgers(1, 1), steps=2, progress=False
+        )
+        if expected is None:
+            assert found.equation is None
+        else:
+            assert found.equation.coefficients["u"] == pytest.approx(expected)
+
+
+def test_there_is_no_jackknife_of_an_equation_alone(fit: Any) -> None:
+    """It has no weights."""
+    with pytest.raises(ValueError, match="without weights that parts of the data"):
+        fit.jackknifed(burgers(2, 0))
 
 
 def test_a_given_equation_is_taken_as_it_is() -> None:
