@@ -104,14 +104,16 @@ class Jackknife:
         scale = saved.pop("scale", 1.0)
         if not offers(model, LastLayer):
             raise ValueError("jackknife: the model's drift has no last weights to which it belongs")
-        weights = _all_last_weights(drift_of(model))
-        if not saved or not saved.keys() <= weights.keys():  # a network that rests has none
+        drift = drift_of(model)
+        weights = _all_last_weights(drift)
+        if getattr(drift, "equation", None) is not None and "macro" not in saved:
+            weights.pop("macro", None)  # it rested beside the equation
+        if not saved or saved.keys() != weights.keys():
             raise ValueError(f"jackknife: of {sorted(saved)}, not of {sorted(weights)}")
         if not all(isinstance(d, Tensor) for d in saved.values()):
             raise ValueError("jackknife: holds what is no tensor")
-        size = saved[next(iter(saved))].shape[:1]
-        for name in saved:
-            weight = weights[name]
+        size = saved[next(iter(weights))].shape[:1]
+        for name, weight in weights.items():
             wanted = (*size, *weight.shape[-2:])
             if saved[name].shape != wanted or not saved[name].numel():
                 raise ValueError(f"jackknife.{name}: {tuple(saved[name].shape)}, not {wanted}")
