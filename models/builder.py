@@ -156,13 +156,13 @@ def multiscale(
             one diffusion a channel. "published": the paper's ReLU networks, one diffusion a state.
         likelihood: Of fields around the product of the experts, with its variance: "normal",
             "laplace", or "student" with four degrees of freedom, for data with outliers.
-        equation: An equation as part of the macroscale drift, of which the networks learn what it
-            and the coarse grid lack. "identified": `fit` finds it in a library of terms, if one
-            forecasts the training data. Or an equation that is known, such as "u_t = -u*u_x +
-            0.1*u_xx + c1*u_xxx", in the user's units: fields u, v, w, …, axes x, y, z, covariates
-            c1, c2, …; see `pyro_msde.equations.parsing`. It takes a `Grid` without a mask whose
-            axes are "periodic", "dirichlet", "antisymmetric" or "neumann". `multiscale.like` has
-            "identified" where the grid allows it.
+        equation: An equation as part of the macroscale drift, whose stencil network rests beside
+            one that forecasts the data, and learns what another lacks. "identified": `fit` finds it
+            in a library of terms, if one forecasts the training data. Or an equation that is known,
+            such as "u_t = -u*u_x + 0.1*u_xx + c1*u_xxx", in the user's units: fields u, v, w, …,
+            axes x, y, z, covariates c1, c2, …; see `pyro_msde.equations.parsing`. It takes a `Grid`
+            without mask and padding whose axes are "periodic", "dirichlet", "antisymmetric" or
+            "neumann". `multiscale.like` has "identified" where the grid allows it.
         seed: Of the initial weights.
 
     Raises:

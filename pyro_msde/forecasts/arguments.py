@@ -137,7 +137,7 @@ def scaled_covariates(fit: FittedModel, covariates: Any, batch: int) -> Tensor |
 
 
 def _longest_step(fit: FittedModel, max_step: float | None) -> float | None:
-    """`max_step`, or a thousandth of the training horizon.
+    """`max_step`, checked; None: what suits the drift.
 
     Raises:
         ValueError: Shorter than any sensible drift needs.

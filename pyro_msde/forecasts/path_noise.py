@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pyro_msde.protocols import Model
@@ -36,11 +36,7 @@ class PathNoise:
 
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Scale both."""
-        return replace(
-            dynamics,
-            diffusion=dynamics.diffusion * self.scale**2,
-            spread=dynamics.spread * self.start,
-        )
+        return dynamics.with_noise(self.scale, self.start)
 
     def to_dict(self) -> dict[str, Any]:
         """Its numbers."""

@@ -196,7 +196,8 @@ class Fit:
                 they are linear.
             control_times: (n,) or (batch, n) increasing, as `times` are given, where controls are
                 known at others; from y0's first time to the last of the forecast.
-            max_step: Longest integration step; unless given, a thousandth of the training horizon.
+            max_step: Longest integration step; unless given, a thousandth of the training horizon,
+                or beside an equation as long as the rest of the drift allows.
                 The midpoint rule takes shorter ones where the drift is too stiff for it, and none
                 longer than .3 % of the horizon where a region is known: at longer ones its pull is
                 not stable. Kept weights err as much at .3 % as at .1 %; at .6 % without this bound

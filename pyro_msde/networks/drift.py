@@ -39,8 +39,8 @@ class MultiscaleDrift(nn.Module):
             is a coupling it takes them instead of f.
         coupling: φ*, from n_eta [+ 2] [+ k] to n_eta numbers; None: φ is the identity.
         path: p, linear among modes of all of ζ; None: there is none.
-        equation: An equation whose right side is added to γ_ζ; None: there is none. The networks
-            learn what it lacks.
+        equation: An equation whose right side is added to γ_ζ; None: there is none. f rests beside
+            one that forecasts the data, and learns what another lacks.
     """
 
     places: Tensor | None

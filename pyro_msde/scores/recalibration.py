@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -77,11 +77,7 @@ class Calibration:
 
     def apply(self, dynamics: Dynamics) -> Dynamics:
         """Scale the diffusion and the spread of the start."""
-        return replace(
-            dynamics,
-            diffusion=dynamics.diffusion * self.scale**2,
-            spread=dynamics.spread * self.start,
-        )
+        return dynamics.with_noise(self.scale, self.start)
 
     def to_dict(self) -> dict[str, Any]:
         """Its numbers."""

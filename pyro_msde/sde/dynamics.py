@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Generator, Tensor
 
@@ -51,3 +51,7 @@ class Dynamics:
     longest_step: float = math.inf
     noise_axes: Tensor | None = None
     linear_part: Callable[[Tensor | None, Tensor], LinearPart] | None = None
+
+    def with_noise(self, scale: float, start: float) -> Dynamics:
+        """With so many times the path noise √C, and so many times the spread of the start."""
+        return replace(self, diffusion=self.diffusion * scale**2, spread=self.spread * start)

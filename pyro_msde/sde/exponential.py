@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pyro_msde.networks import LinearPart
 from pyro_msde.sde.axes import turned_back
+from pyro_msde.sde.integration import MOST_STEPS
 from pyro_msde.sde.opposite_pairs import in_opposite_pairs
 
 __all__ = ["STABLER", "ConfinedDrift", "integrate_exponentially"]
@@ -79,7 +80,17 @@ def integrate_exponentially(
 
     Returns:
         (sample, row, time, latent).
+
+    Raises:
+        ValueError: That would be more than 100 000 steps.
     """
+    lasts = float((times[:, -1] - times[:, 0]).max())
+    if not lasts <= MOST_STEPS * max_step:
+        raise ValueError(
+            f"times: a path over {lasts:.4g} training horizons takes {lasts / max_step:,.0f} steps "
+            f"of at most {max_step:.3g} each, and {MOST_STEPS:,} are the most. Ask for times less "
+            "far from t0, or for longer steps (max_step)."
+        )
     z = start[..., None, :]
     noisy = bool(diffusion.any())
     scale = diffusion.sqrt()

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from pyro_msde.sde.opposite_pairs import in_opposite_pairs
 
-__all__ = ["FASTEST", "cheaper_rule", "integrate", "stable_step"]
+__all__ = ["FASTEST", "MOST_STEPS", "cheaper_rule", "integrate", "stable_step"]
 
 FASTEST = 500.0  # per horizon: a decay that forecasts' default step still resolves
 
 _LARGEST_ANGLE = 0.5  # step × spectral radius: waves then grow by less than 1 % a step
 _LONGER = 4.0  # steps of the fourth-order rule, against what limits the midpoint rule's
 _PULLED = 2.5 / FASTEST  # the longest of these in which a decay at that rate is stable
-_MOST_STEPS = 100_000  # of a path: two horizons of the shortest step
+MOST_STEPS = 100_000  # of a path: two horizons of the shortest step
 _DEEP = 4000  # steps beyond which torchsde needs a balanced tree, lest its recursion end
 _ITERATIONS = 40  # of the power method, of which the later half counts
 
@@ -280,10 +280,10 @@ def _counts(times: Tensor, max_step: float | None) -> list[int]:
         return [1] * len(gaps)
     counts = (gaps / max_step * (1 - 1e-9)).ceil().clamp(min=1)
     total = float(counts.sum())
-    if not total <= _MOST_STEPS:
+    if not total <= MOST_STEPS:
         raise ValueError(
             f"times: a path over {float(gaps.sum()):.4g} training horizons takes {total:,.0f} "
-            f"steps of at most {max_step:.3g} each, and {_MOST_STEPS:,} are the most. Ask for "
+            f"steps of at most {max_step:.3g} each, and {MOST_STEPS:,} are the most. Ask for "
             "times less far from t0 or for fewer, or for longer steps (max_step); a drift that is "
             "too stiff for these has shorter ones."
         )

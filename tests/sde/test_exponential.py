@@ -134,6 +134,19 @@ def test_times_within_a_step_have_noise_of_their_own() -> None:
     assert bool(((found - exact).abs() < standard_errors(8) * exact * math.sqrt(2 / draws)).all())
 
 
+def test_paths_of_too_many_steps_are_refused() -> None:
+    """As by the other rules."""
+    with pytest.raises(ValueError, match="200,000 steps .* 100,000 are the most"):
+        integrate_exponentially(
+            lambda z, t: z,
+            diagonal(torch.zeros(1, 1, dtype=torch.float64)),
+            torch.zeros(1, dtype=torch.float64),
+            torch.zeros(1, 1, 1, dtype=torch.float64),
+            torch.tensor([[0.0, 200.0]], dtype=torch.float64),
+            max_step=1e-3,
+        )
+
+
 def test_opposite_paths_have_opposite_noise() -> None:
     """Their mean is that without noise, for a linear drift."""
     rates = torch.tensor([[-1.0]], dtype=torch.float64)
