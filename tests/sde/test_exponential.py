@@ -136,7 +136,7 @@ def test_times_within_a_step_have_noise_of_their_own() -> None:
 
 def test_paths_of_too_many_steps_are_refused() -> None:
     """As by the other rules."""
-    with pytest.raises(ValueError, match="200,000 steps .* 100,000 are the most"):
+    with pytest.raises(ValueError, match=r"200,000 steps .* 100,000 are the most"):
         integrate_exponentially(
             lambda z, t: z,
             diagonal(torch.zeros(1, 1, dtype=torch.float64)),
