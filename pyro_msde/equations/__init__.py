@@ -2,7 +2,7 @@
 
 from pyro_msde.equations.fitted_equation import FittedEquation
 from pyro_msde.equations.parsing import parsed
-from pyro_msde.equations.selection import Selected, selected
+from pyro_msde.equations.selection import Selected, inclusion, leave_one_out, selected
 from pyro_msde.equations.terms import Names, Term, equation_text, library, written
 from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
 
@@ -14,6 +14,8 @@ __all__ = [
     "Term",
     "TestFunctions",
     "equation_text",
+    "inclusion",
+    "leave_one_out",
     "library",
     "parsed",
     "selected",

@@ -19,10 +19,14 @@ class FittedEquation:
             of fields, lengths, times and covariates.
         sd: Their standard errors, shaped alike, by leaving out groups of trajectories, or of times
             of a single one; zero where the equation was given.
+        inclusion: By field and term, the share of resamples of the training data, group by group,
+            whose equation has the term. Also of terms that the equation lacks, and that compete
+            with its own; empty where the equation was given.
     """
 
     coefficients: Mapping[str, Mapping[str, float]]
     sd: Mapping[str, Mapping[str, float]]
+    inclusion: Mapping[str, Mapping[str, float]]
 
     @property
     def text(self) -> str:
@@ -33,11 +37,15 @@ class FittedEquation:
         )
 
     def __str__(self) -> str:
-        """An equation a line, with standard errors."""
+        """An equation a line, then standard errors, and what is sure of its terms and of others."""
         lines = []
         for field, row in self.coefficients.items():
             lines.append(equation_text(field, ((value, term) for term, value in row.items())))
+            share = self.inclusion[field]
             for term, value in row.items():
                 if error := self.sd[field][term]:
-                    lines.append(f"    {term}: {value:.6g} ± {error:.2g}")
+                    sure = f", in {share[term]:.0%} of resamples" if term in share else ""
+                    lines.append(f"    {term}: {value:.6g} ± {error:.2g}{sure}")
+            others = (term for term in share if term not in row)
+            lines += [f"    without {term}, in {share[term]:.0%} of resamples" for term in others]
         return "\n".join(lines)

@@ -4,6 +4,9 @@ Starting from all terms, the one is left out without which the equations are fit
 again. Of these nested equations the one with the fewest terms is taken that predicts equations of
 other trajectories, or of other times, as well as the best does, but for a hundredth or what chance
 explains.
+
+How sure that is, resampling tells (ensemble SINDy; Fasel et al., Proc. R. Soc. A 478, 2022): groups
+of equations, such as trajectories, are drawn with replacement, and terms selected anew.
 """
 
 from __future__ import annotations
@@ -19,13 +22,16 @@ from numpy.typing import NDArray
 
 from pyro_msde.equations.weak_form import NormalEquations
 
-__all__ = ["Selected", "selected"]
+__all__ = ["Selected", "inclusion", "leave_one_out", "selected"]
 
 Array = NDArray[Any]
 
 _RIDGE = 1e-13  # of scaled normal equations
 _SLACK = 0.02  # of the best error
 _NOTHING = 1e-6  # of the left side's square: less is an error of sums over grid points
+_MOST = 12  # terms
+_CANDIDATES = 24  # that resampled equations may have
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -36,39 +42,44 @@ class Selected:
         terms: Numbers of its terms.
         coefficients: Of these.
         error: Share of the left side's square that it misses, in cross-validation.
-        covariance: (term, term) of the coefficients, by how far folds differ.
+        last_left_out: All terms that equations may have, those first that were needed longest.
     """
 
     terms: tuple[int, ...]
     coefficients: Array
     error: float
-    covariance: Array
+    last_left_out: tuple[int, ...]
 
 
-def selected(folds: Sequence[NormalEquations], field: int, most: int = 12) -> Selected:
+def selected(
+    groups: Sequence[NormalEquations], field: int, candidates: Sequence[int] | None = None
+) -> Selected:
     """The equation of a field from equations in groups that are independent of each other.
 
     Args:
-        folds: Two at least.
+        groups: Two at least; cross-validation leaves out one in five.
         field: Number of the field.
-        most: Terms at most.
+        candidates: Terms that it may have; None: all.
     """
+    folds = [reduce(add, groups[k::_FOLDS]) for k in range(min(_FOLDS, len(groups)))]
     total = reduce(add, folds)
     others = [total - fold for fold in folds]
-    usable = np.diag(total.matrix) > 0
-    active = [int(k) for k in np.flatnonzero(usable)]
+    usable = np.flatnonzero(np.diag(total.matrix) > 0)
+    active = [int(k) for k in usable if candidates is None or k in candidates]
     errors: Any
     steps: list[tuple[list[int], Array]] = []
+    left: list[int] = []
     while active:
         errors = [
             _misfit(fold, field, active, _solved(rest, field, active))
             for fold, rest in zip(folds, others, strict=True)
         ]
         steps.append((list(active), np.array(errors)))
-        active.remove(_least_needed(total, field, active))
+        left.append(_least_needed(total, field, active))
+        active.remove(left[-1])
     nothing = np.array([float(fold.square[field]) for fold in folds])
     steps.append(([], nothing))
-    steps = [s for s in steps if len(s[0]) <= most]
+    steps = [s for s in steps if len(s[0]) <= _MOST]
     best = min(steps, key=lambda s: float(s[1].sum()))[1]
     square = float(total.square[field])
     slack = max(_SLACK * float(best.sum()), _NOTHING * square)
@@ -80,12 +91,43 @@ def selected(folds: Sequence[NormalEquations], field: int, most: int = 12) -> Se
 
     terms, errors = min((s for s in steps if as_good(s[1])), key=lambda s: len(s[0]))
     share = float(errors.sum()) / square if square else 1.0
+    values = _solved(total, field, terms) if terms else np.zeros(0)
+    return Selected(tuple(terms), values, share, tuple(reversed(left)))
+
+
+def leave_one_out(groups: Sequence[NormalEquations], field: int, terms: Sequence[int]) -> Array:
+    """By how much leaving out each group moves coefficients: (group, term).
+
+    Sums of squares over groups are the jackknife's variances (Efron & Stein 1981).
+    """
     if not terms:
-        return Selected((), np.zeros(0), share, np.zeros((0, 0)))
-    each = np.stack([_solved(rest, field, terms) for rest in others])
-    spread = each - each.mean(0)
-    jackknife = (len(each) - 1) / len(each) * spread.T @ spread
-    return Selected(tuple(terms), _solved(total, field, terms), share, jackknife)
+        return np.zeros((len(groups), 0))
+    total = reduce(add, groups)
+    each = np.stack([_solved(total - group, field, terms) for group in groups])
+    n = len(groups)
+    return np.asarray((each - each.mean(0)) * ((n - 1) / n) ** 0.5)
+
+
+def inclusion(
+    groups: Sequence[NormalEquations], field: int, chosen: Selected, *, draws: int, seed: int = 0
+) -> Array:
+    """(term,) share of resamples of the groups whose equation has a term.
+
+    Args:
+        groups: Two at least.
+        field: Number of the field.
+        chosen: From all of them; resampled equations have terms that were among the last there.
+        draws: Resamples.
+        seed: Of these.
+    """
+    rng = np.random.default_rng(seed)
+    found = np.zeros(len(groups[0].right))
+    for _ in range(draws):
+        counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)))
+        drawn = [group * int(n) for group, n in zip(groups, counts, strict=True)]
+        terms = selected(drawn, field, chosen.last_left_out[:_CANDIDATES]).terms
+        found[list(terms)] += 1
+    return found / draws
 
 
 def _solved(equations: NormalEquations, field: int, active: Sequence[int]) -> Array:

@@ -69,6 +69,12 @@ class NormalEquations:
             self.count + other.count,
         )
 
+    def __mul__(self, times: int) -> NormalEquations:
+        """So many times the same."""
+        return NormalEquations(
+            self.matrix * times, self.right * times, self.square * times, self.count * times
+        )
+
     def __sub__(self, other: NormalEquations) -> NormalEquations:
         """Without the other's."""
         return NormalEquations(

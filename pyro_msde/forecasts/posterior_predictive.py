@@ -59,6 +59,8 @@ class Forecast:
         starts: (batch,) times of the initial fields, where they differ; None: `times` hold for all.
         history: How many snapshots were given of each, the last of them the initial field.
         residual: What initial fields leave of themselves in later ones; None: nothing.
+        coefficients: (θ, channel, term) of the drift's equation, in scaled units, at each draw;
+            None: they are not random.
         opposites: (sample,) which of all paths, those of the first draw of θ first, has the
             opposite noise of each, itself if none has; None: all are independent.
 
@@ -79,6 +81,7 @@ class Forecast:
     starts: np.ndarray | None = None
     history: int = 1
     residual: Residual | None = None
+    coefficients: Tensor | None = None
     opposites: Tensor | None = None
     _cache: dict[str, Tensor] = field(default_factory=dict)
     _kept: list[Mixture] = field(default_factory=list)

@@ -137,7 +137,7 @@ def forecast(
         members = filtered(list(members), guide, snapshots, past, moved, generator)
     trust, region = _kind(adjustments, Trust), _kind(adjustments, Region)
     memory = _kind(adjustments, ResidualMemory)
-    drawn, read, paths, misfits, rates, begun = [], [], [], [], [], []
+    drawn, read, paths, misfits, rates, begun, terms = [], [], [], [], [], [], []
     for member in members:
         if trust is not None:
             rates.append(_rates(trust.to(member.dynamics.start), member, at_once))
@@ -152,6 +152,8 @@ def forecast(
         drawn += [member.theta] * at_once
         sites = {name: value.detach().cpu() for name, value in member.sites.items()}
         read += [sites] * at_once
+        if member.dynamics.coefficients is not None:
+            terms.append(member.dynamics.coefficients.cpu())
     everything, departure = torch.cat(paths).cpu(), None
     if trust is not None:
         lasts = float(t[0, -1] - t[0, 0])
@@ -187,6 +189,7 @@ def forecast(
             departure=departure,
         ),
         sites=read,
+        coefficients=torch.cat(terms) if terms else None,
         metadata=metadata,
         reference=reference,
     )

@@ -6,10 +6,11 @@ from pyro_msde.inference.closed_form_variance import (
     has_observation_variances,
     observes_normals,
 )
+from pyro_msde.inference.coefficient_draws import CoefficientDraws
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.equation_start import (
+from pyro_msde.inference.equation_of_model import (
     equation_of,
     fitted_equation,
     is_equation_alone,
@@ -32,6 +33,7 @@ from pyro_msde.inference.training_state import all_finite
 from pyro_msde.inference.weak_form_start import weak_form_regression
 
 __all__ = [
+    "CoefficientDraws",
     "FinishingStep",
     "Jackknife",
     "JackknifeStep",

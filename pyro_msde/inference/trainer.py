@@ -18,13 +18,8 @@ from pyro_msde.errors import NonFiniteLossError, NotPositiveDefiniteError
 from pyro_msde.inference.callbacks import Recorder, TrainingView
 from pyro_msde.inference.closed_form_variance import observes_normals, variance_optima
 from pyro_msde.inference.elbo import MultiscaleELBO
-from pyro_msde.inference.equation_start import (
-    TOLERANCE,
-    equation_of,
-    fitted_equation,
-    start_equation,
-    start_noise,
-)
+from pyro_msde.inference.equation_of_model import equation_of, fitted_equation
+from pyro_msde.inference.equation_start import TOLERANCE, start_equation, start_noise
 from pyro_msde.inference.linear_start import found_noisy, start_linear_path
 from pyro_msde.inference.microscale_start import start_linear_microscale, start_microscale
 from pyro_msde.inference.optimiser import GradientClipping, parameter_groups, set_rates

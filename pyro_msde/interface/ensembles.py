@@ -108,6 +108,7 @@ class Ensemble:
             residual=pooled_residual(each),
             sites=list(chain.from_iterable(fc.sites for fc in each)),
             opposites=_pooled_opposites(each),
+            coefficients=None,  # each fit's equation has terms of its own
             _cache={},
             _kept=[],
         )

@@ -196,7 +196,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
             "scale is 1 again: calibrate it in the end."
         )
     if others := sorted(
-        names - {"calibration", "jackknife", "memory", "path_noise", "region", "trust"}
+        names - {"calibration", "coefficients", "jackknife", "memory", "path_noise", "region", "trust"}
     ):
         warn(
             f"{told} was adjusted before it was finished. Other weights are trained now: add "

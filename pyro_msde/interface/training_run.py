@@ -25,12 +25,14 @@ from pyro_msde.data import (
 from pyro_msde.errors import SavedRunError, warn
 from pyro_msde.forecasts import PathNoise, Trust, learned_region, residual_memory
 from pyro_msde.inference import (
+    CoefficientDraws,
     FinishingStep,
     JackknifeStep,
     ObservationVarianceStep,
     Trainer,
     all_finite,
     encoded_segments,
+    equation_of,
     has_observation_variances,
     is_equation_alone,
     refine_drift,
@@ -160,7 +162,11 @@ class TrainingRun:
         if measure and not is_equation_alone(trainer.model):
             blocks = time_blocks(self._fit(), self.data)
             steps.append(JackknifeStep(Isolation(0, trainer.device), blocks))
-        return self._take(steps)
+        found = self._take(steps)
+        path = equation_of(trainer.model)
+        if trainer.has_equation and path is not None and bool(path.directions.any()):
+            found.append(CoefficientDraws())
+        return found
 
     def _judge_memory(self) -> None:
         """Leave the residual's memory out if validation forecasts are better without."""

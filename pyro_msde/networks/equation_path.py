@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pyro_msde.networks.linear_part import LinearPart
 from pyro_msde.protocols import Places
 
 __all__ = ["EquationPath"]
+
+_MOST_UNCERTAIN = 12  # terms of a channel
 
 
 class EquationPath(nn.Module):
@@ -35,7 +38,8 @@ class EquationPath(nn.Module):
     """
 
     coefficients: Tensor
-    sd: Tensor
+    directions: Tensor
+    inclusion: Tensor
     reference: Tensor
     units: Tensor
 
@@ -52,7 +56,9 @@ class EquationPath(nn.Module):
         self.num_covariates = num_covariates
         count = grid.channels + 1 + num_covariates
         self.register_buffer("coefficients", torch.zeros(grid.channels, len(self.terms)))
-        self.register_buffer("sd", torch.zeros(grid.channels, len(self.terms)))
+        rank = min(len(self.terms), _MOST_UNCERTAIN) * grid.channels
+        self.register_buffer("directions", torch.zeros(rank, grid.channels, len(self.terms)))
+        self.register_buffer("inclusion", torch.zeros(grid.channels, len(self.terms)))
         self.register_buffer("reference", torch.zeros(grid.channels, *grid.coarse))
         self.register_buffer("units", torch.ones(count, dtype=torch.float64))
         for axis, size in enumerate(kernel):
@@ -61,12 +67,19 @@ class EquationPath(nn.Module):
         self._made: tuple[Any, ...] | None = None
         self._started: bool | None = None
         self.fine_reference: Any = 0.0  # only while a fit starts
+        self.change: Tensor | None = None  # of each path's coefficients
         self.given: Tensor | None = None  # (channel, term) in the user's units, if it is known
 
     @property
     def fixed(self) -> tuple[str, ...]:
         """Buffers, which no prior is put on."""
-        return ("coefficients", "sd", "reference", "units", *(f"line_{k}" for k in range(3)))
+        own = "coefficients", "directions", "inclusion", "reference", "units"
+        return (*own, *(f"line_{k}" for k in range(3)))
+
+    @property
+    def sd(self) -> Tensor:
+        """(channel, term) standard errors of the coefficients, in scaled units."""
+        return self.directions.square().sum(0).sqrt()
 
     @property
     def started(self) -> bool:
@@ -118,16 +131,42 @@ class EquationPath(nn.Module):
             self.reference.copy_(reference)
 
     @torch.no_grad()
-    def set(self, coefficients: Tensor, sd: Tensor | None = None) -> None:
-        """Let the coefficients, and their standard errors if known, be these in scaled units.
+    def set(
+        self,
+        coefficients: Tensor,
+        directions: Tensor | None = None,
+        inclusion: Tensor | None = None,
+    ) -> None:
+        """Let the coefficients be these in scaled units, (channel, term).
 
-        Both are (channel, term).
+        Args:
+            coefficients: The values.
+            directions: (any, channel, term) whose products with themselves add up to their
+                covariance; None: they are known.
+            inclusion: (channel, term) how sure it is that a term is there; None: it is known.
         """
         self._forget()
         self.coefficients.copy_(coefficients)
-        self.sd.zero_()
-        if sd is not None:
-            self.sd.copy_(sd)
+        self.directions.zero_()
+        self.inclusion.zero_()
+        if directions is not None:  # as few as have the same covariance
+            _, size, axes = torch.linalg.svd(directions.double().flatten(1), full_matrices=False)
+            rank = min(len(self.directions), len(size))
+            few = size[:rank, None] * axes[:rank]
+            self.directions[:rank] = few.reshape(-1, *coefficients.shape).to(self.directions)
+        if inclusion is not None:
+            self.inclusion.copy_(inclusion)
+
+    def changed_by(self, change: Tensor) -> EquationPath:
+        """One with other coefficients, for each path of states (path, ...).
+
+        Args:
+            change: (path, channel, term), in scaled units.
+        """
+        other = copy(self)
+        other._forget()
+        other.change = change
+        return other
 
     def factors(self) -> Tensor:
         """(channel, term) float64: a coefficient in scaled units over that in the user's."""
@@ -145,13 +184,17 @@ class EquationPath(nn.Module):
         return found
 
     def forward(self, zeta: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Drift, shaped as ζ (..., n_ζ), at covariates (..., p) if it takes any."""
+        """Drift, shaped as ζ (..., n_ζ), at covariates (..., p) if it takes any.
+
+        With coefficients for each path ζ is (path, ..., n_ζ), or (1, ..., n_ζ).
+        """
         linear, products, dense = self._parts(zeta)
         w = self.grid.unflatten(zeta) + self.reference
-        total: Tensor = torch.zeros_like(w)
+        count = len(w) if self.change is None else max(len(w), len(self.change))
+        total = w.new_zeros(count, *w.shape[1:])
         known: dict[tuple[int, ...], Tensor] = {}
         at: list[Tensor] | None = None
-        for powers, channel, covariate, rows in (*linear, *products):
+        for powers, channel, covariate, rows, term in (*linear, *products):
             if powers not in known:
                 if sum(powers) == 1:
                     known[powers] = w.select(-self.grid.ndim - 1, powers.index(1))
@@ -161,6 +204,9 @@ class EquationPath(nn.Module):
                         at = list(up.unbind(-self.grid.ndim - 1))
                     known[powers] = _product(at, powers)
             part = _along(known[powers], rows)
+            if self.change is not None:
+                weight = self.coefficients[channel, term] + self.change[:, channel, term]
+                part = part * weight.to(part).reshape(-1, *(1,) * (part.ndim - 1))
             if covariate is not None and covariates is not None:
                 part = part * covariates[..., covariate][(..., *(None,) * self.grid.ndim)]
             total.select(-self.grid.ndim - 1, channel).add_(part)
@@ -185,14 +231,16 @@ class EquationPath(nn.Module):
                 even = term.degree % 2 == 0
                 row = along.derivative(order, lines[axis], even) * along.length**order
                 rows.append(row @ finer[axis] if term.degree == 1 else row)
-            rows[0] = rows[0] * values[channel, k]
-            key = term.powers, int(channel), term.covariate, () if len(rows) == 1 else term
+            if self.change is None:
+                rows[0] = rows[0] * values[channel, k]
+            alone = len(rows) > 1 or self.change is not None
+            key = term.powers, int(channel), term.covariate, int(k) if alone else None
             if key in groups:  # in one dimension derivatives of a product add up
                 rows[0] = rows[0] + groups[key][0]
             groups[key] = rows
         made = [
-            (powers, channel, covariate, [torch.as_tensor(row).to(like) for row in rows])
-            for (powers, channel, covariate, _), rows in groups.items()
+            (powers, channel, covariate, [torch.as_tensor(row).to(like) for row in rows], k)
+            for (powers, channel, covariate, k), rows in groups.items()
         ]
         linear = [part for part in made if sum(part[0]) == 1]
         others = [part for part in made if sum(part[0]) != 1]

@@ -36,6 +36,8 @@ class Dynamics:
         noise_axes: (latent, latent) orthogonal, in whose columns C is diagonal; None: the states.
         linear_part: From covariates (row, p), or None, and states (..., latent) to the stiff linear
             part of the drift; None: it has none that is known.
+        coefficients: (draw, channel, term) of the drift's equation at these draws, if they are
+            random.
     """
 
     model: Model
@@ -51,6 +53,7 @@ class Dynamics:
     longest_step: float = math.inf
     noise_axes: Tensor | None = None
     linear_part: Callable[[Tensor | None, Tensor], LinearPart] | None = None
+    coefficients: Tensor | None = None
 
     def with_noise(self, scale: float, start: float) -> Dynamics:
         """With so many times the path noise √C, and so many times the spread of the start."""

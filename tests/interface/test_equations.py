@@ -191,7 +191,7 @@ def test_where_the_library_has_no_equation_there_is_none() -> None:
     """White noise."""
     rng = np.random.default_rng(5)
     noise = [
-        Trajectories(DT * np.arange(61), rng.standard_normal((4, 61, POINTS)), dims=("x",))
+        Trajectories(DT * np.arange(25), rng.standard_normal((4, 25, POINTS)), dims=("x",))
         for _ in range(2)
     ]
     assert fitted(noise[0], noise[1], 2).equation is None

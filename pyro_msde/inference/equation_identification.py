@@ -1,0 +1,170 @@
+"""The equation of training data, by the weak form on the fine grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_msde.data import Segments
+from pyro_msde.equations import (
+    NormalEquations,
+    Selected,
+    TestFunctions,
+    inclusion,
+    leave_one_out,
+    selected,
+    weak_form,
+)
+from pyro_msde.grid import Grid
+from pyro_msde.networks import EquationPath
+
+__all__ = ["Identified", "identified", "natural_time", "supports", "weak_form_groups"]
+
+_PARTS = (6, 12)  # of an axis, that half a test function takes
+_FEWEST_POINTS = 5  # of half a test function
+_TIMES = (1.0, 4.0)  # in which a state changes by its own size, likewise
+_FEWEST_SNAPSHOTS = 6
+_FEWEST_GROUPS = 5
+_BLOCKS = 5  # of time, of fewer trajectories
+_MOST_TRAJECTORIES, _MOST_VALUES = 40, 2**27  # that an equation is identified from
+_RESAMPLES = 50
+
+
+def supports(grid: Grid, segments: Segments) -> Iterator[TestFunctions]:
+    """Test functions to try, of no two alike."""
+    shortest = min(len(t) for t in segments.times)
+    natural = natural_time(segments)
+    seen = set()
+    for part in _PARTS:
+        widths = tuple(max(_FEWEST_POINTS, n // part) for n in grid.data_shape)
+        if any(2 * w >= n for w, n in zip(widths, grid.data_shape, strict=True)):
+            continue
+        for times in _TIMES:
+            half = round(times * natural)
+            half = min(max(half, _FEWEST_SNAPSHOTS), (shortest - 1) // 4)
+            if half >= 2 and (widths, half) not in seen:
+                seen.add((widths, half))
+                yield TestFunctions(widths, half)
+
+
+def natural_time(segments: Segments) -> float:
+    """Snapshots in which fields change by half of their size, on average."""
+    y = segments.values[0]
+    at = torch.linspace(0, len(y) - 1, min(len(y), 33)).long().unique()
+    size = float(y[at].double().square().mean())
+    lag = 1
+    while lag < len(y) // 2:
+        first = at[at + lag < len(y)]
+        change = float((y[first + lag].double() - y[first].double()).square().mean())
+        if change > 0.25 * size:
+            break
+        lag *= 2
+    return float(lag)
+
+
+@dataclass(frozen=True)
+class Identified:
+    """An equation in scaled units, and what it was selected from.
+
+    Attributes:
+        coefficients: (channel, term).
+        directions: (group, channel, term), by how much leaving out each group moves them.
+        groups: Equations of each trajectory, or of a fifth of the times of each of a few.
+        selected: Of each channel.
+    """
+
+    coefficients: Tensor
+    directions: Tensor
+    groups: Sequence[NormalEquations]
+    selected: Sequence[Selected]
+
+    def inclusion(self) -> Tensor:
+        """(channel, term) shares of resamples of the groups whose equation has a term."""
+        each = [
+            inclusion(self.groups, channel, chosen, draws=_RESAMPLES)
+            for channel, chosen in enumerate(self.selected)
+        ]
+        return torch.as_tensor(np.stack(each))
+
+
+def identified(
+    path: EquationPath, grid: Grid, segments: Segments, tests: TestFunctions
+) -> Identified | None:
+    """What these test functions say; None: there is too little data."""
+    groups = weak_form_groups(path, grid, segments, tests)
+    if len(groups) < 2 or sum(group.count for group in groups) < 4 * len(path.terms):
+        return None
+    coefficients = torch.zeros(grid.channels, len(path.terms), dtype=torch.float64)
+    directions = torch.zeros(len(groups), *coefficients.shape, dtype=torch.float64)
+    each = []
+    for channel in range(grid.channels):
+        equation = selected(groups, channel)
+        terms = list(equation.terms)
+        coefficients[channel, terms] = torch.as_tensor(equation.coefficients)
+        moved = leave_one_out(groups, channel, terms)
+        directions[:, channel, terms] = torch.as_tensor(moved)
+        each.append(equation)
+    if not bool(coefficients.isfinite().all() and directions.isfinite().all()):
+        return None
+    return Identified(coefficients, directions, groups, each)
+
+
+def weak_form_groups(
+    path: EquationPath, grid: Grid, segments: Segments, tests: TestFunctions
+) -> list[NormalEquations]:
+    """Equations of each trajectory, or of a fifth of the times of each of a few.
+
+    Every fifth group, from any on, is of other trajectories, or of other times, than the rest.
+    """
+    inner = tuple(
+        slice(before, before + n)
+        for (before, _), n in zip(grid.padding, grid.data_shape, strict=True)
+    )
+    spacing = [
+        along.length / (n if along.kind == "ring" else n - 1 + 2 * along.wall) / along.length
+        for along, n in zip(path.waves, grid.shape, strict=True)
+    ]
+    count = len(segments.values)
+    most = min(count, _MOST_TRAJECTORIES)
+    size = max(len(t) for t in segments.times) * grid.channels * grid.num_points
+    most = min(most, max(_FEWEST_GROUPS, _MOST_VALUES // size))
+    some = np.unique(np.linspace(0, count - 1, most).astype(int))
+    parts = 1 if len(some) >= _FEWEST_GROUPS else _BLOCKS
+    groups = [NormalEquations() for _ in range(parts * len(some))]
+    for place, k in enumerate(some.tolist()):
+        fields = _Whole(segments.values[k], path, inner)
+        covariates = () if segments.covariates is None else segments.covariates[k].tolist()
+        blocks = list(
+            weak_form(
+                fields,
+                segments.times[k].cpu().numpy(),
+                spacing,
+                grid.periodic,
+                path.terms,
+                tests,
+                covariates=covariates,
+                observed=fields.observed,
+            )
+        )
+        for n, block in enumerate(blocks):
+            groups[parts * place + n * parts // len(blocks)] += block
+    return [group for group in groups if group.count]
+
+
+class _Whole:
+    """Fields of a trajectory with their reference, in units of their scales; sliced along time."""
+
+    def __init__(self, values: Any, path: EquationPath, inner: tuple[slice, ...]) -> None:
+        self.values, self.inner = values, (slice(None), slice(None), *inner)
+        observed = getattr(values, "observed", None)
+        self.observed = None if observed is None else observed[self.inner].cpu().numpy()
+        self.reference = path.fine_reference
+
+    def __getitem__(self, span: slice) -> np.ndarray:
+        fields = self.values[span].double().cpu().numpy()[self.inner]
+        return np.asarray(fields + self.reference)
