@@ -47,7 +47,8 @@ class CoefficientDraws:
         changes = self.draws(drift.equation, dynamics.num_draws, dynamics.generator)
         mine = changes[draws.start : draws.stop].to(dynamics.start)
         changed = copy(drift)
-        equation = drift.equation.changed_by(mine.repeat_interleave(share, 0))
+        each = mine if len(mine) == 1 else mine.repeat_interleave(share, 0)
+        equation = drift.equation.changed_by(each)
         changed._modules = {**drift._modules, "equation": equation}
         return replace(dynamics, drift=changed, coefficients=drift.equation.coefficients + mine)
 

@@ -15,17 +15,21 @@ __all__ = ["chosen_path_noise"]
 
 _SCALES = (0.03, 0.1, 0.3, 1.0)  # of L, beside zero
 _STARTS = (1.0, 0.3, 0.1, 0.03)  # of the start's spread
+_AS_GOOD = 1.005  # times the least CRPS: less noise is taken, which also is integrated faster
 _TIMES, _PATHS, _TRAJECTORIES = 16, 16, 16
 
 
 def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
-    """The multiples with which validation forecasts have the least CRPS; None: none is finite.
+    """The least multiples with which validation forecasts have the least CRPS, but for chance.
 
     First that of the start, without path noise, then that of path noise.
 
     Args:
         fit: Without such an adjustment.
         validation: Trajectories in its units.
+
+    Returns:
+        None where no forecast is finite.
     """
     lasting = [k for k, t in enumerate(validation.times) if len(t) > 1]
     if not lasting:
@@ -46,7 +50,9 @@ def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
         return total
 
     starts = [(score(noise := PathNoise(0.0, start)), noise) for start in _STARTS]
-    start = min(starts, key=lambda pair: pair[0])[1].start
-    noisy = [(score(noise := PathNoise(scale, start)), noise) for scale in _SCALES]
-    least, best = min((*starts, *noisy), key=lambda pair: pair[0])
-    return best if math.isfinite(least) else None
+    quiet = min(starts, key=lambda pair: pair[0])
+    noisy = [(score(noise := PathNoise(scale, quiet[1].start)), noise) for scale in _SCALES]
+    least = min(quiet[0], *(found for found, _ in noisy))
+    if not math.isfinite(least):
+        return None
+    return next(noise for found, noise in (quiet, *noisy) if found <= _AS_GOOD * least)

@@ -31,6 +31,15 @@ from pyro_msde.runs import Recipe, Saved, checked, config_of
 __all__ = ["identity_of", "resume"]
 
 _PACKED = ("reference", "model.static", "model.mask")
+_MADE_ANEW = {
+    "calibration",
+    "coefficients",
+    "jackknife",
+    "memory",
+    "path_noise",
+    "region",
+    "trust",
+}  # adjustments that a run ends with, or is warned of
 _FREE = ("learning_rate", "anneal", "clip")  # of the recipe, while training goes on
 
 
@@ -195,9 +204,7 @@ def _go_on(run: TrainingRun, saved: Saved) -> None:
             f"{told} was calibrated before it was finished. Other weights are trained now, so its "
             "scale is 1 again: calibrate it in the end."
         )
-    if others := sorted(
-        names - {"calibration", "coefficients", "jackknife", "memory", "path_noise", "region", "trust"}
-    ):
+    if others := sorted(names - _MADE_ANEW):
         warn(
             f"{told} was adjusted before it was finished. Other weights are trained now: add "
             f"{', '.join(others)} again in the end, with fit.adjusted(…)."

@@ -161,11 +161,15 @@ class EquationPath(nn.Module):
         """One with other coefficients, for each path of states (path, ...).
 
         Args:
-            change: (path, channel, term), in scaled units.
+            change: (path, channel, term), in scaled units; one row for all paths.
         """
         other = copy(self)
         other._forget()
-        other.change = change
+        if len(change) == 1:
+            coefficients = self.coefficients + change[0].to(self.coefficients)
+            other._buffers = {**self._buffers, "coefficients": coefficients}
+        else:
+            other.change = change
         return other
 
     def factors(self) -> Tensor:

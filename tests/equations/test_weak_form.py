@@ -192,11 +192,14 @@ def test_the_jackknife_gives_the_variance_of_least_squares() -> None:
 
 
 def test_resamples_are_sure_of_strong_terms_and_not_of_weak_ones() -> None:
-    """Terms of twenty standard errors are always there, one of two sometimes, none seldom."""
+    """Terms of twenty standard errors are always there, others seldom.
+
+    One that explains as much as an equation may lack, a fiftieth of the noise, sometimes is there.
+    """
     size = 1 / 2000**0.5
-    coefficients = [20 * size, -20 * size, 2 * size, 0.0, 0.0]
+    coefficients = [20 * size, -20 * size, 6.3 * size, 0.0, 0.0]
     groups = regression(np.random.default_rng(1), coefficients, 40)
     shares = inclusion(groups, 0, selected(groups, 0), draws=60)
     assert (shares[:2] == 1).all()
     assert 0.05 < shares[2] < 0.95
-    assert (shares[3:] < 0.5).all()
+    assert (shares[3:] < 0.1).all()

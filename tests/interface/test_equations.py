@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import arviz as az
 import numpy as np
 import pytest
 import torch
@@ -107,6 +108,37 @@ def test_the_equation_is_in_the_users_units(scale: float, shift: float, time: fl
     assert row.keys() == expected.keys()
     for term, value in expected.items():
         assert row[term] == pytest.approx(value, rel=0.02)
+
+
+def test_forecasts_draw_coefficients_and_arviz_summarises_them(fit: Any) -> None:
+    """Draws in opposite pairs about the equation's, with its standard errors.
+
+    Of 128 pairs a standard deviation has a relative standard error of 1/√256 = .0625; the tolerance
+    is four of these.
+    """
+    idata = fit.to_arviz(burgers(1, 2), num_samples=256, num_theta=256, times=3)
+    drawn = idata["posterior"]["equation"]
+    names = list(drawn["equation_term"].values)
+    assert names == list(fit.equation.coefficients["u"])
+    for name in names:
+        values = drawn.sel(equation_term=name).values.ravel()
+        assert values.mean() == pytest.approx(fit.equation.coefficients["u"][name], rel=1e-5)
+        assert values.std() == pytest.approx(fit.equation.sd["u"][name], rel=0.25)
+    summary = az.summary(idata, var_names=["equation"], kind="stats")
+    assert list(summary.index) == [f"equation[{name}]" for name in names]
+    assert fit.equation.inclusion["u"] == {name: 1.0 for name in names}
+
+
+def test_drawn_coefficients_spread_forecasts_as_the_drift_says(fit: Any) -> None:
+    """The drift at each draw is that of an equation with its coefficients."""
+    path = fit.model.drift._modules["net"].equation
+    change = 0.1 * path.coefficients * torch.tensor([1.0, -2.0])[:, None, None]
+    states = torch.randn(2, 3, path.grid.num_zeta, generator=torch.Generator().manual_seed(0))
+    each = path.changed_by(change)(states)
+    for k in range(2):
+        alone = path.changed_by(change[k : k + 1])(states[k])
+        torch.testing.assert_close(each[k], alone, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(alone, path(states[k]), rtol=1e-3)
 
 
 def test_a_saved_fit_forecasts_the_same(fit: Any, tmp_path: Any) -> None:

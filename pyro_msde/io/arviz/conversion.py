@@ -5,7 +5,8 @@ with times (trajectory, snapshot) where trajectories have times of their own; �
 
     posterior             diffusion_sd_zeta (…, [channel], x_coarse), diffusion_sd_eta
                           (…, microscale), observation_sd (…, [channel]), time_kernel_lengthscale
-                          (…); on request drift.theta (…, drift.theta_dim_0) and the like
+                          (…), equation (…, equation_term) where the drift has one; on
+                          request drift.theta (…, drift.theta_dim_0) and the like
     posterior_predictive  u (…, trajectory, time, [channel], x_probe), zeta (…, trajectory, time,
                           [channel], x_coarse), eta (…, trajectory, time, microscale), and on the
                           whole grid u_mean, u_sd, u_q05, u_q95 (trajectory, time, [channel], x)
@@ -92,6 +93,7 @@ _DIMENSIONS = (
     "snapshot",
     "channel",
     "microscale",
+    "equation_term",
     "step",
     "validation_step",
 )

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_msde.data import cropped, duration_units
 from pyro_msde.forecasts import Forecast
+from pyro_msde.inference import equation_of, fitted_equation
 from pyro_msde.io.arviz.frame import Frame, Variable, units_attr
 from pyro_msde.isolation import Isolation, place_of
 from pyro_msde.priors import part_of
@@ -31,16 +33,19 @@ class Draws:
         theta: The model at each draw of θ.
         sites: Values of the sites of parts with a prior at each; empty without one.
         repeats: Paths drawn at each θ.
+        coefficients: (θ, channel, term) of the drift's equation, in scaled units; None: they are
+            not random.
     """
 
     theta: Sequence[BoundModel]
     sites: Sequence[Mapping[str, Tensor]]
     repeats: int
+    coefficients: Tensor | None = None
 
     @classmethod
     def of(cls, fc: Forecast) -> Draws:
         """Those of a forecast."""
-        return cls(fc.theta, fc.sites, fc.paths.shape[1])
+        return cls(fc.theta, fc.sites, fc.paths.shape[1], fc.coefficients)
 
     @property
     def count(self) -> int:
@@ -62,6 +67,8 @@ def parameters(
     fit: FittedModel, draws: Draws, frame: Frame, duration: float
 ) -> dict[str, Variable]:
     """Diffusion (as forecasts use it), observation noise, the guide's length scale in time.
+
+    Also the coefficients of an equation in the drift, in the user's units.
 
     L = √C is what a state's standard deviation gains over one training horizon, in scaled units;
     here over one unit of the data's time, growing with its root, and for ζ in the field's units.
@@ -100,6 +107,7 @@ def parameters(
         micro = draws.repeated(L[:, grid.num_zeta :])
         attrs = {**_per_root_time("1", time), **per}
         out["diffusion_sd_eta"] = ((*_AHEAD, "microscale"), micro, attrs)
+    out |= _equation(fit, draws)
     kernel = getattr(fit.guide, "time_kernel", None)
     if kernel is not None:
         lag = torch.tensor(time_lengthscale(kernel, duration), dtype=torch.float64)
@@ -112,6 +120,30 @@ def parameters(
             attrs,
         )
     return out
+
+
+def _equation(fit: FittedModel, draws: Draws) -> dict[str, Variable]:
+    """Coefficients at each draw by term, as `fit.equation` calls these; nothing without any."""
+    path = equation_of(fit.model)
+    if path is None or not path.started:
+        return {}
+    values = path.coefficients.expand(len(draws.theta), -1, -1)
+    if draws.coefficients is not None:
+        values = draws.coefficients
+    there = (path.coefficients != 0).cpu()
+    names = None if fit.metadata is None else fit.metadata.covariates
+    rows = fitted_equation(path, names).coefficients
+    labels = [
+        term if len(rows) == 1 else f"{field}_t: {term}"
+        for field, row in rows.items()
+        for term in row
+    ]
+    in_units = (values.detach().cpu().double() / path.factors())[:, there]
+    attrs = {"long_name": "coefficients of the equation, in the data's units"}
+    return {
+        "equation": ((*_AHEAD, "equation_term"), draws.repeated(in_units), attrs),
+        "equation_term": (("equation_term",), np.array(labels), {}),
+    }
 
 
 def _over_grid(values: Tensor, exists: Tensor | None) -> Tensor:
