@@ -1,13 +1,22 @@
 """Partial differential equations: terms, text, and their coefficients from data."""
 
+from pyro_msde.equations.evidence import Evidence, GaussianCoefficients
 from pyro_msde.equations.fitted_equation import FittedEquation
 from pyro_msde.equations.parsing import parsed
-from pyro_msde.equations.selection import Selected, inclusion, leave_one_out, selected
+from pyro_msde.equations.selection import (
+    Selected,
+    inclusion,
+    least_squares,
+    leave_one_out,
+    selected,
+)
 from pyro_msde.equations.terms import Names, Term, equation_text, library, written
 from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
 
 __all__ = [
+    "Evidence",
     "FittedEquation",
+    "GaussianCoefficients",
     "Names",
     "NormalEquations",
     "Selected",
@@ -15,6 +24,7 @@ __all__ = [
     "TestFunctions",
     "equation_text",
     "inclusion",
+    "least_squares",
     "leave_one_out",
     "library",
     "parsed",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.equations.weak_form import NormalEquations
 
-__all__ = ["Selected", "inclusion", "leave_one_out", "selected"]
+__all__ = ["Selected", "inclusion", "least_squares", "leave_one_out", "selected"]
 
 Array = NDArray[Any]
 
@@ -71,7 +71,7 @@ def selected(
     left: list[int] = []
     while active:
         errors = [
-            _misfit(fold, field, active, _solved(rest, field, active))
+            _misfit(fold, field, active, least_squares(rest, field, active))
             for fold, rest in zip(folds, others, strict=True)
         ]
         steps.append((list(active), np.array(errors)))
@@ -91,7 +91,7 @@ def selected(
 
     terms, errors = min((s for s in steps if as_good(s[1])), key=lambda s: len(s[0]))
     share = float(errors.sum()) / square if square else 1.0
-    values = _solved(total, field, terms) if terms else np.zeros(0)
+    values = least_squares(total, field, terms) if terms else np.zeros(0)
     return Selected(tuple(terms), values, share, tuple(reversed(left)))
 
 
@@ -103,7 +103,7 @@ def leave_one_out(groups: Sequence[NormalEquations], field: int, terms: Sequence
     if not terms:
         return np.zeros((len(groups), 0))
     total = reduce(add, groups)
-    each = np.stack([_solved(total - group, field, terms) for group in groups])
+    each = np.stack([least_squares(total - group, field, terms) for group in groups])
     n = len(groups)
     return np.asarray((each - each.mean(0)) * ((n - 1) / n) ** 0.5)
 
@@ -130,7 +130,8 @@ def inclusion(
     return found / draws
 
 
-def _solved(equations: NormalEquations, field: int, active: Sequence[int]) -> Array:
+def least_squares(equations: NormalEquations, field: int, active: Sequence[int]) -> Array:
+    """Coefficients of some terms, (term,)."""
     matrix = equations.matrix[np.ix_(active, active)]
     size = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
     scaled = matrix / size / size[:, None] + _RIDGE * np.eye(len(active))

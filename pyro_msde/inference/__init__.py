@@ -10,11 +10,13 @@ from pyro_msde.inference.coefficient_draws import CoefficientDraws
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
 from pyro_msde.inference.drift_refinement import refine_drift
 from pyro_msde.inference.elbo import MultiscaleELBO
+from pyro_msde.inference.equation_identification import evidence_of
 from pyro_msde.inference.equation_of_model import (
     equation_of,
     fitted_equation,
     is_equation_alone,
     measure_equation,
+    names_of,
 )
 from pyro_msde.inference.finishing import FinishingStep, encoded_segments
 from pyro_msde.inference.left_out import left_out
@@ -51,6 +53,7 @@ __all__ = [
     "check_roles",
     "encoded_segments",
     "equation_of",
+    "evidence_of",
     "fitted_equation",
     "found_noisy",
     "has_noisy_paths",
@@ -61,6 +64,7 @@ __all__ = [
     "linear_inverse_model",
     "linear_path",
     "measure_equation",
+    "names_of",
     "observes_normals",
     "refine_drift",
     "set_diffusion",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,29 @@ from torch import Tensor
 
 from pyro_msde.data import Segments
 from pyro_msde.equations import (
+    Evidence,
+    Names,
     NormalEquations,
     Selected,
     TestFunctions,
     inclusion,
+    least_squares,
     leave_one_out,
     selected,
     weak_form,
+    written,
 )
 from pyro_msde.grid import Grid
 from pyro_msde.networks import EquationPath
 
-__all__ = ["Identified", "identified", "natural_time", "supports", "weak_form_groups"]
+__all__ = [
+    "Identified",
+    "evidence_of",
+    "identified",
+    "natural_time",
+    "supports",
+    "weak_form_groups",
+]
 
 _PARTS = (6, 12)  # of an axis, that half a test function takes
 _FEWEST_POINTS = 5  # of half a test function
@@ -154,6 +167,52 @@ def weak_form_groups(
         for n, block in enumerate(blocks):
             groups[parts * place + n * parts // len(blocks)] += block
     return [group for group in groups if group.count]
+
+
+def evidence_of(
+    path: EquationPath,
+    grid: Grid,
+    segments: Segments,
+    channel: int,
+    names: Names,
+    library: bool,
+) -> Evidence:
+    """What data say of a channel's coefficients, with the test functions that agree best with it.
+
+    Args:
+        path: With an equation.
+        grid: Of the data.
+        segments: These, in scaled units.
+        channel: Number of the field.
+        names: Of fields, axes and covariates.
+        library: Of all terms of the library, not only of those that the equation has.
+
+    Raises:
+        ValueError: Too few data.
+    """
+    values = path.coefficients[channel].double().cpu().numpy()
+    kept = np.flatnonzero(values).tolist()
+    best: Sequence[NormalEquations] | None = None
+    least = np.inf
+    for tests in supports(grid, segments):
+        groups = weak_form_groups(path, grid, segments, tests)
+        if len(groups) < 2:
+            continue
+        away = least_squares(reduce(add, groups), channel, kept) / values[kept] - 1
+        if (size := float(np.abs(away).max())) < least:
+            best, least = groups, size
+    if best is None:
+        raise ValueError("train: too few snapshots for test functions. Pass longer trajectories.")
+    columns = list(range(len(path.terms))) if library else kept
+    return Evidence.of(
+        best,
+        channel,
+        field=names.fields[channel],
+        terms=[written(path.terms[k], names) for k in columns],
+        columns=columns,
+        kept=kept,
+        units=path.factors()[channel, columns].numpy(),
+    )
 
 
 class _Whole:

@@ -15,7 +15,7 @@ from pyro_msde.networks import EquationPath, drift_of
 from pyro_msde.priors import part_of, starting_values
 from pyro_msde.protocols import Model
 
-__all__ = ["equation_of", "fitted_equation", "is_equation_alone", "measure_equation"]
+__all__ = ["equation_of", "fitted_equation", "is_equation_alone", "measure_equation", "names_of"]
 
 _COMPETES = 0.1  # of resamples that have a term which the equation lacks
 
@@ -64,6 +64,14 @@ def measure_equation(model: Model, scaling: Scaling) -> str | None:
     return None
 
 
+def names_of(path: EquationPath, covariates: Sequence[str] | None) -> Names:
+    """What an equation calls fields, axes and covariates; without names of these c1, c2, …."""
+    names = Names.usual(path.grid.channels, len(path.waves), path.num_covariates)
+    if covariates is not None and len(covariates) == path.num_covariates:
+        return replace(names, covariates=tuple(covariates))
+    return names
+
+
 def fitted_equation(path: EquationPath, covariates: Sequence[str] | None = None) -> FittedEquation:
     """An equation in the user's units.
 
@@ -71,9 +79,7 @@ def fitted_equation(path: EquationPath, covariates: Sequence[str] | None = None)
         path: Of a model that is fitted.
         covariates: Their names; None: c1, c2, ….
     """
-    names = Names.usual(path.grid.channels, len(path.waves), path.num_covariates)
-    if covariates is not None and len(covariates) == path.num_covariates:
-        names = replace(names, covariates=tuple(covariates))
+    names = names_of(path, covariates)
     factors = path.factors()
     values, sd = (x.double().cpu() / factors for x in (path.coefficients, path.sd))
     inclusion = path.inclusion.double().cpu()

@@ -13,11 +13,12 @@ from pyro.infer.autoguide import AutoDelta
 
 from pyro_msde.checks import check_seed, check_whole
 from pyro_msde.data import Metadata, Scaling, Trajectories
-from pyro_msde.equations import FittedEquation
+from pyro_msde.equations import Evidence, FittedEquation
 from pyro_msde.forecasts import Forecast, checked_start, first_snapshots, forecast
 from pyro_msde.inference import equation_of, fitted_equation
 from pyro_msde.interface.adjusting import calibrated_adjustments, jackknife_of
 from pyro_msde.interface.description import save
+from pyro_msde.interface.equation_evidence import equation_evidence
 from pyro_msde.interface.ownership import belongs
 from pyro_msde.interface.trusting import usual_forecasts
 from pyro_msde.io.arviz import to_arviz
@@ -316,6 +317,24 @@ class Fit:
                 snapshot, or only one of two; data of another grid.
         """
         return self.adjusted(jackknife_of(self, train, ridge, seed), first=True)
+
+    def equation_evidence(
+        self, train: Trajectories, field: str | None = None, *, library: bool = False
+    ) -> Evidence:
+        """What trajectories say of the coefficients of the equation: their likelihood.
+
+        Its Gaussian posterior is in closed form, and `pyro_msde.models.EquationCoefficients` is a
+        Pyro program of it, for other priors.
+
+        Args:
+            train: Trajectories, such as those that the fit was trained on.
+            field: Whose coefficients, such as "u"; None: those of the only one.
+            library: Of all terms that the equation might have, not only of those that it has.
+
+        Raises:
+            ValueError: There is no equation; no such field; data of another grid, or too few.
+        """
+        return equation_evidence(self, train, field, library)
 
     @property
     def is_point(self) -> bool:

@@ -17,11 +17,13 @@ from pyro_msde.priors.parts import (
     private,
 )
 from pyro_msde.priors.posteriors import posterior_of
+from pyro_msde.priors.spike_and_slab import SpikeAndSlab
 
 __all__ = [
     "Horseshoe",
     "LogVariance",
     "Part",
+    "SpikeAndSlab",
     "bayesian",
     "described_priors",
     "fan_in_normal",
