@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pyro_msde
-from benchmarks import analogues, coarse_cylinder, coarse_dns, dmd, oracle
+from benchmarks import (
+    analogues,
+    coarse_cylinder,
+    coarse_dns,
+    conformal,
+    dmd,
+    fno,
+    oracle,
+    pde_find,
+)
 from benchmarks.errors import noise_floor, trajectory_error
 from benchmarks.solids import is_finite, without_solids
 from pyro_msde import Trajectories, baselines
@@ -275,6 +284,63 @@ def _fit_pod(data: Splits, rank: int, seed: int, steps: int, *, start: bool) -> 
     )
 
 
+_ORDERS = {"kdv": 4, "burgers1d": 2, "ks": 4}  # of derivatives that PDE-FIND may find
+_OPERATORS = {
+    "kdv": fno.Sizes(250, True, (25, 50), width=32, modes=48, batch=16),
+    "burgers1d": fno.Sizes(500, True, (25, 50), width=32, modes=64, batch=16),
+    "burgers2d": fno.Sizes(64, False, (25, 50), width=20, modes=16, batch=4),
+    "ks": fno.Sizes(128, True, (2, 4), width=32, modes=24, batch=16),
+}
+_FNO_SECONDS = 600.0
+_LEADS = 100
+
+
+def _pde_find(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    name = case.problem.name
+    if name not in _ORDERS:
+        return _failed(data, "for one channel on a ring")
+    began = time.perf_counter()
+    validation, test = _at_leads(data.validation, data.test)
+    found = pde_find.best_equation(data.train, validation, _ORDERS[name])
+    seconds = time.perf_counter() - began
+    choice = f"{found}, waves up to {found.limit:.2g} of the grid's"
+    return _with_conformal(found.forecast, validation, test, train_seconds=seconds, choice=choice)
+
+
+def _fno(case: Case, split: str, data: Splits, seed: int, steps: int) -> Outcome:
+    name = case.problem.name
+    if name not in _OPERATORS:
+        return _failed(data, "for one channel on a square or a ring")
+    began = time.perf_counter()
+    validation, test = _at_leads(data.validation, data.test)
+    found, choice = fno.trained(data.train, validation, _OPERATORS[name], _FNO_SECONDS, seed)
+    seconds = time.perf_counter() - began
+    return _with_conformal(found.forecast, validation, test, train_seconds=seconds, choice=choice)
+
+
+def _at_leads(*parts: Trajectories) -> list[Trajectories]:
+    """At about a hundred times, from the first."""
+    return [part.thinned(max(1, (len(part.times[0]) - 1) // _LEADS)) for part in parts]
+
+
+def _with_conformal(
+    forecast: Callable[[Trajectories], Array],
+    validation: Trajectories,
+    test: Trajectories,
+    **known: Any,
+) -> Outcome:
+    outcome = _scored(test, lambda one: forecast(one)[None], **known)
+    if outcome.status != "ok":
+        return outcome
+    quantiles = conformal.error_quantiles(forecast, validation)
+    pairs = [(forecast(one), one.values[0]) for one in test]
+    return replace(
+        outcome,
+        coverage_90=np.array([conformal.coverage(path, quantiles, y) for path, y in pairs]),
+        crps=np.array([conformal.crps(path, quantiles, y) for path, y in pairs]),
+    )
+
+
 OPPONENTS: dict[str, Opponent] = {
     "noise-floor": _noise_floor,
     "oracle": _oracle,
@@ -286,6 +352,8 @@ OPPONENTS: dict[str, Opponent] = {
     "pc-regression": _regression,
     "dns-coarse": _dns,
     "dmd": _dmd,
+    "pde-find": _pde_find,
+    "fno": _fno,
     "pod-sde": _pod_sde(extra=False),
     "pod-sde-eta": _pod_sde(extra=True),
 }

@@ -135,10 +135,11 @@ def row(task: Task, beta: str, steps: int) -> dict[str, Any]:
         **task.options,
     )
     fc = fit.forecast(task.fresh, num_samples=64)
+    report = pyro_msde.calibration(fc, task.fresh, bins=1)
     return {
         "n": n,
         "crps": f"{np.mean(pyro_msde.crps(fc, task.fresh)):.6f}",
-        "energy": f"{np.mean(pyro_msde.calibration(fc, task.fresh).average('energy')[0]):.5f}",
+        "energy": f"{np.mean(report.average('energy')[0]):.5f}",
         "nrmse": f"{np.mean(pyro_msde.nrmse(fc, task.fresh, relative_to='zero')):.5f}",
         "coverage_90": f"{np.mean(pyro_msde.coverage(fc, task.fresh, level=0.9)):.4f}",
         "best_step": fit.history.validation_steps[fit.history.kept or 0],
