@@ -45,7 +45,6 @@ _CONVOLUTIONS: dict[int, dict[str, Any]] = {
 _MOST_TURNED = 1024  # states whose noise may go together: so many squared are kept
 
 
-@register("multiscale")
 @Factory
 @renamed_arguments(num_parameters="num_covariates", recipe="architecture")
 def multiscale(
@@ -80,6 +79,7 @@ def multiscale(
     architecture: str = "default",
     likelihood: str = "normal",
     equation: str | None = None,
+    unit_gain: bool = True,
     seed: int = 0,
 ) -> Multiscale:
     """Model of a field on a grid: a macroscale state on every σ-th point, n_η microscale states.
@@ -163,6 +163,9 @@ def multiscale(
             axes x, y, z, covariates c1, c2, …; see `pyro_msde.equations.parsing`. It takes a `Grid`
             without mask and padding whose axes are "periodic", "dirichlet", "antisymmetric" or
             "neumann". `multiscale.like` has "identified" where the grid allows it.
+        unit_gain: Let a constant macroscale state be a constant field up to "neumann" and
+            "replicate" ends, as in runs saved before there was a choice it is not. A grid that is
+            given says it itself.
         seed: Of the initial weights.
 
     Raises:
@@ -193,7 +196,8 @@ def multiscale(
     if time_features is not None:
         check_flag("time_features", time_features)
     seed = check_seed("seed", seed)
-    places = _places(grid, coarse, adjacency, channels, boundary, lower, upper, mask)
+    check_flag("unit_gain", unit_gain)
+    places = _places(grid, coarse, adjacency, channels, boundary, lower, upper, mask, unit_gain)
     values = places.channels * places.num_points
     known = None if static is None else static_at_coarse_points(static, places)
     n_eta = check_whole("n_eta", n_eta, 0, values)
@@ -310,6 +314,13 @@ def multiscale(
         )
 
 
+@register("multiscale")
+def _saved(**config: Any) -> Multiscale:
+    """A model as it was saved; those of before there was a choice have the plain adjoint."""
+    found: Multiscale = multiscale(**{"unit_gain": False, **config})
+    return found
+
+
 def _correlation(kind: str, values: int, rank: int | None) -> Callable[[], nn.Module] | None:
     """What makes an expert's correlation of so many values."""
     if kind != "low-rank" and rank is not None:
@@ -333,6 +344,7 @@ def _places(
     lower: float | Sequence[float] | None,
     upper: float | Sequence[float] | None,
     mask: Any,
+    unit_gain: bool,
 ) -> Places:
     if adjacency is not None:
         if grid is not None:
@@ -361,6 +373,7 @@ def _places(
         lower=lower,
         upper=upper,
         mask=mask,
+        unit_gain=unit_gain,
     )
 
 

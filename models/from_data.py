@@ -130,6 +130,7 @@ def _grid_of(
         lower=[low for low, _ in domain],
         upper=[high for _, high in domain],
         mask=mask,
+        unit_gain=True,
     )
     check_on_grid("data", data, grid)
     return grid

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_msde.checks import check_whole
+from pyro_msde.checks import check_flag, check_whole
 from pyro_msde.grid.boundaries import BoundaryWords, Ends, ends_by_channel, words_of
 from pyro_msde.grid.filling import depth, filled
 from pyro_msde.grid.kernels import gaussian_kernel, lanczos_kernel
@@ -53,6 +53,7 @@ class Grid:
         mask: (channel, *space) bool, True where there is a field; None: everywhere. Elsewhere, as
             on land or in a solid body, nothing is observed, and nothing is forecast.
         packed: The mask as text, as `to_dict` gives it; it may be passed for the mask.
+        unit_gain: Whether a constant is prolonged as that constant up to its ends.
     """
 
     shape: tuple[int, ...]
@@ -66,6 +67,7 @@ class Grid:
     upper: tuple[float, ...]
     mask: NDArray[np.bool_] | None = field(repr=False, compare=False)
     packed: str | None = field(init=False, repr=False)
+    unit_gain: bool = False
 
     regular = True  # fields have axes with even spacing
 
@@ -79,6 +81,7 @@ class Grid:
         lower: float | Sequence[float] | None = None,
         upper: float | Sequence[float] | None = None,
         mask: Any = None,
+        unit_gain: bool = False,
     ) -> None:
         """Make a grid; a number stands for a sequence of length one.
 
@@ -97,6 +100,8 @@ class Grid:
             lower: Where the first end of each axis is; 0 unless given.
             upper: Where the last one is; 1 unless given.
             mask: (*space) or (channel, *space) of the fields, True where there is something.
+            unit_gain: Let T_p of a constant be that constant near "neumann" and "replicate" ends
+                too, where the adjoint of T_r has up to twice or half of it (`ScaleOperators`).
 
         Raises:
             ValueError: Sizes that are not positive integers, more than three axes, a coarse size
@@ -121,6 +126,7 @@ class Grid:
                     f"upper: {end} is not apart from lower={start} on axis {axis}, by a finite "
                     "number"
                 )
+        check_flag("unit_gain", unit_gain)
         ends = ends_by_channel(boundary, ndim, channels)
         padding = padding_of(fine_sizes, coarse_sizes, ends)
         pairs = zip(fine_sizes, padding, strict=True)
@@ -136,6 +142,7 @@ class Grid:
             upper=upper,
             mask=(exists := mask_of(mask, (channels, *fine_sizes))),
             packed=None if exists is None else packed_mask(exists),
+            unit_gain=bool(unit_gain),
         )
 
     @property
@@ -304,6 +311,8 @@ class Grid:
         names = ("coarse", "channels", "boundary", "lower", "upper")
         described = {name: _plain(getattr(self, name)) for name in names}
         described = {"shape": _plain(self.data_shape), **described}
+        if self.unit_gain:
+            described["unit_gain"] = True
         return described if self.packed is None else described | {"mask": self.packed}
 
 

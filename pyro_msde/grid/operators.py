@@ -10,6 +10,11 @@ coarse field's spectrum, so only one transform of full length is made.
 Where the coarse points are few, T_p is held as a matrix, whose rows are the kernel moved from one
 coarse point to the next: multiplying by it, or by its transpose for T_r, beats the FFT in turn. It
 is held in blocks (`pyro_msde.grid.row_blocks`) where they are more, but few of them reach any one.
+
+Near an end that mirrors or goes on, coarse points and their images are not σ apart, unless σ is odd
+and the end a mirror: T_p of a constant is up to twice that constant at the last points, or half of
+it. Where the grid asks for it (`Grid.unit_gain`), T_p = D σ^d T_rᵀ, D diagonal, so that it is what
+it is in the middle (`pyro_msde.grid.end_gains`), and the adjoint is one but for D.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyro_msde.grid.end_gains import end_gains
 from pyro_msde.grid.ring_correlation import ring_correlation
 from pyro_msde.grid.rings import ring_of
 from pyro_msde.grid.row_blocks import RowBlocks, reach_of
@@ -43,6 +49,7 @@ class ScaleOperators:
     Attributes:
         grid: Fine and coarse grid.
         kernel_shape: Points of the kernel per axis.
+        gain: D, (..., channel, *space); None: it is one.
     """
 
     def __init__(self, kernel: Tensor, grid: Grid) -> None:
@@ -69,6 +76,7 @@ class ScaleOperators:
         pairs = zip(self._ring, grid.stride, strict=True)
         self._coarse_ring = tuple(length // stride for length, stride in pairs)
         self._kernel_on_ring = self._on_ring(kernel)
+        self.gain = end_gains(kernel, grid) if grid.unit_gain else None
         self._matrix: Tensor | None = None
         self._blocks: RowBlocks | None = None
         most = _MOST_ENTRIES if all(ring.plain for ring in self._rings) else _MOST_FOLDED
@@ -142,6 +150,12 @@ class ScaleOperators:
         """
         grid = self.grid
         self._check("zeta_field", zeta_field, (grid.channels, *grid.coarse))
+        prolonged = self._adjoint(zeta_field)
+        return prolonged if self.gain is None else prolonged * self.gain
+
+    def _adjoint(self, zeta_field: Tensor) -> Tensor:
+        """σ^d T_rᵀ ζ."""
+        grid = self.grid
         if self._blocks is not None:
             return self._blocks.prolong(zeta_field)
         if self._matrix is not None:

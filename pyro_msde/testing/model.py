@@ -119,14 +119,16 @@ def _check_same(bound: BoundModel, again: BoundModel, z: Tensor, batch: SegmentB
 
 
 def _check_adjoint(bound: BoundModel, z: Tensor, fields: Tensor) -> None:
-    """⟨T_r y, ζ⟩ over ⟨y, T_p ζ⟩ is one number for all y and ζ."""
+    """⟨T_r y, ζ⟩ over ⟨y, D⁻¹ T_p ζ⟩ is one number for all y and ζ; D is one without a `gain`."""
     restrict, prolong = (getattr(bound.operators, name, None) for name in ("restrict", "prolong"))
     if restrict is None or prolong is None:
         return
     coarse = restrict(fields)
     other = torch.randn(coarse.shape).to(coarse)
     small = (coarse * other).flatten(1).sum(1)
-    large = (fields * prolong(other)).flatten(1).sum(1)
+    gain = getattr(bound.operators, "gain", None)
+    adjoint = prolong(other) if gain is None else prolong(other) / gain
+    large = (fields * adjoint).flatten(1).sum(1)
     factor = (small @ large) / (large @ large)
     require(
         torch.allclose(small, factor * large, rtol=_CLOSE, atol=_CLOSE * float(small.abs().max())),
