@@ -160,8 +160,9 @@ def multiscale(
             one that forecasts the data, and learns what another lacks. "identified": `fit` finds it
             in a library of terms, if one forecasts the training data. Or an equation that is known,
             such as "u_t = -u*u_x + 0.1*u_xx + c1*u_xxx", in the user's units: fields u, v, w, …,
-            axes x, y, z, covariates c1, c2, …; see `pyro_msde.equations.parsing`. It takes a `Grid`
-            without mask and padding whose axes are "periodic", "dirichlet", "antisymmetric" or
+            axes x, y, z, covariates and then controls c1, c2, …, on rings also static fields s1,
+            s2, …; see `pyro_msde.equations.parsing`. It takes a `Grid` without mask and padding
+            whose axes are "periodic", "dirichlet", "antisymmetric" or
             "neumann". `multiscale.like` has "identified" where the grid allows it.
         unit_gain: Let a constant macroscale state be a constant field up to "neumann" and
             "replicate" ends, as in runs saved before there was a choice it is not. A grid that is
@@ -270,7 +271,18 @@ def multiscale(
     variance_shape = shared_variance if expert_variance == "shared" else places.field_shape
     diffusions = [places.num_coarse] * places.channels + [1] * n_eta
     kappa = _kernel(places, smoothing, radius)
-    right = None if equation is None else equation_path(places, equation, num_covariates, kappa)
+    right = (
+        None
+        if equation is None
+        else equation_path(
+            places,
+            equation,
+            num_covariates,
+            kappa,
+            num_controls,
+            0 if known is None else known.shape[1],
+        )
+    )
     with Isolation(seed).turn():
         return Multiscale(
             places,

@@ -95,7 +95,8 @@ class Factory(Generic[P, M]):
             inputs["static"] = data.static
         if options.get("architecture") != "published":
             options = {"modes": _MODES, **options}
-            if takes_equation(grid, len(data.covariate_names)):
+            given = len(data.covariate_names) + len(data.control_names)
+            if takes_equation(grid, given, len(data.static_names)):
                 options = {"equation": IDENTIFIED, **options}
         make: Callable[..., M] = self._make
         return make(grid, n_eta=n_eta, **inputs, **options)

@@ -5,7 +5,7 @@
     sum       = [sign] product { sign product }
     product   = factor { "*" factor }
     factor    = number | covariate | power | derivative
-    power     = field [ "^" digits ]
+    power     = (field | static) [ "^" digits ]
     derivative = field "_" axes | "(" power { "*" power } ")" "_" axes
 
 Numbers are decimal; axes are letters, as in u_xx. A product of a power and a first derivative of
@@ -35,7 +35,7 @@ _HIGHEST = 8  # power or order
 class _Factor:
     """Powers of fields under a derivative."""
 
-    powers: tuple[int, ...]
+    powers: tuple[int, ...]  # then of static fields
     derivative: tuple[int, ...]
 
 
@@ -44,7 +44,7 @@ def parsed(text: str, names: Names) -> list[dict[Term, float]]:
 
     Args:
         text: One equation for each field, separated by semicolons.
-        names: Of fields, axes and covariates.
+        names: Of fields, axes, covariates and static fields.
 
     Raises:
         ValueError: Text that is no such equation, with where; a field without one or with two;
@@ -81,7 +81,7 @@ class _Parser:
         """
         if place is None:
             place = self.tokens[self.at][2] if self.at < len(self.tokens) else len(self.text)
-        known = ", ".join((*self.names.fields, *self.names.covariates))
+        known = ", ".join((*self.names.fields, *self.names.covariates, *self.names.statics))
         raise ValueError(
             f"equation: {what} at character {place + 1}, …{self.text[place : place + 12]!r}. Write "
             f"one as 'u_t = -u*u_x + 0.1*u_xx'; names are {known}, axes "
@@ -176,7 +176,7 @@ class _Parser:
         plain = [f for f in factors if f.derivative == zero]
         sloped = [f for f in factors if f.derivative != zero]
         powers = [sum(p) for p in zip(*(f.powers for f in plain), strict=True)]
-        powers = powers or [0] * len(self.names.fields)
+        powers = powers or [0] * (len(self.names.fields) + len(self.names.statics))
         derivative = zero
         if sloped:
             slope = sloped[0]
@@ -197,7 +197,14 @@ class _Parser:
         if max(sum(powers), sum(derivative)) > _HIGHEST:
             self.at = begun
             self.refuse(f"a power or an order above {_HIGHEST}")
-        return value, Term(tuple(powers), derivative, covariate) if value else None
+        count = len(self.names.fields)
+        statics = [k for k, power in enumerate(powers[count:]) for _ in range(power)]
+        if len(statics) > 1:
+            self.at = begun
+            self.refuse("two static fields in one term")
+        static = statics[0] if statics else None
+        term = Term(tuple(powers[:count]), derivative, covariate, static)
+        return value, term if value else None
 
     def factor(self) -> _Factor:
         """A power, or a derivative."""
@@ -218,7 +225,8 @@ class _Parser:
     def power(self) -> tuple[int, ...]:
         """Of a field."""
         field, count = self.name(), 1
-        if field not in self.names.fields:
+        known = *self.names.fields, *self.names.statics
+        if field not in known:
             self.at -= 1
             self.refuse(f"{field} is no field and no covariate")
         if self.take("^"):
@@ -226,7 +234,7 @@ class _Parser:
                 self.refuse("a whole number is missing")
             count = int(self.tokens[self.at][1][:4])
             self.at += 1
-        return tuple(count * (name == field) for name in self.names.fields)
+        return tuple(count * (name == field) for name in known)
 
     def axes(self) -> tuple[int, ...]:
         """Of a derivative."""

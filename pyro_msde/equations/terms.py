@@ -1,8 +1,8 @@
 """Terms of partial differential equations, and libraries of them.
 
-A term is a derivative of a product of fields, maybe times a covariate: a ∂^α (u^p v^q …). Written
-so, as a conservation law has it, all its derivatives can be moved to a test function; u u_x is
-½ (u²)_x.
+A term is a derivative of a product of fields, maybe times a covariate: a ∂^α (u^p v^q …). A static
+field, such as a wind, may be one more factor under the derivative. Written so, as a conservation
+law has it, all its derivatives can be moved to a test function; u u_x is ½ (u²)_x.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __all__ = ["AXES", "FIELDS", "Names", "Term", "equation_text", "library", "writt
 FIELDS = ("u", "v", "w", "q", "r", "s")
 AXES = ("x", "y", "z")
 _DEGREE = 3  # of products
+_ORDER_OF_STATICS = 2
 _ORDER = {1: 4, 2: 2, 3: 2}  # of derivatives, by dimension
 
 
@@ -26,12 +27,14 @@ class Term:
     Attributes:
         powers: p_c of each channel.
         derivative: α of each axis.
-        covariate: Number of the covariate; None: there is none.
+        covariate: Number of the covariate, or after these of the control; None: there is none.
+        static: Number of the static field in the product; None: there is none.
     """
 
     powers: tuple[int, ...]
     derivative: tuple[int, ...]
     covariate: int | None = None
+    static: int | None = None
 
     @property
     def degree(self) -> int:
@@ -51,28 +54,37 @@ class Names:
     Attributes:
         fields: Of channels.
         axes: Of axes of space, a letter each.
-        covariates: Of covariates.
+        covariates: Of covariates, then of controls.
+        statics: Of static fields.
     """
 
     fields: tuple[str, ...]
     axes: tuple[str, ...]
     covariates: tuple[str, ...] = ()
+    statics: tuple[str, ...] = ()
 
     @classmethod
-    def usual(cls, channels: int, ndim: int, covariates: int | Sequence[str] = 0) -> Names:
-        """Fields u, v, w, …, axes x, y, z, covariates c1, c2, … unless they have names."""
+    def usual(
+        cls, channels: int, ndim: int, covariates: int | Sequence[str] = 0, statics: int = 0
+    ) -> Names:
+        """Fields u, v, w, …, axes x, y, z, covariates c1, c2, … unless they have names.
+
+        Static fields are s1, s2, ….
+        """
         fields = FIELDS if channels <= len(FIELDS) else tuple(f"u{k + 1}" for k in range(channels))
         given = isinstance(covariates, int)
         count = covariates if isinstance(covariates, int) else len(covariates)
         named = tuple(f"c{k + 1}" for k in range(count)) if given else tuple(covariates)  # type: ignore[arg-type]
-        return cls(fields[:channels], AXES[:ndim], named)
+        known = tuple(f"s{k + 1}" for k in range(statics))
+        return cls(fields[:channels], AXES[:ndim], named, known)
 
 
-def library(channels: int, ndim: int, covariates: int = 0) -> tuple[Term, ...]:
+def library(channels: int, ndim: int, covariates: int = 0, statics: int = 0) -> tuple[Term, ...]:
     """Products of up to three fields, and one, with derivatives up to fourth order (second in 2-D).
 
     In more than one dimension there are fourth derivatives along single axes, too. Each comes by
-    itself and times each covariate.
+    itself and times each covariate or control. Static fields come by themselves and times one
+    field, with derivatives up to the second.
     """
     order = _ORDER[ndim]
     shapes = [a for a in itertools.product(range(order + 1), repeat=ndim) if sum(a) <= order]
@@ -82,9 +94,13 @@ def library(channels: int, ndim: int, covariates: int = 0) -> tuple[Term, ...]:
     ]
     plain = [Term((0,) * channels, (0,) * ndim)]
     plain += [Term(p, a) for p in sorted(powers, key=sum) for a in sorted(shapes, key=sum)]
-    return tuple(
+    each = [
         Term(term.powers, term.derivative, c) for c in (None, *range(covariates)) for term in plain
-    )
+    ]
+    low = sorted((a for a in shapes if sum(a) <= _ORDER_OF_STATICS), key=sum)
+    alone = [p for p in itertools.product(range(2), repeat=channels) if sum(p) <= 1]
+    each += [Term(p, a, None, k) for k in range(statics) for p in alone for a in low]
+    return tuple(each)
 
 
 def written(term: Term, names: Names) -> str:
@@ -94,6 +110,8 @@ def written(term: Term, names: Names) -> str:
         for name, power in zip(names.fields, term.powers, strict=True)
         if power
     ]
+    if term.static is not None:
+        factors.insert(0, names.statics[term.static])
     along = "".join(axis * count for axis, count in zip(names.axes, term.derivative, strict=True))
     product = "*".join(factors) or "1"
     if along:

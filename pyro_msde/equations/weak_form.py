@@ -93,7 +93,8 @@ def weak_form(
     terms: Sequence[Term],
     tests: TestFunctions,
     *,
-    covariates: Sequence[float] = (),
+    covariates: Sequence[Any] = (),
+    statics: Any = None,
     observed: Any = None,
 ) -> Iterator[NormalEquations]:
     """The equations of one trajectory, a block of test functions at a time, in order of time.
@@ -105,7 +106,8 @@ def weak_form(
         periodic: Whether an axis is a ring; test functions stay inside of others.
         terms: Columns.
         tests: Supports.
-        covariates: Of the trajectory.
+        covariates: Of the trajectory, a number each; controls after them, (time,) each.
+        statics: (s, *space) fields that never change.
         observed: Shaped as the fields, what was observed; None: everything. Test functions whose
             support holds anything else are left out.
 
@@ -141,21 +143,23 @@ def weak_form(
             ],
             1,
         )
-        averaged = {p: np.tensordot(bump, _product(u, p), 1) for p in products}
-        columns: dict[tuple[Any, Any], Array] = {}
-        for term in terms:
-            key = term.powers, term.derivative
-            if key not in columns:
-                rows = [along[k] for along, k in zip(axes, term.derivative, strict=True)]
-                columns[key] = (-1) ** term.order * _contracted(averaged[term.powers], rows).ravel()
-        G = np.stack(
-            [
-                columns[t.powers, t.derivative]
-                * (1.0 if t.covariate is None else covariates[t.covariate])
-                for t in terms
-            ],
-            1,
-        )
+        columns: dict[Any, Array] = {}
+        whole_products = {p: _product(u, p) for p in products}
+        averaged: dict[Any, Array] = {}
+        G = np.empty((len(b), len(terms)))
+        for k, term in enumerate(terms):
+            factor: Any = 1.0 if term.covariate is None else covariates[term.covariate]
+            control = term.covariate if np.ndim(factor) else None
+            base = term.powers, control, term.static
+            if base not in averaged:
+                weights = bump if control is None else bump * factor[span]
+                mean = np.tensordot(weights, whole_products[term.powers], 1)
+                averaged[base] = mean if term.static is None else mean * statics[term.static]
+            if (base, term.derivative) not in columns:
+                rows = [along[order] for along, order in zip(axes, term.derivative, strict=True)]
+                column = _contracted(averaged[base], rows).ravel()
+                columns[base, term.derivative] = (-1) ** term.order * column
+            G[:, k] = columns[base, term.derivative] * (factor if control is None else 1.0)
         if keep is not None:
             G, b = G[keep], b[keep]
         yield NormalEquations(G.T @ G, G.T @ b, np.square(b).sum(0), len(b))

@@ -151,7 +151,12 @@ def weak_form_groups(
     groups = [NormalEquations() for _ in range(parts * len(some))]
     for place, k in enumerate(some.tolist()):
         fields = _Whole(segments.values[k], path, inner)
-        covariates = () if segments.covariates is None else segments.covariates[k].tolist()
+        covariates: list[Any] = []
+        if segments.covariates is not None:
+            covariates += segments.covariates[k].tolist()
+        if segments.controls is not None:
+            mean, size = path.controls.double().cpu().numpy().T
+            covariates += list((mean + size * segments.controls[k].double().cpu().numpy()).T)
         blocks = list(
             weak_form(
                 fields,
@@ -161,6 +166,7 @@ def weak_form_groups(
                 path.terms,
                 tests,
                 covariates=covariates,
+                statics=path.fine_statics,
                 observed=fields.observed,
             )
         )

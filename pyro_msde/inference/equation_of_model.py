@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Scaling
+from pyro_msde.data import Metadata, Scaling
 from pyro_msde.equations import FittedEquation, Names, written
 from pyro_msde.networks import EquationPath, drift_of
 from pyro_msde.priors import part_of, starting_values
@@ -34,8 +34,13 @@ def is_equation_alone(model: Model) -> bool:
 
 
 @torch.no_grad()
-def measure_equation(model: Model, scaling: Scaling) -> str | None:
+def measure_equation(model: Model, scaling: Scaling, static: Any = None) -> str | None:
     """Tell the model's equation, if it has one, of units, reference and smoothing kernel.
+
+    Args:
+        model: The generative model.
+        scaling: Its units.
+        static: (s, *space) static fields of the data, if there are any.
 
     Returns:
         Why it can not be used; None: it can, or there is none.
@@ -50,7 +55,9 @@ def measure_equation(model: Model, scaling: Scaling) -> str | None:
     kernel = part_of(model, "kernel")
     if kernel is None or kernel.is_random:
         return "the smoothing kernel has a prior"
-    path.measure_in(scaling.channels, scaling.time, scaling.covariates)
+    path.measure_in(scaling.channels, scaling.time, scaling.covariates, scaling.controls)
+    if path.num_statics and static is not None:
+        path.see_statics(static)
     reference, fine = None, 0.0
     if scaling.reference.coefficients is not None:
         like = next(model.parameters())
@@ -64,22 +71,31 @@ def measure_equation(model: Model, scaling: Scaling) -> str | None:
     return None
 
 
-def names_of(path: EquationPath, covariates: Sequence[str] | None) -> Names:
-    """What an equation calls fields, axes and covariates; without names of these c1, c2, …."""
-    names = Names.usual(path.grid.channels, len(path.waves), path.num_covariates)
-    if covariates is not None and len(covariates) == path.num_covariates:
-        return replace(names, covariates=tuple(covariates))
+def names_of(path: EquationPath, metadata: Metadata | None) -> Names:
+    """What an equation calls fields, axes, covariates, controls and static fields.
+
+    These are c1, c2, … and s1, s2, … where metadata do not say.
+    """
+    channels, ndim = path.grid.channels, len(path.waves)
+    names = Names.usual(channels, ndim, path.num_inputs, path.num_statics)
+    if metadata is None:
+        return names
+    known = *metadata.covariates, *metadata.controls
+    if len(known) == path.num_inputs:
+        names = replace(names, covariates=known)
+    if len(metadata.static) == path.num_statics:
+        names = replace(names, statics=metadata.static)
     return names
 
 
-def fitted_equation(path: EquationPath, covariates: Sequence[str] | None = None) -> FittedEquation:
+def fitted_equation(path: EquationPath, metadata: Metadata | None = None) -> FittedEquation:
     """An equation in the user's units.
 
     Args:
         path: Of a model that is fitted.
-        covariates: Their names; None: c1, c2, ….
+        metadata: With names of covariates, controls and static fields; None: c1, c2, …, s1, s2, ….
     """
-    names = names_of(path, covariates)
+    names = names_of(path, metadata)
     factors = path.factors()
     values, sd = (x.double().cpu() / factors for x in (path.coefficients, path.sd))
     inclusion = path.inclusion.double().cpu()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyro_msde.data import Segments
+from pyro_msde.data import Inputs, Segments, beside
 from pyro_msde.grid import Grid
 from pyro_msde.inference.equation_identification import (
     Identified,
@@ -122,9 +122,9 @@ class _Errors(NamedTuple):
     time: float
 
 
-def _right_side(path: EquationPath, covariates: Tensor | None, z: Tensor, t: Tensor) -> Tensor:
+def _right_side(path: EquationPath, z: Tensor, t: Tensor, covariates: Tensor | None) -> Tensor:
     """The equation as a drift."""
-    right: Tensor = path(z, covariates)
+    right: Tensor = path(z, None if covariates is None else beside(covariates, z))
     return right
 
 
@@ -147,10 +147,14 @@ def _errors(model: Model, segments: Segments, lead: int) -> _Errors | None:
         rows = None
         if segments.covariates is not None and path.num_covariates:
             rows = segments.covariates[k].to(like).expand(len(z), -1)
-        beside = None if rows is None else rows[:, None]
+        inputs = Inputs(rows)
+        if segments.controls is not None:
+            known = segments.controls[k].to(like)[None]
+            inputs = Inputs(rows, times[None].to(like.device), known.expand(len(z), -1, -1))
         clock = torch.stack([times[starts], times[starts + length]], -1).to(like.device)
         lasts = clock[:, 1] - clock[:, 0]
-        right, linear = partial(_right_side, path, beside), path.linear_part(rows, z)
+        right = inputs.driving(partial(_right_side, path))
+        linear = path.linear_part(rows, z)
         stable = stable_step(linear.without(right), z, clock[:, 0])
         longest = float(lasts.max())
         found = integrate_exponentially(

@@ -29,7 +29,7 @@ def equation_evidence(fit: Fit, train: Trajectories, field: str | None, library:
     path = equation_of(model)
     if path is None or not path.started or not isinstance(model.grid, Grid):
         raise ValueError("fit: its drift has no equation.")
-    names = names_of(path, None if fit.metadata is None else fit.metadata.covariates)
+    names = names_of(path, fit.metadata)
     if field is None and len(names.fields) == 1:
         field = names.fields[0]
     if field not in names.fields:
@@ -37,7 +37,7 @@ def equation_evidence(fit: Fit, train: Trajectories, field: str | None, library:
     channel = names.fields.index(field)
     if not bool(path.coefficients[channel].any()):
         raise ValueError(f"field={field!r}: its equation has no term.")
-    measure_equation(model, fit.scaling)
+    measure_equation(model, fit.scaling, train.static)
     train = matched(fit.metadata, "train", observed_snapshots(train, model.grid, "train"))
     lasting = [k for k, times in enumerate(train.times) if len(times) > 1]
     segments = scaled_segments(

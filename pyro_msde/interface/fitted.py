@@ -121,8 +121,7 @@ class Fit:
         called u, v, w, … in the order of channels, axes x, y, z in that of the grid's.
         """
         path = equation_of(self.model)
-        names = None if self.metadata is None else self.metadata.covariates
-        return None if path is None or not path.started else fitted_equation(path, names)
+        return None if path is None or not path.started else fitted_equation(path, self.metadata)
 
     def adjustment(self, name: str) -> Adjustment | None:
         """The adjustment of a name, such as "region"; None: it has none."""

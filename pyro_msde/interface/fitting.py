@@ -232,7 +232,7 @@ def fit(
                 fields = _fields(data, grid)
                 sizes, segments = _segments(plan, data, fixed, scaling, grid, dtype)
         plan = sizes
-        misfit = measure_equation(model, scaling)
+        misfit = measure_equation(model, scaling, data.static)
         if misfit is not None and (path := equation_of(model)) is not None:
             if path.given is not None:
                 raise ValueError(f"equation: {misfit}, so that it does not hold of what is seen.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.signal import resample
 from torch import Tensor, nn
 
 from pyro_msde.equations import Term
@@ -35,6 +36,8 @@ class EquationPath(nn.Module):
         terms: That the equation may have.
         kernel: Points of κ along each axis.
         num_covariates: Of the trajectories.
+        num_controls: Likewise.
+        num_statics: Static fields that terms may have.
     """
 
     coefficients: Tensor
@@ -42,6 +45,8 @@ class EquationPath(nn.Module):
     inclusion: Tensor
     reference: Tensor
     units: Tensor
+    controls: Tensor
+    statics: Tensor
 
     def __init__(
         self,
@@ -50,10 +55,16 @@ class EquationPath(nn.Module):
         terms: Sequence[Term],
         kernel: Sequence[int],
         num_covariates: int = 0,
+        num_controls: int = 0,
+        num_statics: int = 0,
     ) -> None:
         super().__init__()
         self.grid, self.waves, self.terms = grid, tuple(waves), tuple(terms)
-        self.num_covariates = num_covariates
+        self.num_covariates, self.num_controls = num_covariates, num_controls
+        self.num_statics = num_statics
+        dense = [along.dense for along in self.waves]
+        self.register_buffer("statics", torch.zeros(num_statics, *dense))
+        self.register_buffer("controls", torch.tensor([[0.0, 1.0]] * num_controls).reshape(-1, 2))
         count = grid.channels + 1 + num_covariates
         self.register_buffer("coefficients", torch.zeros(grid.channels, len(self.terms)))
         rank = min(len(self.terms), _MOST_UNCERTAIN) * grid.channels
@@ -66,14 +77,15 @@ class EquationPath(nn.Module):
             self.register_buffer(f"line_{axis}", line.double())
         self._made: tuple[Any, ...] | None = None
         self._started: bool | None = None
-        self.fine_reference: Any = 0.0  # only while a fit starts
+        self.fine_reference: Any = 0.0  # only while a fit starts, as are
+        self.fine_statics: Any = None
         self.change: Tensor | None = None  # of each path's coefficients
         self.given: Tensor | None = None  # (channel, term) in the user's units, if it is known
 
     @property
     def fixed(self) -> tuple[str, ...]:
         """Buffers, which no prior is put on."""
-        own = "coefficients", "directions", "inclusion", "reference", "units"
+        own = "coefficients", "directions", "inclusion", "reference", "units", "controls", "statics"
         return (*own, *(f"line_{k}" for k in range(3)))
 
     @property
@@ -100,14 +112,38 @@ class EquationPath(nn.Module):
         """What was made of other coefficients."""
         self._made = self._started = None
 
+    @property
+    def num_inputs(self) -> int:
+        """Covariates and controls."""
+        return self.num_covariates + self.num_controls
+
     @torch.no_grad()
     def measure_in(
-        self, channels: Sequence[float], time: float, covariates: Sequence[float]
+        self,
+        channels: Sequence[float],
+        time: float,
+        covariates: Sequence[float],
+        controls: Sequence[tuple[float, float]] = (),
     ) -> None:
-        """Let scaled units be these, in the user's: of fields, of time and of covariates."""
+        """Let scaled units be these, in the user's: of fields, of time and of covariates.
+
+        Of controls, whose coefficients are in the user's units, they are mean and size.
+        """
+        self._forget()
+        if len(controls):
+            self.controls.copy_(torch.tensor(controls, dtype=torch.float64))
         self.units.copy_(torch.tensor([*channels, time, *covariates], dtype=torch.float64))
         if self.given is not None:
             self.set(self.given * self.factors())
+
+    @torch.no_grad()
+    def see_statics(self, fields: Any) -> None:
+        """Let static fields be these, (s, *space) of the data's points, in the user's units."""
+        self._forget()
+        self.fine_statics = fields = np.asarray(fields, dtype=np.float64)
+        for axis, along in enumerate(self.waves, start=1):
+            fields = resample(fields, along.dense, axis=axis)
+        self.statics.copy_(torch.as_tensor(fields))
 
     @torch.no_grad()
     def see_through(self, kernel: Tensor, reference: Tensor | None, fine: Any = 0.0) -> None:
@@ -182,13 +218,13 @@ class EquationPath(nn.Module):
             size = time * torch.prod(scale ** torch.tensor(term.powers, dtype=torch.float64))
             for along, order in zip(self.waves, term.derivative, strict=True):
                 size = size / (along.direction * along.length) ** order
-            if term.covariate is not None:
+            if term.covariate is not None and term.covariate < self.num_covariates:
                 size = size * covariates[term.covariate]
             found[:, k] = size / scale
         return found
 
     def forward(self, zeta: Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Drift, shaped as ζ (..., n_ζ), at covariates (..., p) if it takes any.
+        """Drift, shaped as ζ (..., n_ζ), at covariates and controls (..., p + c) if any.
 
         With coefficients for each path ζ is (path, ..., n_ζ), or (1, ..., n_ζ).
         """
@@ -196,25 +232,36 @@ class EquationPath(nn.Module):
         w = self.grid.unflatten(zeta) + self.reference
         count = len(w) if self.change is None else max(len(w), len(self.change))
         total = w.new_zeros(count, *w.shape[1:])
-        known: dict[tuple[int, ...], Tensor] = {}
+        known: dict[Any, Tensor] = {}
         at: list[Tensor] | None = None
-        for powers, channel, covariate, rows, term in (*linear, *products):
-            if powers not in known:
-                if sum(powers) == 1:
-                    known[powers] = w.select(-self.grid.ndim - 1, powers.index(1))
+        for powers, channel, covariate, static, rows, term in (*linear, *products):
+            factors = powers, static
+            if factors not in known:
+                if sum(powers) == 1 and static is None:
+                    known[factors] = w.select(-self.grid.ndim - 1, powers.index(1))
                 else:
                     if at is None:
                         up = _along(w, dense)
                         at = list(up.unbind(-self.grid.ndim - 1))
-                    known[powers] = _product(at, powers)
-            part = _along(known[powers], rows)
+                    product = _product(at, powers)
+                    known[factors] = product if static is None else product * self.statics[static]
+            part = _along(known[factors], rows)
             if self.change is not None:
                 weight = self.coefficients[channel, term] + self.change[:, channel, term]
                 part = part * weight.to(part).reshape(-1, *(1,) * (part.ndim - 1))
             if covariate is not None and covariates is not None:
-                part = part * covariates[..., covariate][(..., *(None,) * self.grid.ndim)]
+                value = self._input(covariates, covariate)
+                part = part * value[(..., *(None,) * self.grid.ndim)]
             total.select(-self.grid.ndim - 1, channel).add_(part)
         return self.grid.flatten(total)
+
+    def _input(self, inputs: Tensor, k: int) -> Tensor:
+        """A covariate in scaled units, or a control in the user's, (...)."""
+        value = inputs[..., k]
+        if k < self.num_covariates:
+            return value
+        mean, size = self.controls[k - self.num_covariates].to(value)
+        return mean + size * value
 
     def _parts(self, like: Tensor) -> tuple[list[Any], list[Any], list[Tensor]]:
         """Terms that are linear and others, as matrices along axes; and those to finer points."""
@@ -234,20 +281,22 @@ class EquationPath(nn.Module):
             for axis, (along, order) in enumerate(zip(self.waves, term.derivative, strict=True)):
                 even = term.degree % 2 == 0
                 row = along.derivative(order, lines[axis], even) * along.length**order
-                rows.append(row @ finer[axis] if term.degree == 1 else row)
+                is_linear = term.degree == 1 and term.static is None
+                rows.append(row @ finer[axis] if is_linear else row)
             if self.change is None:
                 rows[0] = rows[0] * values[channel, k]
             alone = len(rows) > 1 or self.change is not None
-            key = term.powers, int(channel), term.covariate, int(k) if alone else None
+            factors = term.powers, int(channel), term.covariate, term.static
+            key = *factors, int(k) if alone else None
             if key in groups:  # in one dimension derivatives of a product add up
                 rows[0] = rows[0] + groups[key][0]
             groups[key] = rows
         made = [
-            (powers, channel, covariate, [torch.as_tensor(row).to(like) for row in rows], k)
-            for (powers, channel, covariate, k), rows in groups.items()
+            (*factors, [torch.as_tensor(row).to(like) for row in rows], k)
+            for (*factors, k), rows in groups.items()
         ]
-        linear = [part for part in made if sum(part[0]) == 1]
-        others = [part for part in made if sum(part[0]) != 1]
+        linear = [part for part in made if sum(part[0]) == 1 and part[3] is None]
+        others = [part for part in made if sum(part[0]) != 1 or part[3] is not None]
         return linear, others, [torch.as_tensor(row).to(like) for row in finer]
 
     def _lines(self) -> Iterable[Tensor]:
@@ -275,7 +324,8 @@ class EquationPath(nn.Module):
                 along.kind != "ring" and order % 2
                 for along, order in zip(self.waves, term.derivative, strict=True)
             )
-            if not term.powers[channel] or any(bounded):
+            varies = term.covariate is not None and term.covariate >= self.num_covariates
+            if not term.powers[channel] or any(bounded) or varies or term.static is not None:
                 continue
             slope = float(term.powers[channel])  # of the product by the channel, at the mean
             for other, power in enumerate(term.powers):

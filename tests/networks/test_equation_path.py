@@ -163,3 +163,30 @@ def test_loading_other_coefficients_forgets_the_old_matrices() -> None:
     path.load_state_dict(other.state_dict())
     torch.testing.assert_close(path(zeta), other(zeta))
     assert error(path(zeta), before) > 0.1
+
+
+def test_static_fields_and_controls_are_factors() -> None:
+    """−(a u)_x − (b u)_y + c ν ∇²u in two dimensions, against T_r of the right side."""
+    grid = Grid((48, 40), (16, 20), boundary="periodic", upper=(1.0, 2.0))
+    names = Names.usual(1, 2, 2, 2)
+    (row,) = parsed("u_t = -(s1*u)_x - (s2*u)_y + c2*u_xx + c2*u_yy + c1*u", names)
+    terms = tuple(row)
+    kernel = grid.kernel("lanczos", 4).double()
+    waves = waves_of(grid, 2) or ()
+    path = EquationPath(grid, waves, terms, kernel.shape[1:], 1, 1, 2).double()
+    path.see_through(kernel, None)
+    path.given = torch.tensor([[row[term] for term in terms]], dtype=torch.float64)
+    path.measure_in([1.0], 1.0, [1.0], [(0.3, 2.0)])  # control 1.1 is .4 in scaled units
+    x, y = np.meshgrid(*grid.coordinates, indexing="ij")
+    a, b = 1 + 0.5 * np.cos(2 * PI * x), np.sin(PI * y)
+    path.see_statics(np.stack([a, b]))
+    u = np.sin(2 * PI * x) * np.cos(PI * y)
+    au_x = -PI * np.sin(2 * PI * x) * u + a * 2 * PI * np.cos(2 * PI * x) * np.cos(PI * y)
+    bu_y = PI * np.cos(PI * y) * u - b * PI * np.sin(2 * PI * x) * np.sin(PI * y)
+    right = -au_x - bu_y - 1.1 * (4 * PI**2 + PI**2) * u + 0.7 * u
+    operators = grid.operators(kernel)
+    zeta = coarse(grid, operators, [u])[None]
+    found = path(zeta, torch.tensor([[0.7, 0.4]], dtype=torch.float64))
+    assert error(found[0], coarse(grid, operators, [right])) < 1e-9
+    rates = path.rates(torch.tensor([[0.7]], dtype=torch.float64))
+    assert rates[0, 0] == pytest.approx(torch.full_like(rates[0, 0], 0.7))  # of the covariate's

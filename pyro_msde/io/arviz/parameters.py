@@ -131,8 +131,7 @@ def _equation(fit: FittedModel, draws: Draws) -> dict[str, Variable]:
     if draws.coefficients is not None:
         values = draws.coefficients
     there = (path.coefficients != 0).cpu()
-    names = None if fit.metadata is None else fit.metadata.covariates
-    rows = fitted_equation(path, names).coefficients
+    rows = fitted_equation(path, fit.metadata).coefficients
     labels = [
         term if len(rows) == 1 else f"{field}_t: {term}"
         for field, row in rows.items()
