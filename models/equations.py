@@ -16,7 +16,7 @@ from pyro_msde.runs import check_size
 __all__ = ["IDENTIFIED", "equation_path", "takes_equation"]
 
 IDENTIFIED = "identified"
-_MOST_TERMS = 160  # of which some are chosen in seconds
+_MOST_TERMS = 200  # of which some are chosen in seconds
 
 
 def takes_equation(places: Places, num_inputs: int, num_statics: int = 0) -> bool:

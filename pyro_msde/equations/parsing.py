@@ -9,7 +9,8 @@
     derivative = field "_" axes | "(" power { "*" power } ")" "_" axes
 
 Numbers are decimal; axes are letters, as in u_xx. A product of a power and a first derivative of
-the same field, u^p u_a, is read as (u^{p+1})_a / (p + 1).
+the same field, u^p u_a, is read as (u^{p+1})_a / (p + 1). Other products have first derivatives of
+single fields only, as v*u_y and u_x*u_x.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def parsed(text: str, names: Names) -> list[dict[Term, float]]:
 
     Raises:
         ValueError: Text that is no such equation, with where; a field without one or with two;
-            products of derivatives, which are no conservation law.
+            products with derivatives of products or of higher order.
     """
     if not isinstance(text, str):
         raise ValueError(f"equation: {type(text).__name__}. Give text as 'u_t = -u*u_x'.")
@@ -176,6 +177,7 @@ class _Parser:
         plain = [f for f in factors if f.derivative == zero]
         sloped = [f for f in factors if f.derivative != zero]
         powers = [sum(p) for p in zip(*(f.powers for f in plain), strict=True)]
+        slopes: tuple[tuple[int, int], ...] = ()
         powers = powers or [0] * (len(self.names.fields) + len(self.names.statics))
         derivative = zero
         if sloped:
@@ -184,17 +186,14 @@ class _Parser:
             alone = sum(powers) == 0
             same = len(own) == 1 and slope.powers[own[0]] == 1 and sum(slope.derivative) == 1
             same = same and all(p == 0 or c == own[0] for c, p in enumerate(powers))
-            if len(sloped) > 1 or not (alone or same):
-                self.at = begun
-                self.refuse(
-                    "a product with derivatives that is no derivative of a product, such as "
-                    "(u^2)_x or (u*v)_y,"
-                )
-            derivative = slope.derivative
-            if not alone:
-                value /= powers[own[0]] + 1
-            powers = [p + q for p, q in zip(powers, slope.powers, strict=True)]
-        if max(sum(powers), sum(derivative)) > _HIGHEST:
+            if len(sloped) == 1 and (alone or same):
+                derivative = slope.derivative
+                if not alone:
+                    value /= powers[own[0]] + 1
+                powers = [p + q for p, q in zip(powers, slope.powers, strict=True)]
+            else:
+                slopes = tuple(sorted(self.slope(factor, begun) for factor in sloped))
+        if max(sum(powers) + len(slopes), sum(derivative)) > _HIGHEST:
             self.at = begun
             self.refuse(f"a power or an order above {_HIGHEST}")
         count = len(self.names.fields)
@@ -203,8 +202,20 @@ class _Parser:
             self.at = begun
             self.refuse("two static fields in one term")
         static = statics[0] if statics else None
-        term = Term(tuple(powers[:count]), derivative, covariate, static)
+        term = Term(tuple(powers[:count]), derivative, covariate, static, slopes)
         return value, term if value else None
+
+    def slope(self, factor: _Factor, begun: int) -> tuple[int, int]:
+        """Channel and axis of a first derivative of a single field."""
+        count = len(self.names.fields)
+        known = sum(factor.powers[:count]) == 1 and not any(factor.powers[count:])
+        if not known or sum(factor.derivative) != 1:
+            self.at = begun
+            self.refuse(
+                "a product with a derivative that is none of first order of one field, such as "
+                "v*u_y, and no derivative of a product, such as (u*v)_y,"
+            )
+        return factor.powers.index(1), factor.derivative.index(1)
 
     def factor(self) -> _Factor:
         """A power, or a derivative."""

@@ -2,14 +2,16 @@
 
 A term is a derivative of a product of fields, maybe times a covariate: a ∂^α (u^p v^q …). A static
 field, such as a wind, may be one more factor under the derivative. Written so, as a conservation
-law has it, all its derivatives can be moved to a test function; u u_x is ½ (u²)_x.
+law has it, all its derivatives can be moved to a test function; u u_x is ½ (u²)_x. Products that
+are no derivative, such as v u_y and u_x², have slopes ∂_a u_c among their factors, which are taken
+of the data.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["AXES", "FIELDS", "Names", "Term", "equation_text", "library", "written"]
 
@@ -29,17 +31,34 @@ class Term:
         derivative: α of each axis.
         covariate: Number of the covariate, or after these of the control; None: there is none.
         static: Number of the static field in the product; None: there is none.
+        slopes: Channel and axis of each first derivative in the product.
     """
 
     powers: tuple[int, ...]
     derivative: tuple[int, ...]
     covariate: int | None = None
     static: int | None = None
+    slopes: tuple[tuple[int, int], ...] = ()
 
     @property
     def degree(self) -> int:
         """Of the product."""
-        return sum(self.powers)
+        return sum(self.powers) + len(self.slopes)
+
+    @property
+    def factors(self) -> tuple[tuple[int, ...], int | None, tuple[tuple[int, int], ...]]:
+        """Powers, static field and slopes of the product."""
+        return self.powers, self.static, self.slopes
+
+    def is_even(self, axis: int, zero_at_walls: bool) -> bool:
+        """Whether the product is the same on both sides of the walls of an axis.
+
+        Args:
+            axis: Number of the axis.
+            zero_at_walls: Whether fields change their sign there; else they are mirrored.
+        """
+        turned = sum(along == axis for _, along in self.slopes)
+        return ((self.degree if zero_at_walls else 0) + turned) % 2 == 0
 
     @property
     def order(self) -> int:
@@ -83,8 +102,9 @@ def library(channels: int, ndim: int, covariates: int = 0, statics: int = 0) -> 
     """Products of up to three fields, and one, with derivatives up to fourth order (second in 2-D).
 
     In more than one dimension there are fourth derivatives along single axes, too. Each comes by
-    itself and times each covariate or control. Static fields come by themselves and times one
-    field, with derivatives up to the second.
+    itself and times each covariate or control. So do products of a field and another's slope, and
+    of slopes along an axis. Static fields come by themselves and times one field, with derivatives
+    up to the second, and times a slope.
     """
     order = _ORDER[ndim]
     shapes = [a for a in itertools.product(range(order + 1), repeat=ndim) if sum(a) <= order]
@@ -94,13 +114,34 @@ def library(channels: int, ndim: int, covariates: int = 0, statics: int = 0) -> 
     ]
     plain = [Term((0,) * channels, (0,) * ndim)]
     plain += [Term(p, a) for p in sorted(powers, key=sum) for a in sorted(shapes, key=sum)]
-    each = [
-        Term(term.powers, term.derivative, c) for c in (None, *range(covariates)) for term in plain
-    ]
+    plain += _with_slopes(channels, ndim)
+    each = [replace(term, covariate=c) for c in (None, *range(covariates)) for term in plain]
     low = sorted((a for a in shapes if sum(a) <= _ORDER_OF_STATICS), key=sum)
     alone = [p for p in itertools.product(range(2), repeat=channels) if sum(p) <= 1]
     each += [Term(p, a, None, k) for k in range(statics) for p in alone for a in low]
+    nothing = (0,) * channels, (0,) * ndim, None
+    each += [
+        Term(*nothing, k, ((c, axis),))
+        for k in range(statics)
+        for c in range(channels)
+        for axis in range(ndim)
+    ]
     return tuple(each)
+
+
+def _with_slopes(channels: int, ndim: int) -> list[Term]:
+    """Products of one field and another's slope, and of slopes along the same axis."""
+    none, zero = (0,) * channels, (0,) * ndim
+    found = []
+    for axis in range(ndim):
+        for c in range(channels):
+            for other in range(channels):
+                if c != other:
+                    powers = tuple(int(k == c) for k in range(channels))
+                    found.append(Term(powers, zero, slopes=((other, axis),)))
+                if c <= other:
+                    found.append(Term(none, zero, slopes=((c, axis), (other, axis))))
+    return found
 
 
 def written(term: Term, names: Names) -> str:
@@ -112,6 +153,7 @@ def written(term: Term, names: Names) -> str:
     ]
     if term.static is not None:
         factors.insert(0, names.statics[term.static])
+    factors += [f"{names.fields[c]}_{names.axes[axis]}" for c, axis in term.slopes]
     along = "".join(axis * count for axis, count in zip(names.axes, term.derivative, strict=True))
     product = "*".join(factors) or "1"
     if along:

@@ -63,9 +63,9 @@ class AxisWaves:
         inverse = size / np.maximum(size, least) ** 2
         return np.asarray(right.conj().T * inverse @ left.conj().T)
 
-    def refined(self, line: Array) -> Array:
-        """(dense, point): values between, from coarse values."""
-        return np.real(self._waves(self._between, 0, self.kind) @ self.analysis(line))
+    def refined(self, line: Array, order: int = 0) -> Array:
+        """(dense, point): values between, or their derivatives, from coarse values."""
+        return np.real(self._waves(self._between, order, self.kind) @ self.analysis(line))
 
     def derivative(self, order: int, line: Array, even: bool) -> Array:
         """(point, dense): coarse values of a product's derivative, from its values between.
@@ -73,9 +73,9 @@ class AxisWaves:
         Args:
             order: Of the derivative; zero is the product itself.
             line: Of κ along the axis.
-            even: Whether the product is of an even number of fields.
+            even: Whether the product is the same on both sides of walls.
         """
-        kind = "even" if self.kind == "odd" and even else self.kind
+        kind = self.kind if self.kind == "ring" else "even" if even else "odd"
         between = self._waves(self._between, 0, kind)
         if kind == "ring":
             found = between.conj().T / self.dense

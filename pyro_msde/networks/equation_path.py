@@ -218,6 +218,9 @@ class EquationPath(nn.Module):
             size = time * torch.prod(scale ** torch.tensor(term.powers, dtype=torch.float64))
             for along, order in zip(self.waves, term.derivative, strict=True):
                 size = size / (along.direction * along.length) ** order
+            for channel, axis in term.slopes:
+                along = self.waves[axis]
+                size = size * scale[channel] / (along.direction * along.length)
             if term.covariate is not None and term.covariate < self.num_covariates:
                 size = size * covariates[term.covariate]
             found[:, k] = size / scale
@@ -234,16 +237,23 @@ class EquationPath(nn.Module):
         total = w.new_zeros(count, *w.shape[1:])
         known: dict[Any, Tensor] = {}
         at: list[Tensor] | None = None
-        for powers, channel, covariate, static, rows, term in (*linear, *products):
-            factors = powers, static
+        slopes: dict[tuple[int, int], Tensor] = {}
+        for factors, channel, covariate, rows, term in (*linear, *products):
             if factors not in known:
-                if sum(powers) == 1 and static is None:
+                powers, static, sloped = factors
+                if sum(powers) == 1 and static is None and not sloped:
                     known[factors] = w.select(-self.grid.ndim - 1, powers.index(1))
                 else:
                     if at is None:
-                        up = _along(w, dense)
+                        up = _along(w, [both[0] for both in dense])
                         at = list(up.unbind(-self.grid.ndim - 1))
                     product = _product(at, powers)
+                    for slope in sloped:
+                        if slope not in slopes:
+                            c, axis = slope
+                            ways = [both[k == axis] for k, both in enumerate(dense)]
+                            slopes[slope] = _along(w.select(-self.grid.ndim - 1, c), ways)
+                        product = product * slopes[slope]
                     known[factors] = product if static is None else product * self.statics[static]
             part = _along(known[factors], rows)
             if self.change is not None:
@@ -263,14 +273,17 @@ class EquationPath(nn.Module):
         mean, size = self.controls[k - self.num_covariates].to(value)
         return mean + size * value
 
-    def _parts(self, like: Tensor) -> tuple[list[Any], list[Any], list[Tensor]]:
-        """Terms that are linear and others, as matrices along axes; and those to finer points."""
+    def _parts(self, like: Tensor) -> tuple[list[Any], list[Any], list[list[Tensor]]]:
+        """Terms that are linear and others, as matrices along axes; and those to finer points.
+
+        The last are of values and of slopes, for each axis.
+        """
         key = like.dtype, like.device
         if self._made is None or self._made[0] != key:
             self._made = key, *self._matrices(like)
         return self._made[1:]
 
-    def _matrices(self, like: Tensor) -> tuple[list[Any], list[Any], list[Tensor]]:
+    def _matrices(self, like: Tensor) -> tuple[list[Any], list[Any], list[list[Tensor]]]:
         lines = [line.double().cpu().numpy() for line in self._lines()]
         finer = [along.refined(line) for along, line in zip(self.waves, lines, strict=True)]
         groups: dict[tuple[Any, ...], list[np.ndarray]] = {}
@@ -279,25 +292,35 @@ class EquationPath(nn.Module):
             term = self.terms[k]
             rows = []
             for axis, (along, order) in enumerate(zip(self.waves, term.derivative, strict=True)):
-                even = term.degree % 2 == 0
+                even = term.is_even(axis, along.kind == "odd")
                 row = along.derivative(order, lines[axis], even) * along.length**order
-                is_linear = term.degree == 1 and term.static is None
-                rows.append(row @ finer[axis] if is_linear else row)
+                rows.append(row @ finer[axis] if _is_linear(term) else row)
             if self.change is None:
                 rows[0] = rows[0] * values[channel, k]
             alone = len(rows) > 1 or self.change is not None
-            factors = term.powers, int(channel), term.covariate, term.static
-            key = *factors, int(k) if alone else None
+            key = term.factors, int(channel), term.covariate, int(k) if alone else None
             if key in groups:  # in one dimension derivatives of a product add up
                 rows[0] = rows[0] + groups[key][0]
             groups[key] = rows
+        alike = {term.factors for term in self.terms if _is_linear(term)}
         made = [
-            (*factors, [torch.as_tensor(row).to(like) for row in rows], k)
-            for (*factors, k), rows in groups.items()
+            (*which, [torch.as_tensor(row).to(like) for row in rows], k)
+            for (*which, k), rows in groups.items()
         ]
-        linear = [part for part in made if sum(part[0]) == 1 and part[3] is None]
-        others = [part for part in made if sum(part[0]) != 1 or part[3] is not None]
-        return linear, others, [torch.as_tensor(row).to(like) for row in finer]
+        linear = [part for part in made if part[0] in alike]
+        others = [part for part in made if part[0] not in alike]
+        steep = [
+            along.refined(line, 1) * along.length
+            for along, line in zip(self.waves, lines, strict=True)
+        ]
+        return (
+            linear,
+            others,
+            [
+                [torch.as_tensor(row).to(like) for row in both]
+                for both in zip(finer, steep, strict=True)
+            ],
+        )
 
     def _lines(self) -> Iterable[Tensor]:
         return (getattr(self, f"line_{axis}") for axis in range(len(self.waves)))
@@ -325,7 +348,9 @@ class EquationPath(nn.Module):
                 for along, order in zip(self.waves, term.derivative, strict=True)
             )
             varies = term.covariate is not None and term.covariate >= self.num_covariates
-            if not term.powers[channel] or any(bounded) or varies or term.static is not None:
+            if not term.powers[channel] or any(bounded) or varies:
+                continue
+            if term.static is not None or term.slopes:
                 continue
             slope = float(term.powers[channel])  # of the product by the channel, at the mean
             for other, power in enumerate(term.powers):
@@ -390,6 +415,11 @@ class EquationPath(nn.Module):
             return nn.functional.pad(fields, (0, like.shape[-1] - zeta))
 
         return LinearPart(rates, to_waves, from_waves)
+
+
+def _is_linear(term: Term) -> bool:
+    """Whether it is a derivative of one field, and nothing else."""
+    return term.degree == 1 and term.static is None and not term.slopes
 
 
 def _product(fields: Sequence[Tensor], powers: Sequence[int]) -> Tensor:

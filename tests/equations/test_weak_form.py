@@ -203,3 +203,24 @@ def test_resamples_are_sure_of_strong_terms_and_not_of_weak_ones() -> None:
     assert (shares[:2] == 1).all()
     assert 0.05 < shares[2] < 0.95
     assert (shares[3:] < 0.1).all()
+
+
+def test_a_squared_slope_is_found() -> None:
+    """Of h_t = .3 h_xx + .7 h_x² (Kardar, Parisi & Zhang 1986) from a mean that drifts."""
+    rng = np.random.default_rng(8)
+    k = np.fft.rfftfreq(POINTS, 1 / POINTS)
+
+    def right(_: float, h: Any) -> Any:
+        slope = np.fft.irfft(1j * k * np.fft.rfft(h))
+        return 0.7 * slope**2 + 0.3 * np.fft.irfft(-(k**2) * np.fft.rfft(h))
+
+    fields = []
+    for _ in range(5):
+        start = sum(rng.standard_normal() * np.cos(j * X + rng.uniform(0, 6)) for j in (1, 2))
+        path = solve_ivp(right, (0, 1), start, t_eval=TIMES, rtol=1e-8, atol=1e-8)
+        noisy = path.y.T + 1e-3 * rng.standard_normal(path.y.T.shape)
+        fields.append(noisy[:, None])
+    terms = library(1, 1)
+    found = found_terms(folds_of(fields, terms), terms, Names.usual(1, 1))
+    expected = {"u_xx": pytest.approx(0.3, rel=2e-2), "u_x*u_x": pytest.approx(0.7, rel=5e-3)}
+    assert found == expected
