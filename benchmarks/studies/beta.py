@@ -87,7 +87,9 @@ def simulated(case: str, split: str, n_eta: int) -> Task:
     """A case, with twenty fresh trajectories."""
     setting = CASES[case][split]
     data = setting.problem.splits(split, directory="data")
-    fresh = at_times(setting.problem.fresh(split, 20, 11, setting.horizon), setting.horizon)
+    dt = setting.problem.dt
+    horizon = dt * int(setting.horizon / dt + 1e-9)  # Lyapunov times are no multiple of it
+    fresh = at_times(setting.problem.fresh(split, 20, 11, horizon), horizon)
     options = setting.training(n_eta)
     return Task(lambda: setting.build(n_eta, 0), data.train, data.validation, fresh, options)
 

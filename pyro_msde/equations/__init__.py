@@ -10,7 +10,7 @@ from pyro_msde.equations.selection import (
     leave_one_out,
     selected,
 )
-from pyro_msde.equations.terms import Names, Term, equation_text, library, written
+from pyro_msde.equations.terms import Names, Term, equation_text, identities, library, written
 from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Term",
     "TestFunctions",
     "equation_text",
+    "identities",
     "inclusion",
     "least_squares",
     "leave_one_out",

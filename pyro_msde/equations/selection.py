@@ -3,7 +3,8 @@
 Starting from all terms, the one is left out without which the equations are fitted best, again and
 again. Of these nested equations the one with the fewest terms is taken that predicts equations of
 other trajectories, or of other times, as well as the best does, but for a hundredth or what chance
-explains.
+explains. Of terms one of which is the sum of two others, as (u v)_x is of u v_x and v u_x, those
+are taken that say the same in the fewest.
 
 How sure that is, resampling tells (ensemble SINDy; Fasel et al., Proc. R. Soc. A 478, 2022): groups
 of equations, such as trajectories, are drawn with replacement, and terms selected anew.
@@ -11,7 +12,7 @@ of equations, such as trajectories, are drawn with replacement, and terms select
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -29,6 +30,8 @@ Array = NDArray[Any]
 _RIDGE = 1e-13  # of scaled normal equations
 _SLACK = 0.02  # of the best error
 _NOTHING = 1e-6  # of the left side's square: less is an error of sums over grid points
+_SAME = 2.0  # times the best error
+_NEGLIGIBLE = 0.05  # of the largest of three terms one of which is the sum of the others
 _MOST = 12  # terms
 _CANDIDATES = 24  # that resampled equations may have
 _FOLDS = 5
@@ -52,7 +55,10 @@ class Selected:
 
 
 def selected(
-    groups: Sequence[NormalEquations], field: int, candidates: Sequence[int] | None = None
+    groups: Sequence[NormalEquations],
+    field: int,
+    candidates: Collection[int] | None = None,
+    identities: Sequence[tuple[int, int, int]] = (),
 ) -> Selected:
     """The equation of a field from equations in groups that are independent of each other.
 
@@ -60,6 +66,7 @@ def selected(
         groups: Two at least; cross-validation leaves out one in five.
         field: Number of the field.
         candidates: Terms that it may have; None: all.
+        identities: Numbers of terms, the first of which is the sum of the other two.
     """
     folds = [reduce(add, groups[k::_FOLDS]) for k in range(min(_FOLDS, len(groups)))]
     total = reduce(add, folds)
@@ -90,9 +97,43 @@ def selected(
         return bool(worse.sum() <= max(slack, chance))
 
     terms, errors = min((s for s in steps if as_good(s[1])), key=lambda s: len(s[0]))
+    values = least_squares(total, field, terms) if terms else np.zeros(0)
+    shorter = _simplified(terms, values, identities)
+    if shorter != terms:
+        trial = np.array(
+            [
+                _misfit(fold, field, shorter, least_squares(rest, field, shorter))
+                for fold, rest in zip(folds, others, strict=True)
+            ]
+        )
+        if trial.sum() <= _SAME * best.sum():  # slopes are differences: all but the same
+            terms, errors = shorter, trial
     share = float(errors.sum()) / square if square else 1.0
     values = least_squares(total, field, terms) if terms else np.zeros(0)
     return Selected(tuple(terms), values, share, tuple(reversed(left)))
+
+
+def _simplified(
+    terms: list[int], values: Array, identities: Sequence[tuple[int, int, int]]
+) -> list[int]:
+    """The same with fewer terms, but for parts that are small against others of an identity."""
+    found = dict(zip(terms, values.tolist(), strict=True))
+    for whole, *halves in identities:
+        three = (whole, *halves)
+        a, b, c = (found.get(k, 0.0) for k in three)
+        ways = [(a, b, c), (0.0, b + a, c + a), (a + b, 0.0, c - b), (a + c, b - c, 0.0)]
+        least = _NEGLIGIBLE * max(abs(x) for x in (a, b, c))
+
+        def count(way: tuple[float, ...], least: float = least) -> int:
+            return sum(abs(x) > least for x in way)
+
+        best = min(ways, key=count)
+        if count(best) < sum(k in found for k in three):
+            for k, x in zip(three, best, strict=True):
+                found.pop(k, None)
+                if abs(x) > least:
+                    found[k] = x
+    return sorted(found)
 
 
 def leave_one_out(groups: Sequence[NormalEquations], field: int, terms: Sequence[int]) -> Array:
@@ -109,7 +150,13 @@ def leave_one_out(groups: Sequence[NormalEquations], field: int, terms: Sequence
 
 
 def inclusion(
-    groups: Sequence[NormalEquations], field: int, chosen: Selected, *, draws: int, seed: int = 0
+    groups: Sequence[NormalEquations],
+    field: int,
+    chosen: Selected,
+    *,
+    draws: int,
+    identities: Sequence[tuple[int, int, int]] = (),
+    seed: int = 0,
 ) -> Array:
     """(term,) share of resamples of the groups whose equation has a term.
 
@@ -118,14 +165,16 @@ def inclusion(
         field: Number of the field.
         chosen: From all of them; resampled equations have terms that were among the last there.
         draws: Resamples.
+        identities: As for `selected`.
         seed: Of these.
     """
     rng = np.random.default_rng(seed)
     found = np.zeros(len(groups[0].right))
+    candidates = {*chosen.last_left_out[:_CANDIDATES], *chosen.terms}
     for _ in range(draws):
         counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)))
         drawn = [group * int(n) for group, n in zip(groups, counts, strict=True)]
-        terms = selected(drawn, field, chosen.last_left_out[:_CANDIDATES]).terms
+        terms = selected(drawn, field, candidates, identities).terms
         found[list(terms)] += 1
     return found / draws
 

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["AXES", "FIELDS", "Names", "Term", "equation_text", "library", "written"]
+__all__ = ["AXES", "FIELDS", "Names", "Term", "equation_text", "identities", "library", "written"]
 
 FIELDS = ("u", "v", "w", "q", "r", "s")
 AXES = ("x", "y", "z")
@@ -142,6 +142,26 @@ def _with_slopes(channels: int, ndim: int) -> list[Term]:
                 if c <= other:
                     found.append(Term(none, zero, slopes=((c, axis), (other, axis))))
     return found
+
+
+def identities(terms: Sequence[Term]) -> list[tuple[int, int, int]]:
+    """Numbers of (u v)_a, u v_a and v u_a, the first of which is the sum of the others."""
+    place = {term: k for k, term in enumerate(terms)}
+    found = []
+    for term, k in place.items():
+        fields = [c for c, p in enumerate(term.powers) if p]
+        plain = term.static is None and not term.slopes and term.order == 1
+        if not plain or len(fields) != 2 or term.degree != 2:
+            continue
+        axis = term.derivative.index(1)
+        halves = []
+        for c, other in (fields, reversed(fields)):
+            powers = tuple(int(i == c) for i in range(len(term.powers)))
+            zero = (0,) * len(term.derivative)
+            halves.append(place.get(Term(powers, zero, term.covariate, None, ((other, axis),))))
+        if None not in halves:
+            found.append((k, *halves))
+    return found  # type: ignore[return-value]
 
 
 def written(term: Term, names: Names) -> str:

@@ -19,6 +19,7 @@ from pyro_msde.equations import (
     NormalEquations,
     Selected,
     TestFunctions,
+    identities,
     inclusion,
     least_squares,
     leave_one_out,
@@ -89,17 +90,19 @@ class Identified:
         directions: (group, channel, term), by how much leaving out each group moves them.
         groups: Equations of each trajectory, or of a fifth of the times of each of a few.
         selected: Of each channel.
+        identities: Between terms.
     """
 
     coefficients: Tensor
     directions: Tensor
     groups: Sequence[NormalEquations]
     selected: Sequence[Selected]
+    identities: Sequence[tuple[int, int, int]]
 
     def inclusion(self) -> Tensor:
         """(channel, term) shares of resamples of the groups whose equation has a term."""
         each = [
-            inclusion(self.groups, channel, chosen, draws=_RESAMPLES)
+            inclusion(self.groups, channel, chosen, draws=_RESAMPLES, identities=self.identities)
             for channel, chosen in enumerate(self.selected)
         ]
         return torch.as_tensor(np.stack(each))
@@ -114,9 +117,9 @@ def identified(
         return None
     coefficients = torch.zeros(grid.channels, len(path.terms), dtype=torch.float64)
     directions = torch.zeros(len(groups), *coefficients.shape, dtype=torch.float64)
-    each = []
+    each, same = [], identities(path.terms)
     for channel in range(grid.channels):
-        equation = selected(groups, channel)
+        equation = selected(groups, channel, identities=same)
         terms = list(equation.terms)
         coefficients[channel, terms] = torch.as_tensor(equation.coefficients)
         moved = leave_one_out(groups, channel, terms)
@@ -124,7 +127,7 @@ def identified(
         each.append(equation)
     if not bool(coefficients.isfinite().all() and directions.isfinite().all()):
         return None
-    return Identified(coefficients, directions, groups, each)
+    return Identified(coefficients, directions, groups, each, same)
 
 
 def weak_form_groups(

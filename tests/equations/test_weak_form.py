@@ -13,6 +13,7 @@ from pyro_msde.equations import (
     NormalEquations,
     Term,
     TestFunctions,
+    identities,
     inclusion,
     leave_one_out,
     library,
@@ -224,3 +225,29 @@ def test_a_squared_slope_is_found() -> None:
     found = found_terms(folds_of(fields, terms), terms, Names.usual(1, 1))
     expected = {"u_xx": pytest.approx(0.3, rel=2e-2), "u_x*u_x": pytest.approx(0.7, rel=5e-3)}
     assert found == expected
+
+
+def test_of_terms_that_add_up_the_fewest_are_taken() -> None:
+    """b = −u v_x, which also is v u_x − (u v)_x."""
+    rng = np.random.default_rng(0)
+    terms = library(2, 1)
+    ((whole, first, second),) = identities(terms)
+    names = Names.usual(2, 1)
+    assert [written(terms[k], names) for k in (whole, first, second)] == [
+        "(u*v)_x",
+        "u*v_x",
+        "v*u_x",
+    ]
+    groups = []
+    for _ in range(8):
+        G = rng.standard_normal((200, len(terms)))
+        G[:, whole] = G[:, first] + G[:, second]
+        b = -G[:, [first]] + 1e-3 * rng.standard_normal((200, 1))
+        groups.append(NormalEquations(G.T @ G, G.T @ b, np.square(b).sum(0), len(b)))
+    same = identities(terms)
+    chosen = selected(groups, 0, identities=same)
+    assert chosen.terms == (first,)
+    assert chosen.coefficients == pytest.approx([-1], rel=1e-3)
+    shares = inclusion(groups, 0, chosen, draws=20, identities=same)
+    assert shares[first] == 1
+    assert shares.sum() == pytest.approx(1)
