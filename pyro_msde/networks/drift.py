@@ -66,6 +66,8 @@ class MultiscaleDrift(nn.Module):
         self.macro, self.micro, self.psi, self.coupling = macro, micro, psi, coupling
         self.path, self.equation = path, equation
         self.awake = False
+        self._weights: list[nn.Parameter] | None = None
+        self._rested: tuple[list[int], bool] | None = None
         self.register_buffer("places", places, persistent=False)
         self.time_features = time_features
 
@@ -93,7 +95,15 @@ class MultiscaleDrift(nn.Module):
         """
         if self.awake or self.equation is None or not self.equation.started:
             return False
-        return isinstance(self.macro, LinearReadout) and not bool(self.macro.readout().any())
+        if self._weights is None:
+            self._weights = list(self.macro.parameters())
+        # asked for at each evaluation, while weights change only in training
+        versions = [w._version for w in self._weights]
+        if not versions or self._rested is None or self._rested[0] != versions:
+            known = isinstance(self.macro, LinearReadout)
+            rests = known and not bool(self.macro.readout().any())  # type: ignore[operator]
+            self._rested = versions, rests
+        return self._rested[1]
 
     def _along(self, z: Tensor, covariates: Tensor | None) -> Tensor:
         """What the linear path does, shaped as z; controls are last among the covariates."""
