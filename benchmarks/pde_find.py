@@ -28,7 +28,14 @@ __all__ = ["Discovered", "best_equation"]
 
 Array = NDArray[Any]
 
-_BOXES = ((1 / 16, 1 / 16), (1 / 32, 1 / 16), (1 / 16, 1 / 40), (1 / 32, 1 / 40))
+_BOXES = (
+    (1 / 6, 1 / 8),
+    (1 / 8, 1 / 20),
+    (1 / 12, 1 / 12),
+    (1 / 16, 1 / 16),
+    (1 / 16, 1 / 40),
+    (1 / 32, 1 / 40),
+)  # halves, of the ring and the time
 _THRESHOLDS = (3e-3, 1e-2, 3e-2, 0.1, 0.2)  # of normalised columns, relative to the largest
 _LIMITS = (1 / 3, 1 / 8, 1 / 16)  # of a grid's waves
 _DOMAINS = 200  # a trajectory

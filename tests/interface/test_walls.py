@@ -29,7 +29,7 @@ def heated(count: int, seed: int) -> Trajectories:
 
 
 def test_heat_between_insulated_walls_is_forecast_up_to_these() -> None:
-    """At first and last the mean errs by less than a fiftieth of the anomalies, at the ends, too."""
+    """At first and last the mean errs by less than a fiftieth of anomalies, at the ends, too."""
     train, validation = heated(6, 0), heated(2, 1)
     model = multiscale.like(train, coarse=48)
     assert model.grid.stride == (2,)
