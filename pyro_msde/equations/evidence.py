@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_msde.checks import check_number
 from pyro_msde.equations.selection import least_squares, leave_one_out
 from pyro_msde.equations.weak_form import NormalEquations
 
@@ -99,7 +100,12 @@ class Evidence:
         )
 
     def posterior(self, prior_sd: float) -> GaussianCoefficients:
-        """In closed form, under θ ~ N(0, prior_sd²) for each term."""
+        """In closed form, under θ ~ N(0, prior_sd²) for each term.
+
+        Raises:
+            ValueError: A standard deviation that is not positive.
+        """
+        prior_sd = check_number("prior_sd", prior_sd)
         precision = self.precision + np.eye(len(self.terms)) / prior_sd**2
         covariance = np.linalg.inv(precision)
         mean = np.linalg.solve(precision, self.right)

@@ -4,13 +4,13 @@
     equation  = field "_t" "=" sum
     sum       = [sign] product { sign product }
     product   = factor { "*" factor }
-    factor    = number | covariate | power | derivative
+    factor    = number | covariate | power | derivative [ "^" digits ]
     power     = (field | static) [ "^" digits ]
     derivative = field "_" axes | "(" power { "*" power } ")" "_" axes
 
 Numbers are decimal; axes are letters, as in u_xx. A product of a power and a first derivative of
 the same field, u^p u_a, is read as (u^{p+1})_a / (p + 1). Other products have first derivatives of
-single fields only, as v*u_y and u_x*u_x.
+single fields only, as v*u_y and u_x^2.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class _Parser:
                     self.refuse("two covariates in one term")
                 covariate = self.names.covariates.index(self.name())
             else:
-                factors.append(self.factor())
+                factors += self.factor()
             if not self.take("*"):
                 break
         zero = (0,) * len(self.names.axes)
@@ -217,7 +217,14 @@ class _Parser:
             )
         return factor.powers.index(1), factor.derivative.index(1)
 
-    def factor(self) -> _Factor:
+    def factor(self) -> list[_Factor]:
+        """A power, or a derivative, or a derivative's power."""
+        found = self.one()
+        if any(found.derivative) and self.take("^"):
+            return [found] * self.exponent()
+        return [found]
+
+    def one(self) -> _Factor:
         """A power, or a derivative."""
         if self.take("("):
             powers = self.power()
@@ -241,11 +248,15 @@ class _Parser:
             self.at -= 1
             self.refuse(f"{field} is no field and no covariate")
         if self.take("^"):
-            if self.at >= len(self.tokens) or not self.tokens[self.at][1].isdigit():
-                self.refuse("a whole number is missing")
-            count = int(self.tokens[self.at][1][:4])
-            self.at += 1
+            count = self.exponent()
         return tuple(count * (name == field) for name in known)
+
+    def exponent(self) -> int:
+        """A whole number."""
+        if self.at >= len(self.tokens) or not self.tokens[self.at][1].isdigit():
+            self.refuse("a whole number is missing")
+        self.at += 1
+        return min(int(self.tokens[self.at - 1][1][:4]), _HIGHEST + 1)
 
     def axes(self) -> tuple[int, ...]:
         """Of a derivative."""

@@ -30,7 +30,8 @@ Array = NDArray[Any]
 _RIDGE = 1e-13  # of scaled normal equations
 _SLACK = 0.02  # of the best error
 _NOTHING = 1e-6  # of the left side's square: less is an error of sums over grid points
-_SAME = 2.0  # times the best error
+_SAME = 2.0  # times the best error, by which what says the same may differ
+_DIFFERENCES = 1e-3  # of the left side's square likewise, as slopes are differences of the data
 _NEGLIGIBLE = 0.05  # of the largest of three terms one of which is the sum of the others
 _MOST = 12  # terms
 _CANDIDATES = 24  # that resampled equations may have
@@ -106,7 +107,7 @@ def selected(
                 for fold, rest in zip(folds, others, strict=True)
             ]
         )
-        if trial.sum() <= _SAME * best.sum():  # slopes are differences: all but the same
+        if trial.sum() <= max(_SAME * float(best.sum()), _DIFFERENCES * square):
             terms, errors = shorter, trial
     share = float(errors.sum()) / square if square else 1.0
     values = least_squares(total, field, terms) if terms else np.zeros(0)

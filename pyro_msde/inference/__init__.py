@@ -5,6 +5,7 @@ from pyro_msde.inference.closed_form_variance import (
     ObservationVarianceStep,
     has_observation_variances,
     observes_normals,
+    scale_observation_variances,
 )
 from pyro_msde.inference.coefficient_draws import CoefficientDraws
 from pyro_msde.inference.drift_jackknife import Jackknife, JackknifeStep
@@ -67,6 +68,7 @@ __all__ = [
     "names_of",
     "observes_normals",
     "refine_drift",
+    "scale_observation_variances",
     "set_diffusion",
     "train",
     "weak_form_regression",

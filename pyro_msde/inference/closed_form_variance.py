@@ -26,6 +26,7 @@ __all__ = [
     "VarianceOptima",
     "has_observation_variances",
     "observes_normals",
+    "scale_observation_variances",
     "variance_optima",
 ]
 
@@ -82,6 +83,25 @@ def has_observation_variances(model: Model) -> bool:
     if parts[0] is None or not all(_is_learned(part) for part in parts if part is not None):
         return False
     return observes_normals(model)
+
+
+@torch.no_grad()
+def scale_observation_variances(model: Any, ratios: Any) -> None:
+    """Multiply Σ_y in place, the share of the experts as it is.
+
+    Args:
+        model: Of which `has_observation_variances` is true.
+        ratios: (channel,).
+    """
+    for name in ("var_zeta", "var_eta"):
+        part = part_of(model, name)
+        if part is not None:
+            net: Any = part._modules["net"]
+            value = net.log_value.exp() + net.floor
+            ratio = torch.as_tensor(ratios).to(value).reshape(-1, *(1,) * (value.ndim - 1))
+            least = torch.finfo(value.dtype).tiny
+            changed = (value * ratio - net.floor).clamp(min=least).log()
+            net.log_value.copy_(torch.where(ratio == 1, net.log_value, changed))
 
 
 def observes_normals(model: Model) -> bool:

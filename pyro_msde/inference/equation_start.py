@@ -140,6 +140,12 @@ def _errors(model: Model, segments: Segments, lead: int) -> _Errors | None:
         times, values = segments.times[k], segments.values[k]
         length = min(lead, len(times) - 1)
         starts = torch.linspace(0, len(times) - 1 - length, _CHECKED_PARTS).long().unique()
+        observed = getattr(values, "observed", None)
+        if observed is not None:  # what was filled in says nothing
+            there = observed.flatten(1).all(1).cpu()
+            starts = starts[there[starts] & there[starts + length]]
+            if not len(starts):
+                continue
         z, later = (
             model.grid.flatten(operators.restrict(values[at].to(like)))
             for at in (starts, starts + length)
@@ -168,6 +174,8 @@ def _errors(model: Model, segments: Segments, lead: int) -> _Errors | None:
         squares.append((found - later).double().square())
         changes.append((later - z).double().square())
         lasted.append(lasts)
+    if not squares:
+        return None
     square = torch.cat(squares).mean(0)
     if not bool(square.isfinite().all()):
         return None

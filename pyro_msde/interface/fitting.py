@@ -48,7 +48,7 @@ from pyro_msde.interface.beside_baselines import beside_baselines
 from pyro_msde.interface.fitted import Fit
 from pyro_msde.interface.holding_out import held_out, needs_validation
 from pyro_msde.interface.ownership import free_of_fits, with_copies
-from pyro_msde.interface.path_noise_choice import chosen_path_noise
+from pyro_msde.interface.path_noise_choice import chosen_path_noise, observation_shortfall
 from pyro_msde.interface.resuming import identity_of, resume
 from pyro_msde.interface.training_run import TrainingRun
 from pyro_msde.interface.trusting import usual_forecasts
@@ -255,6 +255,7 @@ def fit(
         judge = None if validation is None else judging(validation, scaling, grid, dtype)
         judged = data if validation is None else validation
         noise = partial(chosen_path_noise, validation=judged)
+        shortfall = partial(observation_shortfall, validation=judged)
         run = TrainingRun(
             trainer,
             scaling,
@@ -264,6 +265,7 @@ def fit(
             judge,
             usual,
             noise,
+            shortfall,
             validate_every,
             folder,
             stop,

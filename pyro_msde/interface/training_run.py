@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pyro_msde.data import (
     Metadata,
     Scaling,
@@ -36,6 +38,7 @@ from pyro_msde.inference import (
     has_observation_variances,
     is_equation_alone,
     refine_drift,
+    scale_observation_variances,
     train,
 )
 from pyro_msde.interface.description import description_of, weights_of
@@ -48,6 +51,9 @@ from pyro_msde.runs import State, TrainingRecord, write_run
 __all__ = ["TrainingRun"]
 
 _LOG = logging.getLogger(__name__)
+
+_ROUNDS = 3
+_SHORT = 1.2  # times what Σ_y and paths explain: less may be chance
 
 
 @dataclass
@@ -63,6 +69,7 @@ class TrainingRun:
         judge: What validates, in scaled units; None likewise.
         usual: Of a fit, what its validation forecasts are like; None likewise.
         choose_noise: Of a fit with an equation, how much path noise its forecasts take.
+        shortfall: Of such a fit, (channel,) by how much Σ_y is too small for their errors.
         validate_every: Steps between validations, and between checkpoints.
         folder: Where to save; None: nowhere.
         stop: Whether and how to stop.
@@ -77,6 +84,7 @@ class TrainingRun:
     judge: Segments | None
     usual: Callable[[Fit], Trust | None] | None
     choose_noise: Callable[[Fit], PathNoise | None]
+    shortfall: Callable[[Fit], Any]
     validate_every: int
     folder: Path | None
     stop: Interruption
@@ -204,6 +212,10 @@ class TrainingRun:
         """With as much path noise as validation forecasts are better for."""
         try:
             noise = self.choose_noise(result.without("path_noise"))
+            for _ in range(_ROUNDS):  # the one and the other explain the same errors
+                if noise is None or not self._widened(self.shortfall(result.adjusted(noise))):
+                    break
+                noise = self.choose_noise(result.without("path_noise"))
         except KeyboardInterrupt:
             self.stop.note()
             return result
@@ -214,6 +226,20 @@ class TrainingRun:
         )
         _LOG.info(told, noise.scale, noise.start)
         return result.adjusted(noise)
+
+    def _widened(self, shortfall: Any) -> bool:
+        """Whether Σ_y was multiplied: it is what forecasts err by, where that is clearly more.
+
+        Encoding leaves nothing of the noise where coarse points are as many as fine ones, and the
+        equation takes it away on the way.
+        """
+        ratios = np.where(shortfall > _SHORT, shortfall, 1.0)
+        if (ratios == 1).all() or not has_observation_variances(self.trainer.model):
+            return False
+        scale_observation_variances(self.trainer.model, ratios)
+        told = "forecasts err by more: the variance of observations is %s times as large"
+        _LOG.info(told, " ".join(f"{ratio:.3g}" for ratio in ratios))
+        return True
 
     def _with_trust(self, result: Fit, usual: Callable[[Fit], Trust | None]) -> Fit:
         """With what its forecasts are like, unless a stop is asked for."""

@@ -80,6 +80,14 @@ def test_terms_are_written_as_they_are_read() -> None:
             assert parsed(text + rest, names)[0] == {term: -0.25}
 
 
+def test_powers_of_slopes_are_products() -> None:
+    """u_x^2 is u_x u_x."""
+    names = Names.usual(1, 1)
+    assert parsed("u_t = u_x^2", names) == parsed("u_t = u_x*u_x", names)
+    with pytest.raises(ValueError, match="above 8"):
+        parsed("u_t = u_x^99", names)
+
+
 def test_the_library_of_one_field_on_a_line() -> None:
     """One, u, u², u³ with none to four derivatives, and u_x²."""
     assert len(library(1, 1)) == 17

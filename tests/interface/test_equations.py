@@ -75,6 +75,19 @@ def test_the_equation_is_in_the_users_units(scale: float, shift: float, time: fl
         assert row[term] == pytest.approx(value, rel=0.02)
 
 
+def test_intervals_hold_the_noise_where_coarse_points_are_all_points() -> None:
+    """Encoding leaves nothing there, and the equation takes the noise away on the way."""
+    train, fresh = burgers(6, 0), burgers(4, 2)
+    model = multiscale.like(train, coarse=POINTS, boundary="periodic")
+    found = pyro_msde.fit(
+        model, AmortizedGP(model), train, validation=burgers(2, 1), steps=20, progress=False
+    )
+    fc = found.forecast(fresh, num_samples=16)
+    assert 0.8 < np.mean(pyro_msde.coverage(fc, fresh)) < 0.97
+    noise = np.sqrt(np.mean(np.asarray(fc.reconstruction_var)[:, 1:]))
+    assert noise == pytest.approx(1e-3, rel=0.2)
+
+
 def test_forecasts_draw_coefficients_and_arviz_summarises_them(fit: Any) -> None:
     """Draws in opposite pairs about the equation's, with its standard errors.
 
