@@ -79,6 +79,7 @@ def multiscale(
     architecture: str = "default",
     likelihood: str = "normal",
     equation: str | None = None,
+    axes: str | None = None,
     unit_gain: bool = True,
     seed: int = 0,
 ) -> Multiscale:
@@ -164,6 +165,8 @@ def multiscale(
             s2, …; see `pyro_msde.equations.parsing`. It takes a `Grid` without mask and padding
             whose axes are "periodic", "dirichlet", "antisymmetric" or
             "neumann". `multiscale.like` has "identified" where the grid allows it.
+        axes: Letters that equations call the axes by, such as "yx"; None: x, y, z in their order.
+            `multiscale.like` has those of the data's `dims`, x for longitudes and y for latitudes.
         unit_gain: Let a constant macroscale state be a constant field up to "neumann" and
             "replicate" ends, as in runs saved before there was a choice it is not. A grid that is
             given says it itself.
@@ -209,8 +212,8 @@ def multiscale(
     if varying and not num_covariates:
         raise ValueError("varying: there are no covariates to vary with. Give num_covariates.")
     modes = check_whole("modes", modes, 0)
-    axes = modes > 0 and places.num_zeta <= _MOST_TURNED
-    check_size("modes", modes * (modes + places.num_zeta) + axes * places.num_zeta**2)
+    turned = modes > 0 and places.num_zeta <= _MOST_TURNED
+    check_size("modes", modes * (modes + places.num_zeta) + turned * places.num_zeta**2)
     width = check_whole("width", width, 1)
     if half_width is not None:
         half_width = check_whole("half_width", half_width, 0)
@@ -260,6 +263,8 @@ def multiscale(
         config["modes"] = modes
     if equation is not None:
         config["equation"] = equation
+        if axes is not None:
+            config["axes"] = axes
     published = architecture == "published"
     if smoothing is None:
         smoothing = "gaussian" if published else "lanczos"
@@ -281,6 +286,7 @@ def multiscale(
             kappa,
             num_controls,
             0 if known is None else known.shape[1],
+            axes,
         )
     )
     with Isolation(seed).turn():
@@ -321,7 +327,7 @@ def multiscale(
             likelihood=FAMILIES[likelihood],
             front=FrontVariance(places) if expert_variance == "front" else None,
             correlation=correlation,
-            noise_axes=NoiseAxes(places.num_zeta) if axes else None,
+            noise_axes=NoiseAxes(places.num_zeta) if turned else None,
             config=config,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyro_msde.equations import Names, library, parsed
+from pyro_msde.equations import Names, axis_letters, library, parsed
 from pyro_msde.grid import AxisWaves, waves_of
 from pyro_msde.networks import EquationPath
 from pyro_msde.protocols import Places
@@ -46,6 +46,7 @@ def equation_path(
     kernel: Tensor,
     num_controls: int = 0,
     num_statics: int = 0,
+    axes: str | None = None,
 ) -> EquationPath:
     """A path for an equation: "identified" by `fit`, or text.
 
@@ -57,7 +58,13 @@ def equation_path(
     inputs = num_covariates + num_controls
     rings = waves_of(places, 1)
     num_statics = num_statics if rings is not None and _all_rings(rings) else 0
-    names = Names.usual(places.channels, places.ndim, inputs, num_statics)
+    if (axes is not None and axis_letters(axes, places.channels) is None) or (
+        axes is not None and len(axes) != places.ndim
+    ):
+        raise ValueError(
+            f"axes={axes!r}: give {places.ndim} different letters that are no field's, nor t."
+        )
+    names = Names.usual(places.channels, places.ndim, inputs, num_statics, axes)
     if equation == IDENTIFIED:
         known, terms = None, library(places.channels, places.ndim, inputs, num_statics)
         if len(terms) > _MOST_TERMS:
@@ -79,7 +86,7 @@ def equation_path(
     for along in waves:
         check_size("equation", len(along.wavenumbers) * along.dense)
     path = EquationPath(
-        places, waves, terms, kernel.shape[1:], num_covariates, num_controls, num_statics
+        places, waves, terms, kernel.shape[1:], num_covariates, num_controls, num_statics, axes
     )
     if known is not None:
         path.given = torch.tensor(

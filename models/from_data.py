@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pyro_msde.checks import check_kind, check_whole
 from pyro_msde.data import Metadata, Trajectories, in_degrees, in_order, is_longitude
+from pyro_msde.equations import axis_letters
 from pyro_msde.grid import BoundaryWords, Grid, check_on_grid, default_coarse, ends_by_channel
 from pyro_msde.models.equations import IDENTIFIED, takes_equation
 
@@ -98,6 +99,11 @@ class Factory(Generic[P, M]):
             given = len(data.covariate_names) + len(data.control_names)
             if takes_equation(grid, given, len(data.static_names)):
                 options = {"equation": IDENTIFIED, **options}
+        letters = (
+            None if data.dims is None else axis_letters(data.dims[-grid.ndim :], grid.channels)
+        )
+        if options.get("equation") is not None and letters is not None:
+            options = {"axes": letters, **options}
         make: Callable[..., M] = self._make
         return make(grid, n_eta=n_eta, **inputs, **options)
 

@@ -10,7 +10,15 @@ from pyro_msde.equations.selection import (
     leave_one_out,
     selected,
 )
-from pyro_msde.equations.terms import Names, Term, equation_text, identities, library, written
+from pyro_msde.equations.terms import (
+    Names,
+    Term,
+    axis_letters,
+    equation_text,
+    identities,
+    library,
+    written,
+)
 from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "Selected",
     "Term",
     "TestFunctions",
+    "axis_letters",
     "equation_text",
     "identities",
     "inclusion",

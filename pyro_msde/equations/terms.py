@@ -13,11 +13,22 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["AXES", "FIELDS", "Names", "Term", "equation_text", "identities", "library", "written"]
+__all__ = [
+    "AXES",
+    "FIELDS",
+    "Names",
+    "Term",
+    "axis_letters",
+    "equation_text",
+    "identities",
+    "library",
+    "written",
+]
 
 FIELDS = ("u", "v", "w", "q", "r", "s")
 AXES = ("x", "y", "z")
 _DEGREE = 3  # of products
+_GEOGRAPHIC = {"lon": "x", "longitude": "x", "lat": "y", "latitude": "y"}
 _ORDER_OF_STATICS = 2
 _ORDER = {1: 4, 2: 2, 3: 2}  # of derivatives, by dimension
 
@@ -84,18 +95,35 @@ class Names:
 
     @classmethod
     def usual(
-        cls, channels: int, ndim: int, covariates: int | Sequence[str] = 0, statics: int = 0
+        cls,
+        channels: int,
+        ndim: int,
+        covariates: int | Sequence[str] = 0,
+        statics: int = 0,
+        axes: str | None = None,
     ) -> Names:
         """Fields u, v, w, …, axes x, y, z, covariates c1, c2, … unless they have names.
 
-        Static fields are s1, s2, ….
+        Static fields are s1, s2, …; axes may have other letters.
         """
         fields = FIELDS if channels <= len(FIELDS) else tuple(f"u{k + 1}" for k in range(channels))
         given = isinstance(covariates, int)
         count = covariates if isinstance(covariates, int) else len(covariates)
         named = tuple(f"c{k + 1}" for k in range(count)) if given else tuple(covariates)  # type: ignore[arg-type]
         known = tuple(f"s{k + 1}" for k in range(statics))
-        return cls(fields[:channels], AXES[:ndim], named, known)
+        letters = AXES[:ndim] if axes is None else tuple(axes)
+        return cls(fields[:channels], letters, named, known)
+
+
+def axis_letters(dims: Sequence[str], channels: int) -> str | None:
+    """A letter for each axis of these names: its own, x of longitudes and y of latitudes.
+
+    None: some have none, or two the same, or one that is a field's or the time's.
+    """
+    fields = Names.usual(channels, 1).fields
+    letters = [_GEOGRAPHIC.get(name.lower(), name) for name in dims]
+    fits = all(len(a) == 1 and a.isalpha() and a != "t" and a not in fields for a in letters)
+    return "".join(letters) if fits and len(set(letters)) == len(letters) else None
 
 
 def library(channels: int, ndim: int, covariates: int = 0, statics: int = 0) -> tuple[Term, ...]:

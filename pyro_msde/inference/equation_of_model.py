@@ -77,7 +77,7 @@ def names_of(path: EquationPath, metadata: Metadata | None) -> Names:
     These are c1, c2, … and s1, s2, … where metadata do not say.
     """
     channels, ndim = path.grid.channels, len(path.waves)
-    names = Names.usual(channels, ndim, path.num_inputs, path.num_statics)
+    names = Names.usual(channels, ndim, path.num_inputs, path.num_statics, path.axes)
     if metadata is None:
         return names
     known = *metadata.covariates, *metadata.controls

@@ -118,7 +118,7 @@ class Fit:
         """The equation in the macroscale drift, in the user's units; None: it has none.
 
         It acts on fields with their reference; what networks add to it is no part of it. Fields are
-        called u, v, w, … in the order of channels, axes x, y, z in that of the grid's.
+        called u, v, w, … in the order of channels, axes as the data's if these have letters.
         """
         path = equation_of(self.model)
         return None if path is None or not path.started else fitted_equation(path, self.metadata)

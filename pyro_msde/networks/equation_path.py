@@ -38,6 +38,7 @@ class EquationPath(nn.Module):
         num_covariates: Of the trajectories.
         num_controls: Likewise.
         num_statics: Static fields that terms may have.
+        axes: Letters of the axes, in words; None: x, y, z.
     """
 
     coefficients: Tensor
@@ -57,8 +58,10 @@ class EquationPath(nn.Module):
         num_covariates: int = 0,
         num_controls: int = 0,
         num_statics: int = 0,
+        axes: str | None = None,
     ) -> None:
         super().__init__()
+        self.axes = axes
         self.grid, self.waves, self.terms = grid, tuple(waves), tuple(terms)
         self.num_covariates, self.num_controls = num_covariates, num_controls
         self.num_statics = num_statics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyro_msde.equations import Names, Term, equation_text, library, parsed, written
+from pyro_msde.equations import Names, Term, axis_letters, equation_text, library, parsed, written
 
 ONE = Names.usual(1, 1, ["nu"])
 TWO = Names.usual(2, 2)
@@ -92,3 +92,27 @@ def test_the_library_of_one_field_on_a_line() -> None:
     """One, u, u², u³ with none to four derivatives, and u_x²."""
     assert len(library(1, 1)) == 17
     assert len(library(1, 1, 2)) == 51
+
+
+@pytest.mark.parametrize(
+    ("dims", "letters"),
+    [
+        (("y", "x"), "yx"),
+        (("lat", "lon"), "yx"),
+        (("latitude", "x"), "yx"),
+        (("x",), "x"),
+        (("lon", "x"), None),
+        (("u",), None),
+        (("t", "x"), None),
+        (("level", "lat"), None),
+    ],
+)
+def test_axes_have_letters_of_their_own(dims: tuple[str, ...], letters: str | None) -> None:
+    """The data's, if they are letters and no field's; those of maps for longitudes."""
+    assert axis_letters(dims, 1) == letters
+    if letters is not None:
+        names = Names.usual(1, len(dims), axes=letters)
+        (row,) = parsed(f"u_t = u_{letters[-1] * 2}", names)
+        (term,) = row
+        assert term.derivative == (*(0,) * (len(dims) - 1), 2)
+        assert written(term, names) == f"u_{letters[-1] * 2}"
