@@ -52,7 +52,7 @@ __all__ = ["TrainingRun"]
 
 _LOG = logging.getLogger(__name__)
 
-_ROUNDS = 3
+_ROUNDS = 2
 _SHORT = 1.2  # times what Σ_y and paths explain: less may be chance
 
 
