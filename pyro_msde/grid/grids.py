@@ -53,7 +53,8 @@ class Grid:
         mask: (channel, *space) bool, True where there is a field; None: everywhere. Elsewhere, as
             on land or in a solid body, nothing is observed, and nothing is forecast.
         packed: The mask as text, as `to_dict` gives it; it may be passed for the mask.
-        unit_gain: Whether a constant is prolonged as that constant up to its ends.
+        unit_gain: Whether a constant is prolonged as that constant up to ends where the adjoint of
+            T_r is another one; False where there are none.
     """
 
     shape: tuple[int, ...]
@@ -142,7 +143,7 @@ class Grid:
             upper=upper,
             mask=(exists := mask_of(mask, (channels, *fine_sizes))),
             packed=None if exists is None else packed_mask(exists),
-            unit_gain=bool(unit_gain),
+            unit_gain=unit_gain and any(any(e.open) for channel in ends for e in channel),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from burgers_fields import NU, burgers
 
 pytest.importorskip("pysindy")
 
-from benchmarks import conformal, fno, pde_find
+from benchmarks import conformal, fno, opponents, pde_find
 from pyro_msde import Trajectories
+from pyro_msde.datasets.problem import Splits
 
 
 def test_sparse_regression_finds_burgers_equation_and_solves_it() -> None:
@@ -25,6 +27,28 @@ def test_sparse_regression_finds_burgers_equation_and_solves_it() -> None:
     away = found.forecast(one) - one.values[0]
     assert np.square(away).mean() < 0.05**2 * np.square(one.values[0]).mean()
     assert "u_xx" in str(found)
+
+
+def test_both_are_scored_with_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors, coverage and CRPS of each test trajectory; a second of training does for that."""
+    sizes = fno.Sizes(48, True, (2, 4), width=4, modes=6, batch=2)
+    monkeypatch.setitem(opponents._OPERATORS, "burgers1d", sizes)
+    monkeypatch.setattr(opponents, "_FNO_SECONDS", 1.0)
+    case: Any = SimpleNamespace(problem=SimpleNamespace(name="burgers1d"), coarse=(48,), n_eta=0)
+    data = Splits(burgers(5, 0), burgers(2, 1), burgers(3, 2))
+    for name in ("pde-find", "fno"):
+        found = opponents.OPPONENTS[name](case, "hard", data, 0, 1)
+        assert found.status == "ok"
+        assert found.errors.shape == (3,)
+        assert found.coverage_90 is not None
+        assert found.crps is not None
+        assert (found.errors > 0).all()
+        assert ((found.coverage_90 > 0) & (found.coverage_90 <= 1)).all()
+        assert (found.crps > 0).all()
+        assert found.choice
+    unknown: Any = SimpleNamespace(problem=SimpleNamespace(name="cylinder"), coarse=(8,), n_eta=0)
+    for name in ("pde-find", "fno"):
+        assert "for one channel" in opponents.OPPONENTS[name](unknown, "hard", data, 0, 1).status
 
 
 def test_names_of_terms_are_read() -> None:

@@ -139,7 +139,11 @@ INF, NAN = {"float": "inf"}, {"float": "nan"}
         ("adjustments", None, "adjustments"),
         ("adjustments.1", {}, "one without a name"),
         ("adjustments.1.name", ["region"], "one without a name"),
-        ("adjustments.1.name", "mine", "'mine' is not registered; known: calibration, coefficients, jackknife"),
+        (
+            "adjustments.1.name",
+            "mine",
+            "'mine' is not registered; known: calibration, coefficients, jackknife",
+        ),
         ("adjustments.1.name", "calibration", "of each name|calibration"),
         ("adjustments.1.more", 1, "more"),
         ("adjustments.0.more", 1, "jackknife"),

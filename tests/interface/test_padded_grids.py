@@ -48,12 +48,12 @@ def fit(data):
 @pytest.fixture(scope="module")
 def larger(data):
     """The same with the padding as points of the fields, off the mask."""
-    grid = Grid(SHAPE, COARSE, boundary="neumann")
+    grid = Grid(SHAPE, COARSE, boundary="neumann", unit_gain=True)
     values = np.full((len(data), len(TIMES), *grid.shape), np.nan, np.float32)
     index = (..., *(slice(a, n - b) for n, (a, b) in zip(grid.shape, grid.padding, strict=True)))
     values[index] = np.stack(data.values)
     mask = np.isfinite(values[0, 0])
-    all_of_it = Grid(grid.shape, COARSE, boundary="neumann", mask=mask)
+    all_of_it = Grid(grid.shape, COARSE, boundary="neumann", mask=mask, unit_gain=True)
     whole = Trajectories(TIMES, values, missing="mask")
     return pyro_msde.fit(*pair(all_of_it), whole, validation=whole[:1], **HOW), whole, index
 
