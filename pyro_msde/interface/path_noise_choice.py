@@ -17,7 +17,7 @@ from pyro_msde.scores import crps, on_grid
 __all__ = ["chosen_path_noise", "observation_shortfall"]
 
 _SCALES = (0.03, 0.1, 0.3, 1.0)  # of L, beside zero
-_STARTS = (1.0, 0.3, 0.1, 0.03)  # of the start's spread
+_STARTS = (3.0, 1.0, 0.3, 0.1, 0.03)  # of the start's spread
 _BETWEEN = (4 / 3, 3 / 4)  # of the best of these: where errors grow, little more is much wider
 _AS_GOOD = 1.005  # times the least CRPS: less noise is taken, which also is integrated faster
 _TIMES, _PATHS, _TRAJECTORIES = 16, 16, 16
@@ -50,7 +50,7 @@ def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
 
     starts = [(score(noise := PathNoise(0.0, start)), noise) for start in _STARTS]
     best = min(starts, key=lambda pair: pair[0])[1].start
-    nearer = [PathNoise(0.0, factor * best) for factor in _BETWEEN if factor * best < 1]
+    nearer = [PathNoise(0.0, factor * best) for factor in _BETWEEN]
     starts += [(score(noise), noise) for noise in nearer]
     quiet = min(starts, key=lambda pair: pair[0])
     noisy = [(score(noise := PathNoise(scale, quiet[1].start)), noise) for scale in _SCALES]
