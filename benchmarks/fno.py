@@ -114,6 +114,7 @@ class NeuralOperator:
 
     def __init__(self, train: Trajectories, sizes: Sizes, stride: int, seed: int) -> None:
         self.sizes, self.stride = sizes, stride
+        self.spacing = stride * float(np.median(np.diff(train.times[0])))
         fine = train.values[0].shape[1:]
         axes = [(n, sizes.points, sizes.periodic) for n in fine]
         self.down = [sampling(n, m, ring, "point") for n, m, ring in axes]
@@ -176,18 +177,14 @@ class NeuralOperator:
         between = CubicSpline(spacing * np.arange(steps + 1), states)(times - times[0])
         return apply(self.up, between)
 
-    spacing: float = 1.0
-
 
 def trained(
     train: Trajectories, validation: Trajectories, sizes: Sizes, seconds: float, seed: int = 0
 ) -> tuple[NeuralOperator, str]:
     """The operator, and what was chosen; in about so many seconds."""
-    spacing = float(np.median(np.diff(train.times[0])))
     pilots = []
     for stride in sizes.strides:
         operator = NeuralOperator(train, sizes, stride, seed)
-        operator.spacing = stride * spacing
         _train(operator, validation, _PILOT * seconds, rolls=(1, 2), checks=2)
         pilots.append((error(operator, validation), operator))
     _, best = min(pilots, key=lambda pair: pair[0])

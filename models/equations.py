@@ -58,9 +58,10 @@ def equation_path(
     inputs = num_covariates + num_controls
     rings = waves_of(places, 1)
     num_statics = num_statics if rings is not None and _all_rings(rings) else 0
-    if (axes is not None and axis_letters(axes, places.channels) is None) or (
-        axes is not None and len(axes) != places.ndim
-    ):
+    known_letters = axes is None or (
+        len(axes) == places.ndim and axis_letters(axes, places.channels) is not None
+    )
+    if not known_letters:
         raise ValueError(
             f"axes={axes!r}: give {places.ndim} different letters that are no field's, nor t."
         )

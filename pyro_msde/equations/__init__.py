@@ -4,6 +4,7 @@ from pyro_msde.equations.evidence import Evidence, GaussianCoefficients
 from pyro_msde.equations.fitted_equation import FittedEquation
 from pyro_msde.equations.parsing import parsed
 from pyro_msde.equations.selection import (
+    MOST_TERMS,
     Selected,
     inclusion,
     least_squares,
@@ -22,6 +23,7 @@ from pyro_msde.equations.terms import (
 from pyro_msde.equations.weak_form import NormalEquations, TestFunctions, weak_form
 
 __all__ = [
+    "MOST_TERMS",
     "Evidence",
     "FittedEquation",
     "GaussianCoefficients",

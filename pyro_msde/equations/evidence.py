@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_msde.checks import check_number
-from pyro_msde.equations.selection import least_squares, leave_one_out
+from pyro_msde.equations.selection import least_squares, leave_one_out, misfit
 from pyro_msde.equations.weak_form import NormalEquations
 
 __all__ = ["Evidence", "GaussianCoefficients"]
 
 Array = NDArray[Any]
+
+_ROUNDING = 1e-14  # of the left side's square: what data without noise are missed by at least
 
 
 class GaussianCoefficients(NamedTuple):
@@ -81,14 +83,16 @@ class Evidence:
         total = reduce(add, groups)
         best = least_squares(total, channel, kept)
         inner = total.matrix[np.ix_(kept, kept)]
-        missed = total.square[channel] + best @ (inner @ best - 2 * total.right[kept, channel])
-        variance = float(max(missed, 0.0)) / max(1, total.count - len(kept))
+        square = float(total.square[channel])
+        missed = max(misfit(total, channel, kept, best), _ROUNDING * square)
+        variance = missed / max(1, total.count - len(kept))
         plain = variance * np.diag(np.linalg.pinv(inner, hermitian=True))
         known = np.square(leave_one_out(groups, channel, kept)).sum(0)
+        known = np.maximum(known, np.finfo(float).tiny)
         overlap = max(1.0, float(np.exp(np.mean(np.log(known / plain)))))
         columns = list(columns)
         matrix = total.matrix[np.ix_(columns, columns)]
-        sizes = np.sqrt(total.square[channel] / np.diag(matrix))
+        sizes = np.sqrt(square / np.diag(matrix))
         noise = variance * overlap
         return cls(
             field,

@@ -2,8 +2,8 @@
 
 Starting from all terms, the one is left out without which the equations are fitted best, again and
 again. Of these nested equations the one with the fewest terms is taken that predicts equations of
-other trajectories, or of other times, as well as the best does, but for a hundredth or what chance
-explains. Of terms one of which is the sum of two others, as (u v)_x is of u v_x and v u_x, those
+other trajectories, or of other times, as well as the best does, but for two hundredths or what
+chance explains. Of terms one of which is the sum of two others, as (u v)_x is of u v_x and v u_x, those
 are taken that say the same in the fewest.
 
 How sure that is, resampling tells (ensemble SINDy; Fasel et al., Proc. R. Soc. A 478, 2022): groups
@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 
 from pyro_msde.equations.weak_form import NormalEquations
 
-__all__ = ["Selected", "inclusion", "least_squares", "leave_one_out", "selected"]
+__all__ = [
+    "MOST_TERMS",
+    "Selected",
+    "inclusion",
+    "least_squares",
+    "leave_one_out",
+    "misfit",
+    "selected",
+]
 
 Array = NDArray[Any]
 
@@ -33,7 +41,7 @@ _NOTHING = 1e-6  # of the left side's square: less is an error of sums over grid
 _SAME = 2.0  # times the best error, by which what says the same may differ
 _DIFFERENCES = 1e-3  # of the left side's square likewise, as slopes are differences of the data
 _NEGLIGIBLE = 0.05  # of the largest of three terms one of which is the sum of the others
-_MOST = 12  # terms
+MOST_TERMS = 12  # of a field's equation
 _CANDIDATES = 24  # that resampled equations may have
 _FOLDS = 5
 
@@ -79,7 +87,7 @@ def selected(
     left: list[int] = []
     while active:
         errors = [
-            _misfit(fold, field, active, least_squares(rest, field, active))
+            misfit(fold, field, active, least_squares(rest, field, active))
             for fold, rest in zip(folds, others, strict=True)
         ]
         steps.append((list(active), np.array(errors)))
@@ -87,7 +95,7 @@ def selected(
         active.remove(left[-1])
     nothing = np.array([float(fold.square[field]) for fold in folds])
     steps.append(([], nothing))
-    steps = [s for s in steps if len(s[0]) <= _MOST]
+    steps = [s for s in steps if len(s[0]) <= MOST_TERMS]
     best = min(steps, key=lambda s: float(s[1].sum()))[1]
     square = float(total.square[field])
     slack = max(_SLACK * float(best.sum()), _NOTHING * square)
@@ -103,7 +111,7 @@ def selected(
     if shorter != terms:
         trial = np.array(
             [
-                _misfit(fold, field, shorter, least_squares(rest, field, shorter))
+                misfit(fold, field, shorter, least_squares(rest, field, shorter))
                 for fold, rest in zip(folds, others, strict=True)
             ]
         )
@@ -188,10 +196,10 @@ def least_squares(equations: NormalEquations, field: int, active: Sequence[int])
     return np.asarray(np.linalg.solve(scaled, equations.right[active, field] / size) / size)
 
 
-def _misfit(
+def misfit(
     equations: NormalEquations, field: int, active: Sequence[int], coefficients: Array
 ) -> float:
-    """Squared error of these coefficients."""
+    """Squared error of some terms' coefficients."""
     right = equations.right[active, field]
     matrix = equations.matrix[np.ix_(active, active)]
     return float(equations.square[field] + coefficients @ (matrix @ coefficients - 2 * right))

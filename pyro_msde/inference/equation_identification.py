@@ -113,7 +113,8 @@ def identified(
 ) -> Identified | None:
     """What these test functions say; None: there is too little data."""
     groups = weak_form_groups(path, grid, segments, tests)
-    if len(groups) < 2 or sum(group.count for group in groups) < 4 * len(path.terms):
+    counts = [group.count for group in groups if group.count]
+    if len(counts) < 2 or sum(counts) < 4 * len(path.terms):
         return None
     coefficients = torch.zeros(grid.channels, len(path.terms), dtype=torch.float64)
     directions = torch.zeros(len(groups), *coefficients.shape, dtype=torch.float64)
@@ -151,7 +152,9 @@ def weak_form_groups(
     most = min(most, max(_FEWEST_GROUPS, _MOST_VALUES // size))
     some = np.unique(np.linspace(0, count - 1, most).astype(int))
     parts = 1 if len(some) >= _FEWEST_GROUPS else _BLOCKS
-    groups = [NormalEquations() for _ in range(parts * len(some))]
+    p, c = len(path.terms), grid.channels
+    nothing = NormalEquations(np.zeros((p, p)), np.zeros((p, c)), np.zeros(c))
+    groups = [nothing] * (parts * len(some))  # one without test functions keeps its place
     for place, k in enumerate(some.tolist()):
         fields = _Whole(segments.values[k], path, inner)
         covariates: list[Any] = []
@@ -175,7 +178,7 @@ def weak_form_groups(
         )
         for n, block in enumerate(blocks):
             groups[parts * place + n * parts // len(blocks)] += block
-    return [group for group in groups if group.count]
+    return groups
 
 
 def evidence_of(
@@ -205,7 +208,7 @@ def evidence_of(
     least = np.inf
     for tests in supports(grid, segments):
         groups = weak_form_groups(path, grid, segments, tests)
-        if len(groups) < 2:
+        if sum(group.count > 0 for group in groups) < 2:
             continue
         away = least_squares(reduce(add, groups), channel, kept) / values[kept] - 1
         if (size := float(np.abs(away).max())) < least:

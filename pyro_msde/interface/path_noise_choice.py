@@ -36,7 +36,6 @@ def chosen_path_noise(fit: Fit, validation: Trajectories) -> PathNoise | None:
         None where no forecast is finite.
     """
     parts = _judged(validation)
-
     if not parts:
         return None
 
@@ -91,6 +90,8 @@ def observation_shortfall(fit: Fit, validation: Trajectories) -> NDArray[np.floa
 def _judged(validation: Trajectories) -> list[tuple[Trajectories, Trajectories, Any]]:
     """Some trajectories that go on, what they are compared with and its times."""
     lasting = [k for k, t in enumerate(validation.times) if len(t) > 1]
+    if not lasting:
+        return []
     some = np.unique(np.linspace(0, len(lasting) - 1, min(len(lasting), _TRAJECTORIES)).astype(int))
     parts = []
     for rows, _, times in common_batches(validation[[lasting[i] for i in some]]):

@@ -128,8 +128,9 @@ class MultiscaleDrift(nn.Module):
         if self.equation is None or not self.equation.started:
             return total
         zeta = self.grid.num_zeta
-        known = self.equation.num_inputs and covariates is not None
-        own = beside(covariates, z) if known and covariates is not None else None
+        own = None
+        if self.equation.num_inputs and covariates is not None:
+            own = beside(covariates, z)
         right = self.equation(z[..., :zeta], own)
         return total + nn.functional.pad(right, (0, z.shape[-1] - zeta))
 

@@ -11,14 +11,12 @@ import torch
 from scipy.signal import resample
 from torch import Tensor, nn
 
-from pyro_msde.equations import Term
+from pyro_msde.equations import MOST_TERMS, Term
 from pyro_msde.grid import AxisWaves
 from pyro_msde.networks.linear_part import LinearPart
 from pyro_msde.protocols import Places
 
 __all__ = ["EquationPath"]
-
-_MOST_UNCERTAIN = 12  # terms of a channel
 
 
 class EquationPath(nn.Module):
@@ -70,7 +68,7 @@ class EquationPath(nn.Module):
         self.register_buffer("controls", torch.tensor([[0.0, 1.0]] * num_controls).reshape(-1, 2))
         count = grid.channels + 1 + num_covariates
         self.register_buffer("coefficients", torch.zeros(grid.channels, len(self.terms)))
-        rank = min(len(self.terms), _MOST_UNCERTAIN) * grid.channels
+        rank = min(len(self.terms), MOST_TERMS) * grid.channels
         self.register_buffer("directions", torch.zeros(rank, grid.channels, len(self.terms)))
         self.register_buffer("inclusion", torch.zeros(grid.channels, len(self.terms)))
         self.register_buffer("reference", torch.zeros(grid.channels, *grid.coarse))

@@ -79,7 +79,6 @@ def test_an_operator_that_says_nothing_persists(periodic: bool) -> None:
     data = burgers(3, 0)
     sizes = fno.Sizes(48, periodic, (2,), width=4, modes=6, batch=2)
     operator = fno.NeuralOperator(data, sizes, 2, 0)
-    operator.spacing = 0.04
     (one,) = burgers(1, 1)
     with torch.no_grad():
         operator.net.out[-1].weight.zero_()

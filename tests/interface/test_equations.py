@@ -15,6 +15,7 @@ from pyro.infer.autoguide import AutoNormal
 import pyro_msde
 from pyro_msde import Trajectories
 from pyro_msde.guides import AmortizedGP
+from pyro_msde.interface.path_noise_choice import chosen_path_noise, observation_shortfall
 from pyro_msde.models import multiscale
 from pyro_msde.priors import bayesian, fan_in_normal
 
@@ -170,6 +171,13 @@ def test_a_prior_on_the_drift_goes_with_a_given_equation_and_no_other() -> None:
             assert found.equation is None
         else:
             assert found.equation.coefficients["u"] == pytest.approx(expected)
+
+
+def test_single_snapshots_choose_no_noise(fit: Any) -> None:
+    """Nothing goes on from them, and Σ_y stays as it is."""
+    single = burgers(3, 4).snapshots([[0]] * 3)
+    assert chosen_path_noise(fit, single) is None
+    assert observation_shortfall(fit, single).tolist() == [1.0]
 
 
 def test_there_is_no_jackknife_of_an_equation_alone(fit: Any) -> None:
