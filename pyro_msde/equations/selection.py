@@ -3,8 +3,8 @@
 Starting from all terms, the one is left out without which the equations are fitted best, again and
 again. Of these nested equations the one with the fewest terms is taken that predicts equations of
 other trajectories, or of other times, as well as the best does, but for two hundredths or what
-chance explains. Of terms one of which is the sum of two others, as (u v)_x is of u v_x and v u_x, those
-are taken that say the same in the fewest.
+chance explains. Of terms one of which is the sum of two others, as (u v)_x is of u v_x and v u_x,
+those are taken that say the same in the fewest.
 
 How sure that is, resampling tells (ensemble SINDy; Fasel et al., Proc. R. Soc. A 478, 2022): groups
 of equations, such as trajectories, are drawn with replacement, and terms selected anew.
